@@ -1,0 +1,42 @@
+Code.require_file("mix/compile_native.exs", __DIR__)
+
+defmodule Mlx.MixProject do
+  use Mix.Project
+
+  @version "0.7.0-dev"
+
+  def project do
+    [
+      app: :mlx,
+      version: @version,
+      elixir: "~> 1.17",
+      compilers: [:mlx_native | Mix.compilers()],
+      elixirc_paths: elixirc_paths(Mix.env()),
+      start_permanent: Mix.env() == :prod,
+      test_coverage: [summary: [threshold: 90]],
+      deps: [],
+      description: description(),
+      package: package(),
+      name: "Mlx",
+      docs: [main: "readme", extras: ["README.md", "CHANGELOG.md"]]
+    ]
+  end
+
+  def application do
+    [extra_applications: [:logger]]
+  end
+
+  defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(_env), do: ["lib"]
+
+  defp description do
+    "MLX for Elixir: lazy arrays, random numbers, linear algebra and language models on MLX's official C API."
+  end
+
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      files: ~w(lib mix c_src bin mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
+    ]
+  end
+end
