@@ -1,0 +1,61 @@
+defmodule Mlx do
+  @moduledoc """
+  MLX for Elixir: lazy arrays on the CPU and on Apple and NVIDIA GPUs.
+
+      iex> x = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      iex> x |> Mlx.multiply(10) |> Mlx.sum(axes: [0])
+      #Mlx.Array<
+        f32[2]
+        [40.0, 60.0]
+      >
+
+  An operation returns at once: it only adds a node to a graph. The graph is computed when a value is read
+  (`to_list/1`, `to_number/1`, `to_binary/1`, `inspect/1`) or when `eval/1` asks for it.
+
+  Operations take arrays first and options last. Wherever an array is expected, a number may stand, and takes the type
+  of the array beside it. Every operation has the option `:stream`, which says where it runs: a `Mlx.Stream`, `:cpu` or
+  `:gpu`.
+
+  Names of things follow MLX, names of operations and options follow Nx; each function says what its Python counterpart
+  is. Wrong arguments raise an `ArgumentError`, and what MLX itself refuses, such as shapes that do not fit together,
+  raises an `Mlx.Error`.
+  """
+
+  require Mlx.Topic
+
+  Mlx.Topic.delegate([])
+
+  @doc """
+  Calls a function whose operations run on the default stream of a device, `:cpu` or `:gpu`.
+
+  The choice holds for the calling process and ends with the function, however it ends. Calls can be nested.
+
+      iex> Mlx.with_device(:cpu, fn -> Mlx.add(1, 2) |> Mlx.to_number() end)
+      3
+
+  Python: `with mlx.core.stream(device)`.
+  """
+  @spec with_device(Mlx.Device.t(), (-> result)) :: result when result: var
+  def with_device(device, fun) when device in [:cpu, :gpu] and is_function(fun, 0) do
+    Mlx.Stream.with_current(Mlx.Stream.default(device), fun)
+  end
+
+  def with_device(device, fun) when is_function(fun, 0) do
+    raise ArgumentError, "Mlx.with_device: expected :cpu or :gpu, got: #{inspect(device)}"
+  end
+
+  @doc """
+  Calls a function whose operations run on a stream. Otherwise as `with_device/2`.
+
+      iex> Mlx.with_stream(Mlx.Stream.new(:cpu), fn -> Mlx.add(1, 2) |> Mlx.to_number() end)
+      3
+
+  Python: `with mlx.core.stream(stream)`.
+  """
+  @spec with_stream(Mlx.Stream.t(), (-> result)) :: result when result: var
+  def with_stream(%Mlx.Stream{} = stream, fun) when is_function(fun, 0), do: Mlx.Stream.with_current(stream, fun)
+
+  def with_stream(stream, fun) when is_function(fun, 0) do
+    raise ArgumentError, "Mlx.with_stream: expected a Mlx.Stream, got: #{inspect(stream)}"
+  end
+end

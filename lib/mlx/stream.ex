@@ -1,0 +1,105 @@
+defmodule Mlx.Stream do
+  @moduledoc """
+  A stream: a queue of operations on one device.
+
+  Every operation belongs to a stream, which is chosen in this order:
+
+    1. the `:stream` option of the operation: a stream, or `:cpu` or `:gpu` for the default stream of that device;
+    2. the stream of the calling process, set by `Mlx.with_stream/2` or `Mlx.with_device/2`;
+    3. the default stream of the default device.
+
+  Operations of one stream run in order. Operations of different streams may run side by side, and MLX puts the
+  synchronisation that the data needs between them, so a stream never changes a result.
+
+  Python: `mlx.core.Stream`.
+  """
+
+  alias Mlx.Native
+
+  @enforce_keys [:ref, :device, :index]
+  defstruct [:ref, :device, :index]
+
+  @type t :: %__MODULE__{ref: reference(), device: Mlx.Device.t(), index: integer()}
+
+  @process_key {__MODULE__, :current}
+
+  @doc """
+  Makes a new stream on a device.
+
+      iex> stream = Mlx.Stream.new(:cpu)
+      iex> Mlx.add(1, 2, stream: stream) |> Mlx.to_number()
+      3
+
+  Python: `mlx.core.new_stream`.
+  """
+  @spec new(Mlx.Device.t()) :: t()
+  def new(device), do: wrap(Native.stream_new(device))
+
+  @doc """
+  The default stream of a device, by default of the default device.
+
+      iex> Mlx.Stream.default(:cpu).device
+      :cpu
+
+  Python: `mlx.core.default_stream`.
+  """
+  @spec default(Mlx.Device.t()) :: t()
+  def default(device \\ Mlx.Device.default()), do: wrap(Native.default_stream(device))
+
+  @doc """
+  Waits until every operation that was scheduled on a stream has run.
+
+      iex> Mlx.Stream.synchronize()
+      :ok
+
+  Python: `mlx.core.synchronize`.
+  """
+  @spec synchronize(t() | nil) :: :ok
+  def synchronize(stream \\ nil)
+  def synchronize(nil), do: Native.synchronize(nil)
+  def synchronize(%__MODULE__{ref: ref}), do: Native.synchronize(ref)
+
+  @doc """
+  The stream of the calling process, or `nil` when none is set and the default stream of the default device is used.
+
+      iex> Mlx.Stream.current()
+      nil
+      iex> Mlx.with_device(:cpu, fn -> Mlx.Stream.current().device end)
+      :cpu
+  """
+  @spec current() :: t() | nil
+  def current, do: Process.get(@process_key)
+
+  @doc false
+  # Calls `fun` while `stream` is the stream of the calling process.
+  @spec with_current(t(), (-> result)) :: result when result: var
+  def with_current(%__MODULE__{} = stream, fun) do
+    previous = Process.put(@process_key, stream)
+
+    try do
+      fun.()
+    after
+      if previous, do: Process.put(@process_key, previous), else: Process.delete(@process_key)
+    end
+  end
+
+  @doc false
+  # The stream on which an operation with these options runs; nil is the default stream of the default device.
+  @spec resolve(keyword()) :: t() | nil
+  def resolve([]), do: current()
+
+  def resolve(options) do
+    case Keyword.get(options, :stream) do
+      nil -> current()
+      %__MODULE__{} = stream -> stream
+      device when device in [:cpu, :gpu] -> default(device)
+      other -> raise ArgumentError, "expected :stream to be a Mlx.Stream, :cpu or :gpu, got: #{inspect(other)}"
+    end
+  end
+
+  defp wrap(ref), do: %__MODULE__{ref: ref, device: Native.stream_device(ref), index: Native.stream_index(ref)}
+
+  defimpl Inspect do
+    def inspect(stream, _opts), do: "#Mlx.Stream<#{stream.device} #{stream.index}>"
+  end
+end

@@ -1,0 +1,69 @@
+defmodule Mlx.Topic do
+  @moduledoc false
+  # `Mlx` has some hundreds of functions. Each lives in a topic module (`Mlx.Creation`, `Mlx.Reduction`, ...), with its
+  # documentation, spec and doctests. `use Mlx.Topic` remembers them while the topic compiles, and `Mlx` calls
+  # `Mlx.Topic.delegate/1` to define the public functions, which carry the same documentation and specs.
+  #
+  # What is remembered: every public function with a `@doc` text. Specs must name remote types only (`Mlx.Array.t()`,
+  # aliases are fine), because they are compiled again inside `Mlx`.
+
+  @doc "Collects the documented functions of the module that uses it."
+  defmacro __using__(_options) do
+    quote do
+      Module.register_attribute(__MODULE__, :topic, accumulate: true)
+      @on_definition Mlx.Topic
+      @before_compile Mlx.Topic
+    end
+  end
+
+  @doc false
+  def __on_definition__(env, :def, name, arguments, _guards, _body) do
+    with {_line, text} when is_binary(text) <- Module.get_attribute(env.module, :doc) do
+      Module.put_attribute(env.module, :topic, {name, Enum.map(arguments, &argument/1), text})
+    end
+  end
+
+  def __on_definition__(_env, _kind, _name, _arguments, _guards, _body), do: :ok
+
+  @doc false
+  defmacro __before_compile__(env) do
+    specs = Module.get_attribute(env.module, :spec)
+
+    functions =
+      for {name, arguments, text} <- Enum.reverse(Module.get_attribute(env.module, :topic)) do
+        {name, arguments, text, for({:spec, spec, _} <- specs, of?(spec, name, arguments), do: expand(spec, env))}
+      end
+
+    quote do
+      @doc false
+      def __topic__, do: unquote(Macro.escape(functions))
+    end
+  end
+
+  @doc "Defines, in the calling module, one function for each function of the topic modules."
+  defmacro delegate(topics) do
+    for topic <- topics, topic = Macro.expand(topic, __CALLER__), {name, arguments, text, specs} <- topic.__topic__() do
+      quote do
+        @doc unquote(text)
+        unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
+        defdelegate unquote(name)(unquote_splicing(arguments)), to: unquote(topic)
+      end
+    end
+  end
+
+  # An argument keeps its name and its default; of a pattern such as `%Array{} = array` only the name is kept.
+  defp argument({:\\, meta, [pattern, default]}), do: {:\\, meta, [argument(pattern), default]}
+  defp argument({:=, _, [_pattern, {name, _, context}]}) when is_atom(context), do: Macro.var(name, nil)
+  defp argument({name, _, context}) when is_atom(context), do: Macro.var(name, nil)
+
+  defp of?({:when, _, [spec, _types]}, name, arguments), do: of?(spec, name, arguments)
+  defp of?({:"::", _, [{name, _, types}, _result]}, name, arguments), do: length(types) == length(arguments)
+  defp of?(_spec, _name, _arguments), do: false
+
+  defp expand(spec, env) do
+    Macro.prewalk(spec, fn
+      {:__aliases__, _, _} = module -> Macro.expand(module, env)
+      other -> other
+    end)
+  end
+end
