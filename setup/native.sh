@@ -1,0 +1,169 @@
+# What the NIF is built on: MLX from the wheel of this platform, with a fast BLAS on Linux, and mlx-c built against it.
+# shellcheck shell=bash disable=SC2013,SC2016,SC2154
+
+# find_platform: sets platform, backend, and the folders of MLX and mlx-c (MLX_DIR and MLX_C_DIR override them).
+find_platform() {
+  local system
+  system=$(uname -sm)
+  case $system in
+    'Linux x86_64') platform=linux-x86_64 ;;
+    'Linux aarch64' | 'Linux arm64') platform=linux-aarch64 ;;
+    'Darwin arm64') platform=$(macos_platform) ;;
+    'Darwin x86_64') fail "MLX does not run on Intel Macs; an Apple Silicon Mac or Linux is needed" ;;
+    *) fail "there is no MLX for $system; Linux (x86_64, aarch64) and macOS on Apple Silicon are supported" ;;
+  esac
+  [ -n "$platform" ] || fail "MLX needs macOS 14 or newer; this is macOS $(sw_vers -productVersion)"
+  find_backend
+  mlx_dir=${MLX_DIR:-$cache/mlx-$(version_of "$wheel")-$backend/mlx}
+  mlx_c_dir=${MLX_C_DIR:-$cache/mlx-c-$(version_of mlx-c)-$(mlx_c_key)}
+}
+
+macos_platform() {
+  local release
+  release=$(sw_vers -productVersion)
+  release=${release%%.*}
+  if [ "$release" -ge 26 ]; then echo macos26-arm64; elif [ "$release" -ge 15 ]; then echo macos15-arm64; elif [ "$release" -ge 14 ]; then echo macos14-arm64; fi
+}
+
+find_backend() {
+  case $platform in macos*) backend=${MLX_BACKEND:-metal} ;; *) backend=${MLX_BACKEND:-cpu} ;; esac
+  case $platform:$backend in
+    macos*:metal) wheel=mlx-metal ;;
+    linux*:cpu) wheel=mlx-cpu ;;
+    linux*:cuda) wheel=mlx-cuda-13 ;;
+    *) fail "MLX_BACKEND=$backend does not exist on $platform; it is cpu or cuda on Linux and metal on macOS" ;;
+  esac
+}
+
+# mlx-c is built against one MLX, so another MLX_DIR gets another build.
+mlx_c_key() {
+  if [ -z "${MLX_DIR:-}" ]; then echo "$backend"; else printf '%s' "$MLX_DIR" | sha256 | cut -c 1-12; fi
+}
+
+have_native() { [ -d "$mlx_dir" ] && [ -d "$mlx_c_dir" ]; }
+
+get_native() {
+  if [ -n "${MLX_DIR:-}" ]; then
+    [ -f "$mlx_dir/include/mlx/mlx.h" ] || fail "MLX_DIR=$mlx_dir does not hold include/mlx/mlx.h"
+  elif [ ! -d "$mlx_dir" ]; then
+    step "MLX $(version_of "$wheel") ($wheel)" get_mlx
+  fi
+  if [ -n "${MLX_C_DIR:-}" ]; then
+    [ -f "$mlx_c_dir/include/mlx/c/mlx.h" ] || fail "MLX_C_DIR=$mlx_c_dir does not hold include/mlx/c/mlx.h"
+  elif [ ! -d "$mlx_c_dir" ]; then
+    step "mlx-c $(version_of mlx-c): sources" get_mlx_c_sources
+    step "mlx-c $(version_of mlx-c): build" build_mlx_c
+  fi
+}
+
+get_mlx() {
+  check_libc
+  part_folder
+  unpack_wheel "$wheel" "$part/mlx"
+  [ "$backend" != cuda ] || get_cuda_libraries
+  case $platform in
+    linux*) use_openblas || say "(OpenBLAS could not be added: matrix products on the CPU will be slow; to try again remove ${mlx_dir%/mlx})" ;;
+  esac
+  mv "$part/mlx" "${mlx_dir%/mlx}"
+}
+
+check_libc() {
+  local version
+  case $platform in macos*) return ;; esac
+  version=$(getconf GNU_LIBC_VERSION 2>/dev/null) || fail "MLX's wheels need glibc 2.35 or newer; this system has another C library"
+  version=${version#glibc 2.}
+  [ "${version%%.*}" -ge 35 ] || fail "MLX's wheels need glibc 2.35 or newer; this system has 2.$version"
+}
+
+# The wheel finds NVIDIA's libraries beside itself, where their own wheels put them.
+get_cuda_libraries() {
+  local name
+  for name in $(awk -v platform="$platform" '/^nvidia-/ && $3 == platform { print $1 }' "$root/setup/sources.txt"); do
+    unpack_wheel "$name" "$part/mlx"
+  done
+}
+
+# The wheel's own BLAS is the reference implementation, some 25 times slower in a matrix product. In a copy its files
+# become one library that forwards to OpenBLAS; the copy takes the place of the original when it loads with every symbol.
+use_openblas() {
+  local libraries blas lapack
+  cp -R "$part/mlx" "$part/fast" &&
+    libraries=$(echo "$part"/fast/*.libs) &&
+    blas=$(basename "$(echo "$libraries"/libblas-*)") &&
+    lapack=$(basename "$(echo "$libraries"/liblapack-*)") &&
+    rm "$libraries/$blas" "$libraries/$lapack" &&
+    (unpack_wheel scipy-openblas32 "$part/openblas") &&
+    mv "$part/openblas/scipy_openblas32/lib/libscipy_openblas.so" "$libraries" &&
+    "$cxx" -shared -nostdlib -x assembler-with-cpp "$root/setup/openblas.S" -o "$libraries/$blas" \
+      -L"$libraries" -lscipy_openblas -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN' &&
+    ln -s "$blas" "$libraries/$lapack" &&
+    loads "$part/fast/mlx/lib/libmlx.so" &&
+    rm -r "$part/mlx" &&
+    mv "$part/fast" "$part/mlx"
+}
+
+# With CUDA the driver may be on another machine than the one that builds.
+loads() {
+  [ "$backend" = cuda ] || "$python" -c 'import ctypes, os, sys; ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW)' "$1"
+}
+
+# The sources of mlx-c: from cargo's registry where there is a cargo, else upstream's archive of the release.
+get_mlx_c_sources() {
+  local version
+  version=$(version_of mlx-c)
+  part_folder
+  mlx_c_sources_from_cargo "$version" || mlx_c_sources_from_upstream "$version" ||
+    fail "the sources of mlx-c $version could not be downloaded, neither with cargo nor with curl (see $log)"
+  check_sum "mlx-c $version" "$(source_field mlx-c 5)" "$(tree_sha256 "$part/mlx-c" CMakeLists.txt mlx/c)"
+}
+
+mlx_c_sources_from_cargo() {
+  local crate
+  command -v cargo >/dev/null || return 1
+  crate=$(cached_crate "$1")
+  if [ -z "$crate" ]; then
+    mkdir -p "$part/cargo/src" && : >"$part/cargo/src/lib.rs" &&
+      printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n' >"$part/cargo/Cargo.toml" &&
+      (cd "$part/cargo" && fetch_crate "$1")
+    crate=$(cached_crate "$1")
+  fi
+  [ -n "$crate" ] && tar -xzf "$crate" -C "$part" && mv "$part/mlx-sys-$1/src/mlx-c" "$part/mlx-c"
+}
+
+# cargo info brings one crate; cargo before 1.82 does not have it and brings what the crate depends on as well.
+fetch_crate() {
+  cargo info --quiet "mlx-sys@$1" >/dev/null && return
+  printf '[dependencies]\nmlx-sys = "=%s"\n' "$1" >>Cargo.toml
+  cargo fetch --quiet
+}
+
+cached_crate() {
+  find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "mlx-sys-$1.crate" 2>/dev/null | head -n 1
+}
+
+mlx_c_sources_from_upstream() {
+  command -v curl >/dev/null || return 1
+  curl --fail --silent --show-error --location --connect-timeout 20 --output "$part/mlx-c.tar.gz" \
+    "https://github.com/ml-explore/mlx-c/archive/refs/tags/v$1.tar.gz" &&
+    tar -xzf "$part/mlx-c.tar.gz" -C "$part" && mv "$part/mlx-c-$1" "$part/mlx-c"
+}
+
+build_mlx_c() {
+  local generator='Unix Makefiles'
+  ! command -v ninja >/dev/null || generator=Ninja
+  cmake -S "$part/mlx-c" -B "$part/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$(c_compiler)" -DCMAKE_PREFIX_PATH="$mlx_dir" \
+    -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DBUILD_SHARED_LIBS=OFF \
+    -DMLX_C_USE_SYSTEM_MLX=ON -DMLX_C_BUILD_EXAMPLES=OFF \
+    -DCMAKE_INSTALL_PREFIX="$part/install" -DCMAKE_INSTALL_LIBDIR=lib
+  cmake --build "$part/build" --parallel "$(getconf _NPROCESSORS_ONLN)"
+  cmake --install "$part/build"
+  mv "$part/install" "$mlx_c_dir"
+}
+
+# The C compiler that goes with the C++ compiler: gcc-14 with g++-14, clang with clang++.
+c_compiler() {
+  local name
+  name=$(basename "$cxx" | sed -e 's/clang++/clang/' -e 's/g++/gcc/' -e 's/^c++$/cc/')
+  command -v "$(dirname "$cxx")/$name" || command -v cc || echo "$cxx"
+}

@@ -1,0 +1,37 @@
+/* libmlx asks for BLAS and LAPACK by their plain names; the OpenBLAS that bin/setup brings has its own before each. */
+
+#if defined(__x86_64__)
+#define JUMP(name) jmp name@PLT
+#elif defined(__aarch64__)
+#define JUMP(name) b name
+#endif
+
+#define FORWARD(name)    \
+  .globl name;           \
+  .type name, %function; \
+  name:                  \
+  JUMP(scipy_##name);    \
+  .size name, .- name
+
+#define FORWARD_REAL(name) \
+  FORWARD(s##name##_);     \
+  FORWARD(d##name##_)
+
+  .text
+  FORWARD(cblas_sgemm)
+  FORWARD(cblas_dgemm)
+  FORWARD(cblas_cgemm)
+  FORWARD_REAL(geev)
+  FORWARD_REAL(geqrf)
+  FORWARD_REAL(gesdd)
+  FORWARD_REAL(getrf)
+  FORWARD_REAL(getri)
+  FORWARD_REAL(orgqr)
+  FORWARD_REAL(potrf)
+  FORWARD_REAL(syevd)
+  FORWARD_REAL(trtri)
+  FORWARD(cgeev_)
+  FORWARD(cgesdd_)
+  FORWARD(cheevd_)
+
+  .section .note.GNU-stack, "", %progbits
