@@ -1,0 +1,126 @@
+defmodule Mlx.Printing do
+  @moduledoc false
+  # How `inspect/1` shows an array: its type and shape, and as many of its elements as `:limit` allows.
+
+  import Inspect.Algebra
+
+  alias Mlx.{Array, Codec, Evaluation, Native}
+
+  # Fraction bits, and the exponent of the smallest normal number.
+  @precision %{f16: {10, -14}, bf16: {7, -126}, f32: {23, -126}, c64: {23, -126}}
+
+  @spec inspect(Array.t(), Inspect.Opts.t()) :: Inspect.Algebra.t()
+  def inspect(%Array{} = array, opts) do
+    body = nest(concat([line(), header(array), line(), elements(array, opts)]), 2)
+    force_unfit(concat(["#Mlx.Array<", body, line(), ">"]))
+  end
+
+  defp header(%Array{type: type, shape: shape}) do
+    Enum.map_join([type | Tuple.to_list(shape)], fn
+      size when is_integer(size) -> "[#{size}]"
+      type -> Atom.to_string(type)
+    end)
+  end
+
+  defp elements(array, opts) do
+    sizes = Tuple.to_list(array.shape)
+    {shown, _rows} = shown_sizes(sizes, opts.limit)
+
+    case read(array, sizes, shown) do
+      {:ok, bytes} -> bytes |> Codec.decode(shown, array.type) |> render(sizes, array.type, opts.limit) |> elem(0)
+      {:error, message} -> message
+    end
+  end
+
+  # An array that cannot be read is printed all the same: in error messages, in a debugger, in the shell.
+  defp read(array, sizes, shown) do
+    {:ok, array |> first_elements(sizes, shown) |> Evaluation.to_binary()}
+  rescue
+    error in [Mlx.Error, ArgumentError] ->
+      message = Exception.message(error)
+      {:error, if(message =~ "deallocated", do: "deallocated", else: message)}
+  end
+
+  # The sizes of the smallest box from the first corner that has the first `limit` elements.
+  defp shown_sizes([], limit), do: {[], limit}
+  defp shown_sizes(sizes, :infinity), do: {sizes, :infinity}
+
+  defp shown_sizes([size | rest], limit) do
+    {shown, rows} = shown_sizes(rest, limit)
+    {[min(size, rows) | shown], ceil_div(rows, max(size, 1))}
+  end
+
+  defp ceil_div(a, b), do: div(a + b - 1, b)
+
+  defp first_elements(array, same, same), do: array
+
+  defp first_elements(array, sizes, shown) do
+    Native.slice(array, List.duplicate(0, length(sizes)), shown, List.duplicate(1, length(sizes)), nil)
+  end
+
+  # The document of nested lists, and how many more elements may be shown.
+
+  defp render(element, [], type, limit), do: {element_text(element, type), decrement(limit)}
+
+  defp render(list, [size], type, limit) do
+    shown = if limit == :infinity, do: list, else: Enum.take(list, limit)
+    texts = Enum.map(shown, &element_text(&1, type)) ++ if(length(shown) < size, do: ["..."], else: [])
+    {concat(["[", Enum.join(texts, ", "), "]"]), if(limit == :infinity, do: limit, else: limit - length(shown))}
+  end
+
+  defp render(rows, [size | sizes], type, limit) do
+    {documents, {shown, limit}} =
+      Enum.flat_map_reduce(rows, {0, limit}, fn
+        _row, {shown, 0} ->
+          {[], {shown, 0}}
+
+        row, {shown, limit} ->
+          {document, limit} = render(row, sizes, type, limit)
+          {[document], {shown + 1, limit}}
+      end)
+
+    documents = documents ++ if(shown < size, do: ["..."], else: [])
+    {bracket(documents), limit}
+  end
+
+  defp bracket([]), do: "[]"
+
+  defp bracket(documents) do
+    rows = documents |> Enum.intersperse(concat(",", line())) |> concat()
+    concat(["[", nest(concat(line(), rows), 2), line(), "]"])
+  end
+
+  defp decrement(:infinity), do: :infinity
+  defp decrement(limit), do: limit - 1
+
+  defp element_text({real, imaginary}, type) do
+    sign = if negative?(imaginary), do: "", else: "+"
+    element_text(real, type) <> sign <> element_text(imaginary, type) <> "i"
+  end
+
+  defp element_text(:nan, _type), do: "NaN"
+  defp element_text(:infinity, _type), do: "Inf"
+  defp element_text(:neg_infinity, _type), do: "-Inf"
+  defp element_text(x, :f64) when is_float(x), do: Float.to_string(x)
+  defp element_text(x, type) when is_float(x), do: Float.to_string(shortest(x, type, 1))
+  defp element_text(x, _type), do: to_string(x)
+
+  defp negative?(:neg_infinity), do: true
+  defp negative?(:nan), do: false
+  defp negative?(:infinity), do: false
+  defp negative?(x), do: x < 0 or <<x::float>> == <<-0.0::float>>
+
+  # The number with the fewest decimal digits that is `x` in the precision of the type: 0.1 for 0.10000000149011612.
+  defp shortest(x, type, digits) do
+    {candidate, ""} = x |> :erlang.float_to_binary(scientific: digits - 1) |> Float.parse()
+    if abs(candidate - x) < tolerance(x, type), do: candidate, else: shortest(x, type, digits + 1)
+  end
+
+  # Half of the distance to the next number of the type, which below a power of two is half of that above.
+  defp tolerance(x, type) do
+    <<_sign::1, exponent::11, fraction::52>> = <<x::float>>
+    {fraction_bits, least} = Map.fetch!(@precision, type)
+    half = 2.0 ** (max(exponent - 1023, least) - fraction_bits - 1)
+    if fraction == 0, do: half / 2, else: half
+  end
+end
