@@ -4,8 +4,8 @@
 oracle_folder() { echo "$cache/oracle-$(oracle_packages | sha256 | cut -c 1-12)"; }
 
 oracle_packages() {
-  awk -v system="${platform%%[-1-9]*}" \
-    '/^oracle:/ && ($3 == "" || $3 == system) { print substr($1, 8) "==" $2 }' "$root/setup/sources.txt"
+  awk -v family="${platform%%[-1-9]*}" \
+    '/^oracle:/ && ($3 == "" || $3 == family) { print substr($1, 8) "==" $2 }' "$root/setup/sources.txt"
 }
 
 have_oracle() { [ -f "$(oracle_folder)/complete" ] && "$(oracle_folder)/bin/python" -c '' 2>/dev/null; }

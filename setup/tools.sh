@@ -40,6 +40,7 @@ look_for_tools() {
   command -v ninja >/dev/null || command -v make >/dev/null || missing="$missing ninja-build"
   python=$(find_python) || missing="$missing python3 python3-venv"
   if [ -n "$python" ] && ! have_pip; then missing="$missing python3-venv"; fi
+  command -v cargo >/dev/null || command -v curl >/dev/null || missing="$missing curl ca-certificates"
   missing=${missing# }
 }
 
@@ -155,12 +156,20 @@ missing_sentence() {
       if [ -n "${CXX:-}" ] && [ -z "$cxx" ]; then
         echo "CXX=$CXX does not build C++20 programs that use <format>; g++ 13 or clang++ 17 and newer do"
       elif command -v apt-get >/dev/null; then
-        echo "missing on this machine: $missing (Elixir 1.17, OTP 26 or newer); run as root: bin/setup, or: apt-get install $missing"
+        echo "missing on this machine: $missing (Elixir 1.17, OTP 26 or newer); run as root: $(apt_sentence)"
       else
         echo "missing on this machine (Debian's names; Elixir 1.17, OTP 26 or newer): $missing; install them and run bin/setup again"
       fi
       ;;
   esac
+}
+
+apt_sentence() {
+  if apt_is_recent >/dev/null 2>&1; then
+    echo "apt-get install $missing"
+  else
+    echo "bin/setup (on Debian it does apt-get install -t trixie $missing)"
+  fi
 }
 
 macos_names() {
