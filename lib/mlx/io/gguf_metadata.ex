@@ -1,0 +1,377 @@
+defmodule Mlx.IO.GGUFMetadata do
+  @moduledoc """
+  Reads the header of a GGUF file: its metadata and the table of its tensors, and none of the tensors' data.
+
+  A GGUF file (versions 2 and 3, little-endian) is laid out as
+
+      "GGUF"  version:u32  tensor_count:u64  pair_count:u64
+      pair_count   x  key:string  type:u32  value
+      tensor_count x  name:string  rank:u32  dimension:u64 x rank  type:u32  offset:u64
+      padding up to a multiple of the alignment
+      the tensors' data; each offset counts from here
+
+  A string is its length in bytes (u64) and the bytes. An array is the type of its elements (u32), their count (u64) and
+  the elements. The alignment is the pair `general.alignment`, else 32. Dimensions are written innermost first; here they
+  are given in MLX's order, outermost first.
+
+  MLX maps the file into memory and follows what the header says, so a truncated or forged header would take the VM down.
+  `read/1` therefore checks everything that MLX relies on: it never trusts a count before the file is known to be long
+  enough for it, and the data of every tensor must lie inside the file.
+  """
+
+  alias Mlx.IO.GGMLType
+
+  @typedoc "A metadata value; a float that is not finite is an atom."
+  @type value :: boolean | number | :nan | :infinity | :neg_infinity | binary | [value]
+
+  @typedoc "A tensor: its shape outermost dimension first, its offset and its size in bytes, counted in the file."
+  @type tensor :: %{
+          name: String.t(),
+          shape: tuple,
+          type: GGMLType.t(),
+          offset: non_neg_integer,
+          byte_size: non_neg_integer
+        }
+
+  @type t :: %{
+          version: 2 | 3,
+          alignment: pos_integer,
+          metadata: %{String.t() => value},
+          tensors: [tensor],
+          data_offset: non_neg_integer
+        }
+
+  @chunk 1_048_576
+  # The largest real headers (a vocabulary of 260,000 tokens with its merges) take about 15 MB.
+  @max_header 67_108_864
+  @max_nesting 16
+  @max_rank 8
+  @max_dimension 2_147_483_647
+  @default_alignment 32
+
+  # element type => bytes
+  @number_sizes %{0 => 1, 1 => 1, 2 => 2, 3 => 2, 4 => 4, 5 => 4, 6 => 4, 7 => 1, 10 => 8, 11 => 8, 12 => 8}
+  @string 8
+  @array 9
+
+  # The fewest bytes that one entry can take.
+  @min_pair 13
+  @min_tensor 24
+
+  @doc """
+  Reads the header of the GGUF file at `path`.
+
+  Raises `Mlx.Error` when the file can't be read, is not a GGUF file that MLX can load, or is truncated or corrupted.
+  """
+  @spec read(Path.t()) :: t
+  def read(path) do
+    with {:ok, %File.Stat{size: size}} <- File.stat(path),
+         {:ok, file} <- :file.open(path, [:read, :raw, :binary]) do
+      try do
+        # The source is what is left to read: `base` is the place in the file where the buffer that goes with it ends.
+        parse(%{file: file, path: path, size: size, base: 0})
+      after
+        :file.close(file)
+      end
+    else
+      {:error, reason} -> raise Mlx.Error, message: "can't read #{path}: #{:file.format_error(reason)}"
+    end
+  end
+
+  defp parse(source) do
+    {version, tensor_count, pair_count, buffer, source} = preamble(source)
+    {metadata, buffer, source} = pairs(pair_count, buffer, source, %{})
+    alignment = alignment(metadata, source)
+    {tensors, buffer, source} = tensors(tensor_count, buffer, source, [])
+    data_offset = align(position(buffer, source), alignment)
+
+    %{
+      version: version,
+      alignment: alignment,
+      metadata: Map.new(metadata, fn {key, {_type, value}} -> {key, value} end),
+      tensors: place(tensors, data_offset, alignment, source),
+      data_offset: data_offset
+    }
+  end
+
+  defp preamble(source) do
+    case more(<<>>, source, 24) do
+      {<<"GGUF", version::little-32, tensors::little-64, pairs::little-64, buffer::binary>>, source}
+      when version in [2, 3] ->
+        check_count(tensors, @min_tensor, "tensors", buffer, source)
+        check_count(pairs, @min_pair, "metadata pairs", buffer, source)
+        {version, tensors, pairs, buffer, source}
+
+      {<<"GGUF", version::big-32, _rest::binary>>, source} when version in [2, 3] ->
+        fail(source, "is a big-endian GGUF file; only little-endian ones are supported")
+
+      {<<"GGUF", version::little-32, _rest::binary>>, source} ->
+        fail(source, "has GGUF version #{version}; versions 2 and 3 are supported")
+
+      {_other, source} ->
+        fail(source, "is not a GGUF file")
+    end
+  end
+
+  # Metadata
+
+  defp pairs(0, buffer, source, pairs), do: {pairs, buffer, source}
+
+  defp pairs(count, buffer, source, pairs) do
+    {key, buffer, source} = name("a metadata key", buffer, source)
+    if is_map_key(pairs, key), do: fail(source, "has the metadata key #{inspect(key)} twice")
+    {type, buffer, source} = uint32(buffer, source)
+    {value, buffer, source} = value(type, key, buffer, source, 0)
+    pairs(count - 1, buffer, source, Map.put(pairs, key, {type, value}))
+  end
+
+  defp value(@string, _key, buffer, source, _depth) do
+    {string, buffer, source} = string(buffer, source)
+    {:binary.copy(string), buffer, source}
+  end
+
+  defp value(@array, key, _buffer, source, @max_nesting) do
+    fail(source, "nests arrays more than #{@max_nesting} deep in #{inspect(key)}")
+  end
+
+  defp value(@array, key, buffer, source, depth) do
+    {type, buffer, source} = uint32(buffer, source)
+    {count, buffer, source} = uint64(buffer, source)
+    check_count(count, min_size(type, key, source), "elements of #{inspect(key)}", buffer, source)
+    elements(type, count, key, buffer, source, depth)
+  end
+
+  defp value(type, key, buffer, source, _depth) do
+    {[number], buffer, source} = numbers(type, 1, key, buffer, source)
+    {number, buffer, source}
+  end
+
+  defp elements(@string, count, _key, buffer, source, _depth), do: strings(count, buffer, source, [])
+
+  defp elements(@array, count, key, buffer, source, depth) do
+    {arrays, {buffer, source}} =
+      Enum.map_reduce(1..count//1, {buffer, source}, fn _index, {buffer, source} ->
+        {array, buffer, source} = value(@array, key, buffer, source, depth + 1)
+        {array, {buffer, source}}
+      end)
+
+    {arrays, buffer, source}
+  end
+
+  defp elements(type, count, key, buffer, source, _depth), do: numbers(type, count, key, buffer, source)
+
+  defp strings(0, buffer, source, strings), do: {Enum.reverse(strings), buffer, source}
+
+  defp strings(count, <<size::little-64, string::binary-size(size), buffer::binary>>, source, strings) do
+    strings(count - 1, buffer, source, [string | strings])
+  end
+
+  defp strings(count, buffer, source, strings) do
+    {string, buffer, source} = string(buffer, source)
+    strings(count - 1, buffer, source, [string | strings])
+  end
+
+  defp numbers(type, count, key, buffer, source) do
+    size = count * min_size(type, key, source)
+    {buffer, source} = more(buffer, source, size)
+    <<numbers::binary-size(size), buffer::binary>> = buffer
+    {decode(type, numbers, key, source), buffer, source}
+  end
+
+  defp decode(0, bytes, _key, _source), do: :binary.bin_to_list(bytes)
+  defp decode(1, bytes, _key, _source), do: for(<<number::signed-8 <- bytes>>, do: number)
+  defp decode(2, bytes, _key, _source), do: for(<<number::little-16 <- bytes>>, do: number)
+  defp decode(3, bytes, _key, _source), do: for(<<number::little-signed-16 <- bytes>>, do: number)
+  defp decode(4, bytes, _key, _source), do: for(<<number::little-32 <- bytes>>, do: number)
+  defp decode(5, bytes, _key, _source), do: for(<<number::little-signed-32 <- bytes>>, do: number)
+  defp decode(6, bytes, _key, _source), do: for(<<bits::binary-4 <- bytes>>, do: float32(bits))
+  defp decode(7, bytes, key, source), do: for(<<byte <- bytes>>, do: boolean(byte, key, source))
+  defp decode(10, bytes, _key, _source), do: for(<<number::little-64 <- bytes>>, do: number)
+  defp decode(11, bytes, _key, _source), do: for(<<number::little-signed-64 <- bytes>>, do: number)
+  defp decode(12, bytes, _key, _source), do: for(<<bits::binary-8 <- bytes>>, do: float64(bits))
+
+  defp float32(<<number::little-float-32>>), do: number
+  defp float32(<<0::16, 1::1, 0::7, sign::1, 0x7F::7>>), do: infinity(sign)
+  defp float32(_bits), do: :nan
+
+  defp float64(<<number::little-float-64>>), do: number
+  defp float64(<<0::48, 0xF0, sign::1, 0x7F::7>>), do: infinity(sign)
+  defp float64(_bits), do: :nan
+
+  defp infinity(0), do: :infinity
+  defp infinity(1), do: :neg_infinity
+
+  defp boolean(0, _key, _source), do: false
+  defp boolean(1, _key, _source), do: true
+  defp boolean(byte, key, source), do: fail(source, "has #{byte} for a boolean in #{inspect(key)}")
+
+  defp min_size(@string, _key, _source), do: 8
+  defp min_size(@array, _key, _source), do: 12
+
+  defp min_size(type, key, source) do
+    case @number_sizes do
+      %{^type => size} -> size
+      _other -> fail(source, "has the unknown value type #{type} in #{inspect(key)}")
+    end
+  end
+
+  # MLX takes no notice of an alignment that is not a u32.
+  defp alignment(pairs, source) do
+    case pairs do
+      %{"general.alignment" => {4, alignment}} when alignment > 0 and Bitwise.band(alignment, alignment - 1) == 0 ->
+        alignment
+
+      %{"general.alignment" => {_type, value}} ->
+        fail(source, "has the alignment #{inspect(value)}; it must be a power of two, written as a u32")
+
+      _none ->
+        @default_alignment
+    end
+  end
+
+  # Tensors
+
+  defp tensors(0, buffer, source, tensors), do: {Enum.reverse(tensors), buffer, source}
+
+  defp tensors(count, buffer, source, tensors) do
+    {name, buffer, source} = name("a tensor's name", buffer, source)
+    {rank, buffer, source} = uint32(buffer, source)
+
+    if rank > @max_rank, do: fail(source, "gives tensor #{inspect(name)} #{rank} dimensions, over #{@max_rank}")
+    {dimensions, buffer, source} = numbers(10, rank, name, buffer, source)
+    {type, buffer, source} = uint32(buffer, source)
+    {offset, buffer, source} = uint64(buffer, source)
+    tensors(count - 1, buffer, source, [tensor(name, dimensions, type, offset, source) | tensors])
+  end
+
+  defp tensor(name, dimensions, code, offset, source) do
+    type =
+      case GGMLType.fetch(code) do
+        {:ok, type} -> type
+        :error -> fail(source, "has the unknown type #{code} for tensor #{inspect(name)}")
+      end
+
+    case Enum.find(dimensions, &(&1 > @max_dimension)) do
+      nil -> :ok
+      dimension -> fail(source, "gives tensor #{inspect(name)} a dimension of #{dimension}, more than MLX can have")
+    end
+
+    %{
+      name: name,
+      shape: dimensions |> Enum.reverse() |> List.to_tuple(),
+      type: type,
+      offset: offset,
+      byte_size: tensor_size(name, dimensions, type, source)
+    }
+  end
+
+  defp tensor_size(name, dimensions, type, source) do
+    {numbers, bytes} = GGMLType.block(type)
+    row = List.first(dimensions, 1)
+
+    if rem(row, numbers) != 0 do
+      fail(source, "gives tensor #{inspect(name)} rows of #{row} numbers; #{type} needs a multiple of #{numbers}")
+    end
+
+    blocks = div(Enum.product(dimensions), numbers)
+
+    # MLX counts the 32-bit words of a quantized tensor in an int; a word holds at least 4 numbers.
+    if numbers > 1 and blocks * numbers > @max_dimension * 4 do
+      fail(source, "has a quantized tensor #{inspect(name)} that is larger than MLX can load")
+    end
+
+    blocks * bytes
+  end
+
+  # Offsets in the file, once it is known where the data starts.
+  defp place(tensors, data_offset, alignment, source) do
+    case tensors -- Enum.uniq_by(tensors, & &1.name) do
+      [] -> :ok
+      [%{name: name} | _] -> fail(source, "has the tensor #{inspect(name)} twice")
+    end
+
+    Enum.map(tensors, fn %{name: name, offset: offset, byte_size: size} = tensor ->
+      if rem(offset, alignment) != 0 do
+        fail(source, "has tensor #{inspect(name)} at offset #{offset}, which is not a multiple of #{alignment}")
+      end
+
+      if data_offset + offset + size > source.size do
+        last = data_offset + offset + size
+        fail(source, "is too short for tensor #{inspect(name)}: it ends at byte #{last} of #{source.size}")
+      end
+
+      %{tensor | offset: data_offset + offset}
+    end)
+  end
+
+  # Reading
+
+  defp name(what, buffer, source) do
+    {name, buffer, source} = string(buffer, source)
+    if not String.valid?(name), do: fail(source, "has #{what} that is not UTF-8: #{inspect(name, limit: 40)}")
+    {:binary.copy(name), buffer, source}
+  end
+
+  defp string(<<size::little-64, string::binary-size(size), buffer::binary>>, source), do: {string, buffer, source}
+
+  defp string(buffer, source) do
+    {<<size::little-64, _rest::binary>> = buffer, source} = more(buffer, source, 8)
+    {<<_size::64, string::binary-size(size), buffer::binary>>, source} = more(buffer, source, 8 + size)
+    {string, buffer, source}
+  end
+
+  defp uint32(<<number::little-32, buffer::binary>>, source), do: {number, buffer, source}
+  defp uint32(buffer, source), do: more(buffer, source, 4) |> then(fn {buffer, source} -> uint32(buffer, source) end)
+
+  defp uint64(<<number::little-64, buffer::binary>>, source), do: {number, buffer, source}
+  defp uint64(buffer, source), do: more(buffer, source, 8) |> then(fn {buffer, source} -> uint64(buffer, source) end)
+
+  # Makes the buffer at least `size` bytes long.
+  defp more(buffer, source, size) when byte_size(buffer) >= size, do: {buffer, source}
+
+  defp more(buffer, source, size) do
+    check_left(size, buffer, source)
+    missing = size - byte_size(buffer)
+
+    case :file.pread(source.file, source.base, max(missing, @chunk)) do
+      {:ok, bytes} when byte_size(bytes) >= missing ->
+        {buffer <> bytes, %{source | base: source.base + byte_size(bytes)}}
+
+      {:error, reason} ->
+        fail(source, "can't be read: #{:file.format_error(reason)}")
+
+      _short ->
+        fail(source, "became shorter while it was read")
+    end
+  end
+
+  defp check_count(count, min_size, what, buffer, source) do
+    if count * min_size > left(buffer, source) do
+      fail(source, "claims #{count} #{what}, more than its #{source.size} bytes can hold")
+    end
+  end
+
+  defp check_left(size, buffer, source) do
+    position = position(buffer, source)
+
+    cond do
+      position + size > source.size ->
+        fail(source, "is truncated or corrupted: #{size} bytes are expected at byte #{position} of #{source.size}")
+
+      position + size > @max_header ->
+        fail(source, "has a header of more than #{@max_header} bytes")
+
+      true ->
+        :ok
+    end
+  end
+
+  defp left(buffer, source), do: source.size - position(buffer, source)
+
+  defp position(buffer, source), do: source.base - byte_size(buffer)
+
+  defp align(offset, alignment), do: div(offset + alignment - 1, alignment) * alignment
+
+  @spec fail(map, String.t()) :: no_return
+  defp fail(source, problem), do: raise(Mlx.Error, message: "#{source.path} #{problem}")
+end
