@@ -7,4 +7,12 @@ oracle =
     [:oracle]
   end
 
-ExUnit.start(exclude: oracle)
+model =
+  if System.get_env("MLX_TEST_MODEL") in [nil, ""] do
+    IO.puts("MLX_TEST_MODEL is not set: the tests that read a model's GGUF file are left out.")
+    [:model]
+  else
+    []
+  end
+
+ExUnit.start(exclude: oracle ++ model)
