@@ -23,7 +23,20 @@ defmodule Mlx do
 
   require Mlx.Topic
 
-  Mlx.Topic.delegate([])
+  Mlx.Topic.delegate([
+    Mlx.Creation,
+    Mlx.Elementwise.Unary,
+    Mlx.Elementwise.Binary,
+    Mlx.Elementwise.Comparison,
+    Mlx.Elementwise.Logical,
+    Mlx.Elementwise.Bitwise,
+    Mlx.Elementwise.Choice,
+    Mlx.Elementwise.Conversion,
+    Mlx.Reduction,
+    Mlx.Cumulative,
+    Mlx.Sorting,
+    Mlx.Evaluation
+  ])
 
   @doc """
   Calls a function whose operations run on the default stream of a device, `:cpu` or `:gpu`.

@@ -58,7 +58,7 @@ defmodule Mlx.Array do
     current = Mlx.Indexing.at(array, index)
 
     case fun.(current) do
-      {got, updated} -> {got, Mlx.Indexing.put(array, index, updated)}
+      {got, updated} -> {got, Mlx.Indexing.put_at(array, index, updated)}
       :pop -> pop(array, index)
     end
   end

@@ -497,29 +497,6 @@ defmodule Mlx.Creation do
     end
   end
 
-  @doc """
-  The coordinates of a grid: one array for each of the given axes, all of the shape of the grid.
-
-      iex> [x, y] = Mlx.meshgrid([Mlx.array([1, 2]), Mlx.array([3, 4])])
-      iex> {Mlx.to_list(x), Mlx.to_list(y)}
-      {[[1, 2], [1, 2]], [[3, 3], [4, 4]]}
-
-  Options: `:indexing`, `:xy` (default; the first of the arrays runs along the second axis of the grid) or `:ij`,
-  `:sparse`, whether to leave axes of size 1 instead of repeating (default `false`), `:stream`.
-
-  Python: `mlx.core.meshgrid`.
-  """
-  @spec meshgrid([Array.t()], keyword()) :: [Array.t()]
-  def meshgrid(arrays, options \\ []) do
-    case Options.values(options, :meshgrid, indexing: :xy, sparse: false) do
-      [indexing, sparse, stream] when indexing in [:xy, :ij] ->
-        Native.meshgrid(arrays, sparse, Atom.to_string(indexing), stream)
-
-      [indexing | _rest] ->
-        raise ArgumentError, "Mlx.meshgrid: expected :indexing to be :xy or :ij, got: #{inspect(indexing)}"
-    end
-  end
-
   @windows [
     bartlett: {"a triangle, `1 - |2k / (n - 1) - 1|`", "[0.0, 1.0, 0.0]"},
     blackman: {"`0.42 - 0.5 cos(2πk / (n - 1)) + 0.08 cos(4πk / (n - 1))`", "[0.0, 1.0, 0.0]"},

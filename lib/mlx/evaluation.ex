@@ -97,6 +97,8 @@ defmodule Mlx.Evaluation do
   Python: `array.tolist()`.
   """
   @spec to_list(Array.t()) :: list()
+  def to_list(array)
+
   def to_list(%Array{shape: {}}) do
     raise ArgumentError,
           "Mlx.to_list: expected an array with at least one axis, use Mlx.to_number/1 for a single number"
@@ -166,7 +168,7 @@ defmodule Mlx.Evaluation do
   Python: `array.shape`.
   """
   @spec shape(Array.t()) :: Array.shape()
-  def shape(%Array{shape: shape}), do: shape
+  def shape(%Array{} = array), do: array.shape
 
   @doc """
   The type of the elements: see `Mlx.Type`.
@@ -177,7 +179,7 @@ defmodule Mlx.Evaluation do
   Python: `array.dtype`.
   """
   @spec type(Array.t()) :: Type.t()
-  def type(%Array{type: type}), do: type
+  def type(%Array{} = array), do: array.type
 
   @doc """
   The number of axes.
@@ -188,7 +190,7 @@ defmodule Mlx.Evaluation do
   Python: `array.ndim`.
   """
   @spec rank(Array.t()) :: non_neg_integer()
-  def rank(%Array{shape: shape}), do: tuple_size(shape)
+  def rank(%Array{} = array), do: tuple_size(array.shape)
 
   @doc """
   The number of elements.
@@ -199,7 +201,7 @@ defmodule Mlx.Evaluation do
   Python: `array.size`.
   """
   @spec size(Array.t()) :: non_neg_integer()
-  def size(%Array{shape: shape}), do: Tuple.product(shape)
+  def size(%Array{} = array), do: Tuple.product(array.shape)
 
   @doc """
   The size along one axis, which is counted from the end when negative.
@@ -212,15 +214,15 @@ defmodule Mlx.Evaluation do
   Python: `array.shape[axis]`.
   """
   @spec axis_size(Array.t(), integer()) :: non_neg_integer()
-  def axis_size(%Array{shape: shape}, axis) when is_integer(axis) do
-    rank = tuple_size(shape)
+  def axis_size(%Array{} = array, axis) when is_integer(axis) do
+    rank = tuple_size(array.shape)
     index = if axis < 0, do: axis + rank, else: axis
 
     if index not in 0..(rank - 1)//1 do
-      raise ArgumentError, "Mlx.axis_size: the shape #{inspect(shape)} has no axis #{axis}"
+      raise ArgumentError, "Mlx.axis_size: the shape #{inspect(array.shape)} has no axis #{axis}"
     end
 
-    elem(shape, index)
+    elem(array.shape, index)
   end
 
   @doc """

@@ -56,6 +56,10 @@ defmodule Mlx.Topic do
   defp argument({:=, _, [_pattern, {name, _, context}]}) when is_atom(context), do: Macro.var(name, nil)
   defp argument({name, _, context}) when is_atom(context), do: Macro.var(name, nil)
 
+  defp argument(pattern) do
+    raise ArgumentError, "a documented function needs a name for its argument #{Macro.to_string(pattern)}"
+  end
+
   defp of?({:when, _, [spec, _types]}, name, arguments), do: of?(spec, name, arguments)
   defp of?({:"::", _, [{name, _, types}, _result]}, name, arguments), do: length(types) == length(arguments)
   defp of?(_spec, _name, _arguments), do: false

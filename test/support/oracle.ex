@@ -25,9 +25,36 @@ defmodule Mlx.Oracle do
   arrays where the value is a list or a tuple of them.
   """
   def eval(expression, arrays \\ []) do
+    case ask(expression, arrays) do
+      {:ok, value} -> value
+      {:error, message} -> raise "the oracle could not evaluate #{expression}: #{message}"
+    end
+  end
+
+  defp ask(expression, arrays) do
     case GenServer.call(__MODULE__, {:eval, request(expression, arrays)}, @timeout) do
-      "ok\n" <> reply -> reply |> decode() |> unwrap()
-      "error\n" <> message -> raise "the oracle could not evaluate #{expression}: #{message}"
+      "ok\n" <> reply -> {:ok, reply |> decode() |> unwrap()}
+      "error\n" <> message -> {:error, message}
+    end
+  end
+
+  @doc """
+  Asserts that `fun` gives what the Python expression gives (see `assert_oracle/4`), or raises where that raises.
+  """
+  def assert_oracle_or_raise(fun, expression, arrays \\ [], options \\ []) do
+    case ask(expression, arrays) do
+      {:ok, expected} ->
+        assert_equal(fun.(), expected, expression, options)
+
+      {:error, message} ->
+        result =
+          try do
+            {:ok, Mlx.eval(fun.())}
+          rescue
+            error in [Mlx.Error, ArgumentError] -> {:error, error}
+          end
+
+        assert match?({:error, _}, result), "#{expression} raises in Python (#{message}), got: #{inspect(result)}"
     end
   end
 
@@ -36,7 +63,11 @@ defmodule Mlx.Oracle do
   types and values. Floating-point values may be `:ulps` apart, by default 0. Any NaN equals any other.
   """
   def assert_oracle(actual, expression, arrays \\ [], options \\ []) do
-    expected = List.wrap(eval(expression, arrays))
+    assert_equal(actual, eval(expression, arrays), expression, options)
+  end
+
+  defp assert_equal(actual, expected, expression, options) do
+    expected = List.wrap(expected)
     actual = if is_tuple(actual), do: Tuple.to_list(actual), else: List.wrap(actual)
     assert length(actual) == length(expected), "#{expression} has #{length(expected)} results, got #{length(actual)}"
 
