@@ -1,0 +1,152 @@
+defmodule Mlx.Fast do
+  @moduledoc """
+  Fused operations of neural networks: one kernel where a GPU has it, the same values everywhere.
+
+  Python: `mlx.core.fast`.
+  """
+
+  alias Mlx.{Array, Native, Options}
+
+  @doc """
+  Root mean square normalisation over the last axis: `x / sqrt(mean(x ** 2) + eps) * weight`.
+
+  `weight` has the size of the last axis, or is `nil`.
+
+  Options:
+
+    * `:eps` - default `1.0e-5`
+
+  Examples:
+
+      iex> x = Mlx.array([[3.0, 4.0]])
+      iex> Mlx.Fast.rms_norm(x, Mlx.array([1.0, 2.0]), eps: 0.0) |> Mlx.multiply(Mlx.sqrt(12.5)) |> Mlx.round() |> Mlx.to_list()
+      [[3.0, 8.0]]
+
+  Python: `mlx.core.fast.rms_norm`.
+  """
+  @spec rms_norm(Array.t(), Array.t() | nil, keyword()) :: Array.t()
+  def rms_norm(x, weight, options \\ []) do
+    [eps, stream] = Options.values(options, :"Fast.rms_norm", eps: 1.0e-5)
+    Native.fast_rms_norm(x, weight, eps, stream)
+  end
+
+  @doc """
+  Layer normalisation over the last axis: `(x - mean(x)) / sqrt(variance(x) + eps) * weight + bias`.
+
+  `weight` and `bias` have the size of the last axis, or are `nil`.
+
+  Options:
+
+    * `:eps` - default `1.0e-5`
+
+  Examples:
+
+      iex> Mlx.Fast.layer_norm(Mlx.array([1.0, 3.0]), nil, Mlx.array([0.0, 5.0]), eps: 0.0) |> Mlx.to_list()
+      [-1.0, 6.0]
+
+  Python: `mlx.core.fast.layer_norm`.
+  """
+  @spec layer_norm(Array.t(), Array.t() | nil, Array.t() | nil, keyword()) :: Array.t()
+  def layer_norm(x, weight, bias, options \\ []) do
+    [eps, stream] = Options.values(options, :"Fast.layer_norm", eps: 1.0e-5)
+    Native.fast_layer_norm(x, weight, bias, eps, stream)
+  end
+
+  @doc """
+  Rotary positional encoding of an array `{batch, ..., length, features}`.
+
+  Each pair of the first `dimensions` features is rotated by an angle that grows with the position.
+
+  Options:
+
+    * `:traditional` - pair neighbouring features, and not those of the two halves; default false
+    * `:base` - of the angular frequencies, default 10000
+    * `:freqs` - the frequencies themselves, an array with one a pair, in place of `:base`
+    * `:scale` - a factor of the positions, default 1
+    * `:offset` - the position of the first element: an integer, a 0-d array, or an array with one a batch entry;
+      default 0
+
+  Examples:
+
+      iex> x = Mlx.ones({1, 2, 4})
+      iex> Mlx.Fast.rope(x, 4)[[0, 0]] |> Mlx.to_list()
+      [1.0, 1.0, 1.0, 1.0]
+
+      iex> x = Mlx.ones({1, 2, 4})
+      iex> Mlx.all_close(Mlx.Fast.rope(x, 4)[[0, 1]], Mlx.Fast.rope(x, 4, offset: 1)[[0, 0]]) |> Mlx.to_number()
+      true
+
+  Python: `mlx.core.fast.rope`.
+  """
+  @spec rope(Array.t(), pos_integer(), keyword()) :: Array.t()
+  def rope(x, dimensions, options \\ []) do
+    base = if options[:freqs], do: nil, else: 10_000
+    defaults = [traditional: false, base: base, freqs: nil, scale: 1, offset: 0]
+    [traditional, base, freqs, scale, offset, stream] = Options.values(options, :"Fast.rope", defaults)
+
+    if is_integer(offset) do
+      Native.fast_rope(x, dimensions, traditional, base, scale, offset, freqs, stream)
+    else
+      Native.fast_rope_dynamic(x, dimensions, traditional, base, scale, offset, freqs, stream)
+    end
+  end
+
+  @doc """
+  Attention: `softmax(scale * queries @ transpose(keys) + mask) @ values`.
+
+  The arrays have the shape `{batch, heads, length, features}`. Keys and values may have fewer heads, which then serve
+  groups of query heads (grouped and multi-query attention). The softmax is computed in `:f32`.
+
+  Options:
+
+    * `:scale` - default `1 / sqrt(features)`
+    * `:mask` - `:causal`, an array that is added to the scores, or a boolean array that is true where attention is
+      allowed; arrays broadcast to `{batch, heads, query_length, key_length}`. Default `nil`
+    * `:sinks` - an array with one attention sink for each head, default `nil`
+    * `:force_fused` - raise rather than fall back to unfused operations, default false
+
+  Examples:
+
+      iex> q = Mlx.ones({1, 1, 2, 4})
+      iex> v = Mlx.array([[[[1.0], [3.0]]]])
+      iex> Mlx.Fast.scaled_dot_product_attention(q, q, v) |> Mlx.flatten() |> Mlx.to_list()
+      [2.0, 2.0]
+      iex> Mlx.Fast.scaled_dot_product_attention(q, q, v, mask: :causal) |> Mlx.flatten() |> Mlx.to_list()
+      [1.0, 2.0]
+
+  Python: `mlx.core.fast.scaled_dot_product_attention`.
+  """
+  @spec scaled_dot_product_attention(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
+  def scaled_dot_product_attention(%Array{} = queries, keys, values, options \\ []) do
+    defaults = [scale: nil, mask: nil, sinks: nil, force_fused: false]
+    function = :"Fast.scaled_dot_product_attention"
+    [scale, mask, sinks, force_fused, stream] = Options.values(options, function, defaults)
+    scale = scale || default_scale(queries.shape)
+    {mode, mask} = mask(mask)
+    Native.fast_scaled_dot_product_attention(queries, keys, values, scale, mode, mask, sinks, force_fused, stream)
+  end
+
+  defp default_scale({_, _, _, features}) when features > 0, do: 1 / :math.sqrt(features)
+  defp default_scale(_shape), do: 1.0
+
+  defp mask(:causal), do: {"causal", nil}
+  defp mask(mask) when is_nil(mask) or is_struct(mask, Array), do: {"", mask}
+
+  defp mask(other) do
+    raise ArgumentError,
+          "Mlx.Fast.scaled_dot_product_attention: expected :mask to be :causal or an array, got: #{inspect(other)}"
+  end
+
+  @doc """
+  The cross entropy of logits `{..., classes}` and class indices `{...}`: one loss for each, in `:f32`.
+
+      iex> Mlx.Fast.cross_entropy(Mlx.array([[0.0, 0.0]]), Mlx.array([1])) |> Mlx.exp() |> Mlx.to_list()
+      [2.0]
+
+  Python: `mlx.core.fast.cross_entropy`.
+  """
+  @spec cross_entropy(Array.t(), Array.t(), keyword()) :: Array.t()
+  def cross_entropy(logits, targets, options \\ []) do
+    Native.fast_cross_entropy(logits, targets, Options.stream(options, :"Fast.cross_entropy"))
+  end
+end

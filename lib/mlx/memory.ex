@@ -1,0 +1,132 @@
+defmodule Mlx.Memory do
+  @moduledoc """
+  The memory that MLX holds for arrays.
+
+  The runtime of Erlang does not see these bytes: a process may hold gigabytes in a few words of heap. MLX keeps freed
+  buffers in a cache to use them again. `info/0` shows all of it.
+
+  Python: `mlx.core.get_active_memory` and the functions beside it.
+  """
+
+  alias Mlx.Native
+
+  @doc """
+  All figures, in bytes.
+
+      iex> %{active: active, cache: _, peak: peak, limit: _} = Mlx.Memory.info()
+      iex> active <= peak
+      true
+  """
+  @spec info() :: %{
+          active: non_neg_integer(),
+          cache: non_neg_integer(),
+          peak: non_neg_integer(),
+          limit: non_neg_integer()
+        }
+  def info, do: %{active: active(), cache: cache(), peak: peak(), limit: limit()}
+
+  @doc """
+  The bytes of the arrays that are in use.
+
+      iex> before = Mlx.Memory.active()
+      iex> array = Mlx.eval(Mlx.zeros({1024}))
+      iex> Mlx.Memory.active() >= before or array == nil
+      true
+
+  Python: `mlx.core.get_active_memory`.
+  """
+  @spec active() :: non_neg_integer()
+  def active, do: Native.get_active_memory()
+
+  @doc """
+  The bytes of free buffers that MLX keeps to use again.
+
+      iex> is_integer(Mlx.Memory.cache())
+      true
+
+  Python: `mlx.core.get_cache_memory`.
+  """
+  @spec cache() :: non_neg_integer()
+  def cache, do: Native.get_cache_memory()
+
+  @doc """
+  The most bytes that were in use at once since the start or `reset_peak/0`.
+
+      iex> is_integer(Mlx.Memory.peak())
+      true
+
+  Python: `mlx.core.get_peak_memory`.
+  """
+  @spec peak() :: non_neg_integer()
+  def peak, do: Native.get_peak_memory()
+
+  @doc """
+  Starts to measure the peak anew.
+
+      iex> Mlx.Memory.reset_peak()
+      :ok
+
+  Python: `mlx.core.reset_peak_memory`.
+  """
+  @spec reset_peak() :: :ok
+  def reset_peak, do: Native.reset_peak_memory()
+
+  @doc """
+  The bytes that arrays may use. An operation whose result would not fit raises `Mlx.Error`.
+
+      iex> Mlx.Memory.limit() > 0
+      true
+
+  Python: `mlx.core.get_memory_limit`.
+  """
+  @spec limit() :: non_neg_integer()
+  def limit, do: Native.get_memory_limit()
+
+  @doc """
+  Sets the limit of `limit/0`, in bytes, and returns the one before.
+
+      iex> previous = Mlx.Memory.set_limit(1_000_000_000)
+      iex> Mlx.Memory.set_limit(previous)
+      1_000_000_000
+
+  Python: `mlx.core.set_memory_limit`.
+  """
+  @spec set_limit(non_neg_integer()) :: non_neg_integer()
+  def set_limit(bytes), do: Native.set_memory_limit(bytes)
+
+  @doc """
+  Sets how many bytes of free buffers MLX keeps, and returns the limit before. 0 turns the cache off.
+
+      iex> previous = Mlx.Memory.set_cache_limit(1_000_000)
+      iex> Mlx.Memory.set_cache_limit(previous)
+      1_000_000
+
+  Python: `mlx.core.set_cache_limit`.
+  """
+  @spec set_cache_limit(non_neg_integer()) :: non_neg_integer()
+  def set_cache_limit(bytes), do: Native.set_cache_limit(bytes)
+
+  @doc """
+  Sets how many bytes stay wired (never paged out) on a Metal GPU, and returns the limit before. It does nothing
+  elsewhere.
+
+      iex> previous = Mlx.Memory.set_wired_limit(0)
+      iex> is_integer(previous)
+      true
+
+  Python: `mlx.core.set_wired_limit`.
+  """
+  @spec set_wired_limit(non_neg_integer()) :: non_neg_integer()
+  def set_wired_limit(bytes), do: Native.set_wired_limit(bytes)
+
+  @doc """
+  Gives the free buffers back to the system.
+
+      iex> Mlx.Memory.clear_cache()
+      :ok
+
+  Python: `mlx.core.clear_cache`.
+  """
+  @spec clear_cache() :: :ok
+  def clear_cache, do: Native.clear_cache()
+end

@@ -1,0 +1,258 @@
+defmodule Mlx.Products do
+  @moduledoc false
+  # Products of arrays that sum over axes.
+
+  use Mlx.Topic
+
+  alias Mlx.{Array, Native, Options}
+
+  @doc """
+  The matrix product.
+
+  Arrays with more than two axes are stacks of matrices, and broadcast over the leading axes. A 1-d array is a row on
+  the left and a column on the right. The inner sizes must be equal (`Mlx.Error`), and the types floating-point or
+  complex.
+
+      iex> a = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      iex> Mlx.matmul(a, Mlx.array([1.0, 10.0])) |> Mlx.to_list()
+      [21.0, 43.0]
+
+      iex> Mlx.matmul(Mlx.zeros({5, 2, 3}), Mlx.zeros({3, 4})).shape
+      {5, 2, 4}
+
+  Python: `mlx.core.matmul`, `a @ b`.
+  """
+  @spec matmul(Array.t(), Array.t(), keyword()) :: Array.t()
+  def matmul(a, b, options \\ []), do: Native.matmul(a, b, Options.stream(options, :matmul))
+
+  @doc """
+  The dot product: sums over the last axis of `a` and the last but one (or the only) axis of `b`.
+
+  For matrices it is `matmul/3`. Where there are more axes it pairs every one of `a` with every one of `b`. A number
+  multiplies.
+
+      iex> Mlx.dot(Mlx.array([1.0, 2.0]), Mlx.array([3.0, 4.0])) |> Mlx.to_number()
+      11.0
+
+      iex> Mlx.dot(Mlx.zeros({2, 3, 4}), Mlx.zeros({5, 4, 6})).shape
+      {2, 3, 5, 6}
+
+  Python: `numpy.dot`; with axes of your choice `tensordot/3`.
+  """
+  @spec dot(Array.operand(), Array.operand(), keyword()) :: Array.t()
+  def dot(a, b, options \\ []) do
+    stream = Options.stream(options, :dot)
+
+    case {rank(a), rank(b)} do
+      {rank_a, rank_b} when rank_a == 0 or rank_b == 0 -> Native.multiply(a, b, stream)
+      {rank_a, rank_b} -> Native.tensordot(a, b, [rank_a - 1], [max(rank_b - 2, 0)], stream)
+    end
+  end
+
+  @doc """
+  Sums the products of two arrays over axes of your choice.
+
+  Options:
+
+    * `:axes` - a number `n` (the last `n` axes of `a` with the first `n` of `b`, default 2), or two lists of axes
+      `{axes_of_a, axes_of_b}`
+
+  Examples:
+
+      iex> Mlx.tensordot(Mlx.ones({2, 3, 4}), Mlx.ones({4, 3, 5}), axes: {[1, 2], [1, 0]}).shape
+      {2, 5}
+
+      iex> Mlx.tensordot(Mlx.array([1.0, 2.0]), Mlx.array([3.0, 4.0]), axes: 1) |> Mlx.to_number()
+      11.0
+
+  Python: `mlx.core.tensordot`.
+  """
+  @spec tensordot(Array.t(), Array.t(), keyword()) :: Array.t()
+  def tensordot(a, b, options \\ []) do
+    case Options.values(options, :tensordot, axes: 2) do
+      [{axes_a, axes_b}, stream] -> Native.tensordot(a, b, axes_a, axes_b, stream)
+      [count, stream] -> Native.tensordot_axis(a, b, count, stream)
+    end
+  end
+
+  @doc """
+  The inner product: sums over the last axis of both.
+
+      iex> Mlx.inner(Mlx.array([[1.0, 2.0], [3.0, 4.0]]), Mlx.array([1.0, 1.0])) |> Mlx.to_list()
+      [3.0, 7.0]
+
+  Python: `mlx.core.inner`.
+  """
+  @spec inner(Array.t(), Array.t(), keyword()) :: Array.t()
+  def inner(a, b, options \\ []), do: Native.inner(a, b, Options.stream(options, :inner))
+
+  @doc """
+  The outer product of two arrays, which are flattened first.
+
+      iex> Mlx.outer(Mlx.array([1, 2]), Mlx.array([3, 4, 5])) |> Mlx.to_list()
+      [[3, 4, 5], [6, 8, 10]]
+
+  Python: `mlx.core.outer`.
+  """
+  @spec outer(Array.t(), Array.t(), keyword()) :: Array.t()
+  def outer(a, b, options \\ []), do: Native.outer(a, b, Options.stream(options, :outer))
+
+  @doc """
+  The dot products of vectors that lie along an axis of both arrays; the other axes broadcast. The first is conjugated.
+
+  Options:
+
+    * `:axis` - default -1
+
+  Examples:
+
+      iex> Mlx.vecdot(Mlx.array([[1.0, 2.0], [3.0, 4.0]]), Mlx.array([1.0, 10.0])) |> Mlx.to_list()
+      [21.0, 43.0]
+
+  Python: `mlx.core.vecdot`.
+  """
+  @spec vecdot(Array.t(), Array.t(), keyword()) :: Array.t()
+  def vecdot(a, b, options \\ []) do
+    [axis, stream] = Options.values(options, :vecdot, axis: -1)
+    Native.vecdot(a, b, axis, stream)
+  end
+
+  @doc """
+  The Kronecker product: each element of `a` times the whole of `b`.
+
+      iex> Mlx.kron(Mlx.array([[1, 2]]), Mlx.array([[1], [3]])) |> Mlx.to_list()
+      [[1, 2], [3, 6]]
+
+  Python: `mlx.core.kron`.
+  """
+  @spec kron(Array.t(), Array.t(), keyword()) :: Array.t()
+  def kron(a, b, options \\ []), do: Native.kron(a, b, Options.stream(options, :kron))
+
+  @doc """
+  The sum over products that a subscript string describes (Einstein notation).
+
+      iex> a = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      iex> Mlx.einsum("ij,kj->ik", [a, a]) |> Mlx.to_list()
+      [[5.0, 11.0], [11.0, 25.0]]
+
+      iex> Mlx.einsum("ii", [Mlx.array([[1.0, 2.0], [3.0, 4.0]])]) |> Mlx.to_number()
+      5.0
+
+  Python: `mlx.core.einsum`.
+  """
+  @spec einsum(String.t(), [Array.t()], keyword()) :: Array.t()
+  def einsum(subscripts, arrays, options \\ []) when is_binary(subscripts) and is_list(arrays) do
+    Native.einsum(subscripts, arrays, Options.stream(options, :einsum))
+  end
+
+  @doc """
+  `alpha * (a @ b) + beta * c` in one operation.
+
+  Options:
+
+    * `:alpha`, `:beta` - numbers, default 1
+
+  Examples:
+
+      iex> identity = Mlx.array([[1.0, 0.0], [0.0, 1.0]])
+      iex> Mlx.addmm(Mlx.array([1.0, 2.0]), identity, identity, alpha: 2.0) |> Mlx.to_list()
+      [[3.0, 2.0], [1.0, 4.0]]
+
+  Python: `mlx.core.addmm`.
+  """
+  @spec addmm(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
+  def addmm(c, a, b, options \\ []) do
+    [alpha, beta, stream] = Options.values(options, :addmm, alpha: 1, beta: 1)
+    Native.addmm(c, a, b, alpha, beta, stream)
+  end
+
+  @doc """
+  The matrix product with blocks left out (or scaled) by masks.
+
+  A mask has one element for each block of `:block_size` x `:block_size` elements of its matrix. Types are
+  floating-point.
+
+  Options:
+
+    * `:block_size` - 32 or 64, default 64
+    * `:mask_out`, `:mask_left`, `:mask_right` - arrays for the result, `a` and `b`: boolean, or numbers to scale by
+
+  Examples:
+
+      iex> a = Mlx.ones({64, 64})
+      iex> Mlx.block_masked_mm(a, a, mask_out: Mlx.array([[false]])) |> Mlx.sum() |> Mlx.to_number()
+      0.0
+
+  Python: `mlx.core.block_masked_mm`.
+  """
+  @spec block_masked_mm(Array.t(), Array.t(), keyword()) :: Array.t()
+  def block_masked_mm(a, b, options \\ []) do
+    defaults = [block_size: 64, mask_out: nil, mask_left: nil, mask_right: nil]
+    [block_size, out, left, right, stream] = Options.values(options, :block_masked_mm, defaults)
+    Native.block_masked_mm(a, b, block_size, out, left, right, stream)
+  end
+
+  @doc """
+  Matrix products of matrices picked from stacks by index arrays, without copying them.
+
+  Options:
+
+    * `:left_indices`, `:right_indices` - arrays of indices into the flattened leading axes of `a` and `b`; they
+      broadcast together. Without one, the stack itself is broadcast. Out of bounds they are clamped.
+    * `:sorted` - promise that the indices are sorted, which can be faster, default false
+
+  Examples:
+
+      iex> a = Mlx.array([[[1.0]], [[2.0]]])
+      iex> b = Mlx.array([[[10.0]], [[100.0]]])
+      iex> Mlx.gather_mm(a, b, right_indices: Mlx.array([1, 0])) |> Mlx.to_list()
+      [[[100.0]], [[20.0]]]
+
+  Python: `mlx.core.gather_mm`.
+  """
+  @spec gather_mm(Array.t(), Array.t(), keyword()) :: Array.t()
+  def gather_mm(a, b, options \\ []) do
+    defaults = [left_indices: nil, right_indices: nil, sorted: false]
+    [left, right, sorted, stream] = Options.values(options, :gather_mm, defaults)
+    Native.gather_mm(a, b, left, right, sorted, stream)
+  end
+
+  @doc """
+  Matrix products over segments of the inner axis: `segments` has the shape `{..., 2}` and holds a start and a stop for
+  each product.
+
+      iex> a = Mlx.array([[1.0, 2.0, 3.0]])
+      iex> b = Mlx.array([[1.0], [1.0], [1.0]])
+      iex> Mlx.segmented_mm(a, b, Mlx.array([[0, 1], [1, 3]], type: :u32)) |> Mlx.to_list()
+      [[[1.0]], [[5.0]]]
+
+  Python: `mlx.core.segmented_mm`.
+  """
+  @spec segmented_mm(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
+  def segmented_mm(a, b, segments, options \\ []) do
+    Native.segmented_mm(a, b, segments, Options.stream(options, :segmented_mm))
+  end
+
+  @doc """
+  The Walsh-Hadamard transform along the last axis, whose size is `m * 2 ** k` with `m` 1, 12, 20 or 28.
+
+  Options:
+
+    * `:scale` - a factor, default `1 / sqrt(size)`, which makes the transform its own inverse
+
+  Examples:
+
+      iex> Mlx.hadamard_transform(Mlx.array([1.0, 2.0]), scale: 1.0) |> Mlx.to_list()
+      [3.0, -1.0]
+
+  Python: `mlx.core.hadamard_transform`.
+  """
+  @spec hadamard_transform(Array.t(), keyword()) :: Array.t()
+  def hadamard_transform(array, options \\ []) do
+    [scale, stream] = Options.values(options, :hadamard_transform, scale: nil)
+    Native.hadamard_transform(array, scale, stream)
+  end
+
+  defp rank(%Array{shape: shape}), do: tuple_size(shape)
+  defp rank(_number), do: 0
+end

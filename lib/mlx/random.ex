@@ -1,0 +1,360 @@
+defmodule Mlx.Random do
+  @moduledoc """
+  Random numbers.
+
+  Numbers come from keys: the same key gives the same numbers, whatever the device. Give one with the option `:key`, and
+  make new ones from it with `split/2`:
+
+      iex> key = Mlx.Random.key(0)
+      iex> a = Mlx.Random.uniform({2}, key: key)
+      iex> b = Mlx.Random.uniform({2}, key: key)
+      iex> Mlx.to_list(a) == Mlx.to_list(b)
+      true
+
+  Without a key, every process has a sequence of its own, which starts at a random place, or where `seed/1` says. For the
+  same seed it is the sequence of Python MLX.
+
+      iex> Mlx.Random.seed(7)
+      :ok
+      iex> first = Mlx.Random.uniform({2}) |> Mlx.to_list()
+      iex> Mlx.Random.seed(7)
+      iex> first == Mlx.Random.uniform({2}) |> Mlx.to_list()
+      true
+
+  All functions take the options `:key` and `:stream`. Types are those of floating-point numbers where nothing else is
+  said.
+
+  Python: `mlx.core.random`.
+  """
+
+  alias Mlx.{Array, Linalg, Native, Operand, Options, Shape, Stream, Type}
+
+  @state {__MODULE__, :key}
+
+  @doc """
+  A key, made from an integer from 0 to `2 ** 64 - 1`.
+
+      iex> Mlx.Random.key(42) |> Mlx.to_list()
+      [0, 42]
+
+  Python: `mlx.core.random.key`.
+  """
+  @spec key(non_neg_integer()) :: Array.t()
+  def key(seed), do: Native.random_key(seed)
+
+  @doc """
+  New keys from a key: an array `{parts, 2}`. The old one should not be used again.
+
+  Options:
+
+    * `:parts` - how many, default 2
+
+  Examples:
+
+      iex> [a, b] = Mlx.unstack(Mlx.Random.split(Mlx.Random.key(0)))
+      iex> {a.shape, a.type, Mlx.to_list(a) == Mlx.to_list(b)}
+      {{2}, :u32, false}
+
+  Python: `mlx.core.random.split`.
+  """
+  @spec split(Array.t(), keyword()) :: Array.t()
+  def split(key, options \\ []) do
+    [parts, stream] = Options.values(options, :"Random.split", parts: 2)
+    Native.random_split_num(key, parts, stream)
+  end
+
+  @doc """
+  Starts the sequence of the calling process anew.
+
+      iex> Mlx.Random.seed(0)
+      :ok
+
+  Python: `mlx.core.random.seed`.
+  """
+  @spec seed(non_neg_integer()) :: :ok
+  def seed(seed) do
+    Process.put(@state, key(seed))
+    :ok
+  end
+
+  @doc """
+  Random bits, as unsigned integers.
+
+  Options:
+
+    * `:width` - of the integers in bytes: 4 (default), 2 or 1
+
+  Examples:
+
+      iex> Mlx.Random.bits({2, 3}, width: 1).type
+      :u8
+
+  Python: `mlx.core.random.bits`.
+  """
+  @spec bits(tuple(), keyword()) :: Array.t()
+  def bits(shape, options \\ []) do
+    [width, key, stream] = values(options, :bits, width: 4)
+    Native.random_bits(shape, width, key, stream)
+  end
+
+  @doc """
+  Uniform numbers from `low` (included) to `high` (not included).
+
+  Options:
+
+    * `:low`, `:high` - numbers, or arrays that broadcast to the shape; default 0 and 1
+    * `:type` - default `:f32`
+
+  Examples:
+
+      iex> x = Mlx.Random.uniform({100}, low: 2, high: 3)
+      iex> Mlx.to_number(Mlx.reduce_min(x)) >= 2 and Mlx.to_number(Mlx.reduce_max(x)) < 3
+      true
+
+  Python: `mlx.core.random.uniform`.
+  """
+  @spec uniform(tuple(), keyword()) :: Array.t()
+  def uniform(shape, options \\ []) do
+    [low, high, type, key, stream] = values(options, :uniform, low: 0, high: 1, type: :f32)
+    Native.random_uniform(low, high, shape, Type.normalize!(type), key, stream)
+  end
+
+  @doc """
+  Normally distributed numbers.
+
+  Options:
+
+    * `:loc`, `:scale` - mean and standard deviation: numbers, or arrays that broadcast to the shape; default 0 and 1
+    * `:type` - default `:f32`; `:c64` too
+
+  Examples:
+
+      iex> Mlx.Random.normal({2, 3}, loc: 5, scale: 0.1, type: :bf16).type
+      :bf16
+
+  Python: `mlx.core.random.normal`.
+  """
+  @spec normal(tuple(), keyword()) :: Array.t()
+  def normal(shape, options \\ []) do
+    [loc, scale, type, key, stream] = values(options, :normal, loc: nil, scale: nil, type: :f32)
+    type = Type.normalize!(type)
+    [loc, scale] = for value <- [loc, scale], do: if(value, do: Operand.of_type(value, type))
+    Native.random_normal_broadcast(shape, type, loc, scale, key, stream)
+  end
+
+  @doc """
+  Numbers of a normal distribution with several dimensions.
+
+  `mean` has the shape `{..., n}`, `covariance` the shape `{..., n, n}`; it has to be positive semi-definite, which is
+  not checked. It is computed on the CPU unless a stream is given, since it needs singular values.
+
+  Options:
+
+    * `:shape` - must be compatible with the leading axes of both; by default those
+
+  Examples:
+
+      iex> Mlx.Random.multivariate_normal(Mlx.zeros({2}), Mlx.array([[1.0, 0.0], [0.0, 4.0]]), shape: {5}).shape
+      {5, 2}
+
+  Python: `mlx.core.random.multivariate_normal`.
+  """
+  @spec multivariate_normal(Array.t(), Array.t(), keyword()) :: Array.t()
+  def multivariate_normal(mean, covariance, options \\ []) do
+    [shape, key, _stream] = values(options, :multivariate_normal, shape: {})
+    Native.random_multivariate_normal(mean, covariance, shape, :f32, key, Linalg.stream(options))
+  end
+
+  @doc """
+  Integers from `low` (included) to `high` (not included), numbers or arrays.
+
+  They are drawn from 24 random bits, so a range that is wider has gaps.
+
+  Options:
+
+    * `:shape` - `low` and `high` broadcast to it, default `{}`
+    * `:type` - default `:s32`
+
+  Examples:
+
+      iex> x = Mlx.Random.randint(0, 10, shape: {100})
+      iex> {x.type, Mlx.to_number(Mlx.reduce_max(x)) < 10}
+      {:s32, true}
+
+  Python: `mlx.core.random.randint`.
+  """
+  @spec randint(Array.operand(), Array.operand(), keyword()) :: Array.t()
+  def randint(low, high, options \\ []) do
+    [shape, type, key, stream] = values(options, :randint, shape: {}, type: :s32)
+    Native.random_randint(low, high, shape, Type.normalize!(type), key, stream)
+  end
+
+  @doc """
+  Booleans that are true with the probability `p`, a number or an array.
+
+  Options:
+
+    * `:shape` - `p` broadcasts to it; by default the shape of `p`
+
+  Examples:
+
+      iex> Mlx.Random.bernoulli(1.0, shape: {3}) |> Mlx.to_list()
+      [true, true, true]
+
+  Python: `mlx.core.random.bernoulli`.
+  """
+  @spec bernoulli(Array.operand(), keyword()) :: Array.t()
+  def bernoulli(p, options \\ []) do
+    [shape, key, stream] = values(options, :bernoulli, shape: nil)
+    Native.random_bernoulli(Operand.of_type(p, :f32), shape || shape(p), key, stream)
+  end
+
+  @doc """
+  Normally distributed numbers (mean 0, deviation 1) that lie between `lower` and `upper`, numbers or arrays.
+
+  Options:
+
+    * `:shape` - the bounds broadcast to it; by default their common shape
+    * `:type` - default `:f32`
+
+  Examples:
+
+      iex> x = Mlx.Random.truncated_normal(-1, 1, shape: {100})
+      iex> Mlx.to_number(Mlx.reduce_max(Mlx.abs(x))) <= 1
+      true
+
+  Python: `mlx.core.random.truncated_normal`.
+  """
+  @spec truncated_normal(Array.operand(), Array.operand(), keyword()) :: Array.t()
+  def truncated_normal(lower, upper, options \\ []) do
+    [shape, type, key, stream] = values(options, :truncated_normal, shape: nil, type: :f32)
+    shape = shape || Shape.broadcast_shapes([shape(lower), shape(upper)])
+    Native.random_truncated_normal(lower, upper, shape, Type.normalize!(type), key, stream)
+  end
+
+  @doc """
+  Numbers of the standard Gumbel distribution.
+
+  Options:
+
+    * `:type` - default `:f32`
+
+  Examples:
+
+      iex> Mlx.Random.gumbel({2, 3}).shape
+      {2, 3}
+
+  Python: `mlx.core.random.gumbel`.
+  """
+  @spec gumbel(tuple(), keyword()) :: Array.t()
+  def gumbel(shape, options \\ []) do
+    [type, key, stream] = values(options, :gumbel, type: :f32)
+    Native.random_gumbel(shape, Type.normalize!(type), key, stream)
+  end
+
+  @doc """
+  Numbers of a Laplace distribution.
+
+  Options:
+
+    * `:loc`, `:scale` - mean and scale, numbers; default 0 and 1
+    * `:type` - default `:f32`
+
+  Examples:
+
+      iex> Mlx.Random.laplace({2}, scale: 2).shape
+      {2}
+
+  Python: `mlx.core.random.laplace`.
+  """
+  @spec laplace(tuple(), keyword()) :: Array.t()
+  def laplace(shape, options \\ []) do
+    [loc, scale, type, key, stream] = values(options, :laplace, loc: 0, scale: 1, type: :f32)
+    Native.random_laplace(shape, Type.normalize!(type), loc, scale, key, stream)
+  end
+
+  @doc """
+  Indices drawn with the probabilities `softmax(logits)`, in `:u32`.
+
+  Options:
+
+    * `:axis` - the axis of the logits that is drawn from, default -1; the result does not have it
+    * `:num_samples` - how many to draw for each distribution, as a new last axis
+    * `:shape` - the shape of the result, in place of `:num_samples`: the other axes of the logits broadcast to it
+
+  Examples:
+
+      iex> logits = Mlx.array([[0.0, :neg_infinity], [:neg_infinity, 0.0]])
+      iex> Mlx.Random.categorical(logits) |> Mlx.to_list()
+      [0, 1]
+      iex> Mlx.Random.categorical(logits, num_samples: 3) |> Mlx.to_list()
+      [[0, 0, 0], [1, 1, 1]]
+
+  Python: `mlx.core.random.categorical`.
+  """
+  @spec categorical(Array.t(), keyword()) :: Array.t()
+  def categorical(logits, options \\ []) do
+    case values(options, :categorical, axis: -1, shape: nil, num_samples: nil) do
+      [axis, nil, nil, key, stream] ->
+        Native.random_categorical(logits, axis, key, stream)
+
+      [axis, nil, count, key, stream] ->
+        Native.random_categorical_num_samples(logits, axis, count, key, stream)
+
+      [axis, shape, nil, key, stream] ->
+        Native.random_categorical_shape(logits, axis, shape, key, stream)
+
+      _ ->
+        raise ArgumentError, "Mlx.Random.categorical: give :shape or :num_samples, not both"
+    end
+  end
+
+  @doc """
+  The elements of an array in random order along an axis, or, for an integer `n`, of `0..n-1`.
+
+  Options:
+
+    * `:axis` - default 0
+
+  Examples:
+
+      iex> Mlx.Random.permutation(5) |> Mlx.to_list() |> Enum.sort()
+      [0, 1, 2, 3, 4]
+
+      iex> Mlx.Random.permutation(Mlx.array([[1, 2], [3, 4]])) |> Mlx.to_list() |> Enum.sort()
+      [[1, 2], [3, 4]]
+
+  Python: `mlx.core.random.permutation`.
+  """
+  @spec permutation(Array.t() | non_neg_integer(), keyword()) :: Array.t()
+  def permutation(array, options \\ []) do
+    [axis, key, stream] = values(options, :permutation, axis: 0)
+
+    if is_integer(array) do
+      Native.random_permutation_arange(array, key, stream)
+    else
+      Native.random_permutation(array, axis, key, stream)
+    end
+  end
+
+  # The options of a function, its key, and its stream.
+  defp values(options, function, defaults) do
+    {own, [key, stream]} = Enum.split(Options.values(options, :"Random.#{function}", defaults ++ [key: nil]), -2)
+    own ++ [key || next_key(), stream]
+  end
+
+  defp next_key do
+    {state, key} = Native.random_split(Process.get(@state) || key(random_seed()), Stream.current())
+    Process.put(@state, state)
+    key
+  end
+
+  # Differs between processes that start at the same time, and leaves the process's own `:rand` sequence alone.
+  defp random_seed do
+    {number, _state} = :rand.uniform_s(2 ** 64, :rand.seed_s(:exsss))
+    number - 1
+  end
+
+  defp shape(%Array{shape: shape}), do: shape
+  defp shape(_number), do: {}
+end
