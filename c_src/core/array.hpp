@@ -1,0 +1,81 @@
+// An MLX array as Elixir holds it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "core/graph.hpp"
+#include "core/handle.hpp"
+
+namespace mlx_nif {
+
+// Any number of processes may use one Array at the same time, also while another deallocates it: each use pins it, and
+// the last pin after `deallocate` frees the handle.
+class Array {
+ public:
+  // An array that has its value.
+  explicit Array(ArrayHandle handle) : handle_(std::move(handle)), stream_{}, settled_(true) {}
+
+  // A node of the graph, computed on the stream; MLX's streams live for ever.
+  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream)
+      : handle_(std::move(handle)), graph_(std::move(graph)), stream_(stream), settled_(false) {}
+
+  ~Array();
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+
+  // Evaluated, and so immutable: MLX only reads such a node, and no lock is needed for it.
+  bool settled() const { return settled_.load(std::memory_order_acquire); }
+
+  // Under the lock of `graph()`, unless settled.
+  mlx_array get() const { return handle_.get(); }
+  void settle() { settled_.store(true, std::memory_order_release); }
+
+  // Only of an array that is not settled.
+  Graph& graph() const { return graph_->root(); }
+  mlx_stream stream() const { return stream_; }
+
+  void deallocate();
+
+ private:
+  friend class Pin;
+
+  static constexpr std::uint32_t deallocated = 1u << 31;
+
+  bool try_pin();
+  void unpin();
+  void release();
+
+  ArrayHandle handle_;
+  const std::shared_ptr<Graph> graph_;
+  const mlx_stream stream_;
+  std::atomic<bool> settled_;
+  std::atomic<std::uint32_t> pins_{0};
+  std::atomic_flag released_;
+};
+
+// Keeps an array's handle alive for the length of a call.
+class Pin {
+ public:
+  Pin() = default;
+  // Throws when the array is deallocated.
+  explicit Pin(Array& array);
+  Pin(Pin&& other) noexcept : array_(std::exchange(other.array_, nullptr)) {}
+  Pin& operator=(Pin&& other) noexcept {
+    std::swap(array_, other.array_);
+    return *this;
+  }
+  ~Pin() {
+    if (array_ != nullptr) {
+      array_->unpin();
+    }
+  }
+
+  Array* get() const { return array_; }
+
+ private:
+  Array* array_ = nullptr;
+};
+
+}  // namespace mlx_nif

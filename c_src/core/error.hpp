@@ -1,0 +1,30 @@
+// Errors of MLX as C++ exceptions.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace mlx_nif {
+
+// What MLX refused or failed to do; becomes an `Mlx.Error`.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A wrong argument; becomes an `ArgumentError`.
+class ArgumentError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+// A lock is held elsewhere, or the work is too long for a normal scheduler: the call has to run again on a dirty one.
+struct NeedsDirtyScheduler {};
+
+// Makes mlx-c keep its messages for `check`, and no longer end the process.
+void install_error_handler();
+
+// Throws the message that mlx-c left behind when `status` is not 0.
+void check(int status);
+
+}  // namespace mlx_nif

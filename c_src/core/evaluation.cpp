@@ -1,0 +1,351 @@
+#include "core/evaluation.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <iterator>
+#include <mutex>
+#include <shared_mutex>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/graph_lock.hpp"
+#include "core/streams.hpp"
+
+namespace mlx_nif {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// What a normal scheduler may wait for and schedule; it must not be kept for a millisecond.
+constexpr auto longest_spin = std::chrono::microseconds(60);
+constexpr std::size_t most_nodes_scheduled_inline = 24;
+
+// MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
+struct Scheduling {
+  // MLX itself waits in `async_eval` while many tasks are queued, so that nothing else may happen under this lock.
+  std::mutex mutex;
+
+  // An error on a worker thread belongs to the stream and not to an array. So a graph that can fail has the streams
+  // alone, from its scheduling to its end; all other evaluations share them.
+  std::shared_mutex streams;
+
+  // One array for each evaluation that nobody waits for; it tells when that is done. Under `mutex`.
+  std::vector<ArrayHandle> unawaited;
+
+  // The number of evaluations that somebody waits for.
+  std::atomic<int> awaited{0};
+
+  // Never destroyed: the VM runs static destructors while its threads evaluate.
+  static Scheduling& instance() {
+    static Scheduling* const scheduling = new Scheduling;
+    return *scheduling;
+  }
+
+  bool idle() {
+    std::erase_if(unawaited, [](const ArrayHandle& sentinel) {
+      bool available = false;
+      check(_mlx_array_is_available(&available, sentinel.get()));
+      return available;
+    });
+    return unawaited.empty() && awaited.load() == 0;
+  }
+};
+
+// Counts an evaluation as awaited.
+class Awaited {
+ public:
+  Awaited() { Scheduling::instance().awaited.fetch_add(1); }
+  ~Awaited() { Scheduling::instance().awaited.fetch_sub(1); }
+  Awaited(const Awaited&) = delete;
+  Awaited& operator=(const Awaited&) = delete;
+};
+
+// Use of the streams: alone, or with others.
+class StreamUse {
+ public:
+  StreamUse(bool alone, Patience patience) : alone_(alone) {
+    if (patience == Patience::none) {
+      if (alone_ || !streams().try_lock_shared()) {
+        throw NeedsDirtyScheduler();
+      }
+    } else if (alone_) {
+      streams().lock();
+    } else {
+      streams().lock_shared();
+    }
+  }
+  ~StreamUse() {
+    if (alone_) {
+      streams().unlock();
+    } else {
+      streams().unlock_shared();
+    }
+  }
+  StreamUse(const StreamUse&) = delete;
+  StreamUse& operator=(const StreamUse&) = delete;
+
+ private:
+  static std::shared_mutex& streams() { return Scheduling::instance().streams; }
+
+  const bool alone_;
+};
+
+// Throws away what MLX may have kept of an error that was raised already, so that nobody else gets it.
+void clear_stream_error(mlx_stream stream) {
+  const std::lock_guard lock(Scheduling::instance().mutex);
+  try {
+    check(mlx_synchronize(stream));
+  } catch (const Error&) {
+  }
+}
+
+// Takes arrays from nodes of graphs to values. What makes the sentinels, arrays that only the caller reaches and so may
+// wait on and read without a lock, is up to the caller.
+class Evaluation {
+ public:
+  Evaluation(std::span<Array* const> arrays, Patience patience) : patience_(patience) {
+    std::ranges::copy_if(arrays, std::back_inserter(arrays_), [](const Array* array) { return !array->settled(); });
+  }
+
+  template <typename MakeSentinels>
+  std::vector<ArrayHandle> run(const MakeSentinels& make_sentinels) {
+    bool alone = fallible();
+    for (;;) {
+      const StreamUse use(alone, patience_);
+      GraphLock lock(arrays_, waiting());
+      if (!alone && fallible()) {
+        alone = true;
+        continue;
+      }
+      check_patience();
+      return alone ? evaluate_alone(make_sentinels) : evaluate_shared(make_sentinels, lock);
+    }
+  }
+
+  // Without waiting; false when the arrays can only be evaluated alone.
+  bool start() {
+    const StreamUse use(false, patience_);
+    const GraphLock lock(arrays_, waiting());
+    if (fallible()) {
+      return false;
+    }
+    auto sentinels = schedule([&] { return this->sentinels(); });
+    auto& scheduling = Scheduling::instance();
+    const std::lock_guard scheduling_lock(scheduling.mutex);
+    std::ranges::move(sentinels, std::back_inserter(scheduling.unawaited));
+    return true;
+  }
+
+  // One for each array, on the array's own stream so that no other one waits.
+  std::vector<ArrayHandle> sentinels() const {
+    std::vector<ArrayHandle> sentinels;
+    for (const Array* array : arrays_) {
+      if (!array->settled()) {
+        check(mlx_stop_gradient(sentinels.emplace_back().out(), array->get(), array->stream()));
+      }
+    }
+    return sentinels;
+  }
+
+ private:
+  GraphLock::Waiting waiting() const {
+    return patience_ == Patience::unlimited ? GraphLock::Waiting::allowed : GraphLock::Waiting::never;
+  }
+
+  template <typename Visit>
+  void for_unsettled(const Visit& visit) const {
+    for (Array* array : arrays_) {
+      if (!array->settled()) {
+        visit(*array);
+      }
+    }
+  }
+
+  bool fallible() const {
+    bool result = false;
+    for_unsettled([&](const Array& array) { result |= array.graph().fallible(); });
+    return result;
+  }
+
+  void check_patience() const {
+    if (patience_ == Patience::unlimited) {
+      return;
+    }
+    // Encoding for a GPU can compile kernels.
+    bool patient = Streams::instance().has(MLX_GPU);
+    for_unsettled([&](const Array& array) { patient |= array.graph().nodes() > most_nodes_scheduled_inline; });
+    if (patient) {
+      throw NeedsDirtyScheduler();
+    }
+  }
+
+  template <typename MakeSentinels>
+  std::vector<ArrayHandle> evaluate_shared(const MakeSentinels& make_sentinels, GraphLock& lock) {
+    auto sentinels = schedule(make_sentinels);
+    const Awaited awaited;
+    lock.release();
+    try {
+      wait_for(sentinels);
+    } catch (const Error& error) {
+      const GraphLock again(arrays_, GraphLock::Waiting::allowed);
+      fail(error);
+      throw;
+    }
+    const GraphLock again(arrays_, waiting());
+    settle();
+    return sentinels;
+  }
+
+  // The graphs stay locked to the end, since none of their values may be used if one fails.
+  template <typename MakeSentinels>
+  std::vector<ArrayHandle> evaluate_alone(const MakeSentinels& make_sentinels) {
+    auto sentinels = schedule(make_sentinels);
+    try {
+      wait_for(sentinels);
+      settle();
+    } catch (const Error& error) {
+      fail(error);
+      throw;
+    }
+    return sentinels;
+  }
+
+  template <typename MakeSentinels>
+  std::vector<ArrayHandle> schedule(const MakeSentinels& make_sentinels) {
+    auto sentinels = make_sentinels();
+    if (sentinels.empty()) {
+      return sentinels;
+    }
+    auto& scheduling = Scheduling::instance();
+    std::unique_lock lock(scheduling.mutex, std::defer_lock);
+    if (patience_ == Patience::unlimited) {
+      lock.lock();
+      scheduling.idle();
+    } else if (!lock.try_lock() || !scheduling.idle()) {
+      throw NeedsDirtyScheduler();
+    }
+    ArrayVectorHandle outputs(mlx_vector_array_new());
+    for_unsettled([&](const Array& array) { check(mlx_vector_array_append_value(outputs.get(), array.get())); });
+    for (const ArrayHandle& sentinel : sentinels) {
+      check(mlx_vector_array_append_value(outputs.get(), sentinel.get()));
+    }
+    try {
+      check(mlx_async_eval(outputs.get()));
+    } catch (const Error& error) {
+      lock.unlock();
+      fail(error);
+      throw;
+    }
+    for_unsettled([](const Array& array) { array.graph().evaluated(); });
+    return sentinels;
+  }
+
+  void wait_for(std::span<const ArrayHandle> sentinels) const {
+    for (const ArrayHandle& sentinel : sentinels) {
+      if (patience_ == Patience::none) {
+        spin(sentinel.get());
+      }
+      check(_mlx_array_wait(sentinel.get()));
+    }
+  }
+
+  static void spin(mlx_array sentinel) {
+    const auto end = Clock::now() + longest_spin;
+    for (;;) {
+      bool available = false;
+      check(_mlx_array_is_available(&available, sentinel));
+      if (available) {
+        return;
+      }
+      if (Clock::now() > end) {
+        throw NeedsDirtyScheduler();
+      }
+      sched_yield();
+    }
+  }
+
+  // Returns at once, because a later array of the same stream is there.
+  void settle() const {
+    for_unsettled([](Array& array) {
+      check(_mlx_array_wait(array.get()));
+      array.settle();
+    });
+  }
+
+  void fail(const Error& error) const {
+    for_unsettled([&](const Array& array) {
+      clear_stream_error(array.stream());
+      array.graph().fail(error.what());
+    });
+  }
+
+  std::vector<Array*> arrays_;
+  const Patience patience_;
+};
+
+bool is_row_major(mlx_array array) {
+  bool result = false;
+  check(_mlx_array_is_row_contiguous(&result, array));
+  return result;
+}
+
+}  // namespace
+
+void evaluate(std::span<Array* const> arrays, Patience patience) {
+  Evaluation evaluation(arrays, patience);
+  evaluation.run([&] { return evaluation.sentinels(); });
+}
+
+void start_evaluation(std::span<Array* const> arrays) {
+  if (!Evaluation(arrays, Patience::unlimited).start()) {
+    evaluate(arrays, Patience::unlimited);
+  }
+}
+
+ArrayHandle row_major_value(Array& array, Patience patience) {
+  ArrayHandle value;
+  if (array.settled() && is_row_major(array.get())) {
+    check(mlx_array_set(value.out(), array.get()));
+    return value;
+  }
+  Array* const arrays[] = {&array};
+  auto values = Evaluation(arrays, patience).run([&] {
+    const mlx_stream stream = array.settled() ? Streams::instance().default_stream() : array.stream();
+    std::vector<ArrayHandle> contiguous;
+    check(mlx_contiguous(contiguous.emplace_back().out(), array.get(), false, stream));
+    return contiguous;
+  });
+  return std::move(values.front());
+}
+
+std::span<const std::byte> bytes_of(mlx_array row_major) {
+  const std::size_t size = mlx_array_nbytes(row_major);
+  if (size == 0) {
+    return {};
+  }
+  // On a GPU this may move the buffer.
+  std::unique_lock lock(Scheduling::instance().mutex, std::defer_lock);
+  if (Streams::instance().has(MLX_GPU)) {
+    lock.lock();
+  }
+  return {reinterpret_cast<const std::byte*>(mlx_array_data_uint8(row_major)), size};
+}
+
+void synchronize(mlx_stream stream) {
+  const ArrayHandle zero(mlx_array_new_int(0));
+  ArrayHandle node;
+  check(mlx_negative(node.out(), zero.get(), stream));
+  Array last(std::move(node), std::make_shared<Graph>(), stream);
+  Array* const arrays[] = {&last};
+  evaluate(arrays, Patience::unlimited);
+}
+
+void between_schedules(const std::function<void()>& work) {
+  const std::lock_guard lock(Scheduling::instance().mutex);
+  work();
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,62 @@
+// The lock of one connected graph of arrays that are not evaluated yet.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace mlx_nif {
+
+// MLX nodes have no locks of their own: evaluation detaches nodes that building, copying and destroying read. Arrays
+// whose graphs touch therefore share one lock, and arrays that are evaluated ("settled") need none. An operation over
+// arrays of several graphs joins them, as in a union-find forest: the smaller graph gets the larger as successor.
+class Graph : public std::enable_shared_from_this<Graph> {
+ public:
+  // The graph that this one is part of by now. Without its lock the answer may be old: lock, then ask again.
+  Graph& root() {
+    Graph* graph = this;
+    while (Graph* next = graph->successor_.load(std::memory_order_acquire)) {
+      graph = next;
+    }
+    return *graph;
+  }
+
+  std::mutex& mutex() { return mutex_; }
+
+  // What follows is read and written under the lock of the root.
+
+  // Joins two roots, both locked; returns the root of the two.
+  static std::shared_ptr<Graph> join(std::shared_ptr<Graph> a, std::shared_ptr<Graph> b);
+
+  void add_node(bool fallible) {
+    ++nodes_;
+    if (fallible) {
+      fallible_.store(true, std::memory_order_relaxed);
+    }
+  }
+
+  // Evaluation detaches what it computes, so that less hangs on the graph afterwards.
+  void evaluated() { nodes_ = 0; }
+
+  std::size_t nodes() const { return nodes_; }
+
+  // Has a node whose computation can fail on a worker thread: linear algebra, loading. May be asked without the lock.
+  bool fallible() const { return fallible_.load(std::memory_order_relaxed); }
+
+  // An evaluation failed: the arrays of this graph have no values.
+  void fail(std::string message) { failure_ = std::move(message); }
+  const std::string& failure() const { return failure_; }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<Graph*> successor_{nullptr};
+  std::shared_ptr<Graph> successor_owner_;
+  std::size_t nodes_ = 0;
+  std::atomic<bool> fallible_{false};
+  std::string failure_;
+};
+
+}  // namespace mlx_nif

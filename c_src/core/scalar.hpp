@@ -1,0 +1,22 @@
+// Numbers as operands.
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <optional>
+#include <variant>
+
+#include "core/handle.hpp"
+
+namespace mlx_nif {
+
+using Scalar = std::variant<bool, std::int64_t, std::uint64_t, double, std::complex<float>>;
+
+// A 0-d array of exactly this type.
+ArrayHandle make_scalar(const Scalar& value, mlx_dtype type);
+
+// A 0-d array that takes its type from a peer as far as the number's kind allows, as in Python MLX: an integer or boolean
+// takes any type, a float any inexact one. Without a peer: bool, s32 (s64 when it does not fit), f32, c64.
+ArrayHandle make_weak_scalar(const Scalar& value, std::optional<mlx_dtype> peer);
+
+}  // namespace mlx_nif

@@ -1,0 +1,67 @@
+#include "core/streams.hpp"
+
+#include "core/error.hpp"
+
+namespace mlx_nif {
+
+Streams& Streams::instance() {
+  // Never destroyed: the VM runs static destructors while its threads still use the streams.
+  static Streams* const streams = new Streams;
+  return *streams;
+}
+
+void Streams::start() {
+  // On CUDA the process aborts at its end unless the allocator was made before the first stream.
+  std::size_t active = 0;
+  check(mlx_get_active_memory(&active));
+  for (const auto type : {MLX_CPU, MLX_GPU}) {
+    int count = 0;
+    check(mlx_device_count(&count, type));
+    if (count > 0) {
+      defaults_[type] = make(type);
+    }
+  }
+}
+
+mlx_stream Streams::default_of(mlx_device_type type) const {
+  if (!has(type)) {
+    throw Error(type == MLX_GPU ? "this machine has no GPU that MLX can use" : "MLX was built without a CPU device");
+  }
+  return defaults_[type].get();
+}
+
+StreamHandle Streams::borrow(mlx_device_type type) {
+  default_of(type);
+  const std::lock_guard lock(mutex_);
+  auto& idle = idle_[type];
+  if (idle.empty()) {
+    return make(type);
+  }
+  StreamHandle stream = std::move(idle.back());
+  idle.pop_back();
+  return stream;
+}
+
+void Streams::give_back(StreamHandle stream, mlx_device_type type) {
+  const std::lock_guard lock(mutex_);
+  idle_[type].push_back(std::move(stream));
+}
+
+void Streams::set_thread_defaults() {
+  for (const auto& stream : defaults_) {
+    if (stream) {
+      check(mlx_set_default_stream(stream.get()));
+    }
+  }
+}
+
+StreamHandle Streams::make(mlx_device_type type) {
+  const DeviceHandle device(mlx_device_new_type(type, 0));
+  StreamHandle stream(mlx_stream_new_thread_unsafe(device.get()));
+  if (!stream) {
+    check(1);
+  }
+  return stream;
+}
+
+}  // namespace mlx_nif

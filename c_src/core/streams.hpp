@@ -1,0 +1,50 @@
+// The streams that operations run on, usable from any thread.
+#pragma once
+
+#include <array>
+#include <mutex>
+#include <vector>
+
+#include "core/handle.hpp"
+
+namespace mlx_nif {
+
+// MLX's own default streams belong to a thread, and an array made on one thread's stream cannot be evaluated on another.
+// Streams of the kind used here are MLX's for bindings that do the locking themselves (`Scheduling`, `GraphLock`).
+class Streams {
+ public:
+  static Streams& instance();
+
+  // Makes the default streams; called once, before any other use of MLX.
+  void start();
+
+  // Makes the default streams this thread's too, since MLX's transforms use the thread's own.
+  void adopt_thread() {
+    thread_local bool adopted = false;
+    if (!adopted) {
+      set_thread_defaults();
+      adopted = true;
+    }
+  }
+
+  bool has(mlx_device_type type) const { return static_cast<bool>(defaults_[type]); }
+  mlx_device_type default_device() const { return has(MLX_GPU) ? MLX_GPU : MLX_CPU; }
+
+  // Throws for a device that this machine does not have.
+  mlx_stream default_of(mlx_device_type type) const;
+  mlx_stream default_stream() const { return default_of(default_device()); }
+
+  // MLX never frees a stream and its thread, so that they are used again.
+  StreamHandle borrow(mlx_device_type type);
+  void give_back(StreamHandle stream, mlx_device_type type);
+
+ private:
+  void set_thread_defaults();
+  static StreamHandle make(mlx_device_type type);
+
+  std::array<StreamHandle, 2> defaults_;
+  std::mutex mutex_;
+  std::array<std::vector<StreamHandle>, 2> idle_;
+};
+
+}  // namespace mlx_nif

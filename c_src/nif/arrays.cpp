@@ -1,0 +1,101 @@
+#include "nif/arrays.hpp"
+
+#include <array>
+
+#include "nif/call.hpp"
+
+namespace mlx_nif {
+namespace {
+
+// Decoding longer lists goes to a dirty scheduler.
+constexpr unsigned longest_list_inline = 1000;
+
+ERL_NIF_TERM make_struct(ErlNifEnv* env, ERL_NIF_TERM reference, mlx_array array) {
+  const int* dimensions = mlx_array_shape(array);
+  const std::size_t rank = mlx_array_ndim(array);
+  std::array<ERL_NIF_TERM, 16> few;
+  std::vector<ERL_NIF_TERM> many(rank > few.size() ? rank : 0);
+  ERL_NIF_TERM* shape = many.empty() ? few.data() : many.data();
+  for (std::size_t axis = 0; axis < rank; ++axis) {
+    shape[axis] = enif_make_int(env, dimensions[axis]);
+  }
+  std::array keys{atoms.struct_, atoms.ref, atoms.shape, atoms.type};
+  std::array values{atoms.array_module, reference,
+                          enif_make_tuple_from_array(env, shape, static_cast<unsigned>(rank)),
+                          type_atom(mlx_array_dtype(array))};
+  ERL_NIF_TERM map;
+  enif_make_map_from_arrays(env, keys.data(), values.data(), keys.size(), &map);
+  return map;
+}
+
+}  // namespace
+
+Operand Operand::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
+  Operand operand;
+  if (Array* array = find_array(env, term)) {
+    operand.pin_ = Pin(*array);
+  } else if (!is_nil(term)) {
+    operand.number_ = find_scalar(env, term);
+    if (!operand.number_) {
+      expected(env, "an Mlx.Array or a number", term);
+    }
+  }
+  return operand;
+}
+
+void Operand::materialize(std::optional<mlx_dtype> peer) {
+  if (number_) {
+    constant_ = make_weak_scalar(*number_, peer);
+  }
+}
+
+Operands Operands::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
+  unsigned length = 0;
+  if (on_normal_scheduler() && enif_get_list_length(env, term, &length) != 0 && length > longest_list_inline) {
+    throw NeedsDirtyScheduler();
+  }
+  Operands operands;
+  for_each_element(env, term, [&](ERL_NIF_TERM element) {
+    Operand& operand = operands.operands_.emplace_back(Operand::decode(env, element));
+    if (operand.array() == nullptr && !operand.is_number()) {
+      expected(env, "an Mlx.Array or a number", element);
+    }
+    operand.materialize(std::nullopt);
+  });
+  return operands;
+}
+
+ArrayVectorHandle Operands::vector() const {
+  ArrayVectorHandle vector(mlx_vector_array_new());
+  for (const Operand& operand : operands_) {
+    check(mlx_vector_array_append_value(vector.get(), operand.get()));
+  }
+  return vector;
+}
+
+mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
+  if (is_nil(term)) {
+    return Streams::instance().default_stream();
+  }
+  ERL_NIF_TERM reference = term;
+  enif_get_map_value(env, term, atoms.ref, &reference);
+  const StreamResource* stream = Resource<StreamResource>::find(env, reference);
+  if (stream == nullptr) {
+    expected(env, "an Mlx.Stream", term);
+  }
+  return stream->get();
+}
+
+ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream) {
+  const mlx_array array = handle.get();
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), std::move(graph), stream);
+  return make_struct(env, reference, array);
+}
+
+ERL_NIF_TERM make_value(ErlNifEnv* env, ArrayHandle handle) {
+  const mlx_array array = handle.get();
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle));
+  return make_struct(env, reference, array);
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,35 @@
+#include "nif/atoms.hpp"
+
+namespace mlx_nif {
+
+void make_atoms(ErlNifEnv* env) {
+  const auto atom = [env](const char* name) { return enif_make_atom(env, name); };
+  atoms = Atoms{
+      .ok = atom("ok"),
+      .nil = atom("nil"),
+      .true_ = atom("true"),
+      .false_ = atom("false"),
+      .nan = atom("nan"),
+      .infinity = atom("infinity"),
+      .neg_infinity = atom("neg_infinity"),
+      .struct_ = atom("__struct__"),
+      .exception = atom("__exception__"),
+      .message = atom("message"),
+      .ref = atom("ref"),
+      .shape = atom("shape"),
+      .type = atom("type"),
+      .array_module = atom("Elixir.Mlx.Array"),
+      .stream_module = atom("Elixir.Mlx.Stream"),
+      .error_module = atom("Elixir.Mlx.Error"),
+      .argument_error_module = atom("Elixir.ArgumentError"),
+      .cpu = atom("cpu"),
+      .gpu = atom("gpu"),
+      .backward = atom("backward"),
+      .ortho = atom("ortho"),
+      .forward = atom("forward"),
+      .types = {atom("bool"), atom("u8"), atom("u16"), atom("u32"), atom("u64"), atom("s8"), atom("s16"), atom("s32"),
+                atom("s64"), atom("f16"), atom("f32"), atom("f64"), atom("bf16"), atom("c64")},
+  };
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,26 @@
+// The atoms that cross the border.
+#pragma once
+
+#include <erl_nif.h>
+#include <mlx/c/mlx.h>
+
+#include <array>
+
+namespace mlx_nif {
+
+struct Atoms {
+  ERL_NIF_TERM ok, nil, true_, false_, nan, infinity, neg_infinity;
+  ERL_NIF_TERM struct_, exception, message, ref, shape, type;
+  ERL_NIF_TERM array_module, stream_module, error_module, argument_error_module;
+  ERL_NIF_TERM cpu, gpu;
+  ERL_NIF_TERM backward, ortho, forward;
+  // In the order of `mlx_dtype`.
+  std::array<ERL_NIF_TERM, MLX_COMPLEX64 + 1> types;
+};
+
+// Set at load, never changed.
+inline Atoms atoms;
+
+void make_atoms(ErlNifEnv* env);
+
+}  // namespace mlx_nif

@@ -1,0 +1,64 @@
+// One call from Elixir: its arguments, what it keeps alive, and how it ends.
+#pragma once
+
+#include <erl_nif.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "core/streams.hpp"
+
+namespace mlx_nif {
+
+using NativeFunction = ERL_NIF_TERM (*)(ErlNifEnv*, int, const ERL_NIF_TERM[]);
+
+// A string as a template argument: the name of a native function.
+template <std::size_t Size>
+struct Name {
+  consteval Name(const char (&name)[Size]) { std::copy_n(name, Size, text); }
+  constexpr std::string_view view() const { return {text, Size - 1}; }
+  char text[Size];
+};
+
+// The Elixir function that errors of a native one are reported for: `add` is `Mlx.add`, `linalg_inv` is `Mlx.Linalg.inv`.
+std::string public_name(std::string_view native_name);
+
+// The call is on a normal scheduler, which must not be kept for a millisecond.
+inline bool on_normal_scheduler() {
+  return enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
+}
+
+// Raises an exception of `module` for the native function.
+ERL_NIF_TERM raise(ErlNifEnv* env, ERL_NIF_TERM module, std::string_view native_name, std::string_view message);
+
+// Runs the call again on a dirty scheduler.
+ERL_NIF_TERM reschedule(ErlNifEnv* env, const char* name, NativeFunction function, int argc, const ERL_NIF_TERM argv[]);
+
+// Ends the exception that is being handled as an Elixir one.
+ERL_NIF_TERM raise_current(ErlNifEnv* env, std::string_view native_name);
+
+// What every native function is made of: no C++ exception leaves it, MLX is ready to be used from this thread, and a call
+// that would take too long here runs again on a dirty scheduler.
+template <Name name, auto body>
+ERL_NIF_TERM native(ErlNifEnv* env, int argc, const ERL_NIF_TERM argv[]) {
+  try {
+    Streams::instance().adopt_thread();
+    return body(env, argv);
+  } catch (const NeedsDirtyScheduler&) {
+    return reschedule(env, name.text, native<name, body>, argc, argv);
+  } catch (...) {
+    return raise_current(env, name.view());
+  }
+}
+
+// What must not run on a normal scheduler at all.
+inline void require_dirty_scheduler() {
+  if (on_normal_scheduler()) {
+    throw NeedsDirtyScheduler();
+  }
+}
+
+}  // namespace mlx_nif

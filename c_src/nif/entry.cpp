@@ -1,0 +1,97 @@
+// The library as the VM sees it: the table of native functions, and loading, upgrading and unloading.
+#include <erl_nif.h>
+
+#include <atomic>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include "core/array.hpp"
+#include "core/error.hpp"
+#include "core/reaper.hpp"
+#include "core/streams.hpp"
+#include "nif/atoms.hpp"
+#include "nif/resources.hpp"
+#include "nif/tables.hpp"
+
+namespace mlx_nif {
+namespace {
+
+// How many loaded versions of the Elixir module use this library: while one replaces another there are two.
+std::atomic<int> users{0};
+
+std::vector<ErlNifFunc> all_functions() {
+  std::vector<ErlNifFunc> all;
+  for (const auto& table :
+       {creation_operations(), elementwise_operations(), fast_operations(), fft_operations(), indexing_operations(),
+        linalg_operations(), products_operations(), random_operations(), reduction_operations(), shape_operations(),
+        array_functions(), device_functions(), io_functions(), memory_functions()}) {
+    all.insert(all.end(), table.begin(), table.end());
+  }
+  return all;
+}
+
+// MLX treats the first thread that uses it as its main thread, which gets the errors of all streams. That is none of the
+// VM's threads.
+bool start_mlx() {
+  bool started = true;
+  std::thread([&started] {
+    try {
+      Streams::instance().start();
+    } catch (const std::exception&) {
+      started = false;
+    }
+  }).join();
+  return started;
+}
+
+int start(ErlNifEnv* env) {
+  static const bool started = [] {
+    install_error_handler();
+    return start_mlx();
+  }();
+  make_atoms(env);
+  if (!started || !open_resources(env)) {
+    return 1;
+  }
+  ++users;
+  return 0;
+}
+
+int load(ErlNifEnv* env, void**, ERL_NIF_TERM) {
+  return start(env);
+}
+
+// Arrays outlive the version of the library that made them: a new one takes their types over.
+int upgrade(ErlNifEnv* env, void**, void**, ERL_NIF_TERM) {
+  return start(env);
+}
+
+void unload(ErlNifEnv*, void*) {
+  if (--users == 0) {
+    Reaper::instance().stop();
+  }
+}
+
+}  // namespace
+}  // namespace mlx_nif
+
+extern "C" __attribute__((visibility("default"))) ErlNifEntry* nif_init() {
+  static std::vector<ErlNifFunc> functions = mlx_nif::all_functions();
+  static ErlNifEntry entry{
+      .major = ERL_NIF_MAJOR_VERSION,
+      .minor = ERL_NIF_MINOR_VERSION,
+      .name = "Elixir.Mlx.Native",
+      .num_of_funcs = static_cast<int>(functions.size()),
+      .funcs = functions.data(),
+      .load = mlx_nif::load,
+      .reload = nullptr,
+      .upgrade = mlx_nif::upgrade,
+      .unload = mlx_nif::unload,
+      .vm_variant = ERL_NIF_VM_VARIANT,
+      .options = 1,  // The one that there is: dirty schedulers are used.
+      .sizeof_ErlNifResourceTypeInit = sizeof(ErlNifResourceTypeInit),
+      .min_erts = ERL_NIF_MIN_ERTS_VERSION,
+  };
+  return &entry;
+}

@@ -1,0 +1,55 @@
+// C++ objects that Elixir holds by reference.
+#pragma once
+
+#include <erl_nif.h>
+
+#include <new>
+#include <utility>
+
+namespace mlx_nif {
+
+// The VM's garbage collector ends the life of a `T` when no process has its reference any more.
+template <typename T>
+class Resource {
+ public:
+  // At load and upgrade: objects that an older version of this library made are taken over.
+  static bool open(ErlNifEnv* env, const char* name) {
+    ErlNifResourceTypeInit init{};
+    init.dtor = [](ErlNifEnv*, void* object) { static_cast<T*>(object)->~T(); };
+    init.members = 1;
+    const auto flags = static_cast<ErlNifResourceFlags>(ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER);
+    type_ = enif_open_resource_type_x(env, name, &init, flags, nullptr);
+    return type_ != nullptr;
+  }
+
+  static T* find(ErlNifEnv* env, ERL_NIF_TERM reference) {
+    void* object = nullptr;
+    return enif_get_resource(env, reference, type_, &object) != 0 ? static_cast<T*>(object) : nullptr;
+  }
+
+  template <typename... Arguments>
+  static ERL_NIF_TERM make(ErlNifEnv* env, Arguments&&... arguments) {
+    return with_new([&](T* object) { return enif_make_resource(env, object); }, std::forward<Arguments>(arguments)...);
+  }
+
+  // A binary whose bytes belong to the new object.
+  template <typename... Arguments>
+  static ERL_NIF_TERM make_binary(ErlNifEnv* env, const void* data, std::size_t size, Arguments&&... arguments) {
+    return with_new([&](T* object) { return enif_make_resource_binary(env, object, data, size); },
+                    std::forward<Arguments>(arguments)...);
+  }
+
+ private:
+  template <typename MakeTerm, typename... Arguments>
+  static ERL_NIF_TERM with_new(const MakeTerm& make_term, Arguments&&... arguments) {
+    void* memory = enif_alloc_resource(type_, sizeof(T));
+    T* object = new (memory) T(std::forward<Arguments>(arguments)...);
+    const ERL_NIF_TERM term = make_term(object);
+    enif_release_resource(object);
+    return term;
+  }
+
+  static inline ErlNifResourceType* type_ = nullptr;
+};
+
+}  // namespace mlx_nif

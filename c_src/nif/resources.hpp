@@ -1,0 +1,22 @@
+// The kinds of objects that Elixir holds by reference.
+#pragma once
+
+#include <erl_nif.h>
+
+#include "core/array.hpp"
+#include "nif/arrays.hpp"
+#include "nif/resource.hpp"
+
+namespace mlx_nif {
+
+// Bytes that belong to MLX, for as long as a binary refers to them. The handle also keeps MLX from reusing the buffer.
+struct SharedBytes {
+  ArrayHandle owner;
+};
+
+inline bool open_resources(ErlNifEnv* env) {
+  return Resource<Array>::open(env, "array") && Resource<SharedBytes>::open(env, "bytes") &&
+         Resource<StreamResource>::open(env, "stream");
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,206 @@
+// Values into arrays, evaluation, and arrays into values.
+#include <bit>
+#include <cstring>
+
+#include "core/evaluation.hpp"
+#include "core/limits.hpp"
+#include "nif/arrays.hpp"
+#include "nif/function.hpp"
+#include "nif/resources.hpp"
+#include "nif/tables.hpp"
+#include "nif/term.hpp"
+
+namespace mlx_nif {
+namespace {
+
+// Copying more bytes than this takes too long for a normal scheduler.
+constexpr std::size_t most_bytes_copied_inline = 256 * 1024;
+
+// Shorter values are copied into a binary of the VM; it keeps small ones on the process's heap.
+constexpr std::size_t least_bytes_shared = 64 * 1024;
+
+Patience patience_here() {
+  return on_normal_scheduler() ? Patience::none : Patience::unlimited;
+}
+
+Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term) {
+  Array* array = find_array(env, term);
+  if (array == nullptr) {
+    expected(env, "an Mlx.Array", term);
+  }
+  return Pin(*array);
+}
+
+class PinnedArrays {
+ public:
+  PinnedArrays(ErlNifEnv* env, ERL_NIF_TERM list) {
+    for_each_element(env, list, [&](ERL_NIF_TERM term) { pins_.push_back(decode_array(env, term)); });
+    for (const Pin& pin : pins_) {
+      arrays_.push_back(pin.get());
+    }
+  }
+  std::span<Array* const> all() const { return arrays_; }
+
+ private:
+  std::vector<Pin> pins_;
+  std::vector<Array*> arrays_;
+};
+
+// A binary's elements, row-major in the machine's byte order, of a shape and type.
+ERL_NIF_TERM from_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  ErlNifBinary binary;
+  if (enif_inspect_binary(env, argv[0], &binary) == 0) {
+    expected(env, "a binary", argv[0]);
+  }
+  const auto shape = decode<std::vector<int>>(env, argv[1]);
+  const auto type = decode<mlx_dtype>(env, argv[2]);
+  double size = static_cast<double>(mlx_dtype_size(type));
+  for (const int dimension : shape) {
+    if (dimension < 0) {
+      throw ArgumentError("a dimension is negative");
+    }
+    size *= dimension;
+  }
+  if (size != static_cast<double>(binary.size)) {
+    throw ArgumentError("the shape and type take " + std::to_string(static_cast<std::size_t>(size)) +
+                        " bytes, and the binary has " + std::to_string(binary.size));
+  }
+  if (binary.size > most_bytes_copied_inline) {
+    require_dirty_scheduler();
+  }
+  ArrayHandle array(mlx_array_new_data(binary.data, shape.data(), static_cast<int>(shape.size()), type));
+  if (!array) {
+    check(1);
+  }
+  return make_value(env, std::move(array));
+}
+
+ERL_NIF_TERM scalar(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto value = find_scalar(env, argv[0]);
+  if (!value) {
+    expected(env, "a number or boolean", argv[0]);
+  }
+  return make_value(env, make_scalar(*value, decode<mlx_dtype>(env, argv[1])));
+}
+
+ERL_NIF_TERM eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  evaluate(PinnedArrays(env, argv[0]).all(), patience_here());
+  return atoms.ok;
+}
+
+ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  start_evaluation(PinnedArrays(env, argv[0]).all());
+  return atoms.ok;
+}
+
+// On CUDA, use by an operation moves a buffer to another address.
+bool buffers_stay() {
+  static const bool stay = [] {
+    bool cuda = false;
+    check(mlx_cuda_is_available(&cuda));
+    return !cuda;
+  }();
+  return stay;
+}
+
+ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Pin array = decode_array(env, argv[0]);
+  check_size(array.get()->get());
+  ArrayHandle value = row_major_value(*array.get(), patience_here());
+  const auto bytes = bytes_of(value.get());
+  if (bytes.size() >= least_bytes_shared && buffers_stay()) {
+    return Resource<SharedBytes>::make_binary(env, bytes.data(), bytes.size(), SharedBytes{std::move(value)});
+  }
+  if (bytes.size() > most_bytes_copied_inline) {
+    require_dirty_scheduler();
+  }
+  return make_binary(env, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+template <typename Element>
+Element load(std::span<const std::byte> bytes) {
+  Element element;
+  std::memcpy(&element, bytes.data(), sizeof(Element));
+  return element;
+}
+
+ERL_NIF_TERM make_element(ErlNifEnv* env, std::span<const std::byte> bytes, mlx_dtype type) {
+  switch (type) {
+    case MLX_BOOL:
+      return make_boolean(load<std::uint8_t>(bytes) != 0);
+    case MLX_UINT8:
+      return enif_make_uint(env, load<std::uint8_t>(bytes));
+    case MLX_UINT16:
+      return enif_make_uint(env, load<std::uint16_t>(bytes));
+    case MLX_UINT32:
+      return enif_make_uint(env, load<std::uint32_t>(bytes));
+    case MLX_UINT64:
+      return enif_make_uint64(env, load<std::uint64_t>(bytes));
+    case MLX_INT8:
+      return enif_make_int(env, load<std::int8_t>(bytes));
+    case MLX_INT16:
+      return enif_make_int(env, load<std::int16_t>(bytes));
+    case MLX_INT32:
+      return enif_make_int(env, load<std::int32_t>(bytes));
+    case MLX_INT64:
+      return enif_make_int64(env, load<std::int64_t>(bytes));
+    case MLX_FLOAT16:
+      return make_float(env, static_cast<double>(load<_Float16>(bytes)));
+    case MLX_FLOAT32:
+      return make_float(env, load<float>(bytes));
+    case MLX_FLOAT64:
+      return make_float(env, load<double>(bytes));
+    case MLX_BFLOAT16:
+      return make_float(env, std::bit_cast<float>(static_cast<std::uint32_t>(load<std::uint16_t>(bytes)) << 16));
+    case MLX_COMPLEX64: {
+      const auto value = load<std::complex<float>>(bytes);
+      return enif_make_tuple2(env, make_float(env, value.real()), make_float(env, value.imag()));
+    }
+  }
+  throw Error("unknown type");
+}
+
+ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Pin array = decode_array(env, argv[0]);
+  const mlx_array handle = array.get()->get();
+  if (mlx_array_size(handle) != 1) {
+    throw ArgumentError("expected an array of one element, got one of " + std::to_string(mlx_array_size(handle)));
+  }
+  const mlx_dtype type = mlx_array_dtype(handle);
+  const ArrayHandle value = row_major_value(*array.get(), patience_here());
+  return make_element(env, bytes_of(value.get()), type);
+}
+
+ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Pin array = decode_array(env, argv[0]);
+  Array* const arrays[] = {array.get()};
+  // Settles the array if its value has arrived.
+  const GraphLock lock(arrays, on_normal_scheduler() ? GraphLock::Waiting::never : GraphLock::Waiting::allowed);
+  return make_boolean(array.get()->settled());
+}
+
+ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  Array* array = find_array(env, argv[0]);
+  if (array == nullptr) {
+    expected(env, "an Mlx.Array", argv[0]);
+  }
+  array->deallocate();
+  return atoms.ok;
+}
+
+}  // namespace
+
+std::vector<ErlNifFunc> array_functions() {
+  return {
+      function<"from_binary", 3, from_binary>(),
+      function<"scalar", 2, scalar>(),
+      function<"eval", 1, eval>(),
+      dirty_function<"async_eval", 1, async_eval>(),
+      function<"to_binary", 1, to_binary>(),
+      function<"item", 1, item>(),
+      function<"is_available", 1, is_available>(),
+      function<"deallocate", 1, deallocate>(),
+  };
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,19 @@
+// Fused operations of neural networks.
+#include "core/guards.hpp"
+#include "nif/operation.hpp"
+#include "nif/tables.hpp"
+
+namespace mlx_nif {
+
+std::vector<ErlNifFunc> fast_operations() {
+  return {
+      operation<"fast_cross_entropy", &guarded::fast_cross_entropy>(),
+      operation<"fast_layer_norm", &mlx_fast_layer_norm>(),
+      operation<"fast_rms_norm", &mlx_fast_rms_norm>(),
+      operation<"fast_rope", &mlx_fast_rope>(),
+      operation<"fast_rope_dynamic", &mlx_fast_rope_dynamic>(),
+      operation<"fast_scaled_dot_product_attention", &mlx_fast_scaled_dot_product_attention>(),
+  };
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,39 @@
+// Operations that read and write parts of arrays.
+#include "core/guards.hpp"
+#include "nif/operation.hpp"
+#include "nif/tables.hpp"
+
+namespace mlx_nif {
+
+std::vector<ErlNifFunc> indexing_operations() {
+  return {
+      operation<"gather", &guarded::gather>(),
+      operation<"gather_single", &guarded::gather_single>(),
+      operation<"masked_scatter", &mlx_masked_scatter, fallible>(),
+      operation<"put_along_axis", &guarded::put_along_axis>(),
+      operation<"scatter", &guarded::scatter>(),
+      operation<"scatter_add", &guarded::scatter_add>(),
+      operation<"scatter_add_axis", &guarded::scatter_add_axis>(),
+      operation<"scatter_add_single", &guarded::scatter_add_single>(),
+      operation<"scatter_max", &guarded::scatter_max>(),
+      operation<"scatter_max_single", &guarded::scatter_max_single>(),
+      operation<"scatter_min", &guarded::scatter_min>(),
+      operation<"scatter_min_single", &guarded::scatter_min_single>(),
+      operation<"scatter_prod", &guarded::scatter_prod>(),
+      operation<"scatter_prod_single", &guarded::scatter_prod_single>(),
+      operation<"scatter_single", &guarded::scatter_single>(),
+      operation<"slice", &mlx_slice, view>(),
+      operation<"slice_dynamic", &guarded::slice_dynamic>(),
+      operation<"slice_update", &mlx_slice_update>(),
+      operation<"slice_update_add", &mlx_slice_update_add>(),
+      operation<"slice_update_dynamic", &guarded::slice_update_dynamic>(),
+      operation<"slice_update_max", &mlx_slice_update_max>(),
+      operation<"slice_update_min", &mlx_slice_update_min>(),
+      operation<"slice_update_prod", &mlx_slice_update_prod>(),
+      operation<"take", &guarded::take>(),
+      operation<"take_along_axis", &guarded::take_along_axis>(),
+      operation<"take_axis", &guarded::take_axis>(),
+  };
+}
+
+}  // namespace mlx_nif

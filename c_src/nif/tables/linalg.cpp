@@ -1,0 +1,33 @@
+// Linear algebra.
+#include "nif/operation.hpp"
+#include "nif/tables.hpp"
+
+namespace mlx_nif {
+
+std::vector<ErlNifFunc> linalg_operations() {
+  return {
+      operation<"linalg_cholesky", &mlx_linalg_cholesky, fallible>(),
+      operation<"linalg_cholesky_inv", &mlx_linalg_cholesky_inv, fallible>(),
+      operation<"linalg_cross", &mlx_linalg_cross>(),
+      operation<"linalg_det", &mlx_linalg_det, fallible>(),
+      operation<"linalg_eig", &mlx_linalg_eig, fallible>(),
+      operation<"linalg_eigh", &mlx_linalg_eigh, fallible>(),
+      operation<"linalg_eigvals", &mlx_linalg_eigvals, fallible>(),
+      operation<"linalg_eigvalsh", &mlx_linalg_eigvalsh, fallible>(),
+      operation<"linalg_inv", &mlx_linalg_inv, fallible>(),
+      operation<"linalg_lu", &mlx_linalg_lu, fallible>(),
+      operation<"linalg_lu_factor", &mlx_linalg_lu_factor, fallible>(),
+      operation<"linalg_norm", &mlx_linalg_norm>(),
+      operation<"linalg_norm_l2", &mlx_linalg_norm_l2>(),
+      operation<"linalg_norm_matrix", &mlx_linalg_norm_matrix, fallible>(),
+      operation<"linalg_pinv", &mlx_linalg_pinv, fallible>(),
+      operation<"linalg_qr", &mlx_linalg_qr, fallible>(),
+      operation<"linalg_slogdet", &mlx_linalg_slogdet, fallible>(),
+      operation<"linalg_solve", &mlx_linalg_solve, fallible>(),
+      operation<"linalg_solve_triangular", &mlx_linalg_solve_triangular, fallible>(),
+      operation<"linalg_svd", &mlx_linalg_svd, fallible>(),
+      operation<"linalg_tri_inv", &mlx_linalg_tri_inv, fallible>(),
+  };
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,53 @@
+// MLX's memory.
+#include "core/evaluation.hpp"
+#include "core/limits.hpp"
+#include "nif/function.hpp"
+#include "nif/tables.hpp"
+#include "nif/term.hpp"
+
+namespace mlx_nif {
+namespace {
+
+template <auto get>
+ERL_NIF_TERM read_size(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  std::size_t bytes = 0;
+  check(get(&bytes));
+  return enif_make_uint64(env, bytes);
+}
+
+// Returns the limit that was there before.
+template <auto set>
+ERL_NIF_TERM set_limit(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto bytes = decode<std::size_t>(env, argv[0]);
+  std::size_t previous = 0;
+  between_schedules([&] { check(set(&previous, bytes)); });
+  return enif_make_uint64(env, previous);
+}
+
+template <auto change>
+ERL_NIF_TERM change_memory(ErlNifEnv*, const ERL_NIF_TERM[]) {
+  between_schedules([] { check(change()); });
+  return atoms.ok;
+}
+
+ERL_NIF_TERM set_memory(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return enif_make_uint64(env, set_memory_limit(decode<std::size_t>(env, argv[0])));
+}
+
+}  // namespace
+
+std::vector<ErlNifFunc> memory_functions() {
+  return {
+      function<"get_active_memory", 0, read_size<mlx_get_active_memory>>(),
+      function<"get_cache_memory", 0, read_size<mlx_get_cache_memory>>(),
+      function<"get_peak_memory", 0, read_size<mlx_get_peak_memory>>(),
+      function<"get_memory_limit", 0, read_size<mlx_get_memory_limit>>(),
+      function<"set_memory_limit", 1, set_memory>(),
+      dirty_function<"set_cache_limit", 1, set_limit<mlx_set_cache_limit>>(),
+      dirty_function<"set_wired_limit", 1, set_limit<mlx_set_wired_limit>>(),
+      dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache>>(),
+      function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
+  };
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,54 @@
+// Operations that rearrange elements.
+#include "core/guards.hpp"
+#include "nif/operation.hpp"
+#include "nif/tables.hpp"
+
+namespace mlx_nif {
+
+std::vector<ErlNifFunc> shape_operations() {
+  return {
+      operation<"as_strided", &guarded::as_strided, view>(),
+      operation<"atleast_1d", &mlx_atleast_1d, view>(),
+      operation<"atleast_2d", &mlx_atleast_2d, view>(),
+      operation<"atleast_3d", &mlx_atleast_3d, view>(),
+      operation<"broadcast_arrays", &mlx_broadcast_arrays, view>(),
+      operation<"broadcast_to", &mlx_broadcast_to, view>(),
+      operation<"concatenate", &mlx_concatenate>(),
+      operation<"concatenate_axis", &mlx_concatenate_axis>(),
+      operation<"contiguous", &mlx_contiguous>(),
+      operation<"diagonal", &mlx_diagonal, view>(),
+      operation<"expand_dims", &mlx_expand_dims, view>(),
+      operation<"expand_dims_axes", &mlx_expand_dims_axes, view>(),
+      operation<"flatten", &mlx_flatten>(),
+      operation<"flip", &mlx_flip, view>(),
+      operation<"flip_axes", &mlx_flip_axes, view>(),
+      operation<"flip_axis", &mlx_flip_axis, view>(),
+      operation<"moveaxis", &mlx_moveaxis, view>(),
+      operation<"pad", &mlx_pad>(),
+      operation<"pad_symmetric", &mlx_pad_symmetric>(),
+      operation<"repeat", &mlx_repeat>(),
+      operation<"repeat_axis", &mlx_repeat_axis>(),
+      operation<"reshape", &mlx_reshape>(),
+      operation<"roll", &mlx_roll>(),
+      operation<"roll_axes", &mlx_roll_axes>(),
+      operation<"roll_axis", &mlx_roll_axis>(),
+      operation<"split", &mlx_split, view>(),
+      operation<"split_sections", &mlx_split_sections, view>(),
+      operation<"squeeze", &mlx_squeeze, view>(),
+      operation<"squeeze_axes", &mlx_squeeze_axes, view>(),
+      operation<"squeeze_axis", &mlx_squeeze_axis, view>(),
+      operation<"stack", &mlx_stack>(),
+      operation<"stack_axis", &mlx_stack_axis>(),
+      operation<"swapaxes", &mlx_swapaxes, view>(),
+      operation<"tile", &mlx_tile>(),
+      operation<"trace", &mlx_trace>(),
+      operation<"trace_axes", &mlx_trace_axes>(),
+      operation<"transpose", &mlx_transpose, view>(),
+      operation<"transpose_axes", &mlx_transpose_axes, view>(),
+      operation<"unflatten", &mlx_unflatten>(),
+      operation<"unstack", &mlx_unstack, view>(),
+      operation<"unstack_axis", &mlx_unstack_axis, view>(),
+  };
+}
+
+}  // namespace mlx_nif
