@@ -35,6 +35,13 @@ defmodule Mlx do
     Mlx.Reduction,
     Mlx.Cumulative,
     Mlx.Sorting,
+    Mlx.Shape,
+    Mlx.Joining,
+    Mlx.Indexing,
+    Mlx.Selection,
+    Mlx.Products,
+    Mlx.Convolution,
+    Mlx.Quantization,
     Mlx.Evaluation
   ])
 
