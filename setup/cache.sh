@@ -42,7 +42,8 @@ say() { printf '%s\n' "$1" >&3; }
 
 fail() {
   said=yes
-  printf '\nbin/setup: %s\n' "$1" >&3
+  [ -z "${current_step:-}" ] || printf '\n' >&3
+  printf 'bin/setup: %s\n' "$1" >&3
   exit 1
 }
 
