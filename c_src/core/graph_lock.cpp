@@ -1,6 +1,7 @@
 #include "core/graph_lock.hpp"
 
 #include <algorithm>
+#include <functional>
 
 #include "core/error.hpp"
 
@@ -9,80 +10,81 @@ namespace mlx_nif {
 GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting) {
   for (;;) {
     find_roots(arrays);
-    lock_roots(waiting);
+    if (!lock_roots(waiting)) {
+      roots_.clear();
+      throw NeedsDirtyScheduler();
+    }
     if (roots_are_current()) {
       break;
     }
-    unlock_roots();
+    release();
   }
   try {
     settle_available(arrays);
   } catch (...) {
-    unlock_roots();
+    release();
     throw;
   }
 }
 
-GraphLock::~GraphLock() {
-  unlock_roots();
-}
-
 std::shared_ptr<Graph> GraphLock::join() {
   if (roots_.empty()) {
-    auto graph = std::make_shared<Graph>();
-    graph->mutex().lock();
-    roots_.push_back(std::move(graph));
-    return roots_.front();
+    return std::make_shared<Graph>();
   }
-  std::shared_ptr<Graph> joined = roots_.front();
-  for (const auto& root : std::span(roots_).subspan(1)) {
-    joined = Graph::join(joined, root);
+  const auto roots = roots_.all();
+  std::shared_ptr<Graph> joined = roots.front()->shared_from_this();
+  for (Graph* root : roots.subspan(1)) {
+    joined = Graph::join(joined, root->shared_from_this());
   }
   return joined;
 }
 
-void GraphLock::find_roots(std::span<Array* const> arrays) {
-  roots_.clear();
-  for (const Array* array : arrays) {
-    if (array == nullptr || array->settled()) {
-      continue;
-    }
-    Graph& root = array->graph();
-    if (std::ranges::none_of(roots_, [&](const auto& known) { return known.get() == &root; })) {
-      roots_.push_back(root.shared_from_this());
-    }
-  }
-  if (roots_.size() > 1) {
-    std::ranges::sort(roots_, std::less<>(), [](const auto& root) { return root.get(); });
-  }
-}
-
-bool GraphLock::roots_are_current() const {
-  return std::ranges::all_of(roots_, [](const auto& root) { return &root->root() == root.get(); });
-}
-
-void GraphLock::lock_roots(Waiting waiting) {
-  for (auto root = roots_.begin(); root != roots_.end(); ++root) {
-    if (waiting == Waiting::allowed) {
-      (*root)->mutex().lock();
-    } else if (!(*root)->mutex().try_lock()) {
-      roots_.erase(root, roots_.end());
-      unlock_roots();
-      throw NeedsDirtyScheduler();
-    }
-  }
-}
-
-void GraphLock::unlock_roots() {
-  for (const auto& root : roots_) {
+void GraphLock::release() {
+  for (Graph* root : roots_.all()) {
     root->mutex().unlock();
   }
   roots_.clear();
 }
 
+void GraphLock::find_roots(std::span<Array* const> arrays) {
+  roots_.clear();
+  for (const Array* array : arrays) {
+    if (!array->settled()) {
+      Graph* root = &array->graph();
+      if (std::ranges::find(roots_.all(), root) == roots_.all().end()) {
+        roots_.push_back(root);
+      }
+    }
+  }
+  if (roots_.size() > 1) {
+    std::ranges::sort(roots_.all(), std::less<>());
+  }
+}
+
+bool GraphLock::roots_are_current() const {
+  return std::ranges::all_of(roots_.all(), [](Graph* root) { return &root->root() == root; });
+}
+
+// Locks all or none.
+bool GraphLock::lock_roots(Waiting waiting) {
+  const auto roots = roots_.all();
+  for (std::size_t index = 0; index < roots.size(); ++index) {
+    if (waiting == Waiting::allowed) {
+      roots[index]->mutex().lock();
+    } else if (!roots[index]->mutex().try_lock()) {
+      for (Graph* locked : roots.first(index)) {
+        locked->mutex().unlock();
+      }
+      return false;
+    }
+  }
+  return true;
+}
+
 void GraphLock::settle_available(std::span<Array* const> arrays) {
+  bool all_settled = true;
   for (Array* array : arrays) {
-    if (array == nullptr || array->settled()) {
+    if (array->settled()) {
       continue;
     }
     const std::string& failure = array->graph().failure();
@@ -93,11 +95,13 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
     check(_mlx_array_is_available(&available, array->get()));
     if (available) {
       array->settle();
+    } else {
+      all_settled = false;
     }
   }
   // What has its value no longer ties its graph to the results.
-  if (std::ranges::all_of(arrays, [](const Array* array) { return array == nullptr || array->settled(); })) {
-    unlock_roots();
+  if (all_settled) {
+    release();
   }
 }
 

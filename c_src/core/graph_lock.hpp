@@ -2,15 +2,15 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <span>
-#include <vector>
 
 #include "core/array.hpp"
 #include "core/graph.hpp"
+#include "core/small_vector.hpp"
 
 namespace mlx_nif {
 
+// The arrays have to stay pinned for as long as the lock lives.
 class GraphLock {
  public:
   enum class Waiting { never, allowed };
@@ -18,24 +18,23 @@ class GraphLock {
   // Locks the graphs of those `arrays` that are not settled, and settles the ones whose values have arrived. Throws
   // NeedsDirtyScheduler when it would have to wait and must not, and Error when an evaluation of such a graph failed.
   GraphLock(std::span<Array* const> arrays, Waiting waiting);
-  ~GraphLock();
+  ~GraphLock() { release(); }
   GraphLock(const GraphLock&) = delete;
   GraphLock& operator=(const GraphLock&) = delete;
 
   // The one graph, still locked, that the results of an operation over the arrays belong to.
   std::shared_ptr<Graph> join();
 
-  void release() { unlock_roots(); }
+  void release();
 
  private:
   void find_roots(std::span<Array* const> arrays);
   bool roots_are_current() const;
-  void lock_roots(Waiting waiting);
-  void unlock_roots();
+  bool lock_roots(Waiting waiting);
   void settle_available(std::span<Array* const> arrays);
 
-  // Sorted by address, so that any two calls lock in the same order. Nearly every call has one graph or none.
-  std::vector<std::shared_ptr<Graph>> roots_;
+  // The locked roots, sorted by address, so that any two calls lock in the same order. Nearly always one or none.
+  SmallVector<Graph*, 4> roots_;
 };
 
 }  // namespace mlx_nif

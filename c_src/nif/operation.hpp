@@ -14,6 +14,7 @@
 
 #include "core/graph_lock.hpp"
 #include "core/limits.hpp"
+#include "core/small_vector.hpp"
 #include "nif/arrays.hpp"
 #include "nif/call.hpp"
 #include "nif/term.hpp"
@@ -208,28 +209,16 @@ class ArraysOf {
     });
   }
 
-  std::span<Array* const> all() const {
-    return many_.empty() ? std::span<Array* const>(few_.data(), count_) : std::span<Array* const>(many_);
-  }
+  std::span<Array* const> all() const { return arrays_.all(); }
 
  private:
   void add(Array* array) {
-    if (array == nullptr) {
-      return;
+    if (array != nullptr) {
+      arrays_.push_back(array);
     }
-    if (many_.empty() && count_ < few_.size()) {
-      few_[count_++] = array;
-      return;
-    }
-    if (many_.empty()) {
-      many_.assign(few_.begin(), few_.end());
-    }
-    many_.push_back(array);
   }
 
-  std::array<Array*, 8> few_{};
-  std::size_t count_ = 0;
-  std::vector<Array*> many_;
+  SmallVector<Array*, 8> arrays_;
 };
 
 template <typename Arguments>
