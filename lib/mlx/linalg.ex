@@ -29,7 +29,7 @@ defmodule Mlx.Linalg do
       | 0 | | number of elements that are not 0 |
       | another number `p` | | `sum(abs(x) ** p) ** (1 / p)` |
 
-    * `:axes` - one axis for vectors, two for matrices. By default all axes: a vector or a matrix, and without `:ord`
+    * `:axes` - an axis or a list: one axis for vectors, two for matrices. By default all axes: a vector or a matrix, and without `:ord`
       any array, as if it were flat.
     * `:keep_axes` - keep the axes with size 1, default false
 
@@ -49,6 +49,8 @@ defmodule Mlx.Linalg do
   @spec norm(Array.t(), keyword()) :: Array.t()
   def norm(array, options \\ []) do
     [ord, axes, keep_axes, _stream] = Options.values(options, :"Linalg.norm", ord: nil, axes: nil, keep_axes: false)
+
+    axes = axes && List.wrap(axes)
 
     # These orders are computed from singular values.
     stream =

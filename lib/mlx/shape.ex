@@ -67,7 +67,7 @@ defmodule Mlx.Shape do
 
   Options:
 
-    * `:axes` - the axes to remove. Raises `Mlx.Error` when one of them has another size. By default every axis of
+    * `:axes` - the axis or the list of axes to remove. Raises `Mlx.Error` when one of them has another size. By default every axis of
       size 1 goes.
 
   Examples:
@@ -84,7 +84,7 @@ defmodule Mlx.Shape do
   def squeeze(array, options \\ []) do
     case Options.values(options, :squeeze, axes: nil) do
       [nil, stream] -> Native.squeeze(array, stream)
-      [axes, stream] -> Native.squeeze_axes(array, axes, stream)
+      [axes, stream] -> Native.squeeze_axes(array, List.wrap(axes), stream)
     end
   end
 
@@ -288,7 +288,7 @@ defmodule Mlx.Shape do
 
   Options:
 
-    * `:axes` - the axes to reverse; all of them by default.
+    * `:axes` - the axis or the list of axes to reverse; all of them by default.
 
   Examples:
 
@@ -304,7 +304,7 @@ defmodule Mlx.Shape do
   def reverse(array, options \\ []) do
     case Options.values(options, :reverse, axes: nil) do
       [nil, stream] -> Native.flip(array, stream)
-      [axes, stream] -> Native.flip_axes(array, axes, stream)
+      [axes, stream] -> Native.flip_axes(array, List.wrap(axes), stream)
     end
   end
 
@@ -313,7 +313,7 @@ defmodule Mlx.Shape do
 
   Options:
 
-    * `:axes` - the axes, with one shift each when `shift` is a list. Without it the array is rolled as if it were
+    * `:axes` - an axis or a list of axes, with one shift each when `shift` is a list. Without it the array is rolled as if it were
       flat, and keeps its shape.
 
   Examples:
@@ -330,7 +330,7 @@ defmodule Mlx.Shape do
   def roll(array, shift, options \\ []) do
     case Options.values(options, :roll, axes: nil) do
       [nil, stream] -> Native.roll(array, List.wrap(shift), stream)
-      [axes, stream] -> Native.roll_axes(array, shifts(shift, axes), axes, stream)
+      [axes, stream] -> Native.roll_axes(array, shifts(shift, List.wrap(axes)), List.wrap(axes), stream)
     end
   end
 
