@@ -152,7 +152,7 @@ build_mlx_c() {
   local generator='Unix Makefiles'
   ! command -v ninja >/dev/null || generator=Ninja
   cmake -S "$part/mlx-c" -B "$part/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$(c_compiler)" -DCMAKE_PREFIX_PATH="$mlx_dir" \
+    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$(c_compiler)" -DMLX_DIR="$root/setup" -DMLX_FOLDER="$mlx_dir" \
     -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DBUILD_SHARED_LIBS=OFF \
     -DMLX_C_USE_SYSTEM_MLX=ON -DMLX_C_BUILD_EXAMPLES=OFF \
     -DCMAKE_INSTALL_PREFIX="$part/install" -DCMAKE_INSTALL_LIBDIR=lib
