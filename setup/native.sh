@@ -138,7 +138,7 @@ fetch_crate() {
 }
 
 cached_crate() {
-  find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "mlx-sys-$1.crate" 2>/dev/null | head -n 1
+  find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "mlx-sys-$1.crate" 2>/dev/null | sed -n 1p
 }
 
 mlx_c_sources_from_upstream() {

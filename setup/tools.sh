@@ -139,9 +139,9 @@ apt_is_recent() {
 add_trixie() {
   local mirror
   [ "$(. /etc/os-release && echo "$ID")" = debian ] || fail "$(missing_sentence)"
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p)
   [ -n "$mirror" ] || fail "apt-get knows no Debian mirror from which $missing could be installed"
-  if ! apt-cache policy | grep -q 'n=trixie,'; then
+  if [ -z "$(apt-cache policy | sed -n '/n=trixie,/p')" ]; then
     printf 'Types: deb\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: %s\n' \
       "$mirror" /usr/share/keyrings/debian-archive-keyring.gpg >/etc/apt/sources.list.d/mlx-trixie.sources
     printf 'Package: *\nPin: release n=trixie\nPin-Priority: 100\n' >/etc/apt/preferences.d/mlx-trixie
