@@ -120,8 +120,8 @@ defmodule Mlx.Linalg do
   @doc """
   The inverse of square matrices. A singular one raises `Mlx.Error` when the value is read.
 
-      iex> Mlx.Linalg.invert(Mlx.array([[2.0, 0.0], [0.0, 4.0]])) |> Mlx.to_list()
-      [[0.5, 0.0], [0.0, 0.25]]
+      iex> Mlx.Linalg.invert(Mlx.array([[2.0, 1.0], [1.0, 1.0]])) |> Mlx.to_list()
+      [[1.0, -1.0], [-1.0, 2.0]]
 
   Python: `mlx.core.linalg.inv`.
   """

@@ -98,7 +98,8 @@ defmodule Mlx.Products do
   def outer(a, b, options \\ []), do: Native.outer(a, b, Options.stream(options, :outer))
 
   @doc """
-  The dot products of vectors that lie along an axis of both arrays; the other axes broadcast. The first is conjugated.
+  The dot products of vectors that lie along an axis of both arrays, which have the same rank; the other axes broadcast.
+  The first is conjugated.
 
   Options:
 
@@ -106,7 +107,7 @@ defmodule Mlx.Products do
 
   Examples:
 
-      iex> Mlx.vecdot(Mlx.array([[1.0, 2.0], [3.0, 4.0]]), Mlx.array([1.0, 10.0])) |> Mlx.to_list()
+      iex> Mlx.vecdot(Mlx.array([[1.0, 2.0], [3.0, 4.0]]), Mlx.array([[1.0, 10.0]])) |> Mlx.to_list()
       [21.0, 43.0]
 
   Python: `mlx.core.vecdot`.
@@ -234,7 +235,7 @@ defmodule Mlx.Products do
   end
 
   @doc """
-  The Walsh-Hadamard transform along the last axis, whose size is `m * 2 ** k` with `m` 1, 12, 20 or 28.
+  The Walsh-Hadamard transform along the last axis, whose size must be `m * 2 ** k` with `m` 1, 12, 20 or 28.
 
   Options:
 
@@ -248,10 +249,21 @@ defmodule Mlx.Products do
   Python: `mlx.core.hadamard_transform`.
   """
   @spec hadamard_transform(Array.t(), keyword()) :: Array.t()
-  def hadamard_transform(array, options \\ []) do
+  def hadamard_transform(%Array{} = array, options \\ []) do
     [scale, stream] = Options.values(options, :hadamard_transform, scale: nil)
+    size = if array.shape == {}, do: 1, else: elem(array.shape, tuple_size(array.shape) - 1)
+
+    # MLX takes some other sizes too, and gives nonsense for them.
+    unless Enum.any?([1, 12, 20, 28], &hadamard_size?(size, &1)) do
+      raise ArgumentError,
+            "Mlx.hadamard_transform: expected the last axis to have the size m * 2 ** k with m 1, 12, 20 or 28, got: #{size}"
+    end
+
     Native.hadamard_transform(array, scale, stream)
   end
+
+  defp hadamard_size?(size, factor) when size > factor, do: rem(size, 2) == 0 and hadamard_size?(div(size, 2), factor)
+  defp hadamard_size?(size, factor), do: size == factor
 
   defp rank(%Array{shape: shape}), do: tuple_size(shape)
   defp rank(_number), do: 0

@@ -89,7 +89,7 @@ defmodule Mlx.Random do
       iex> Mlx.Random.bits({2, 3}, width: 1).type
       :u8
 
-  Python: `mlx.core.random.bits`.
+  Python: none; `mlx::core::random::bits` in C++.
   """
   @spec bits(tuple(), keyword()) :: Array.t()
   def bits(shape, options \\ []) do

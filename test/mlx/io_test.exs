@@ -1,0 +1,215 @@
+defmodule Mlx.IOTest do
+  use ExUnit.Case, async: true
+
+  import Mlx.Oracle
+
+  doctest Mlx.IO
+
+  @moduletag :tmp_dir
+
+  defp arrays do
+    %{
+      "weights" => Mlx.reshape(Mlx.arange(6, type: :f32), {2, 3}),
+      "half" => Mlx.array([0.5, 1.5], type: :f16),
+      "empty" => Mlx.zeros({0, 3}),
+      "scalar" => Mlx.array(7)
+    }
+  end
+
+  defp path(%{tmp_dir: folder}, name), do: Path.join(folder, name)
+
+  defp same?(a, b) do
+    Map.keys(a) == Map.keys(b) and
+      Enum.all?(a, fn {name, array} ->
+        {array.shape, array.type, Mlx.to_binary(array)} == {b[name].shape, b[name].type, Mlx.to_binary(b[name])}
+      end)
+  end
+
+  for extension <- ["safetensors", "npz"] do
+    test "#{extension}: what was saved is loaded", context do
+      path = path(context, "arrays.#{unquote(extension)}")
+      assert Mlx.IO.save(path, arrays()) == :ok
+      assert same?(Mlx.IO.load(path), arrays())
+      assert File.ls!(context.tmp_dir) == ["arrays.#{unquote(extension)}"]
+    end
+  end
+
+  test "npz: compressed, and names with other letters", context do
+    path = path(context, "arrays.npz")
+    content = %{"größe/数" => Mlx.zeros({1000}), "b" => Mlx.ones({2})}
+    Mlx.IO.save(path, content, compress: true)
+    assert File.stat!(path).size < 2000
+    assert same?(Mlx.IO.load(path), content)
+  end
+
+  test "npy", context do
+    path = path(context, "array.npy")
+    array = Mlx.transpose(Mlx.reshape(Mlx.arange(6), {2, 3}))
+    assert Mlx.IO.save(path, array) == :ok
+    assert Mlx.to_list(Mlx.IO.load(path)) == [[0, 3], [1, 4], [2, 5]]
+  end
+
+  test "safetensors: metadata", context do
+    path = path(context, "a.safetensors")
+    Mlx.IO.save(path, %{x: Mlx.array([1])}, metadata: %{"note" => "é", format: "mlx"})
+    assert {%{"x" => x}, %{"format" => "mlx", "note" => "é"}} = Mlx.IO.load(path, metadata: true)
+    assert Mlx.to_list(x) == [1]
+    assert_raise ArgumentError, ~r/metadata :n to be a string/, fn -> Mlx.IO.save(path, %{}, metadata: %{n: 1}) end
+  end
+
+  test "gguf: arrays and metadata", context do
+    path = path(context, "a.gguf")
+    content = %{"x" => Mlx.reshape(Mlx.arange(6, type: :f32), {2, 3}), "y" => Mlx.array([1, 2], type: :s16)}
+
+    metadata = %{
+      "name" => "a model",
+      "count" => 3,
+      "scale" => 0.5,
+      "yes" => true,
+      "tokens" => ["a", "", "日本"],
+      "list" => [1, 2, 3],
+      "array" => Mlx.array([1.5], type: :f32)
+    }
+
+    assert Mlx.IO.save(path, content, metadata: metadata) == :ok
+    {loaded, got} = Mlx.IO.load(path, metadata: true)
+    assert same?(loaded, content)
+    assert got == %{metadata | "array" => [1.5]}
+    assert same?(Mlx.IO.load(path), content)
+    assert_raise Mlx.Error, ~r/a.gguf/, fn -> Mlx.IO.save(path, %{"x" => Mlx.array([1.0], type: :bf16)}) end
+    assert same?(Mlx.IO.load(path), content)
+  end
+
+  test "the format can be given", context do
+    path = path(context, "array.data")
+    Mlx.IO.save(path, %{"x" => Mlx.array([1])}, format: :safetensors)
+    assert %{"x" => _} = Mlx.IO.load(path, format: :safetensors)
+    assert File.ls!(context.tmp_dir) == ["array.data"]
+  end
+
+  test "arrays can be saved to the path they were loaded from", context do
+    path = path(context, "a.safetensors")
+    Mlx.IO.save(path, %{"x" => Mlx.arange(100_000)})
+    loaded = Mlx.IO.load(path)
+    Mlx.IO.save(path, %{"x" => Mlx.add(loaded["x"], 1)})
+    assert Mlx.to_number(Mlx.IO.load(path)["x"][-1]) == 100_000
+  end
+
+  test "a file that was cut short after loading raises where the value is read", context do
+    path = path(context, "a.safetensors")
+    Mlx.IO.save(path, %{"x" => Mlx.arange(100_000)})
+    %{"x" => x} = Mlx.IO.load(path)
+    File.write!(path, "")
+    assert_raise Mlx.Error, fn -> Mlx.to_list(x) end
+  end
+
+  test "what is missing or no file", context do
+    for extension <- ["npy", "npz", "safetensors", "gguf"] do
+      missing = path(context, "missing.#{extension}")
+      assert_raise Mlx.Error, ~r/missing.#{extension}: no such file/, fn -> Mlx.IO.load(missing) end
+      folder = path(context, "folder.#{extension}")
+      File.mkdir!(folder)
+      assert_raise Mlx.Error, ~r/folder.#{extension}: it is a directory/, fn -> Mlx.IO.load(folder) end
+      empty = path(context, "empty.#{extension}")
+      File.write!(empty, "")
+      assert_raise Mlx.Error, ~r/empty.#{extension}/, fn -> Mlx.IO.load(empty) end
+    end
+
+    nowhere = path(context, "no/folder/a.npy")
+    assert_raise Mlx.Error, ~r/no\/folder/, fn -> Mlx.IO.save(nowhere, Mlx.array([1])) end
+    nowhere = path(context, "no/folder/a.safetensors")
+    assert_raise Mlx.Error, ~r/no\/folder/, fn -> Mlx.IO.save(nowhere, %{"x" => Mlx.array([1])}) end
+  end
+
+  test "every cut and many changes of a file raise, or load", context do
+    :rand.seed(:exsss, {1, 2, 3})
+
+    for extension <- ["npz", "safetensors", "npy"] do
+      whole = path(context, "whole.#{extension}")
+      Mlx.IO.save(whole, if(extension == "npy", do: Mlx.arange(10), else: arrays()))
+      bytes = File.read!(whole)
+      damaged = path(context, "damaged.#{extension}")
+
+      for length <- Enum.take_every(0..(byte_size(bytes) - 1), 7) do
+        File.write!(damaged, binary_part(bytes, 0, length))
+        assert_raise Mlx.Error, ~r/damaged/, fn -> Mlx.IO.load(damaged) end
+      end
+
+      for _ <- 1..150 do
+        at = :rand.uniform(byte_size(bytes)) - 1
+        <<before::binary-size(at), _, rest::binary>> = bytes
+        File.write!(damaged, <<before::binary, :rand.uniform(256) - 1, rest::binary>>)
+
+        try do
+          damaged |> Mlx.IO.load() |> List.wrap() |> Enum.each(&Mlx.eval/1)
+        rescue
+          error in Mlx.Error -> assert error.message != ""
+        end
+      end
+    end
+  end
+
+  test "a forged shape whose size wraps around", context do
+    for shape <- ["[65536,65536,65536,65536]", "[-1,-4]"], bytes <- [0, 16] do
+      header = ~s({"x":{"dtype":"F32","shape":#{shape},"data_offsets":[0,#{bytes}]}})
+      path = path(context, "forged.safetensors")
+      File.write!(path, [<<byte_size(header)::little-64>>, header, String.duplicate("\0", bytes)])
+      assert_raise Mlx.Error, ~r/forged/, fn -> Mlx.IO.load(path) end
+    end
+  end
+
+  test "wrong arguments" do
+    array = Mlx.array([1])
+    assert_raise ArgumentError, ~r/cannot tell the format/, fn -> Mlx.IO.load("a.bin") end
+    assert_raise ArgumentError, ~r/expected :format/, fn -> Mlx.IO.load("a.npy", format: :hdf5) end
+    assert_raise ArgumentError, ~r/has no metadata/, fn -> Mlx.IO.load("a.npy", metadata: true) end
+    assert_raise ArgumentError, ~r/has no metadata/, fn -> Mlx.IO.save("a.npz", %{}, metadata: %{}) end
+    assert_raise ArgumentError, ~r/expected an array for the format :npy/, fn -> Mlx.IO.save("a.npy", %{}) end
+    assert_raise ArgumentError, ~r/expected a map/, fn -> Mlx.IO.save("a.npz", array) end
+    assert_raise ArgumentError, ~r/expected "x" to name an array/, fn -> Mlx.IO.save("a.npz", %{"x" => 1}) end
+  end
+
+  describe "with Python" do
+    @describetag :oracle
+
+    test "it reads what we save", context do
+      arrays = Map.delete(arrays(), "empty")
+
+      for extension <- ["safetensors", "npz"] do
+        path = path(context, "ours.#{extension}")
+        Mlx.IO.save(path, arrays)
+        for {name, array} <- arrays, do: assert_oracle(array, "mx.load('#{path}')['#{name}']")
+      end
+
+      path = path(context, "ours.npy")
+      Mlx.IO.save(path, arrays["weights"])
+      assert_oracle(arrays["weights"], "mx.load('#{path}')")
+      assert_oracle(arrays["weights"], "mx.array(__import__('numpy').load('#{path}'))")
+    end
+
+    test "we read what it and numpy save", context do
+      x = Mlx.reshape(Mlx.arange(12, type: :f32), {3, 4})
+
+      for {name, save} <- [
+            {"a.npy", "mx.save(p, x)"},
+            {"b.npy", "mx.save(p, x.T)"},
+            {"c.npy", "__import__('numpy').save(p, x)"},
+            {"a.npz", "mx.savez(p, x=x, y=x.astype(mx.bfloat16))"},
+            {"b.npz", "mx.savez_compressed(p, x=x)"},
+            {"c.npz", "__import__('numpy').savez(p, x=x)"},
+            {"a.safetensors", "mx.save_safetensors(p, {'x': x}, {'key': 'value'})"},
+            {"a.gguf", "mx.save_gguf(p, {'x': x})"}
+          ] do
+        path = path(context, name)
+        eval("(#{String.replace(save, "p,", "'#{path}',", global: false)}, x)[1]", x: x)
+        loaded = Mlx.IO.load(path)
+        loaded = if is_struct(loaded, Mlx.Array), do: loaded, else: loaded["x"]
+        expected = if name == "b.npy", do: Mlx.transpose(x), else: x
+        assert {loaded.shape, Mlx.to_list(loaded)} == {expected.shape, Mlx.to_list(expected)}
+      end
+
+      assert Mlx.IO.load(path(context, "a.npz"))["y"].type == :bf16
+      assert {_, %{"key" => "value"}} = Mlx.IO.load(path(context, "a.safetensors"), metadata: true)
+    end
+  end
+end

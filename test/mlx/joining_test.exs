@@ -1,0 +1,33 @@
+defmodule Mlx.JoiningTest do
+  use ExUnit.Case, async: true
+
+  import Mlx.Oracle
+
+  @moduletag :oracle
+
+  test "concatenate and stack" do
+    a = Mlx.array([[1, 2, 3]])
+    b = Mlx.array([[4, 5, 6], [7, 8, 9]])
+    assert_oracle(Mlx.concatenate([a, b]), "mx.concatenate([a, b])", a: a, b: b)
+    assert_oracle(Mlx.concatenate([a, a], axis: -1), "mx.concatenate([a, a], axis=-1)", a: a)
+
+    f = Mlx.array([[0.5, 1.5, 2.5]])
+    assert_oracle(Mlx.concatenate([a, f]), "mx.concatenate([a, f])", a: a, f: f)
+    assert_oracle(Mlx.stack([a, a], axis: 1), "mx.stack([a, a], axis=1)", a: a)
+    assert_oracle(Mlx.stack([a, a], axis: -1), "mx.stack([a, a], axis=-1)", a: a)
+    assert_raise Mlx.Error, fn -> Mlx.concatenate([a, Mlx.array([[1]])]) end
+    assert_raise Mlx.Error, fn -> Mlx.stack([a, b]) end
+    assert_raise Mlx.Error, fn -> Mlx.concatenate([]) end
+  end
+
+  test "split and unstack" do
+    x = Mlx.reshape(Mlx.arange(24), {4, 6})
+    assert_oracle(Mlx.split(x, 2), "mx.split(x, 2)", x: x)
+    assert_oracle(Mlx.split(x, 3, axis: 1), "mx.split(x, 3, axis=1)", x: x)
+    assert_oracle(Mlx.split(x, [1, 3, 3], axis: -1), "mx.split(x, [1, 3, 3], axis=-1)", x: x)
+    assert_oracle(Mlx.unstack(x), "mx.unstack(x)", x: x)
+    assert_oracle(Mlx.unstack(x, axis: 1), "mx.unstack(x, axis=1)", x: x)
+    assert_raise Mlx.Error, fn -> Mlx.split(x, 3) end
+    assert_raise Mlx.Error, fn -> Mlx.split(x, 2, axis: 2) end
+  end
+end

@@ -1,0 +1,40 @@
+defmodule Mlx.MemoryTest do
+  use ExUnit.Case
+
+  alias Mlx.Memory
+
+  doctest Mlx.Memory
+
+  test "active memory follows what is in use" do
+    before = Memory.active()
+    array = Mlx.eval(Mlx.ones({1_000_000}))
+    assert Memory.active() - before >= 4_000_000
+    assert Memory.peak() >= Memory.active()
+    Mlx.deallocate(array)
+    assert Memory.active() - before < 4_000_000
+  end
+
+  test "the cache keeps freed buffers until it is cleared" do
+    array = Mlx.eval(Mlx.ones({1_000_000}))
+    Mlx.deallocate(array)
+    assert Memory.clear_cache() == :ok
+    assert Memory.cache() == 0
+  end
+
+  test "the peak can be measured anew" do
+    Mlx.deallocate(Mlx.eval(Mlx.ones({2_000_000})))
+    peak = Memory.peak()
+    Memory.reset_peak()
+    assert Memory.peak() < peak
+  end
+
+  test "limits" do
+    limit = Memory.limit()
+    assert Memory.set_limit(2 ** 30) == limit
+    assert Memory.limit() == 2 ** 30
+    assert_raise Mlx.Error, fn -> Mlx.zeros({2 ** 30}) end
+    assert Memory.set_limit(limit) == 2 ** 30
+    assert %{active: _, cache: _, peak: _, limit: ^limit} = Memory.info()
+    assert_raise ArgumentError, fn -> Memory.set_limit(-1) end
+  end
+end

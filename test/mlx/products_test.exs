@@ -1,0 +1,106 @@
+defmodule Mlx.ProductsTest do
+  use ExUnit.Case, async: true
+
+  import Mlx.Oracle
+
+  @moduletag :oracle
+
+  defp range(shape, type \\ :f32), do: Mlx.reshape(Mlx.arange(Tuple.product(shape), type: type), shape)
+
+  test "matrix products" do
+    a = range({2, 3, 4})
+    b = range({4, 5})
+    v = range({4})
+    assert_oracle(Mlx.matmul(a, b), "a @ b", a: a, b: b)
+    assert_oracle(Mlx.matmul(a, v), "a @ v", a: a, v: v)
+    assert_oracle(Mlx.matmul(v, b), "v @ b", v: v, b: b)
+    assert_oracle(Mlx.matmul(v, v), "v @ v", v: v)
+    assert_raise Mlx.Error, ~r/Mlx.matmul.*\(2,3,4\)|Mlx.matmul.*\{2, 3, 4\}/, fn -> Mlx.matmul(a, range({3, 4})) end
+
+    assert_oracle(Mlx.addmm(range({5}), v, b, alpha: 2, beta: 0.5), "mx.addmm(c, v, b, 2, 0.5)",
+      c: range({5}),
+      v: v,
+      b: b
+    )
+  end
+
+  test "dot follows numpy" do
+    numpy = "mx.array(__import__('numpy').dot(__import__('numpy').array(a), __import__('numpy').array(b)))"
+
+    for {a, b} <- [
+          {{4}, {4}},
+          {{2, 4}, {4}},
+          {{4}, {4, 3}},
+          {{2, 4}, {4, 3}},
+          {{2, 3, 4}, {5, 4, 2}},
+          {{}, {3}},
+          {{2}, {}}
+        ] do
+      assert_oracle(Mlx.dot(range(a), range(b)), numpy, a: range(a), b: range(b))
+    end
+
+    assert Mlx.to_list(Mlx.dot(2, Mlx.array([1, 2]))) == [2, 4]
+    assert Mlx.to_number(Mlx.dot(2, 3)) == 6
+  end
+
+  test "sums over axes" do
+    a = range({2, 3, 4})
+    b = range({4, 3, 5})
+    v = range({4})
+    assert_oracle(Mlx.tensordot(a, b, axes: {[1, 2], [1, 0]}), "mx.tensordot(a, b, axes=[[1, 2], [1, 0]])", a: a, b: b)
+    assert_oracle(Mlx.tensordot(a, b, axes: 1), "mx.tensordot(a, b, axes=1)", a: a, b: b)
+    assert_oracle(Mlx.tensordot(a, a, axes: {[0], [0]}), "mx.tensordot(a, a, axes=[[0], [0]])", a: a)
+    assert_oracle(Mlx.inner(a, v), "mx.inner(a, v)", a: a, v: v)
+    assert_oracle(Mlx.outer(v, a), "mx.outer(v, a)", a: a, v: v)
+    assert_oracle(Mlx.vecdot(a, a, axis: 1), "mx.vecdot(a, a, axis=1)", a: a)
+    assert_oracle(Mlx.kron(range({2, 2}), range({3})), "mx.kron(a, b)", a: range({2, 2}), b: range({3}))
+
+    assert_oracle(Mlx.einsum("aij,ajk->ik", [a, range({2, 4, 2})]), "mx.einsum('aij,ajk->ik', a, b)",
+      a: a,
+      b: range({2, 4, 2})
+    )
+
+    assert_oracle(Mlx.einsum("...ij->...ji", [a]), "mx.einsum('...ij->...ji', a)", a: a)
+    assert_raise Mlx.Error, fn -> Mlx.einsum("ij,jk", [a]) end
+    assert_raise Mlx.Error, fn -> Mlx.tensordot(a, b, axes: {[0], [0]}) end
+  end
+
+  test "products of parts" do
+    a = range({64, 96})
+    b = range({96, 32})
+    left = Mlx.array([[true, false, true], [false, true, true]])
+    masked = Mlx.block_masked_mm(a, b, block_size: 32, mask_left: left)
+    assert_oracle(masked, "mx.block_masked_mm(a, b, 32, None, m, None)", a: a, b: b, m: left)
+
+    stack = range({3, 2, 4})
+    other = range({5, 4, 2})
+    right = Mlx.array([4, 0, 1], type: :u32)
+    left = Mlx.array([2, 2, 0], type: :u32)
+    gathered = Mlx.gather_mm(stack, other, left_indices: left, right_indices: right)
+    assert_oracle(gathered, "mx.gather_mm(a, b, l, r)", a: stack, b: other, l: left, r: right)
+
+    a = range({4, 10})
+    b = range({10, 3})
+    segments = Mlx.array([[0, 4], [4, 10], [2, 2]], type: :u32)
+    assert_oracle(Mlx.segmented_mm(a, b, segments), "mx.segmented_mm(a, b, s)", a: a, b: b, s: segments)
+  end
+
+  test "indices out of bounds of a stack are clamped" do
+    a = range({2, 1, 1})
+    clamped = Mlx.gather_mm(a, a, right_indices: Mlx.array([9, 1]))
+    assert Mlx.to_list(Mlx.flatten(clamped)) == [0.0, 1.0]
+  end
+
+  test "hadamard_transform" do
+    for size <- [1, 8, 12, 40] do
+      x = range({2, size})
+      assert_oracle(Mlx.hadamard_transform(x), "mx.hadamard_transform(x)", x: x)
+    end
+
+    assert_oracle(Mlx.hadamard_transform(range({8}), scale: 0.5), "mx.hadamard_transform(x, 0.5)", x: range({8}))
+
+    for size <- [7, 36, 0] do
+      assert_raise ArgumentError, ~r/Mlx.hadamard_transform: expected/, fn -> Mlx.hadamard_transform(range({size})) end
+    end
+  end
+end

@@ -1,0 +1,101 @@
+defmodule Mlx.QuantizationTest do
+  use ExUnit.Case, async: true
+
+  import Mlx.Oracle
+
+  @moduletag :oracle
+
+  defp wave(shape, type \\ :f32) do
+    Mlx.arange(Tuple.product(shape), type: :f32) |> Mlx.sin() |> Mlx.reshape(shape) |> Mlx.as_type(type)
+  end
+
+  # The result of quantize/2 in three parts.
+  defp parts({weights, scales, biases}), do: {weights, scales, biases}
+  defp parts({weights, scales}), do: {weights, scales, nil}
+
+  @modes [
+    [],
+    [group_size: 32, bits: 8],
+    [group_size: 128, bits: 2],
+    [bits: 3],
+    [bits: 5],
+    [bits: 6],
+    [mode: :mxfp4],
+    [mode: :mxfp8],
+    [mode: :nvfp4]
+  ]
+
+  defp python(options) do
+    Enum.map_join(options, fn
+      {:mode, mode} -> ", mode='#{mode}'"
+      {name, value} -> ", #{name}=#{value}"
+    end)
+  end
+
+  test "quantize, dequantize and quantized_matmul in all modes" do
+    w = wave({16, 256})
+    x = wave({3, 256})
+
+    for options <- @modes do
+      quantized = Mlx.quantize(w, options)
+      assert_oracle(quantized, "mx.quantize(w#{python(options)})", w: w)
+      {weights, scales, biases} = parts(quantized)
+
+      arrays = [w: weights, s: scales] ++ if(biases, do: [b: biases], else: [])
+      arguments = if biases, do: "w, s, b", else: "w, s"
+      dequantized = Mlx.dequantize(weights, scales, biases, options)
+      assert_oracle(dequantized, "mx.dequantize(#{arguments}#{python(options)})", arrays)
+
+      product = Mlx.quantized_matmul(x, weights, scales, biases, options)
+      assert_oracle(product, "mx.quantized_matmul(x, #{arguments}#{python(options)})", [x: x] ++ arrays)
+    end
+  end
+
+  test "without transposing" do
+    {weights, scales, biases} = Mlx.quantize(wave({64, 128}))
+    x = wave({2, 64})
+    product = Mlx.quantized_matmul(x, weights, scales, biases, transpose: false)
+    arrays = [x: x, w: weights, s: scales, b: biases]
+    assert_oracle(product, "mx.quantized_matmul(x, w, s, b, transpose=False)", arrays)
+  end
+
+  test "dequantize to a type" do
+    {weights, scales} = Mlx.quantize(wave({2, 64}), mode: :mxfp4)
+    dequantized = Mlx.dequantize(weights, scales, nil, mode: :mxfp4, type: :f16)
+    assert_oracle(dequantized, "mx.dequantize(w, s, mode='mxfp4', dtype=mx.float16)", w: weights, s: scales)
+  end
+
+  test "gather_qmm" do
+    {weights, scales, biases} = Mlx.quantize(wave({4, 8, 64}))
+    x = wave({5, 1, 64})
+    right = Mlx.array([3, 0], type: :u32)
+    left = Mlx.array([4, 1], type: :u32)
+    gathered = Mlx.gather_qmm(x, weights, scales, biases, left_indices: left, right_indices: right)
+    arrays = [x: x, w: weights, s: scales, b: biases, l: left, r: right]
+    assert_oracle(gathered, "mx.gather_qmm(x, w, s, b, l, r)", arrays)
+  end
+
+  test "8-bit floats" do
+    x = wave({20})
+    assert_oracle(Mlx.to_fp8(x), "mx.to_fp8(x)", x: x)
+    assert_oracle(Mlx.from_fp8(Mlx.to_fp8(x)), "mx.from_fp8(mx.to_fp8(x))", x: x)
+    assert_oracle(Mlx.from_fp8(Mlx.to_fp8(x), type: :f32), "mx.from_fp8(mx.to_fp8(x), mx.float32)", x: x)
+  end
+
+  test "what does not fit raises" do
+    assert_raise Mlx.Error, fn -> Mlx.quantize(wave({2, 48})) end
+    assert_raise Mlx.Error, fn -> Mlx.quantize(wave({2, 64}), bits: 7) end
+    assert_raise Mlx.Error, fn -> Mlx.quantize(wave({64})) end
+    assert_raise ArgumentError, ~r/expected :mode/, fn -> Mlx.quantize(wave({2, 64}), mode: :q4) end
+    {weights, scales, biases} = Mlx.quantize(wave({2, 64}))
+    assert_raise Mlx.Error, fn -> Mlx.dequantize(weights, scales, nil) end
+    assert_raise Mlx.Error, fn -> Mlx.quantized_matmul(wave({1, 32}), weights, scales, biases) end
+    assert_raise ArgumentError, ~r/Mlx.qqmm: expected :mode/, fn -> Mlx.qqmm(wave({1, 64}), weights, mode: :x) end
+  end
+
+  test "products of two quantized matrices need a GPU" do
+    x = wave({2, 64})
+    assert_raise Mlx.Error, fn -> Mlx.eval(Mlx.qqmm(x, wave({4, 64}), stream: :cpu)) end
+    assert_raise Mlx.Error, fn -> Mlx.eval(Mlx.gather_qqmm(x, wave({1, 4, 64}), stream: :cpu)) end
+  end
+end

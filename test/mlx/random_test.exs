@@ -1,0 +1,117 @@
+defmodule Mlx.RandomTest do
+  use ExUnit.Case, async: true
+
+  import Mlx.Oracle
+
+  alias Mlx.Random
+
+  doctest Mlx.Random
+
+  @logits Enum.map(0..5, &(:math.sin(&1) * 3))
+
+  # A call, and the same one in Python.
+  defp calls do
+    bounds = Mlx.array([[0.0], [10.0]])
+    covariance = Mlx.array([[2.0, 0.5], [0.5, 1.0]])
+
+    [
+      {&Random.uniform({2, 3}, &1), "uniform(shape=(2, 3)%)"},
+      {&Random.uniform({4}, [low: -1, high: 2.5, type: :f16] ++ &1), "uniform(-1, 2.5, (4,), mx.float16%)"},
+      {&Random.uniform({2, 3}, [high: bounds] ++ &1), "uniform(0, mx.array([[0.0], [10.0]]), (2, 3)%)"},
+      {&Random.normal({2, 3}, &1), "normal((2, 3)%)"},
+      {&Random.normal({4}, [loc: 5, scale: 0.1, type: :bf16] ++ &1), "normal((4,), mx.bfloat16, 5, 0.1%)"},
+      {&Random.normal({2, 3}, [loc: bounds] ++ &1), "normal((2, 3), loc=mx.array([[0.0], [10.0]])%)"},
+      {&Random.normal({4}, [type: :c64] ++ &1), "normal((4,), mx.complex64%)"},
+      {&Random.multivariate_normal(Mlx.zeros({2}), covariance, [shape: {3}] ++ &1),
+       "multivariate_normal(mx.zeros(2), mx.array([[2.0, 0.5], [0.5, 1.0]]), (3,), stream=mx.cpu%)"},
+      {&Random.randint(0, 10, [shape: {20}] ++ &1), "randint(0, 10, (20,)%)"},
+      {&Random.randint(-3, Mlx.array([5, 100]), [shape: {2}, type: :s64] ++ &1),
+       "randint(-3, mx.array([5, 100]), (2,), mx.int64%)"},
+      {&Random.bernoulli(0.3, [shape: {20}] ++ &1), "bernoulli(0.3, (20,)%)"},
+      {&Random.bernoulli(Mlx.array([0.1, 0.9]), &1), "bernoulli(mx.array([0.1, 0.9])%)"},
+      {&Random.truncated_normal(-1, 2, [shape: {6}] ++ &1), "truncated_normal(-1, 2, (6,)%)"},
+      {&Random.truncated_normal(bounds, Mlx.array([11, 12, 13]), &1),
+       "truncated_normal(mx.array([[0.0], [10.0]]), mx.array([11, 12, 13])%)"},
+      {&Random.gumbel({2, 2}, &1), "gumbel((2, 2)%)"},
+      {&Random.laplace({6}, [loc: 1, scale: 2.5] ++ &1), "laplace((6,), loc=1, scale=2.5%)"},
+      {&Random.categorical(Mlx.array(@logits), &1), "categorical(mx.array(#{inspect(@logits)})%)"},
+      {&Random.categorical(Mlx.array([@logits, @logits]), [num_samples: 4] ++ &1),
+       "categorical(mx.array([#{inspect(@logits)}] * 2), num_samples=4%)"},
+      {&Random.categorical(Mlx.array([@logits, @logits]), [axis: 1, shape: {3, 2}] ++ &1),
+       "categorical(mx.array([#{inspect(@logits)}] * 2), 1, (3, 2)%)"},
+      {&Random.permutation(10, &1), "permutation(10%)"},
+      {&Random.permutation(Mlx.array([[1, 2, 3], [4, 5, 6]]), [axis: 1] ++ &1),
+       "permutation(mx.array([[1, 2, 3], [4, 5, 6]]), 1%)"}
+    ]
+  end
+
+  @tag :oracle
+  test "a key gives Python's numbers" do
+    for seed <- [0, 42, 2 ** 64 - 1], {call, python} <- calls() do
+      expected = "mx.random." <> String.replace(python, "%", ", key=mx.random.key(#{seed})")
+      assert_oracle(call.(key: Random.key(seed)), expected)
+    end
+  end
+
+  @tag :oracle
+  test "a seed gives Python's sequence" do
+    Random.seed(1234)
+    actual = for {call, _} <- calls(), do: call.([])
+    sequence = Enum.map_join(calls(), ", ", fn {_, python} -> "mx.random." <> String.replace(python, "%", "") end)
+    assert_oracle(actual, "(mx.random.seed(1234), [#{sequence}])[1]")
+  end
+
+  @tag :oracle
+  test "keys" do
+    assert_oracle(Random.key(2 ** 40 + 7), "mx.random.key(2**40 + 7)")
+    assert_oracle(Random.split(Random.key(7)), "mx.random.split(mx.random.key(7))")
+    assert_oracle(Random.split(Random.key(7), parts: 5), "mx.random.split(mx.random.key(7), 5)")
+  end
+
+  test "bits" do
+    key = Random.key(7)
+    assert Mlx.to_list(Random.bits({5, 2}, key: key)) == Mlx.to_list(Random.split(key, parts: 5))
+    assert for(width <- [1, 2, 4], do: Random.bits({3}, width: width).type) == [:u8, :u16, :u32]
+  end
+
+  test "each process has its own sequence" do
+    Random.seed(3)
+    first = Mlx.to_list(Random.uniform({4}))
+    Random.seed(3)
+    fresh = for _ <- 1..8, do: Task.async(fn -> Mlx.to_list(Random.uniform({4})) end)
+    drawn = Task.await_many(fresh)
+    assert length(Enum.uniq([first | drawn])) == 9
+    assert Mlx.to_list(Random.uniform({4})) == first
+  end
+
+  test "a key does not advance the sequence of the process" do
+    Random.seed(3)
+    first = Mlx.to_list(Random.uniform({4}))
+    Random.seed(3)
+    Random.uniform({4}, key: Random.key(1))
+    assert Mlx.to_list(Random.uniform({4})) == first
+  end
+
+  test "a sequence that was not seeded leaves :rand alone" do
+    draw = fn ->
+      :rand.seed(:exsss, {1, 2, 3})
+      Random.uniform({1})
+      :rand.uniform(1_000_000)
+    end
+
+    assert Task.await(Task.async(draw)) == Task.await(Task.async(draw))
+  end
+
+  test "wrong arguments" do
+    assert_raise ArgumentError, fn -> Random.key(-1) end
+    assert_raise ArgumentError, fn -> Random.key(2 ** 64) end
+    assert_raise ArgumentError, ~r/unknown option :seed/, fn -> Random.uniform({2}, seed: 1) end
+    assert_raise ArgumentError, ~r/not both/, fn -> Random.categorical(Mlx.zeros({2}), shape: {}, num_samples: 1) end
+    assert_raise Mlx.Error, fn -> Random.uniform({2}, type: :s32) end
+    assert_raise Mlx.Error, fn -> Random.uniform({2}, low: Mlx.zeros({3})) end
+    assert_raise Mlx.Error, fn -> Random.uniform({2}, key: Mlx.zeros({2})) end
+    assert_raise Mlx.Error, fn -> Random.bits({2}, width: 3) end
+    assert_raise Mlx.Error, fn -> Random.randint(0, 5, type: :f32) end
+    assert_raise ArgumentError, ~r/do not broadcast/, fn -> Random.truncated_normal(Mlx.zeros({2}), Mlx.ones({3})) end
+  end
+end
