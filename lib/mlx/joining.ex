@@ -105,4 +105,26 @@ defmodule Mlx.Joining do
       Native.split(array, parts, axis, stream)
     end
   end
+
+  @doc """
+  Coordinate grids of 1-d arrays: one array for each, all of one shape.
+
+  Options:
+
+    * `:indexing` - `:xy` (default), where the first array runs along the second axis as in a plot, or `:ij`
+    * `:sparse` - leave sizes of 1 where a grid is constant, default false
+
+  Examples:
+
+      iex> [x, y] = Mlx.meshgrid([Mlx.array([1, 2, 3]), Mlx.array([4, 5])])
+      iex> {Mlx.to_list(x), Mlx.to_list(y)}
+      {[[1, 2, 3], [1, 2, 3]], [[4, 4, 4], [5, 5, 5]]}
+
+  Python: `mlx.core.meshgrid`.
+  """
+  @spec meshgrid([Array.t()], keyword()) :: [Array.t()]
+  def meshgrid(arrays, options \\ []) when is_list(arrays) do
+    [indexing, sparse, stream] = Options.values(options, :meshgrid, indexing: :xy, sparse: false)
+    Native.meshgrid(arrays, sparse, indexing, stream)
+  end
 end

@@ -375,6 +375,17 @@ defmodule Mlx.Shape do
     Native.contiguous(array, allow_col_major, stream)
   end
 
+  @doc """
+  A copy of an array, with a buffer of its own.
+
+      iex> Mlx.copy(Mlx.array([1, 2])) |> Mlx.to_list()
+      [1, 2]
+
+  Python: `copy.copy(array)`.
+  """
+  @spec copy(Array.t(), keyword()) :: Array.t()
+  def copy(array, options \\ []), do: Native.copy(array, Options.stream(options, :copy))
+
   for {rank, example} <- [{1, {1}}, {2, {1, 1}}, {3, {1, 1, 1}}] do
     name = :"atleast_#{rank}d"
 
