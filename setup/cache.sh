@@ -1,6 +1,9 @@
 # The cache folder: its place and lock, steps with their times, and downloads checked against sources.txt.
 # shellcheck shell=bash disable=SC2154
 
+# What sentences begin with.
+program=bin/${0##*/}
+
 cache_folder() {
   if [ -n "${MLX_CACHE:-}" ]; then
     echo "$MLX_CACHE"
@@ -43,7 +46,7 @@ say() { printf '%s\n' "$1" >&3; }
 fail() {
   said=yes
   [ -z "${current_step:-}" ] || printf '\n' >&3
-  printf 'bin/setup: %s\n' "$1" >&3
+  printf '%s: %s\n' "$program" "$1" >&3
   exit 1
 }
 
@@ -66,9 +69,9 @@ finish_setup() {
     printf '\n' >&3
     [ "$status" -gt 128 ] || tail -n 20 "$log" >&3
     if [ "$status" -gt 128 ]; then
-      printf 'bin/setup: interrupted; run it again to go on from here\n' >&3
+      printf '%s: interrupted; run it again to go on from here\n' "$program" >&3
     else
-      printf 'bin/setup: this step failed: %s (all of its output is in %s)\n' "$current_step" "$log" >&3
+      printf '%s: this step failed: %s (all of its output is in %s)\n' "$program" "$current_step" "$log" >&3
       status=1
     fi
   fi

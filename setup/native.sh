@@ -112,33 +112,9 @@ get_mlx_c_sources() {
   local version
   version=$(version_of mlx-c)
   part_folder
-  mlx_c_sources_from_cargo "$version" || mlx_c_sources_from_upstream "$version" ||
+  crate_tree mlx-sys "$version" src/mlx-c "$part/mlx-c" || mlx_c_sources_from_upstream "$version" ||
     fail "the sources of mlx-c $version could not be downloaded, neither with cargo nor with curl (see $log)"
   check_sum "mlx-c $version" "$(source_field mlx-c 5)" "$(tree_sha256 "$part/mlx-c" CMakeLists.txt mlx/c)"
-}
-
-mlx_c_sources_from_cargo() {
-  local crate
-  command -v cargo >/dev/null || return 1
-  crate=$(cached_crate "$1")
-  if [ -z "$crate" ]; then
-    mkdir -p "$part/cargo/src" && : >"$part/cargo/src/lib.rs" &&
-      printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n' >"$part/cargo/Cargo.toml" &&
-      (cd "$part/cargo" && fetch_crate "$1")
-    crate=$(cached_crate "$1")
-  fi
-  [ -n "$crate" ] && tar -xzf "$crate" -C "$part" && mv "$part/mlx-sys-$1/src/mlx-c" "$part/mlx-c"
-}
-
-# cargo info brings one crate; cargo before 1.82 does not have it and brings what the crate depends on as well.
-fetch_crate() {
-  cargo info --quiet "mlx-sys@$1" >/dev/null && return
-  printf '[dependencies]\nmlx-sys = "=%s"\n' "$1" >>Cargo.toml
-  cargo fetch --quiet
-}
-
-cached_crate() {
-  find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "mlx-sys-$1.crate" 2>/dev/null | sed -n 1p
 }
 
 mlx_c_sources_from_upstream() {
