@@ -1,0 +1,153 @@
+defmodule Mlx.LM do
+  @moduledoc """
+  Language models: loads a GGUF file and generates text with it.
+
+      lm = Mlx.LM.load("SmolLM2-135M-Instruct.Q4_1.gguf")
+      messages = [%{role: "user", content: "What is the capital of France?"}]
+
+      Mlx.LM.generate(lm, messages).text
+      #=> "The capital of France is Paris."
+
+      lm |> Mlx.LM.stream(messages, temperature: 0.7, top_p: 0.9, seed: 1) |> Enum.each(&IO.write/1)
+
+  A prompt is one of
+
+    * a string, which the model continues
+    * a list of messages, maps with `:role` (`"system"`, `"user"` or `"assistant"`) and `:content`, which the chat template
+      of the file makes a string of
+    * a list of tokens
+
+  A model belongs to no process. It can be used by several at once, which then take turns on the device.
+
+  Python: `mlx_lm.load`, `mlx_lm.generate`, `mlx_lm.stream_generate`.
+  """
+
+  alias Mlx.IO.GGUFMetadata
+  alias Mlx.LM.{ChatTemplate, Generation, Llama, Response, Tokenizer, Weights}
+
+  @architectures ["llama"]
+
+  @enforce_keys [:name, :model, :tokenizer, :template]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          name: String.t(),
+          model: Llama.t(),
+          tokenizer: Tokenizer.t(),
+          template: ChatTemplate.t() | nil
+        }
+
+  @type message :: %{required(:role) => String.t(), required(:content) => String.t()}
+  @type prompt :: String.t() | [message()] | [Tokenizer.id()]
+
+  @doc """
+  Loads a model from a GGUF file. Its architecture must be one of: #{Enum.join(@architectures, ", ")}.
+
+  Options:
+
+    * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default `:dense` on a CPU and
+      `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Weights`)
+    * `:type` - the floating-point type of everything else, by default `:f32` on a CPU and `:f16` on a GPU
+
+  Raises `Mlx.Error` when the file can't be read, is of another architecture, or lacks something.
+  """
+  @spec load(Path.t(), keyword()) :: t()
+  def load(path, options \\ []) do
+    %{metadata: metadata} = GGUFMetadata.read(path)
+    check_architecture!(metadata, path)
+    config = Llama.Config.from_gguf(metadata)
+    tokenizer = Tokenizer.from_gguf(metadata)
+    weights = path |> Mlx.IO.load(format: :gguf) |> Weights.new(Path.basename(path), options)
+
+    %__MODULE__{
+      name: metadata["general.name"] || Path.basename(path, ".gguf"),
+      model: Llama.new(weights, config),
+      tokenizer: tokenizer,
+      template: template(metadata)
+    }
+  end
+
+  @doc """
+  Generates text, and returns it with its figures as a `Mlx.LM.Response`. Takes the options of `events/3`.
+  """
+  @spec generate(t(), prompt(), keyword()) :: Response.t()
+  def generate(lm, prompt, options \\ []) do
+    {:done, response} = lm |> events(prompt, options) |> Enum.find(&match?({:done, _response}, &1))
+    response
+  end
+
+  @doc """
+  Generates text as a stream of strings, each of which is given as soon as it is complete and never ends inside a
+  character. Takes the options of `events/3`.
+
+  The model runs only as far as the stream does.
+  """
+  @spec stream(t(), prompt(), keyword()) :: Enumerable.t()
+  def stream(lm, prompt, options \\ []) do
+    lm
+    |> events(prompt, options)
+    |> Stream.flat_map(fn event -> with {:text, text} <- event, do: [text], else: (_ -> []) end)
+  end
+
+  @doc """
+  Generates text as a stream of `{:text, string}`, of which the last element is `{:done, response}` with a
+  `Mlx.LM.Response`.
+
+  Options:
+
+    * `:max_tokens` - the most tokens to generate, default 256
+    * `:stop` - strings that end the text, which are no part of it, default `[]`
+    * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
+    * `:prefill_step` - how many tokens of the prompt are read at once, default 512
+    * those of `Mlx.LM.Sampler`: `:temperature`, `:top_k`, `:top_p`, `:min_p`, `:repetition_penalty`,
+      `:repetition_context` and `:seed`
+
+  Raises `ArgumentError` for an empty prompt and wrong options, and `Mlx.Error` for a prompt that is longer than the
+  model's context length.
+  """
+  @spec events(t(), prompt(), keyword()) :: Enumerable.t()
+  def events(%__MODULE__{} = lm, prompt, options \\ []), do: Generation.events(lm, encode(lm, prompt), options)
+
+  @doc "The tokens of a prompt."
+  @spec encode(t(), prompt()) :: [Tokenizer.id()]
+  def encode(%__MODULE__{} = lm, text) when is_binary(text), do: Tokenizer.encode(lm.tokenizer, text)
+  def encode(%__MODULE__{}, [id | _] = ids) when is_integer(id), do: ids
+  def encode(%__MODULE__{}, []), do: []
+
+  def encode(%__MODULE__{template: nil} = lm, [_ | _]) do
+    raise ArgumentError, "#{lm.name} has no chat template; give a string, and not messages, as the prompt"
+  end
+
+  def encode(%__MODULE__{} = lm, [_ | _] = messages) do
+    # The template writes what the file's settings would otherwise add.
+    Tokenizer.encode(lm.tokenizer, render(lm, messages), bos: false, eos: false)
+  end
+
+  def encode(%__MODULE__{}, other) do
+    raise ArgumentError, "expected the prompt to be a string, messages or tokens, got: #{inspect(other)}"
+  end
+
+  defp render(lm, messages) do
+    token = fn id -> (id && Tokenizer.token(lm.tokenizer, id)) || "" end
+    variables = [bos_token: token.(lm.tokenizer.bos), eos_token: token.(lm.tokenizer.eos)]
+    ChatTemplate.render(lm.template, messages, [add_generation_prompt: true] ++ variables)
+  end
+
+  defp template(metadata) do
+    case metadata["tokenizer.chat_template"] do
+      nil -> nil
+      source -> ChatTemplate.compile(source)
+    end
+  end
+
+  defp check_architecture!(metadata, path) do
+    case metadata["general.architecture"] do
+      architecture when architecture in @architectures ->
+        :ok
+
+      other ->
+        raise Mlx.Error,
+              "#{path} holds a model of the architecture #{inspect(other)}; supported: #{Enum.join(@architectures, ", ")}"
+    end
+  end
+end

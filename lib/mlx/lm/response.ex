@@ -1,0 +1,44 @@
+defmodule Mlx.LM.Response do
+  @moduledoc """
+  The end of a generation, and its figures:
+
+    * `:text` - all of the text
+    * `:ids` - the tokens, without the end token
+    * `:finish_reason` - `:stop` at an end token or a stop string, `:length` when `:max_tokens` or the model's context
+      length is reached
+    * `:prompt_tokens`, `:prompt_tokens_per_second` - the tokens of the prompt, and the speed up to the first token of the
+      answer; tokens that were read with an earlier prompt count in the first only
+    * `:generated_tokens`, `:generation_tokens_per_second` - the tokens of the answer, with its end token, and the speed
+      after the first, `nil` when there is only one
+    * `:peak_memory` - the most bytes that MLX has held since the start of the virtual machine, or since
+      `Mlx.Memory.reset_peak/0`
+    * `:context` - what the model has read, for a next prompt that starts with the same tokens
+  """
+
+  alias Mlx.LM.Context
+
+  @enforce_keys [
+    :text,
+    :ids,
+    :finish_reason,
+    :prompt_tokens,
+    :prompt_tokens_per_second,
+    :generated_tokens,
+    :generation_tokens_per_second,
+    :peak_memory,
+    :context
+  ]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          text: String.t(),
+          ids: [non_neg_integer()],
+          finish_reason: :stop | :length,
+          prompt_tokens: pos_integer(),
+          prompt_tokens_per_second: float(),
+          generated_tokens: pos_integer(),
+          generation_tokens_per_second: float() | nil,
+          peak_memory: non_neg_integer(),
+          context: Context.t()
+        }
+end
