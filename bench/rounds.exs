@@ -1,0 +1,25 @@
+defmodule Bench.Rounds do
+  @moduledoc false
+  # Runs rounds of a benchmark by turns here and in Python, so that what else the machine does strikes both alike.
+
+  @doc "The results of both sides, a list of `{ours, theirs}`. The script answers each line that it gets with a line."
+  def alternate(script, arguments, count, ours) do
+    python = System.fetch_env!("MLX_ORACLE_PYTHON")
+    script = Path.join(__DIR__, script)
+    port = Port.open({:spawn_executable, python}, [:binary, :exit_status, line: 1000, args: [script | arguments]])
+
+    for _round <- 1..count do
+      :erlang.garbage_collect()
+      {ours.(), ask(port)}
+    end
+  end
+
+  defp ask(port) do
+    Port.command(port, "round\n")
+
+    receive do
+      {^port, {:data, {:eol, line}}} -> line |> String.split(" ") |> Enum.map(&String.to_float/1)
+      {^port, {:exit_status, status}} -> raise "Python ended with exit status #{status}"
+    end
+  end
+end
