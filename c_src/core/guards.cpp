@@ -481,4 +481,10 @@ int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
   return 0;
 }
 
+int bitwise_xor(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
+  require_all({a, b});
+  const bool booleans = mlx_array_dtype(a) == MLX_BOOL && mlx_array_dtype(b) == MLX_BOOL;
+  return booleans ? mlx_not_equal(result, a, b, s) : mlx_bitwise_xor(result, a, b, s);
+}
+
 }  // namespace mlx_nif::guarded

@@ -52,4 +52,7 @@ int floor_divide(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 int remainder(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 int divmod(mlx_vector_array*, mlx_array a, mlx_array b, mlx_stream);
 
+// MLX's own returns `a` for booleans when it may reuse its memory: the CPU then computes `a ^ b ^ b` in place.
+int bitwise_xor(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
+
 }  // namespace mlx_nif::guarded

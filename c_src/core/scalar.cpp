@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -80,6 +81,39 @@ mlx_dtype own_type(const Scalar& value) {
   return std::holds_alternative<double>(value) ? MLX_FLOAT32 : MLX_COMPLEX64;
 }
 
+template <typename Integer>
+bool fits(const Scalar& value) {
+  if (const auto* number = std::get_if<std::int64_t>(&value)) {
+    return std::in_range<Integer>(*number);
+  }
+  return std::in_range<Integer>(std::get<std::uint64_t>(value));
+}
+
+// An integer beside an array of integers of less than 64 bits has to be one of theirs.
+void check_range(const Scalar& value, mlx_dtype type) {
+  const bool in_range = [&] {
+    switch (type) {
+      case MLX_UINT8:
+        return fits<std::uint8_t>(value);
+      case MLX_UINT16:
+        return fits<std::uint16_t>(value);
+      case MLX_UINT32:
+        return fits<std::uint32_t>(value);
+      case MLX_INT8:
+        return fits<std::int8_t>(value);
+      case MLX_INT16:
+        return fits<std::int16_t>(value);
+      case MLX_INT32:
+        return fits<std::int32_t>(value);
+      default:
+        return true;
+    }
+  }();
+  if (!in_range) {
+    throw ArgumentError("an integer does not fit in the type of the array beside it");
+  }
+}
+
 }  // namespace
 
 ArrayHandle make_scalar(const Scalar& value, mlx_dtype type) {
@@ -120,8 +154,17 @@ ArrayHandle make_scalar(const Scalar& value, mlx_dtype type) {
 
 ArrayHandle make_weak_scalar(const Scalar& value, std::optional<mlx_dtype> peer) {
   const mlx_dtype own = own_type(value);
-  const bool takes_peer = peer && (own == MLX_COMPLEX64 ? *peer == MLX_COMPLEX64 : own != MLX_FLOAT32 || inexact(*peer));
-  return make_scalar(value, takes_peer ? *peer : own);
+  if (!peer || own == MLX_COMPLEX64 || (own == MLX_FLOAT32 && !inexact(*peer))) {
+    return make_scalar(value, own);
+  }
+  if (own == MLX_BOOL || own == MLX_FLOAT32) {
+    return make_scalar(value, *peer);
+  }
+  if (*peer == MLX_BOOL) {
+    return make_scalar(value, own);
+  }
+  check_range(value, *peer);
+  return make_scalar(value, *peer);
 }
 
 }  // namespace mlx_nif

@@ -20,7 +20,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"bitwise_and", &mlx_bitwise_and, weak>(),
       operation<"bitwise_invert", &mlx_bitwise_invert>(),
       operation<"bitwise_or", &mlx_bitwise_or, weak>(),
-      operation<"bitwise_xor", &mlx_bitwise_xor, weak>(),
+      operation<"bitwise_xor", &guarded::bitwise_xor, weak>(),
       operation<"ceil", &mlx_ceil>(),
       operation<"clip", &mlx_clip, weak>(),
       operation<"conjugate", &mlx_conjugate>(),
