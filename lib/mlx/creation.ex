@@ -508,11 +508,8 @@ defmodule Mlx.Creation do
     @doc """
     The #{String.capitalize("#{name}")} window of `n` points: #{formula} for `k` from 0 to `n - 1`. The type is `:f32`.
 
-        iex> Mlx.#{name}(3) |> Mlx.round(decimals: 3)
-        #Mlx.Array<
-          f32[3]
-          #{example}
-        >
+        iex> Mlx.#{name}(3) |> Mlx.to_list() |> Enum.map(&abs(Float.round(&1, 3)))
+        #{example}
 
     Python: `mlx.core.#{name}`.
     """

@@ -116,11 +116,12 @@ defmodule Mlx.Printing do
     if abs(candidate - x) < tolerance(x, type), do: candidate, else: shortest(x, type, digits + 1)
   end
 
-  # Half of the distance to the next number of the type, which below a power of two is half of that above.
+  # Half of the distance to the next number of the type. Below a power of two it is half of that above, but for the
+  # smallest numbers, which are all at one distance.
   defp tolerance(x, type) do
     <<_sign::1, exponent::11, fraction::52>> = <<x::float>>
     {fraction_bits, least} = Map.fetch!(@precision, type)
     half = 2.0 ** (max(exponent - 1023, least) - fraction_bits - 1)
-    if fraction == 0, do: half / 2, else: half
+    if fraction == 0 and exponent - 1023 > least, do: half / 2, else: half
   end
 end

@@ -52,12 +52,12 @@ defmodule Mlx.Reduction do
      The logarithm of the sum of exponentials, `log ∑ eˣ`, without overflow. Integers become `:f32`.
 
      Raises an `Mlx.Error` where there are no elements.
-     """, "[[1000.0], [-1000.0]]", {"f32[1]", "[1000.0]"}}
+     """, "[[500.0], [-500.0]]", {"f32[1]", "[500.0]"}}
   ]
 
   @axes_options """
-  Options: `:axes`, an axis or a list of axes (default: all; negative from the end), `:keep_axes`, whether they stay as axes of size 1
-  (default `false`)\
+  Options: `:axes`, an axis or a list of axes (default: all; negative from the end), `:keep_axes`, whether they stay as
+  axes of size 1 (default `false`)\
   """
 
   for {name, native, text, operand, {header, elements}} <- @reductions do

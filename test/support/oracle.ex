@@ -35,6 +35,7 @@ defmodule Mlx.Oracle do
     case GenServer.call(__MODULE__, {:eval, request(expression, arrays)}, @timeout) do
       "ok\n" <> reply -> {:ok, reply |> decode() |> unwrap()}
       "error\n" <> message -> {:error, message}
+      {:exited, status} -> raise "the oracle died of #{expression} (exit status #{status})"
     end
   end
 
@@ -159,11 +160,7 @@ defmodule Mlx.Oracle do
   defp unwrap(arrays), do: arrays
 
   @impl GenServer
-  def init(nil) do
-    script = Path.expand("../oracle/server.py", __DIR__)
-    options = [:binary, :exit_status, packet: 4, args: [script]]
-    {:ok, Port.open({:spawn_executable, System.fetch_env!(@variable)}, options)}
-  end
+  def init(nil), do: {:ok, open()}
 
   @impl GenServer
   def handle_call({:eval, request}, _from, port) do
@@ -171,7 +168,12 @@ defmodule Mlx.Oracle do
 
     receive do
       {^port, {:data, reply}} -> {:reply, reply, port}
-      {^port, {:exit_status, status}} -> {:stop, {:oracle_exited, status}, port}
+      {^port, {:exit_status, status}} -> {:reply, {:exited, status}, open()}
     end
+  end
+
+  defp open do
+    script = Path.expand("../oracle/server.py", __DIR__)
+    Port.open({:spawn_executable, System.fetch_env!(@variable)}, [:binary, :exit_status, packet: 4, args: [script]])
   end
 end

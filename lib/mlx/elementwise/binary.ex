@@ -79,7 +79,7 @@ defmodule Mlx.Elementwise.Binary do
   @doc """
   The remainder of the division, which has the sign of `b`. The shapes of the operands are broadcast.
 
-  That of an integer divided by 0 is 0.
+  That of an integer divided by 0 is the integer.
 
       iex> Mlx.remainder(Mlx.array([7, -7]), 3)
       #Mlx.Array<
@@ -151,10 +151,10 @@ defmodule Mlx.Elementwise.Binary do
   The logarithm of the sum of exponentials, `log(eᵃ + eᵇ)`, without overflow. Integers become `:f32`. The shapes of
   the operands are broadcast.
 
-      iex> Mlx.logaddexp(Mlx.array([1000.0]), -1000.0)
+      iex> Mlx.logaddexp(Mlx.array([500.0]), -500.0)
       #Mlx.Array<
         f32[1]
-        [1000.0]
+        [500.0]
       >
 
   Python: `mlx.core.logaddexp`.

@@ -1,0 +1,113 @@
+defmodule Mlx.ArrayTest do
+  use ExUnit.Case, async: true
+
+  doctest Mlx.Array
+
+  describe "inspect/1" do
+    test "shows rows under each other" do
+      assert inspect(Mlx.iota({2, 2, 2})) == """
+             #Mlx.Array<
+               s32[2][2][2]
+               [
+                 [
+                   [0, 1],
+                   [2, 3]
+                 ],
+                 [
+                   [4, 5],
+                   [6, 7]
+                 ]
+               ]
+             >\
+             """
+    end
+
+    test "shows the fewest digits that tell a number of its type from others" do
+      for {type, numbers, text} <- [
+            {:f32, [0.1, 1.0e-7, 16_777_217, -0.0, 3.4028234663852886e38],
+             "0.1, 1.0e-7, 16777216.0, -0.0, 3.4028235e38"},
+            {:f32, [1.0e-45, 1 / 3, 1.0e10, 0.5], "1.0e-45, 0.33333334, 1.0e10, 0.5"},
+            {:f16, [0.1, 65_504, 1 / 3], "0.1, 6.55e4, 0.3333"},
+            {:bf16, [0.1, 1 / 3], "0.1, 0.334"},
+            {:f64, [0.1, 1 / 3], "0.1, 0.3333333333333333"}
+          ] do
+        shown = inspect(Mlx.array(numbers, type: type))
+        assert shown =~ "[#{text}]", "#{shown} should have #{text}"
+      end
+    end
+
+    test "what is shown is read back as the same number" do
+      numbers = for exponent <- -40..37//3, mantissa <- [1.0, 1.2345678, 9.8765432], do: mantissa * 10.0 ** exponent
+      array = Mlx.array(numbers)
+      [_, list] = Regex.run(~r/\n  \[(.*)\]\n/, inspect(array, limit: :infinity))
+      read = list |> String.split(", ") |> Enum.map(&String.to_float/1)
+      assert Mlx.to_binary(Mlx.array(read)) == Mlx.to_binary(array)
+    end
+
+    test "shows booleans, complex numbers, infinities and NaN" do
+      assert inspect(Mlx.array([true, false])) =~ "[true, false]"
+      assert inspect(Mlx.array([{1.5, -2.0}, {0.0, 1.0}, {:nan, -0.0}])) =~ "[1.5-2.0i, 0.0+1.0i, NaN-0.0i]"
+      assert inspect(Mlx.array([{1, :neg_infinity}, {1, :infinity}, {1, :nan}])) =~ "[1.0-Infi, 1.0+Infi, 1.0+NaNi]"
+      assert inspect(Mlx.array([:nan, :infinity, :neg_infinity])) =~ "[NaN, Inf, -Inf]"
+    end
+
+    test "shows arrays without elements" do
+      assert inspect(Mlx.zeros({0})) == "#Mlx.Array<\n  f32[0]\n  []\n>"
+      assert inspect(Mlx.zeros({2, 0})) == "#Mlx.Array<\n  f32[2][0]\n  [\n    [],\n    []\n  ]\n>"
+      assert inspect(Mlx.zeros({0, 2})) == "#Mlx.Array<\n  f32[0][2]\n  []\n>"
+    end
+
+    test "leaves out what is beyond the limit" do
+      assert inspect(Mlx.arange(100), limit: 3) =~ "[0, 1, 2, ...]"
+
+      assert inspect(Mlx.iota({3, 3}), limit: 4) ==
+               "#Mlx.Array<\n  s32[3][3]\n  [\n    [0, 1, 2],\n    [3, ...],\n    ...\n  ]\n>"
+
+      assert inspect(Mlx.iota({3, 3}), limit: 3) ==
+               "#Mlx.Array<\n  s32[3][3]\n  [\n    [0, 1, 2],\n    ...\n  ]\n>"
+
+      refute inspect(Mlx.arange(100), limit: :infinity) =~ "..."
+    end
+
+    test "reads only what it shows" do
+      large = Mlx.broadcast(Mlx.array(1.5), {1000, 1000, 1000})
+      assert inspect(large, limit: 2) =~ "[1.5, 1.5, ...]"
+    end
+
+    test "says when the array is deallocated" do
+      array = Mlx.array([1, 2])
+      Mlx.deallocate(array)
+      assert inspect(array) == "#Mlx.Array<\n  s32[2]\n  deallocated\n>"
+    end
+
+    test "nests in other terms" do
+      assert inspect(%{x: Mlx.array(1)}, pretty: true) == "%{\n  x: #Mlx.Array<\n    s32\n    1\n  >\n}"
+    end
+  end
+
+  describe "Access" do
+    test "reads as at/2" do
+      array = Mlx.iota({3, 4})
+      assert Mlx.to_list(array[1]) == [4, 5, 6, 7]
+      assert Mlx.to_number(array[[1, 2]]) == 6
+      assert Mlx.to_list(get_in(array, [0, 1..2])) == [1, 2]
+    end
+
+    test "updates" do
+      array = Mlx.array([1, 2, 3])
+      assert Mlx.to_list(put_in(array[1], 9)) == [1, 9, 3]
+      assert Mlx.to_list(update_in(array[0], &Mlx.negate/1)) == [-1, 2, 3]
+      {old, new} = get_and_update_in(array[2], &{&1, Mlx.add(&1, 1)})
+      assert {Mlx.to_number(old), Mlx.to_list(new)} == {3, [1, 2, 4]}
+    end
+
+    test "refuses to remove" do
+      array = Mlx.array([1, 2, 3])
+      assert_raise ArgumentError, ~r/an array has a fixed shape/, fn -> pop_in(array[0]) end
+
+      assert_raise ArgumentError, ~r/an array has a fixed shape/, fn ->
+        get_and_update_in(array[0], fn _ -> :pop end)
+      end
+    end
+  end
+end

@@ -1,0 +1,86 @@
+defmodule Mlx.StreamTest do
+  use ExUnit.Case, async: true
+
+  doctest Mlx.Stream
+  doctest Mlx.Device
+
+  defp device, do: Mlx.Stream.current() && Mlx.Stream.current().device
+
+  test "with_device/2 holds inside the function, nests, and ends however the function ends" do
+    assert device() == nil
+
+    assert Mlx.with_device(:cpu, fn ->
+             assert device() == :cpu
+             stream = Mlx.Stream.new(:cpu)
+             Mlx.with_stream(stream, fn -> assert Mlx.Stream.current() == stream end)
+             assert device() == :cpu
+             assert Mlx.Stream.current() != stream
+             :result
+           end) == :result
+
+    assert device() == nil
+    assert_raise RuntimeError, fn -> Mlx.with_device(:cpu, fn -> raise "stop" end) end
+    assert device() == nil
+    assert catch_throw(Mlx.with_device(:cpu, fn -> throw(:stop) end)) == :stop
+    assert device() == nil
+  end
+
+  test "the choice is that of one process" do
+    Mlx.with_device(:cpu, fn ->
+      assert Task.await(Task.async(fn -> Mlx.Stream.current() end)) == nil
+    end)
+  end
+
+  test "every stream gives the same values, also across streams" do
+    [first, second] = [Mlx.Stream.new(:cpu), Mlx.Stream.new(:cpu)]
+    assert first.index != second.index
+    a = Mlx.add(Mlx.array([1, 2]), 1, stream: first)
+    b = Mlx.multiply(a, a, stream: second)
+    assert Mlx.to_list(Mlx.add(a, b, stream: :cpu)) == [6, 12]
+    assert Mlx.with_stream(second, fn -> Mlx.to_number(Mlx.sum(b)) end) == 13
+  end
+
+  test "the option comes before the choice of the process" do
+    [outer, inner] = [Mlx.Stream.new(:cpu), Mlx.Stream.new(:cpu)]
+
+    Mlx.with_stream(outer, fn ->
+      assert Mlx.Stream.resolve([]) == outer
+      assert Mlx.Stream.resolve(stream: inner) == inner
+      assert Mlx.Stream.resolve(stream: nil) == outer
+      assert Mlx.Stream.resolve(stream: :cpu).device == :cpu
+    end)
+  end
+
+  test "wrong streams and devices" do
+    assert_raise ArgumentError, "expected :stream to be a Mlx.Stream, :cpu or :gpu, got: :tpu", fn ->
+      Mlx.add(1, 2, stream: :tpu)
+    end
+
+    assert_raise ArgumentError, "Mlx.with_device: expected :cpu or :gpu, got: :tpu", fn ->
+      Mlx.with_device(:tpu, fn -> :ok end)
+    end
+
+    assert_raise ArgumentError, "Mlx.with_stream: expected a Mlx.Stream, got: :cpu", fn ->
+      Mlx.with_stream(:cpu, fn -> :ok end)
+    end
+  end
+
+  test "a device that is not there" do
+    unless Mlx.Device.available?(:gpu) do
+      assert_raise Mlx.Error, fn -> Mlx.with_device(:gpu, fn -> :ok end) end
+      assert_raise Mlx.Error, fn -> Mlx.Stream.new(:gpu) end
+    end
+
+    refute Mlx.Device.available?(:cpu, 1000)
+  end
+
+  test "synchronize/1 takes a stream" do
+    stream = Mlx.Stream.new(:cpu)
+    Mlx.async_eval(Mlx.add(1, 2, stream: stream))
+    assert Mlx.Stream.synchronize(stream) == :ok
+  end
+
+  test "inspect/1 shows the device" do
+    assert inspect(Mlx.Stream.default(:cpu)) =~ ~r/^#Mlx.Stream<cpu -?\d+>$/
+  end
+end

@@ -1,0 +1,69 @@
+defmodule Mlx.TopicTest do
+  use ExUnit.Case, async: true
+
+  defmodule Weather do
+    use Mlx.Topic
+    alias Mlx.Array
+
+    @doc "Rain."
+    @spec rain(Array.t(), keyword()) :: {Array.t(), level} when level: integer()
+    def rain(array, options \\ [])
+    def rain(%Array{} = array, options), do: {array, length(options)}
+
+    @doc "Snow."
+    @spec snow(integer()) :: integer()
+    def snow(0 = depth), do: depth
+    def snow(depth), do: depth - 1
+
+    @doc false
+    def hidden, do: :hidden
+
+    def undocumented, do: :undocumented
+  end
+
+  defmodule Facade do
+    require Mlx.Topic
+    Mlx.Topic.delegate([Weather])
+  end
+
+  test "remembers documented functions, with names and defaults of arguments, and specs without aliases" do
+    assert [{:rain, rain_arguments, "Rain.", [rain_spec]}, {:snow, snow_arguments, "Snow.", [_]}] = Weather.__topic__()
+    assert Enum.map(rain_arguments, &Macro.to_string/1) == ["array", "options \\\\ []"]
+    assert Enum.map(snow_arguments, &Macro.to_string/1) == ["depth"]
+    assert Macro.to_string(rain_spec) =~ "rain(Mlx.Array.t(), keyword()) :: {Mlx.Array.t(), level}"
+  end
+
+  test "the functions of the façade call those of the topic" do
+    assert Facade.snow(3) == 2
+    array = Mlx.array(1)
+    assert Facade.rain(array) == {array, 0}
+    assert Facade.rain(array, [1, 2]) == {array, 2}
+    assert Facade.__info__(:functions) == [rain: 1, rain: 2, snow: 1]
+  end
+
+  test "a documented function without a name for an argument does not compile" do
+    code = """
+    defmodule Mlx.TopicTest.Nameless do
+      use Mlx.Topic
+      @doc "Hail."
+      def hail({:size, _}), do: :ok
+    end
+    """
+
+    assert_raise ArgumentError, ~r/a documented function needs a name for its argument \{:size, _\}/, fn ->
+      Code.compile_string(code)
+    end
+  end
+
+  test "every public function of Mlx has documentation and a spec" do
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Mlx)
+    {:ok, specs} = Code.Typespec.fetch_specs(Mlx)
+    specified = for {{name, arity}, _} <- specs, do: {name, arity}
+
+    for {{:function, name, arity}, _, _, doc, _} <- docs do
+      assert %{"en" => text} = doc, "Mlx.#{name}/#{arity} has no documentation"
+      assert text =~ "iex>", "Mlx.#{name}/#{arity} has no example"
+      assert {name, arity} in specified, "Mlx.#{name}/#{arity} has no spec"
+    end
+  end
+end

@@ -1,0 +1,5 @@
+defmodule MlxTest do
+  use ExUnit.Case, async: true
+
+  doctest Mlx
+end
