@@ -4,7 +4,7 @@ defmodule Mlx.Convolution do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Options}
+  alias Mlx.{Array, Native, Operand, Options}
 
   @doc """
   Convolves an input `{batch, axis_1, ..., channels}` with a kernel `{outputs, size_1, ..., channels}`.
@@ -44,6 +44,7 @@ defmodule Mlx.Convolution do
 
     [strides, padding, kernel_dilation, input_dilation, groups, flip, stream] = Options.values(options, :conv, defaults)
     axes = spatial_axes!(:conv, input)
+    check!(:conv, kernel, groups)
     kernel_dilation = per_axis(kernel_dilation, axes, :conv)
     {low, high} = padding(padding, axes, kernel, kernel_dilation)
 
@@ -89,6 +90,7 @@ defmodule Mlx.Convolution do
       Options.values(options, :conv_transpose, defaults)
 
     axes = spatial_axes!(:conv_transpose, input)
+    check!(:conv_transpose, kernel, groups)
     settings = Enum.flat_map([strides, padding, dilation, output_padding], &per_axis(&1, axes, :conv_transpose))
     apply(Native, :"conv_transpose#{axes}d", [input, kernel] ++ settings ++ [groups, stream])
   end
@@ -151,6 +153,14 @@ defmodule Mlx.Convolution do
         raise ArgumentError,
               "Mlx.#{function}: expected an input of rank 3, 4 or 5 (batch, 1 to 3 axes, channels), " <>
                 "got the shape #{inspect(input.shape)}"
+    end
+  end
+
+  defp check!(function, kernel, groups) do
+    Operand.elements!([kernel], function)
+
+    unless is_integer(groups) and groups > 0 do
+      raise ArgumentError, "Mlx.#{function}: expected :feature_group_size to be positive, got: #{inspect(groups)}"
     end
   end
 

@@ -121,6 +121,7 @@ defmodule Mlx.Fast do
     defaults = [scale: nil, mask: nil, sinks: nil, force_fused: false]
     function = :"Fast.scaled_dot_product_attention"
     [scale, mask, sinks, force_fused, stream] = Options.values(options, function, defaults)
+    if match?(%Array{shape: {_, 0, _, _}}, keys), do: raise(ArgumentError, "Mlx.#{function}: the keys have no heads")
     scale = scale || default_scale(queries.shape)
     {mode, mask} = mask(mask)
     Native.fast_scaled_dot_product_attention(queries, keys, values, scale, mode, mask, sinks, force_fused, stream)

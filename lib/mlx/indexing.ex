@@ -88,7 +88,13 @@ defmodule Mlx.Indexing do
   def put_at(array, index, values, options \\ [])
 
   def put_at(array, %Array{type: :bool} = mask, values, options) do
-    Native.masked_scatter(array, mask, Operand.of_type(values, array.type), Options.stream(options, :put_at))
+    values = Operand.of_type(values, array.type)
+
+    if Tuple.product(values.shape) == 0 and Tuple.product(mask.shape) > 0 do
+      raise ArgumentError, "Mlx.put_at: there are no values for the elements of the mask"
+    end
+
+    Native.masked_scatter(array, mask, values, Options.stream(options, :put_at))
   end
 
   def put_at(array, index, values, options) do

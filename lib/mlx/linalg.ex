@@ -126,7 +126,7 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.inv`.
   """
   @spec invert(Array.t(), keyword()) :: Array.t()
-  def invert(array, options \\ []), do: Native.linalg_inv(array, stream(options, :invert))
+  def invert(array, options \\ []), do: Native.linalg_inv(elements!(array, :invert), stream(options, :invert))
 
   @doc """
   The Moore-Penrose pseudo-inverse of matrices.
@@ -149,7 +149,7 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.solve`.
   """
   @spec solve(Array.t(), Array.t(), keyword()) :: Array.t()
-  def solve(a, b, options \\ []), do: Native.linalg_solve(a, b, stream(options, :solve))
+  def solve(a, b, options \\ []), do: Native.linalg_solve(elements!(a, :solve), b, stream(options, :solve))
 
   @doc """
   Solves `a @ x = b` where `a` is triangular.
@@ -169,7 +169,7 @@ defmodule Mlx.Linalg do
   @spec triangular_solve(Array.t(), Array.t(), keyword()) :: Array.t()
   def triangular_solve(a, b, options \\ []) do
     [upper, _stream] = Options.values(options, :"Linalg.triangular_solve", upper: false)
-    Native.linalg_solve_triangular(a, b, upper, stream(options))
+    Native.linalg_solve_triangular(elements!(a, :triangular_solve), b, upper, stream(options))
   end
 
   @doc """
@@ -216,7 +216,8 @@ defmodule Mlx.Linalg do
   def slogdet(array, options \\ []), do: Native.linalg_slogdet(array, stream(options, :slogdet))
 
   @doc """
-  Eigenvalues and right eigenvectors (in columns) of square matrices, as `{values, vectors}`, both `:c64`.
+  Eigenvalues and right eigenvectors (in columns) of square matrices, as `{values, vectors}`, both `:c64`. They are NaN
+  for a matrix with elements that are infinite or NaN.
 
       iex> {values, vectors} = Mlx.Linalg.eig(Mlx.array([[2.0, 0.0], [0.0, 3.0]]))
       iex> {values.type, values.shape, vectors.shape}
@@ -225,10 +226,15 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.eig`.
   """
   @spec eig(Array.t(), keyword()) :: {Array.t(), Array.t()}
-  def eig(array, options \\ []), do: Native.linalg_eig(array, stream(options, :eig))
+  def eig(%Array{} = array, options \\ []) do
+    stream = stream(options, :eig)
+    {matrices, finite} = finite(array, stream)
+    {values, vectors} = Native.linalg_eig(matrices, stream)
+    {or_nan(values, Native.squeeze_axes(finite, [-1], stream), stream), or_nan(vectors, finite, stream)}
+  end
 
   @doc """
-  The eigenvalues of square matrices, in `:c64`.
+  The eigenvalues of square matrices, in `:c64`; NaN for a matrix with elements that are infinite or NaN.
 
       iex> Mlx.Linalg.eigvals(Mlx.array([[2.0, 0.0], [0.0, 3.0]])) |> Mlx.real() |> Mlx.to_list()
       [2.0, 3.0]
@@ -236,7 +242,11 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.eigvals`.
   """
   @spec eigvals(Array.t(), keyword()) :: Array.t()
-  def eigvals(array, options \\ []), do: Native.linalg_eigvals(array, stream(options, :eigvals))
+  def eigvals(%Array{} = array, options \\ []) do
+    stream = stream(options, :eigvals)
+    {matrices, finite} = finite(array, stream)
+    matrices |> Native.linalg_eigvals(stream) |> or_nan(Native.squeeze_axes(finite, [-1], stream), stream)
+  end
 
   @doc """
   Eigenvalues, in ascending order, and eigenvectors (in columns) of symmetric or Hermitian matrices.
@@ -280,7 +290,7 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.lu`.
   """
   @spec lu(Array.t(), keyword()) :: {Array.t(), Array.t(), Array.t()}
-  def lu(array, options \\ []), do: List.to_tuple(Native.linalg_lu(array, stream(options, :lu)))
+  def lu(array, options \\ []), do: List.to_tuple(Native.linalg_lu(elements!(array, :lu), stream(options, :lu)))
 
   @doc """
   The LU factorisation in compact form, as `{lu, pivots}`: both triangles in one matrix, and the row exchanges.
@@ -292,7 +302,9 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.lu_factor`.
   """
   @spec lu_factor(Array.t(), keyword()) :: {Array.t(), Array.t()}
-  def lu_factor(array, options \\ []), do: Native.linalg_lu_factor(array, stream(options, :lu_factor))
+  def lu_factor(array, options \\ []) do
+    Native.linalg_lu_factor(elements!(array, :lu_factor), stream(options, :lu_factor))
+  end
 
   @doc """
   The QR factorisation, as `{q, r}`: orthonormal columns and an upper triangle.
@@ -353,10 +365,32 @@ defmodule Mlx.Linalg do
     stream(options)
   end
 
+  # LAPACK's routine for eigenvalues ends the operating system's process when an element is not finite.
+  defp finite(%Array{shape: shape} = array, stream) when tuple_size(shape) >= 2 do
+    finite = array |> Native.isfinite(stream) |> Native.all_axes([-2, -1], true, stream)
+    {Native.where(finite, array, 0, stream), finite}
+  end
+
+  # MLX says what is wrong with the rank.
+  defp finite(array, _stream), do: {array, array}
+
+  defp or_nan(array, finite, stream), do: Native.where(finite, array, :nan, stream)
+
+  # LAPACK's routines for triangles divide by the size.
+  defp elements!(%Array{shape: shape} = array, function) do
+    if 0 in Enum.take(Enum.reverse(Tuple.to_list(shape)), 2) do
+      raise ArgumentError, "Mlx.Linalg.#{function}: the matrix has no elements: #{inspect(shape)}"
+    end
+
+    array
+  end
+
+  defp elements!(other, _function), do: other
+
   for name <- [:cholesky, :cholesky_inv, :tri_inv] do
     defp triangle(unquote(name), array, options) do
       [upper, _stream] = Options.values(options, unquote(:"Linalg.#{name}"), upper: false)
-      Native.unquote(:"linalg_#{name}")(array, upper, stream(options))
+      Native.unquote(:"linalg_#{name}")(elements!(array, unquote(name)), upper, stream(options))
     end
   end
 

@@ -1,8 +1,21 @@
 defmodule Mlx.Operand do
   @moduledoc false
-  # What may stand for an array where the type of another array decides: the values of an update, the value of a pad.
+  # What operations ask of their operands: that numbers become arrays of the type of the array beside them, where MLX has
+  # no rule for it (the values of an update, the value of a pad), and that there are elements.
 
   alias Mlx.{Array, Native, Type}
+
+  @doc """
+  Raises unless every array has elements. For operations that divide by a size inside MLX.
+  """
+  @spec elements!([Array.t() | nil], atom()) :: :ok
+  def elements!(arrays, function) do
+    for %Array{shape: shape} <- arrays, Tuple.product(shape) == 0 do
+      raise ArgumentError, "Mlx.#{function}: an array of shape #{inspect(shape)} has no elements"
+    end
+
+    :ok
+  end
 
   @doc """
   An array for `value`. A number takes `type` where that loses nothing: integers always, other numbers when `type` has

@@ -4,7 +4,7 @@ defmodule Mlx.Products do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Options}
+  alias Mlx.{Array, Native, Operand, Options}
 
   @doc """
   The matrix product.
@@ -215,6 +215,7 @@ defmodule Mlx.Products do
   def gather_mm(a, b, options \\ []) do
     defaults = [left_indices: nil, right_indices: nil, sorted: false]
     [left, right, sorted, stream] = Options.values(options, :gather_mm, defaults)
+    Operand.elements!([a, b], :gather_mm)
     Native.gather_mm(a, b, left, right, sorted, stream)
   end
 
@@ -231,7 +232,9 @@ defmodule Mlx.Products do
   """
   @spec segmented_mm(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
   def segmented_mm(a, b, segments, options \\ []) do
-    Native.segmented_mm(a, b, segments, Options.stream(options, :segmented_mm))
+    stream = Options.stream(options, :segmented_mm)
+    Operand.elements!([a, b], :segmented_mm)
+    Native.segmented_mm(a, b, segments, stream)
   end
 
   @doc """

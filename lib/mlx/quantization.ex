@@ -4,7 +4,7 @@ defmodule Mlx.Quantization do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Options, Type}
+  alias Mlx.{Array, Native, Operand, Options, Type}
 
   @modes [:affine, :mxfp4, :mxfp8, :nvfp4]
 
@@ -83,6 +83,8 @@ defmodule Mlx.Quantization do
   @spec quantized_matmul(Array.t(), Array.t(), Array.t(), Array.t() | nil, keyword()) :: Array.t()
   def quantized_matmul(x, weights, scales, biases, options \\ []) do
     [group_size, bits, mode, transpose, stream] = values(options, :quantized_matmul, transpose: true)
+    Operand.elements!([x, weights], :quantized_matmul)
+    check_rows!(:quantized_matmul, weights, scales, biases)
     Native.quantized_matmul(x, weights, scales, biases, transpose, group_size, bits, mode, stream)
   end
 
@@ -106,6 +108,8 @@ defmodule Mlx.Quantization do
   def gather_qmm(x, weights, scales, biases, options \\ []) do
     own = [transpose: true, left_indices: nil, right_indices: nil, sorted: false]
     [group_size, bits, mode, transpose, left, right, sorted, stream] = values(options, :gather_qmm, own)
+    Operand.elements!([x, weights], :gather_qmm)
+    check_rows!(:gather_qmm, weights, scales, biases)
 
     Native.gather_qmm(
       x,
@@ -223,6 +227,19 @@ defmodule Mlx.Quantization do
       raise ArgumentError, "Mlx.#{function}: expected :mode to be one of #{inspect(@modes)}, got: #{inspect(mode)}"
     end
 
+    if group_size == 0, do: raise(ArgumentError, "Mlx.#{function}: :group_size cannot be 0")
     [group_size, bits, mode | rest]
   end
+
+  # MLX compares the last axes only, and would read beyond the end of scales and biases with fewer rows.
+  defp check_rows!(function, %Array{} = weights, %Array{} = scales, biases) do
+    unless rows(weights) == rows(scales) and (is_nil(biases) or biases.shape == scales.shape) do
+      raise ArgumentError,
+            "Mlx.#{function}: expected scales and biases with a row for each row of the weights, got the shapes " <>
+              "#{inspect(weights.shape)}, #{inspect(scales.shape)} and #{inspect(biases && biases.shape)}"
+    end
+  end
+
+  defp rows(%Array{shape: {}}), do: :none
+  defp rows(%Array{shape: shape}), do: Tuple.delete_at(shape, tuple_size(shape) - 1)
 end

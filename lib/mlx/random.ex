@@ -330,10 +330,13 @@ defmodule Mlx.Random do
   def permutation(array, options \\ []) do
     [axis, key, stream] = values(options, :permutation, axis: 0)
 
-    if is_integer(array) do
-      Native.random_permutation_arange(array, key, stream)
-    else
-      Native.random_permutation(array, axis, key, stream)
+    # MLX divides by the size of what it sorts.
+    cond do
+      array == 0 -> Native.from_binary("", {0}, :u32)
+      is_integer(array) -> Native.random_permutation_arange(array, key, stream)
+      array.shape == {} -> raise ArgumentError, "Mlx.Random.permutation: a 0-d array has no axis to permute along"
+      Tuple.product(array.shape) == 0 -> array
+      true -> Native.random_permutation(array, axis, key, stream)
     end
   end
 

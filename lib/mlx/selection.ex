@@ -4,7 +4,7 @@ defmodule Mlx.Selection do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Index, Native, Operand, Options}
+  alias Mlx.{Array, Index, Native, Operand, Options, Type}
 
   @doc """
   A block of an array: for each axis where it starts and how long it is.
@@ -260,10 +260,10 @@ defmodule Mlx.Selection do
   end
 
   defp check_axis!(function, start, length, stride, size, axis) do
-    start = if is_struct(start, Array) and start.shape == {}, do: 0, else: start
+    start = if position?(start), do: 0, else: start
 
     unless is_integer(start) and is_integer(length) and is_integer(stride) and start >= 0 and length >= 0 and stride > 0 do
-      raise ArgumentError, "Mlx.#{function}: expected integers (or 0-d arrays as starts) that are not negative"
+      raise ArgumentError, "Mlx.#{function}: expected integers (or 0-d arrays of them as starts) that are not negative"
     end
 
     if start + length > size do
@@ -271,6 +271,9 @@ defmodule Mlx.Selection do
             "Mlx.#{function}: #{length} elements from #{start} on are out of bounds for axis #{axis} of size #{size}"
     end
   end
+
+  defp position?(%Array{shape: {}, type: type}), do: Type.class(type) in [:signed, :unsigned]
+  defp position?(_start), do: false
 
   # The starts as one array, clamped so that the block fits.
   defp start_array(starts, lengths, shape, stream) do

@@ -21,7 +21,7 @@ defmodule Mlx.Shape do
   """
   @spec reshape(Array.t() | number(), tuple(), keyword()) :: Array.t()
   def reshape(array, shape, options \\ []) when is_tuple(shape) do
-    Native.reshape(array, sizes(shape), Options.stream(options, :reshape))
+    Native.reshape(array, sizes(shape, :reshape), Options.stream(options, :reshape))
   end
 
   @doc """
@@ -59,7 +59,10 @@ defmodule Mlx.Shape do
   """
   @spec unflatten(Array.t(), integer(), tuple(), keyword()) :: Array.t()
   def unflatten(array, axis, shape, options \\ []) when is_tuple(shape) do
-    Native.unflatten(array, axis, sizes(shape), Options.stream(options, :unflatten))
+    sizes = sizes(shape, :unflatten)
+    # MLX divides by the product of the known sizes.
+    if 0 in sizes and -1 in sizes, do: raise(ArgumentError, "Mlx.unflatten: nothing can be found beside a size of 0")
+    Native.unflatten(array, axis, sizes, Options.stream(options, :unflatten))
   end
 
   @doc """
@@ -422,8 +425,13 @@ defmodule Mlx.Shape do
   """
   @spec trace(Array.t(), keyword()) :: Array.t()
   def trace(array, options \\ []) do
-    [offset, [axis1, axis2], type, stream] = Options.values(options, :trace, offset: 0, axes: [0, 1], type: array.type)
-    Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type), stream)
+    case Options.values(options, :trace, offset: 0, axes: [0, 1], type: array.type) do
+      [offset, [axis1, axis2], type, stream] ->
+        Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type), stream)
+
+      [_offset, other, _type, _stream] ->
+        raise ArgumentError, "Mlx.trace: expected :axes to be two axes, got: #{inspect(other)}"
+    end
   end
 
   # Sizes from the last axis on.
@@ -437,7 +445,15 @@ defmodule Mlx.Shape do
     raise ArgumentError, "the shapes #{Enum.map_join(shapes, ", ", &inspect/1)} do not broadcast together"
   end
 
-  defp sizes(shape), do: for(size <- Tuple.to_list(shape), do: if(size == :auto, do: -1, else: size))
+  defp sizes(shape, function) do
+    for size <- Tuple.to_list(shape) do
+      cond do
+        size == :auto -> -1
+        is_integer(size) and size >= -1 -> size
+        true -> raise ArgumentError, "Mlx.#{function}: #{inspect(size)} in #{inspect(shape)} is not a size"
+      end
+    end
+  end
 
   defp neighbours(axes, array) do
     rank = tuple_size(array.shape)
@@ -470,7 +486,11 @@ defmodule Mlx.Shape do
   end
 
   defp shifts(shift, axes) when is_integer(shift), do: List.duplicate(shift, length(axes))
-  defp shifts(shifts, _axes), do: shifts
+  defp shifts(shifts, axes) when length(shifts) == length(axes), do: shifts
+
+  defp shifts(shifts, axes) do
+    raise ArgumentError, "Mlx.roll: expected as many shifts as axes, got: #{inspect(shifts)} and #{inspect(axes)}"
+  end
 
   defp check_view(array, shape, strides, offset) do
     size = Tuple.product(array.shape)

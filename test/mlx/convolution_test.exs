@@ -78,4 +78,11 @@ defmodule Mlx.ConvolutionTest do
     assert_raise Mlx.Error, fn -> Mlx.conv(wave({1, 4, 2}), wave({1, 2, 1})) end
     assert_raise Mlx.Error, fn -> Mlx.conv(wave({1, 4, 1}), wave({1, 2, 1}), strides: 0) end
   end
+
+  test "kernels without elements and groups of none raise" do
+    x = wave({1, 4, 1})
+    assert_raise ArgumentError, ~r/no elements/, fn -> Mlx.conv(x, Mlx.zeros({1, 0, 1})) end
+    assert_raise ArgumentError, ~r/no elements/, fn -> Mlx.conv_transpose(x, Mlx.zeros({1, 0, 1})) end
+    assert_raise ArgumentError, ~r/to be positive/, fn -> Mlx.conv(x, wave({1, 2, 1}), feature_group_size: 0) end
+  end
 end

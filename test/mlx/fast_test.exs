@@ -59,6 +59,8 @@ defmodule Mlx.FastTest do
     sinks = wave({4})
     assert_oracle(attention.(sinks: sinks), call.("scale=8**-0.5, sinks=s"), q: q, k: k, s: sinks)
 
+    none = Mlx.zeros({2, 0, 5, 8})
+    assert_raise ArgumentError, ~r/no heads/, fn -> Mlx.Fast.scaled_dot_product_attention(q, none, none) end
     assert_raise ArgumentError, ~r/:mask to be :causal/, fn -> attention.(mask: "causal") end
     assert_raise Mlx.Error, fn -> Mlx.Fast.scaled_dot_product_attention(wave({2, 2}), k, k) end
   end

@@ -100,6 +100,8 @@ defmodule Mlx.IndexingTest do
     x = Mlx.array([[1, 2], [3, 4]])
     assert_raise ArgumentError, ~r/boolean mask/, fn -> x[Mlx.greater(x, 2)] end
     assert_raise ArgumentError, ~r/boolean mask/, fn -> Mlx.add_at(x, Mlx.greater(x, 2), 1) end
+    none = Mlx.zeros({0})
+    assert_raise ArgumentError, ~r/no values/, fn -> Mlx.put_at(x, Mlx.greater(x, 2), none) end
     assert_raise ArgumentError, ~r/integer type, got: :f32/, fn -> x[Mlx.array([0.0])] end
     assert_raise ArgumentError, ~r/do not broadcast/, fn -> Mlx.put_at(x, [[0, 1], [0, 1, 1]], 5) end
     assert_raise ArgumentError, ~r/do not fit/, fn -> Mlx.put_at(x, 0, Mlx.zeros({2, 2})) end

@@ -144,4 +144,28 @@ defmodule Mlx.LinalgTest do
     stream = Mlx.Stream.new(:cpu)
     assert Mlx.with_stream(stream, fn -> Linalg.stream([]) end) == stream
   end
+
+  test "matrices without elements raise where LAPACK would divide by their size" do
+    for shape <- [{0, 0}, {2, 0, 0}, {0, 3}, {3, 0}],
+        function <- [:lu, :lu_factor, :invert, :tri_inv, :cholesky_inv] do
+      assert_raise ArgumentError, ~r/no elements/, fn -> apply(Linalg, function, [Mlx.zeros(shape)]) end
+    end
+
+    empty = Mlx.zeros({0, 0})
+    assert_raise ArgumentError, ~r/no elements/, fn -> Linalg.solve(empty, Mlx.zeros({0})) end
+    assert_raise ArgumentError, ~r/no elements/, fn -> Linalg.triangular_solve(empty, Mlx.zeros({0, 1})) end
+    assert Mlx.to_list(Linalg.svd(empty, compute_uv: false)) == []
+  end
+
+  test "eigenvalues of matrices that are not finite are NaN" do
+    for bad <- [:nan, :infinity] do
+      x = Mlx.stack([Mlx.full({2, 2}, bad), Mlx.eye(2)])
+      {values, vectors} = Linalg.eig(x)
+      assert Mlx.to_list(Mlx.is_nan(values)) == [[true, true], [false, false]]
+      assert Mlx.to_list(Mlx.all(Mlx.is_nan(vectors), axes: [1, 2])) == [true, false]
+      assert Mlx.to_list(Mlx.is_nan(Linalg.eigvals(x))) == [[true, true], [false, false]]
+    end
+
+    assert_raise Mlx.Error, fn -> Linalg.eig(Mlx.array([1.0])) end
+  end
 end

@@ -103,4 +103,14 @@ defmodule Mlx.ProductsTest do
       assert_raise ArgumentError, ~r/Mlx.hadamard_transform: expected/, fn -> Mlx.hadamard_transform(range({size})) end
     end
   end
+
+  test "stacks without matrices raise" do
+    empty = Mlx.zeros({0, 4, 8})
+    message = ~r/no elements/
+    assert_raise ArgumentError, message, fn -> Mlx.gather_mm(range({1, 1, 4}), empty, right_indices: Mlx.array([0])) end
+
+    assert_raise ArgumentError, message, fn ->
+      Mlx.segmented_mm(Mlx.zeros({0, 3}), range({3, 3}), Mlx.array([[0, 1]]))
+    end
+  end
 end

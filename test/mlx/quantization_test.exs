@@ -98,4 +98,19 @@ defmodule Mlx.QuantizationTest do
     assert_raise Mlx.Error, fn -> Mlx.eval(Mlx.qqmm(x, wave({4, 64}), stream: :cpu)) end
     assert_raise Mlx.Error, fn -> Mlx.eval(Mlx.gather_qqmm(x, wave({1, 4, 64}), stream: :cpu)) end
   end
+
+  test "scales and biases must have the rows of the weights" do
+    {weights, scales, biases} = Mlx.quantize(wave({4, 64}))
+    x = wave({1, 64})
+    message = ~r/a row for each row of the weights/
+    assert_raise ArgumentError, message, fn -> Mlx.quantized_matmul(x, weights, scales[0..1], biases[0..1]) end
+    assert_raise ArgumentError, message, fn -> Mlx.quantized_matmul(x, weights, scales, biases[0..1]) end
+    assert_raise ArgumentError, message, fn -> Mlx.gather_qmm(x, weights, scales[0..1], biases[0..1]) end
+
+    assert_raise ArgumentError, ~r/no elements/, fn ->
+      Mlx.quantized_matmul(Mlx.zeros({0, 64}), weights, scales, biases)
+    end
+
+    assert_raise ArgumentError, ~r/:group_size cannot be 0/, fn -> Mlx.quantize(wave({2, 64}), group_size: 0) end
+  end
 end

@@ -114,4 +114,10 @@ defmodule Mlx.RandomTest do
     assert_raise Mlx.Error, fn -> Random.randint(0, 5, type: :f32) end
     assert_raise ArgumentError, ~r/do not broadcast/, fn -> Random.truncated_normal(Mlx.zeros({2}), Mlx.ones({3})) end
   end
+
+  test "permutations of nothing" do
+    assert Mlx.to_list(Random.permutation(0)) == []
+    assert Random.permutation(Mlx.zeros({0, 3})).shape == {0, 3}
+    assert_raise ArgumentError, ~r/0-d array/, fn -> Random.permutation(Mlx.array(1)) end
+  end
 end

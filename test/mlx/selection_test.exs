@@ -92,6 +92,7 @@ defmodule Mlx.SelectionTest do
     assert_raise ArgumentError, ~r/not negative/, fn -> Mlx.slice(x, [-1, 0], [1, 1]) end
     assert_raise ArgumentError, ~r/not negative/, fn -> Mlx.slice(x, [0, 0], [1, 1], strides: 0) end
     assert_raise ArgumentError, ~r/not negative/, fn -> Mlx.slice(x, [Mlx.array([0]), 0], [1, 1]) end
+    assert_raise ArgumentError, ~r/not negative/, fn -> Mlx.slice(x, [Mlx.array(0.5), 0], [1, 1]) end
     assert_raise ArgumentError, ~r/out of bounds for axis 1/, fn -> Mlx.put_slice(x, [0, 4], Mlx.array([[1, 2]])) end
     assert_raise ArgumentError, ~r/more coordinates/, fn -> Mlx.gather(x, Mlx.array([[0, 0, 0]])) end
     assert_raise ArgumentError, ~r/at least one axis/, fn -> Mlx.gather(x, Mlx.array(0)) end

@@ -124,6 +124,11 @@ defmodule Mlx.ShapeTest do
     assert_raise ArgumentError, ~r/expected 2 widths/, fn -> Mlx.pad(x, [1]) end
     assert_raise ArgumentError, ~r/not negative/, fn -> Mlx.pad(x, -1) end
     assert_raise ArgumentError, ~r/unknown mode/, fn -> Mlx.pad(x, 1, mode: :wrap) end
+    assert_raise ArgumentError, ~r/Mlx.reshape: -3 in/, fn -> Mlx.reshape(x, {-3, -2}) end
+    assert_raise ArgumentError, ~r/Mlx.reshape: 1.5 in/, fn -> Mlx.reshape(x, {1.5}) end
+    assert_raise ArgumentError, ~r/beside a size of 0/, fn -> Mlx.unflatten(x, 0, {0, -1}) end
+    assert_raise ArgumentError, ~r/as many shifts as axes/, fn -> Mlx.roll(x, [1, 2], axes: [0]) end
+    assert_raise ArgumentError, ~r/to be two axes/, fn -> Mlx.trace(x, axes: [0]) end
     assert_raise ArgumentError, ~r/unknown option :shift/, fn -> Mlx.roll(x, 1, shift: 1) end
   end
 end
