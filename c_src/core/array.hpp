@@ -15,11 +15,16 @@ namespace mlx_nif {
 class Array {
  public:
   // An array that has its value.
-  explicit Array(ArrayHandle handle) : handle_(std::move(handle)), stream_{}, settled_(true) {}
+  explicit Array(ArrayHandle handle) : handle_(std::move(handle)), settled_(true) {}
 
-  // A node of the graph, computed on the stream; MLX's streams live for ever.
-  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream)
-      : handle_(std::move(handle)), graph_(std::move(graph)), stream_(stream), settled_(false) {}
+  // A node of the graph, computed on the stream; MLX's streams live for ever. `oversized`: a view with more elements than
+  // memory holds.
+  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, bool oversized = false)
+      : handle_(std::move(handle)),
+        graph_(std::move(graph)),
+        stream_(stream),
+        oversized_(oversized),
+        settled_(false) {}
 
   ~Array();
   Array(const Array&) = delete;
@@ -36,6 +41,8 @@ class Array {
   Graph& graph() const { return graph_->root(); }
   mlx_stream stream() const { return stream_; }
 
+  bool oversized() const { return oversized_; }
+
   void deallocate();
 
  private:
@@ -49,7 +56,8 @@ class Array {
 
   ArrayHandle handle_;
   const std::shared_ptr<Graph> graph_;
-  const mlx_stream stream_;
+  const mlx_stream stream_{};
+  const bool oversized_ = false;
   std::atomic<bool> settled_;
   std::atomic<std::uint32_t> pins_{0};
   std::atomic_flag released_;

@@ -1,6 +1,7 @@
 #include "core/limits.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <format>
 #include <string>
 
@@ -30,18 +31,25 @@ std::string shape_of(mlx_array array) {
 
 }  // namespace
 
-void check_size(mlx_array array) {
-  // A double does not overflow as the product of dimensions in MLX does.
-  double bytes = static_cast<double>(mlx_dtype_size(mlx_array_dtype(array)));
+bool is_oversized(mlx_array array) {
+  // MLX's own product of the dimensions can overflow.
+  std::uint64_t bytes = mlx_dtype_size(mlx_array_dtype(array));
   const int* dimensions = mlx_array_shape(array);
   const std::size_t rank = mlx_array_ndim(array);
+  bool overflow = false;
   for (std::size_t axis = 0; axis < rank; ++axis) {
-    bytes *= dimensions[axis];
+    if (dimensions[axis] == 0) {
+      return false;
+    }
+    overflow |= __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(dimensions[axis]), &bytes);
   }
-  const auto most = static_cast<double>(limit().load(std::memory_order_relaxed));
-  if (bytes > most) {
-    throw Error(std::format("an array of shape {} takes {:.1f} GB, and the memory limit is {:.1f} GB", shape_of(array),
-                            bytes / 1e9, most / 1e9));
+  return overflow || bytes > limit().load(std::memory_order_relaxed);
+}
+
+void check_size(mlx_array array) {
+  if (is_oversized(array)) {
+    throw Error(std::format("an array of shape {} and {} bytes an element exceeds the memory limit of {:.1f} GB",
+                            shape_of(array), mlx_dtype_size(mlx_array_dtype(array)), static_cast<double>(limit()) / 1e9));
   }
 }
 

@@ -12,7 +12,7 @@ void Reaper::take(ArrayHandle handle, std::shared_ptr<Graph> graph) {
   {
     const std::lock_guard lock(mutex_);
     items_.push_back({std::move(handle), std::move(graph)});
-    if (!thread_.joinable()) {
+    if (!thread_.joinable() && !stopping_) {
       thread_ = std::thread(&Reaper::run, this);
     }
   }
@@ -30,7 +30,9 @@ void Reaper::stop() {
   if (thread.joinable()) {
     thread.join();
   }
-  const std::lock_guard lock(mutex_);
+  // What came in while the thread ended.
+  std::unique_lock lock(mutex_);
+  free_items(lock);
   stopping_ = false;
 }
 
@@ -41,6 +43,12 @@ void Reaper::run() {
     if (items_.empty()) {
       return;
     }
+    free_items(lock);
+  }
+}
+
+void Reaper::free_items(std::unique_lock<std::mutex>& lock) {
+  while (!items_.empty()) {
     Item item = std::move(items_.front());
     items_.pop_front();
     lock.unlock();

@@ -30,6 +30,7 @@ class Reaper {
   };
 
   void run();
+  void free_items(std::unique_lock<std::mutex>& lock);
   static void free(Item item);
 
   std::mutex mutex_;

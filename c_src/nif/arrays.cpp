@@ -86,9 +86,11 @@ mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   return stream->get();
 }
 
-ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream) {
+ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream,
+                        bool oversized) {
   const mlx_array array = handle.get();
-  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), std::move(graph), stream);
+  const ERL_NIF_TERM reference =
+      Resource<Array>::make(env, std::move(handle), std::move(graph), stream, oversized);
   return make_struct(env, reference, array);
 }
 

@@ -77,8 +77,11 @@ struct Decoder<mlx_stream> {
   static mlx_stream decode(ErlNifEnv* env, ERL_NIF_TERM term);
 };
 
-// An `%Mlx.Array{}` of a node of the graph, or of a value when there is no graph.
-ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream);
+// An `%Mlx.Array{}` of a node of the graph.
+ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream,
+                        bool oversized = false);
+
+// An `%Mlx.Array{}` of a value.
 ERL_NIF_TERM make_value(ErlNifEnv* env, ArrayHandle handle);
 
 }  // namespace mlx_nif

@@ -239,11 +239,12 @@ class Encoder {
       : env_(env), graph_(std::move(graph)), stream_(stream), traits_(traits) {}
 
   ERL_NIF_TERM encode(ArrayHandle& array) const {
-    if (!traits_.view) {
+    const bool oversized = is_oversized(array.get());
+    if (oversized && !traits_.view) {
       check_size(array.get());
     }
     graph_->add_node(traits_.fallible);
-    return make_array(env_, std::move(array), graph_, stream_);
+    return make_array(env_, std::move(array), graph_, stream_, oversized);
   }
 
   ERL_NIF_TERM encode(ArrayVectorHandle& arrays) const {
@@ -294,7 +295,9 @@ ERL_NIF_TERM run(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   GraphLock lock(arrays.all(), waiting_here());
   if constexpr (!traits.view) {
     for (const Array* array : arrays.all()) {
-      check_size(array->get());
+      if (array->oversized()) {
+        check_size(array->get());
+      }
     }
   }
   for_each_argument(arguments, [](auto& argument) { argument.prepare(); });

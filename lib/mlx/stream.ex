@@ -21,7 +21,7 @@ defmodule Mlx.Stream do
 
   @type t :: %__MODULE__{ref: reference(), device: Mlx.Device.t(), index: integer()}
 
-  @process_key {__MODULE__, :current}
+  @process_key __MODULE__
 
   @doc """
   Makes a new stream on a device.
