@@ -34,9 +34,9 @@ defmodule Mlx.JoiningTest do
   test "meshgrid" do
     x = Mlx.array([1, 2, 3])
     y = Mlx.array([0.5, 1.5])
-    assert_oracle Mlx.meshgrid([x, y]), "mx.meshgrid(x, y)", x: x, y: y
+    assert_oracle(Mlx.meshgrid([x, y]), "mx.meshgrid(x, y)", x: x, y: y)
     sparse = Mlx.meshgrid([x, y], indexing: :ij, sparse: true)
-    assert_oracle sparse, "mx.meshgrid(x, y, indexing='ij', sparse=True)", x: x, y: y
+    assert_oracle(sparse, "mx.meshgrid(x, y, indexing='ij', sparse=True)", x: x, y: y)
     assert_raise Mlx.Error, fn -> Mlx.meshgrid([x, y], indexing: :yx) end
   end
 end
