@@ -1,13 +1,11 @@
 """A small Llama on plain mlx.core: the reference that Mlx.LM is compared with.
 
-    llama.py MODEL.gguf < request.json
+    llama.py MODEL.gguf quantized|float32 MAX_TOKENS "ID ID ..." ...
 
-The request is {"prompts": [[id, ...], ...], "max_tokens": n, "form": "quantized" | "float32"}; the answer is
-{"tokens": [[id, ...], ...], "prompt_seconds": [...], "generation_seconds": [...]}. Decoding is greedy and does not stop
-at end tokens. "form" says whether the weights stay quantized or are dequantized while loading.
+Writes one line for each prompt: the tokens that follow it, chosen greedily, without a stop at end tokens. The second
+argument says whether the weights stay quantized or are dequantized while loading.
 """
 
-import json
 import sys
 import time
 
@@ -133,12 +131,11 @@ class Llama:
 
 
 def main():
-    request = json.load(sys.stdin)
-    model = Llama(sys.argv[1], request.get("form", "quantized"))
-    runs = [model.generate(prompt, request["max_tokens"]) for prompt in request["prompts"]]
-    tokens, prompt_seconds, generation_seconds = zip(*runs)
-    answer = {"tokens": tokens, "prompt_seconds": prompt_seconds, "generation_seconds": generation_seconds}
-    json.dump(answer, sys.stdout)
+    path, form, max_tokens, *prompts = sys.argv[1:]
+    model = Llama(path, form)
+    for prompt in prompts:
+        tokens, _, _ = model.generate([int(id) for id in prompt.split()], int(max_tokens))
+        print(*tokens, flush=True)
 
 
 if __name__ == "__main__":
