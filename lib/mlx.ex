@@ -16,6 +16,17 @@ defmodule Mlx do
   of the array beside it. Every operation has the option `:stream`, which says where it runs: a `Mlx.Stream`, `:cpu` or
   `:gpu`.
 
+  ## Memory
+
+  An array holds its memory until the garbage collector of the last process that has it collects it, or until
+  `deallocate/1`. The virtual machine sees only the few words that stand for an array, so a process that has evaluated
+  something is collected when MLX's memory has grown by 256 MiB since it was last collected for this reason. That size is
+  configured in bytes:
+
+      config :mlx, gc_threshold: 1024 * 1024 * 1024     # or :infinity for never
+
+  ## Names
+
   Names of things follow MLX, names of operations and options follow Nx; each function says what its Python counterpart
   is. Wrong arguments raise an `ArgumentError`, and what MLX itself refuses, such as shapes that do not fit together,
   raises an `Mlx.Error`.

@@ -122,7 +122,9 @@ defmodule Mlx.ElementwiseTest do
   for {name, python} <- @binary, name not in @arrays_only do
     @tag :oracle
     test "#{name}/2 takes numbers as Python's #{python}" do
-      for type <- @types, {number, text} <- [{2, "2"}, {1.5, "1.5"}, {true, "True"}] do
+      for type <- @types,
+          {number, text} <- [{2, "2"}, {1.5, "1.5"}, {true, "True"}],
+          not wrong_in_python?(unquote(name), type, number) do
         x = Samples.array({5}, type, positive: true)
         assert_oracle_or_raise(fn -> Mlx.unquote(name)(x, number) end, "mx.#{unquote(python)}(x, #{text})", x: x)
 
@@ -143,7 +145,9 @@ defmodule Mlx.ElementwiseTest do
     refute Mlx.to_number(Mlx.all_close(1, x))
   end
 
-  @tag :oracle
+  # MLX computes `a ^ b ^ b` for booleans in memory that it reuses.
+  defp wrong_in_python?(name, type, number), do: name == :bitwise_xor and type == :bool and is_boolean(number)
+
   test "booleans are xored also where MLX could reuse their memory" do
     for n <- [1, 5, 40] do
       a = Samples.array({n}, :bool)

@@ -28,7 +28,8 @@ defmodule Mlx.PressureTest do
   end
 
   test "dead arrays are collected once they hold the threshold" do
-    assert greatest_growth(64 * 1024 * 1024, 40) < 128 * 1024 * 1024
+    # Three thresholds, since MLX frees in the background.
+    assert greatest_growth(64 * 1024 * 1024, 60) < 3 * 64 * 1024 * 1024
   end
 
   test "nothing is collected when the threshold is infinite" do

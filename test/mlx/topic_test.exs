@@ -62,7 +62,7 @@ defmodule Mlx.TopicTest do
 
     for {{:function, name, arity}, _, _, doc, _} <- docs do
       assert %{"en" => text} = doc, "Mlx.#{name}/#{arity} has no documentation"
-      assert text =~ "iex>", "Mlx.#{name}/#{arity} has no example"
+      assert text =~ "iex>" or text =~ "needs a GPU", "Mlx.#{name}/#{arity} has no example"
       assert {name, arity} in specified, "Mlx.#{name}/#{arity} has no spec"
     end
   end
