@@ -12,9 +12,9 @@ defmodule Mlx.LM.ChatTemplate.Evaluator do
 
   alias Mlx.LM.ChatTemplate.{Access, Dict, Filters, Methods, Predicates, Problem, Value}
 
-  @work 20_000_000
-  # What is made is paid for by this many characters or elements.
-  @size_of_work 32
+  @work 4_000_000
+  # What is made costs a unit for each so many bytes.
+  @bytes_of_work 64
   @max_depth 200
   @max_range 100_000
 
@@ -501,11 +501,11 @@ defmodule Mlx.LM.ChatTemplate.Evaluator do
 
   defp paid(value, state), do: {value, spend(state, value)}
 
-  defp spend(state, made), do: %{state | work: state.work - 1 - div(size(made), @size_of_work)}
+  defp spend(state, made), do: %{state | work: state.work - 1 - div(size(made), @bytes_of_work)}
 
   defp size(value) when is_binary(value), do: byte_size(value)
-  defp size(value) when is_list(value), do: length(value)
-  defp size({:tuple, items}), do: length(items)
-  defp size(%Dict{pairs: pairs}), do: length(pairs)
+  defp size(value) when is_list(value), do: value |> length() |> Problem.list_size()
+  defp size({:tuple, items}), do: size(items)
+  defp size(%Dict{pairs: pairs}), do: size(pairs)
   defp size(_value), do: 0
 end

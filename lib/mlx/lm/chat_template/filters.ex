@@ -237,7 +237,7 @@ defmodule Mlx.LM.ChatTemplate.Filters do
   defp fill_row(row, _count, nil), do: row
 
   defp fill_row(row, count, fill) do
-    row ++ List.duplicate(fill, Problem.check_size(count) - length(row))
+    row ++ List.duplicate(fill, Problem.check_length(count) - length(row))
   end
 
   defp attribute(item, nil), do: item

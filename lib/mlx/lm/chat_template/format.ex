@@ -54,7 +54,7 @@ defmodule Mlx.LM.ChatTemplate.Format do
   end
 
   defp convert(value, "s", ""), do: Value.string(value)
-  defp convert(value, "s", precision), do: value |> Value.string() |> Value.slice(0, String.to_integer(precision), 1)
+  defp convert(value, "s", precision), do: value |> Value.string() |> Text.part(0, String.to_integer(precision))
   defp convert(value, "r", _precision), do: Value.repr(value)
 
   defp convert(value, kind, precision) do

@@ -81,7 +81,7 @@ defmodule Mlx.LM.ChatTemplate.Methods do
   defp string(text, "casefold", []), do: String.downcase(text)
   defp string(text, "capitalize", []), do: Text.capitalize(text)
   defp string(text, "title", []), do: Text.title(text)
-  defp string(text, "swapcase", []), do: text |> String.codepoints() |> Enum.map_join(&swap_case/1)
+  defp string(text, "swapcase", []), do: text |> Text.points() |> Enum.map_join(&swap_case/1)
   defp string(text, "strip", [chars]), do: Text.strip(text, chars(chars))
   defp string(text, "lstrip", [chars]), do: Text.strip_left(text, chars(chars))
   defp string(text, "rstrip", [chars]), do: Text.strip_right(text, chars(chars))
@@ -107,15 +107,15 @@ defmodule Mlx.LM.ChatTemplate.Methods do
     join(parts, text)
   end
 
-  defp string(text, "find", [part]), do: find(text, string(part), &List.first/1)
-  defp string(text, "rfind", [part]), do: find(text, string(part), &List.last/1)
+  defp string(text, "find", [part]), do: find(text, string(part))
+  defp string(text, "rfind", [part]), do: find_last(text, string(part))
 
   defp string(text, "index", [part]) do
-    with -1 <- find(text, string(part), &List.first/1), do: Problem.fail("substring not found")
+    with -1 <- find(text, string(part)), do: Problem.fail("substring not found")
   end
 
   defp string(text, "count", [""]), do: Text.length(text) + 1
-  defp string(text, "count", [part]), do: text |> :binary.matches(string(part)) |> length()
+  defp string(text, "count", [part]), do: length(Text.split_on(text, string(part), -1)) - 1
 
   defp string(text, "partition", [separator]) do
     case Text.split_on(text, string(separator), 1) do
@@ -149,12 +149,18 @@ defmodule Mlx.LM.ChatTemplate.Methods do
     parts |> Enum.intersperse(separator) |> IO.iodata_to_binary()
   end
 
-  defp find(text, "", choose), do: choose.([0, Text.length(text)])
-
-  defp find(text, part, choose) do
-    case text |> :binary.matches(part) |> choose.() do
+  defp find(text, part) do
+    case part != "" && :binary.match(text, part) do
+      false -> 0
       {at, _size} -> text |> binary_part(0, at) |> Text.length()
-      nil -> -1
+      :nomatch -> -1
+    end
+  end
+
+  defp find_last(text, part) do
+    case find(Text.backwards(text), Text.backwards(part)) do
+      -1 -> -1
+      at -> Text.length(text) - at - Text.length(part)
     end
   end
 
@@ -167,7 +173,7 @@ defmodule Mlx.LM.ChatTemplate.Methods do
   end
 
   defp all?("", _predicate), do: false
-  defp all?(text, predicate), do: text |> String.to_charlist() |> Enum.all?(predicate)
+  defp all?(<<char::utf8, rest::binary>>, predicate), do: predicate.(char) and (rest == "" or all?(rest, predicate))
 
   defp digit?(char), do: :unicode_util.lookup(char).category == {:number, :decimal}
 

@@ -6,8 +6,9 @@ defmodule Mlx.LM.ChatTemplate.Problem do
   turns it into `Mlx.Error` with `locate/2`.
   """
 
-  # Characters of a string, elements of a list, bits of an integer.
-  @max_size 16_777_216
+  # Bytes of a string. An element of a list counts as `@element` bytes.
+  @max_size 8_388_608
+  @element 16
 
   @doc "Throws a problem."
   @spec fail(String.t()) :: no_return
@@ -21,8 +22,19 @@ defmodule Mlx.LM.ChatTemplate.Problem do
     {:problem, text} -> raise Mlx.Error, message: "chat template, line #{line}: #{text}"
   end
 
-  @doc "Gives `size` back, or fails when a value of this size must not be made."
+  @doc "Gives `size` back, or fails when a string of so many bytes must not be made."
   @spec check_size(integer) :: integer
   def check_size(size) when size <= @max_size, do: size
   def check_size(size), do: fail("a value of size #{size} is too large; the limit is #{@max_size}")
+
+  @doc "The same for a list of `length` elements."
+  @spec check_length(integer) :: integer
+  def check_length(length) do
+    check_size(length * @element)
+    length
+  end
+
+  @doc "The size that counts for a list of `length` elements."
+  @spec list_size(non_neg_integer) :: non_neg_integer
+  def list_size(length), do: length * @element
 end

@@ -75,13 +75,16 @@ defmodule Mlx.LM.ChatTemplate.Text do
   @doc "The parts between `separator`, with the same limit."
   @spec split_on(String.t(), String.t(), integer) :: [String.t()]
   def split_on(_text, "", _limit), do: Problem.fail("empty separator")
-  def split_on(text, separator, limit) when limit < 0, do: :binary.split(text, separator, [:global])
-  def split_on(text, _separator, 0), do: [text]
+  def split_on(text, separator, limit), do: cut(text, 0, :binary.compile_pattern(separator), limit, 1)
 
-  def split_on(text, separator, limit) do
-    case :binary.split(text, separator) do
-      [text] -> [text]
-      [part, rest] -> [part | split_on(rest, separator, limit - 1)]
+  defp cut(text, from, pattern, limit, count) do
+    case limit != 0 && :binary.match(text, pattern, scope: {from, byte_size(text) - from}) do
+      {at, size} ->
+        Problem.check_length(count)
+        [binary_part(text, from, at - from) | cut(text, at + size, pattern, limit - 1, count + 1)]
+
+      _none ->
+        [binary_part(text, from, byte_size(text) - from)]
     end
   end
 
@@ -102,9 +105,29 @@ defmodule Mlx.LM.ChatTemplate.Text do
     if List.last(lines) == "", do: Enum.drop(lines, -1), else: lines
   end
 
+  @doc "The code points, each a string. A list takes many times the memory of its string, so this must be shorter."
+  @spec points(String.t()) :: [String.t()]
+  def points(text) do
+    Problem.check_size(4 * byte_size(text))
+    String.codepoints(text)
+  end
+
+  @doc "`count` code points from the one at `start` on."
+  @spec part(String.t(), non_neg_integer, non_neg_integer) :: String.t()
+  def part(text, start, count) do
+    from = offset(text, start, 0)
+    rest = binary_part(text, from, byte_size(text) - from)
+    binary_part(rest, 0, offset(rest, count, 0))
+  end
+
+  # The bytes that the first `count` code points take.
+  defp offset(_text, 0, size), do: size
+  defp offset("", _count, size), do: size
+  defp offset(<<char::utf8, rest::binary>>, count, size), do: offset(rest, count - 1, size + byte_size(<<char::utf8>>))
+
   @doc "The code points in the other order."
   @spec backwards(String.t()) :: String.t()
-  def backwards(text), do: text |> String.codepoints() |> Enum.reverse() |> IO.iodata_to_binary()
+  def backwards(text), do: text |> points() |> Enum.reverse() |> IO.iodata_to_binary()
 
   @doc "The number of code points."
   @spec length(String.t()) :: non_neg_integer
@@ -118,7 +141,7 @@ defmodule Mlx.LM.ChatTemplate.Text do
   def replace(text, _pattern, _replacement, 0), do: text
 
   def replace(text, "", replacement, count) do
-    points = String.codepoints(text)
+    points = points(text)
     count = if count < 0, do: Kernel.length(points) + 1, else: min(count, Kernel.length(points) + 1)
     Problem.check_size(byte_size(text) + count * byte_size(replacement))
     {before, rest} = Enum.split(points, count)
@@ -128,10 +151,9 @@ defmodule Mlx.LM.ChatTemplate.Text do
   end
 
   def replace(text, pattern, replacement, count) do
-    matches = :binary.matches(text, pattern)
-    count = if count < 0, do: Kernel.length(matches), else: min(count, Kernel.length(matches))
-    Problem.check_size(byte_size(text) + count * byte_size(replacement))
-    text |> split_on(pattern, count) |> Enum.intersperse(replacement) |> IO.iodata_to_binary()
+    parts = split_on(text, pattern, count)
+    Problem.check_size(byte_size(text) + (Kernel.length(parts) - 1) * byte_size(replacement))
+    parts |> Enum.intersperse(replacement) |> IO.iodata_to_binary()
   end
 
   @doc "Upper case."
@@ -151,7 +173,7 @@ defmodule Mlx.LM.ChatTemplate.Text do
   @spec title(String.t()) :: String.t()
   def title(text) do
     text
-    |> String.codepoints()
+    |> points()
     |> Enum.chunk_by(fn <<char::utf8>> -> CharacterClass.of(char) == :letter end)
     |> Enum.map_join(&(&1 |> IO.iodata_to_binary() |> capitalize()))
   end

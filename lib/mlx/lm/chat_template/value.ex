@@ -111,7 +111,7 @@ defmodule Mlx.LM.ChatTemplate.Value do
   @doc "The elements that a for block goes over."
   @spec items(t) :: [t]
   def items(value) when is_list(value), do: value
-  def items(value) when is_binary(value), do: String.codepoints(value)
+  def items(value) when is_binary(value), do: Text.points(value)
   def items(%Dict{} = dict), do: Dict.keys(dict)
   def items({:tuple, items}), do: items
   def items({:undefined, _text}), do: []
@@ -212,8 +212,8 @@ defmodule Mlx.LM.ChatTemplate.Value do
     left <> right
   end
 
-  def binary("+", left, right) when is_list(left) and is_list(right), do: left ++ right
-  def binary("+", {:tuple, left}, {:tuple, right}), do: {:tuple, left ++ right}
+  def binary("+", left, right) when is_list(left) and is_list(right), do: concat(left, right)
+  def binary("+", {:tuple, left}, {:tuple, right}), do: {:tuple, concat(left, right)}
   def binary("*", left, right) when is_integer(right) and not is_number(left), do: repeat(left, right)
   def binary("*", left, right) when is_integer(left) and not is_number(right), do: repeat(right, left)
   def binary("%", left, right) when is_binary(left), do: Mlx.LM.ChatTemplate.Format.percent(left, right)
@@ -228,13 +228,18 @@ defmodule Mlx.LM.ChatTemplate.Value do
     ArithmeticError -> Problem.fail("the result of '#{operator}' is too large")
   end
 
+  defp concat(left, right) do
+    Problem.check_length(Kernel.length(left) + Kernel.length(right))
+    left ++ right
+  end
+
   defp repeat(text, times) when is_binary(text) do
     Problem.check_size(byte_size(text) * max(times, 0))
     String.duplicate(text, max(times, 0))
   end
 
   defp repeat(items, times) when is_list(items) do
-    Problem.check_size(Kernel.length(items) * max(times, 0))
+    Problem.check_length(Kernel.length(items) * max(times, 0))
     items |> List.duplicate(max(times, 0)) |> Enum.concat()
   end
 
@@ -301,14 +306,28 @@ defmodule Mlx.LM.ChatTemplate.Value do
 
   @doc "`value[index]` of a sequence, or `:error` where there is none."
   @spec at(t, integer) :: {:ok, t} | :error
-  def at(text, index) when is_binary(text), do: text |> String.codepoints() |> at(index)
+  def at(text, index) when is_binary(text) do
+    index = if index < 0, do: index + Text.length(text), else: index
+
+    case index >= 0 && Text.part(text, index, 1) do
+      char when char in [false, ""] -> :error
+      char -> {:ok, char}
+    end
+  end
+
   def at({:tuple, items}, index), do: at(items, index)
   def at(items, index) when is_list(items), do: Enum.fetch(items, index)
 
   @doc "`value[start:stop:step]` of a sequence."
   @spec slice(t, integer | nil, integer | nil, integer | nil) :: t
+  def slice(text, start, stop, step) when is_binary(text) and step in [nil, 1] do
+    count = Text.length(text)
+    {start, stop} = {bound(start, count, 0, 0, count), bound(stop, count, count, 0, count)}
+    Text.part(text, start, max(stop - start, 0))
+  end
+
   def slice(text, start, stop, step) when is_binary(text) do
-    text |> String.codepoints() |> slice(start, stop, step) |> IO.iodata_to_binary()
+    text |> Text.points() |> slice(start, stop, step) |> IO.iodata_to_binary()
   end
 
   def slice({:tuple, items}, start, stop, step), do: {:tuple, slice(items, start, stop, step)}
