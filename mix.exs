@@ -36,7 +36,7 @@ defmodule Mlx.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      files: ~w(lib mix c_src bin mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
+      files: ~w(lib mix setup c_src bin mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
     ]
   end
 end
