@@ -66,7 +66,7 @@ defmodule Mlx.StreamTest do
   end
 
   test "a device that is not there" do
-    unless Mlx.Device.available?(:gpu) do
+    if not Mlx.Device.available?(:gpu) do
       assert_raise Mlx.Error, fn -> Mlx.with_device(:gpu, fn -> :ok end) end
       assert_raise Mlx.Error, fn -> Mlx.Stream.new(:gpu) end
     end
