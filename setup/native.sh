@@ -94,8 +94,8 @@ use_openblas() {
     rm "$libraries/$blas" "$libraries/$lapack" &&
     (unpack_wheel scipy-openblas32 "$part/openblas") &&
     mv "$part/openblas/scipy_openblas32/lib/libscipy_openblas.so" "$libraries" &&
-    "$cxx" -shared -nostdlib -x assembler-with-cpp "$root/setup/openblas.S" -o "$libraries/$blas" \
-      -L"$libraries" -lscipy_openblas -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN' &&
+    "$cxx" -shared -nostdlib -fPIC -O2 -x assembler-with-cpp "$root/setup/openblas.S" -x c "$root/setup/sgemm.c" \
+      -o "$libraries/$blas" -L"$libraries" -lscipy_openblas -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN' &&
     ln -s "$blas" "$libraries/$lapack" &&
     loads "$part/fast/mlx/lib/libmlx.so" &&
     rm -r "$part/mlx" &&

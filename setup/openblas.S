@@ -1,4 +1,5 @@
-/* libmlx asks for BLAS and LAPACK by their plain names; the OpenBLAS that bin/setup brings has its own before each. */
+/* libmlx asks for BLAS and LAPACK by their plain names; the OpenBLAS that bin/setup brings has its own before each.
+   cblas_sgemm is in sgemm.c. */
 
 #if defined(__x86_64__)
 #define JUMP(name) jmp name@PLT
@@ -18,7 +19,6 @@
   FORWARD(d##name##_)
 
   .text
-  FORWARD(cblas_sgemm)
   FORWARD(cblas_dgemm)
   FORWARD(cblas_cgemm)
   FORWARD_REAL(geev)
