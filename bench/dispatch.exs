@@ -15,7 +15,7 @@ defmodule Bench.Dispatch do
 
   def run do
     one = Mlx.eval(Mlx.ones({10}))
-    results = Bench.Rounds.alternate("dispatch.py", ["#{@chain}", "#{@reads}"], @rounds, fn -> round(one) end)
+    results = Bench.Rounds.alternate("dispatch.py", ["#{@chain}", "#{@reads}"], @rounds, fn -> measure(one) end)
     {ours, theirs} = Enum.unzip(results)
     rows = Enum.zip([@rows, best(ours), best(theirs)])
 
@@ -26,7 +26,7 @@ defmodule Bench.Dispatch do
     IO.puts("dispatch ratio: #{format(us / py)}")
   end
 
-  defp round(one) do
+  defp measure(one) do
     {lazy, sum} = time(fn -> chain(one, one, @chain) end)
     {forced, _sum} = time(fn -> Mlx.eval(sum) end)
     {eval, _} = time(fn -> repeat(@reads, fn -> Mlx.eval(Mlx.add(one, one)) end) end)

@@ -12,7 +12,7 @@ defmodule Bench.Generate do
     lm = Mlx.LM.load(path)
     ids = Mlx.LM.encode(lm, [%{role: "user", content: @prompt}])
     arguments = [path, "#{@tokens}", Enum.join(ids, " ")]
-    rounds = Bench.Rounds.alternate("generate.py", arguments, @rounds, fn -> round(lm, ids) end)
+    rounds = Bench.Rounds.alternate("generate.py", arguments, @rounds, fn -> measure(lm, ids) end)
     {ours, theirs} = Enum.unzip(rounds)
 
     IO.puts(row("best of #{@rounds} rounds", ["Mlx", "Python", "ratio"]))
@@ -21,7 +21,7 @@ defmodule Bench.Generate do
     IO.puts("generation ratio: #{format(ratio)}")
   end
 
-  defp round(lm, ids) do
+  defp measure(lm, ids) do
     response = Mlx.LM.generate(lm, ids, max_tokens: @tokens)
     [response.prompt_tokens_per_second, response.generation_tokens_per_second]
   end
