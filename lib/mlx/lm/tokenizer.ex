@@ -2,10 +2,30 @@ defmodule Mlx.LM.Tokenizer do
   @moduledoc """
   Turns text into tokens and tokens into text, with the byte-level byte-pair vocabulary that a GGUF file holds.
 
-      %{metadata: metadata} = Mlx.IO.GGUFMetadata.read("model.gguf")
-      tokenizer = Mlx.LM.Tokenizer.from_gguf(metadata)
-      ids = Mlx.LM.Tokenizer.encode(tokenizer, "Hello, world!")
-      "Hello, world!" = Mlx.LM.Tokenizer.decode(tokenizer, ids)
+      iex> letters = Enum.map(0..255, &Mlx.LM.Tokenizer.ByteAlphabet.character/1)
+      iex> tokenizer =
+      ...>   Mlx.LM.Tokenizer.from_gguf(%{
+      ...>     "tokenizer.ggml.model" => "gpt2",
+      ...>     "tokenizer.ggml.pre" => "smollm",
+      ...>     "tokenizer.ggml.tokens" => letters ++ ["th", "the", "<|end|>"],
+      ...>     "tokenizer.ggml.token_type" => List.duplicate(1, 258) ++ [3],
+      ...>     "tokenizer.ggml.merges" => ["t h", "th e"],
+      ...>     "tokenizer.ggml.eos_token_id" => 258
+      ...>   })
+      iex> Mlx.LM.Tokenizer.encode(tokenizer, "the é<|end|>")
+      [257, 32, 195, 169, 258]
+      iex> Mlx.LM.Tokenizer.encode(tokenizer, "the", eos: true)
+      [257, 258]
+      iex> Mlx.LM.Tokenizer.decode(tokenizer, [257, 32, 195, 169, 258], special: false)
+      "the é"
+      iex> tokenizer |> Mlx.LM.Tokenizer.decode_stream([257, 195, 169]) |> Enum.to_list()
+      ["the", "é"]
+      iex> {Mlx.LM.Tokenizer.token(tokenizer, 257), Mlx.LM.Tokenizer.id(tokenizer, "th"), Mlx.LM.Tokenizer.size(tokenizer)}
+      {"the", 256, 259}
+      iex> Mlx.LM.Tokenizer.end?(tokenizer, 258)
+      true
+
+  The metadata of a model is that of its file: `Mlx.IO.GGUFMetadata.read("model.gguf").metadata`.
 
   The tokens are those of the PyPI package `tokenizers` with the model's own `tokenizer.json`, for any text. Text need not
   be UTF-8: bytes that are not are encoded as they are. A byte that the vocabulary has no token for is left out (as the

@@ -187,7 +187,7 @@ defmodule Mlx.LM.ChatTemplateTest do
       "{{ 'abcabc'.find('c') }} {{ 'abcabc'.rfind('c') }} {{ 'abc'.find('x') }} {{ 'aaa'.rfind('aa') }} {{ 'abc'.rfind('x') }} {{ 'aaa'.rsplit('aa', 1) }} {{ 'aaa'.count('aa') }} {{ 'é😀c'.index('c') }} {{ 'banana'.count('an') }} {{ ''.find('') }} {{ 'abc'.find('') }} {{ 'abc'.rfind('') }} {{ 'abc'.count('') }}",
       "{{ '-'.join(['a', 'b']) }} {{ ''.join([]) }} {{ 'a-b-c'.partition('-') }} {{ 'a-b-c'.rpartition('-') }} {{ 'abc'.partition('-') }} {{ 'abc'.rpartition('-') }}",
       "{{ '12'.isdigit() }} {{ 'a1'.isalpha() }} {{ 'a1'.isalnum() }} {{ ' '.isspace() }} {{ ''.isspace() }} {{ 'ABC'.isupper() }} {{ 'abc'.islower() }} {{ '1'.isupper() }}",
-      "{{ 'abc'.removeprefix('a') }} {{ 'abc'.removesuffix('c') }} {{ '7'.zfill(3) }} {{ '-7'.zfill(4) }} {{ 'a'.ljust(3, '.') }} {{ 'a'.rjust(3) }} {{ 'a\\nb\\r\\nc\\n'.splitlines() }}",
+      "{{ 'abc'.removeprefix('a') }} {{ 'abc'.removesuffix('c') }} {{ '7'.zfill(3) }} {{ '-7'.zfill(4) }} {{ 'a'.zfill(-3) }} {{ 'a'.ljust(3, '.') }} {{ 'a'.rjust(3) }} {{ 'a\\nb\\r\\nc\\n'.splitlines() }}",
       "{{ '{} and {}'.format(1, 'b') }} {{ '{1}{0}{k} {{x}}'.format('a', 'b', k='c') }}",
       "{{ numbers.count(1) }} {{ numbers.index(2) }} {{ (1, 1).count(1) }}",
       "{{ 'ΑΣ'.lower() }} {{ 'straße'.upper() }} {{ 'İ'.lower() | length }} {{ 'ÀÉ'.lower() }}"
@@ -242,6 +242,15 @@ defmodule Mlx.LM.ChatTemplateTest do
       "{{ dict(a=1, b=2) }} {{ dict({'x': 1}, y=2) }} {{ dict([('a', 1)]) }}",
       "{% if false %}{{ raise_exception('no') }}{% endif %}ok",
       "{{ range(3)[1] }} {{ range(10) | length }} {{ range(3) | sum }}"
+    ],
+    odds_and_ends: [
+      "{{ d.get(\n  'z'\n) }}{{ 'a\\\nb' }} {{ {(1, true): 'x'}[(1, 1)] }} {{ {false: 1}[0] }} {{ {1.5: 2}[1.5] }} {{ none.x }}|{{ n.x }}|{{ n[0] }}|{{ words[true] }} {{ (1, 2)[1] }}",
+      "{{ nested | map(attribute=0) | list }} {{ nested | map(attribute='0') | list }} {{ [1] | map(attribute=[]) | list }} {{ numbers[false:true] }} {{ loop is defined }} {% for i in [1] %}{{ loop.nope }}{% endfor %}",
+      "{{ '%(a)s %(b)d' | format(a='x', b=2) }} {{ '%.2s|%X|%o|%f|%+d' % ('abc', 255, 8, 1.5, 3) }} {{ 'abc' | attr('upper') is callable }} {{ 'abc' | attr('nope') }}|",
+      "{{ 3 | int }} {{ true | int }} {{ true | float }} {{ none | float(2.0) }} {{ [1] | tojson(separators=[';', '=']) }} {{ '\\r\\b\\f' | tojson }} {{ 'a b c'.rsplit(none, 1) }} {{ 'a b '.split(none, 1) }} {{ 'ABC'.casefold() }} {{ d.copy() == d }}",
+      "{{ ''.splitlines() }} {{ 'a'.replace('a', 'b', 0) }} [{{ '' | capitalize }}] {{ ['\\\\', '\\n\\r', '\\U000e0001'] }} {{ (1, 2) == (1, 2) }} {{ (1, 2) < (1, 3) }} {{ {'a': 1} == {'b': 1} }} {{ 0 == false }} {{ true == 1 }} {{ (1,) * 2 }}",
+      "{{ 1 is lt 2 }} {{ 2 is ge 2 }} {{ s is escaped }} {{ true is odd }} {{ [missing] }} {{ numbers.copy() }} {{ (s | upper)[0] }} {{ x is not mapping }} {% for (a,) in [[1]] %}{{ a }}{% endfor %} {{ (1, ) }} {{ 1, }}",
+      "{{ words[-3:][0] }} {{ words[1:2] }} {{ 'abc'[-10:2] }} {{ 'abc'[-1:] }} {{ 'abcdef'[4:1:-2] }} {{ ''[0] }}| {{ 'a'[-2] }}| {{ 'é'[-1] }}"
     ],
     templates: [
       "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + (message['content'] if message['content'] is string else '') + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
@@ -347,6 +356,51 @@ defmodule Mlx.LM.ChatTemplateTest do
     {"{{ words | join(x=1) }}", 1, "unexpected keyword argument 'x'"},
     {"{{ s | replace('a') }}", 1, "needs the argument 'new'"},
     {"{% macro m(a) %}{{ m(a) }}{% endmacro %}{{ m(1) }}", 1, "deep"},
+    {"{% set nope.x = 1 %}", 1, "'nope' is undefined"},
+    {"{{ dict(**1) }}", 1, "not a dict"},
+    {"{% macro m(a) %}{% endmacro %}{{ m(1, a=2) }}", 1, "two values"},
+    {"{{ range(1, 2, 0) }}", 1, "must not be zero"},
+    {"{{ namespace(1, 2) }}", 1, "one value"},
+    {"{{ dict([[1]]) }}", 1, "pairs are needed"},
+    {"{{ raise_exception() }}", 1, "does not take"},
+    {"{{ '%s' | format(1, a=2) }}", 1, "not both"},
+    {"{{ [1] | map | list }}", 1, "needs the argument 'attribute'"},
+    {"{{ [1] | select('odd', a=1) | list }}", 1, "does not take"},
+    {"{{ 1 | dictsort }}", 1, "needs a dict"},
+    {"{{ d | dictsort(by='x') }}", 1, "by 'value'"},
+    {"{{ [1, 'a'] | max }}", 1, "max(): "},
+    {"{{ 1 | tojson(separators=3) }}", 1, "pair of strings"},
+    {"{{ 1.5 | round(1, 'x') }}", 1, "common, ceil or floor"},
+    {"{{ 'a' | indent([]) }}", 1, "an integer is needed"},
+    {"{{ [1] | map(1) | list }}", 1, "a string is needed"},
+    {"{{ '%(a)s' % {} }}", 1, "no value for the format key"},
+    {"{{ '%(a)s' % 1 }}", 1, "requires a mapping"},
+    {"{{ '%q' % 1 }}", 1, "unsupported format '%q'"},
+    {"{{ '%x' % 2.5 }}", 1, "unsupported format '%x'"},
+    {"{% for i in [1] %}{{ loop.cycle() }}{% endfor %}", 1, "no items"},
+    {"{{ '{}'.format() }}", 1, "no argument 0"},
+    {"{{ '{a}'.format() }}", 1, "unsupported format field"},
+    {"{{ '\\xZZ' }}", 1, "bad escape"},
+    {"{{ s.split(missing) }}", 1, "'missing' is undefined"},
+    {"{{ s.split(',', 'x') }}", 1, "an integer is needed"},
+    {"{{ s.split('') }}", 1, "empty separator"},
+    {"{% %}", 1, "a tag needs a name"},
+    {"{% for x of y %}{% endfor %}", 1, "unexpected \"of\""},
+    {"{{ 'x' is odd }}", 1, "an integer is needed"},
+    {"{{ missing is odd }}", 1, "'missing' is undefined"},
+    {"{{ 5 is divisibleby 0 }}", 1, "division by zero"},
+    {"{{ range | length }}", 1, "has no len()"},
+    {"{{ 1 in 'a' }}", 1, "needs a string"},
+    {"{{ 1 + missing }}", 1, "'missing' is undefined"},
+    {"{{ 10.0 ** 400 }}", 1, "too large"},
+    {"{{ none * 2 }}", 1, "unsupported operand"},
+    {"{{ 0 ** -1 }}", 1, "negative power"},
+    {"{{ missing | int }}", 1, "'missing' is undefined"},
+    {"{{ words[::0] }}", 1, "cannot be zero"},
+    {"{{ words['a':] }}", 1, "slice indices"},
+    {"{{ missing[0] }}", 1, "'missing' is undefined"},
+    {"{{ -s }}", 1, "bad operand"},
+    {"{{ 2.5 | items | list }}", 1, "from a mapping"},
     {"{{ '%d' % 'x' }}", 1, "a number is required"},
     {"{{ '%s %s' % 'x' }}", 1, "not enough arguments"},
     {"{{ 'x' % 1 }}", 1, "not all arguments"}
@@ -481,6 +535,61 @@ defmodule Mlx.LM.ChatTemplateTest do
       task = Task.async(fn -> assert_raise Mlx.Error, fn -> ours(template) end end)
       assert {:ok, %Mlx.Error{}} = Task.yield(task, 60_000) || Task.shutdown(task, :brutal_kill)
     end
+  end
+
+  test "whatever is combined renders or raises Mlx.Error" do
+    :rand.seed(:exsss, {11, 12, 13})
+
+    values =
+      ~w(0 1 -3 2.5 1e300 true none missing s words numbers nested d people empty messages range m loop ns) ++
+        ~w|'' 'a' '%s' '%x' '{}' (1,2) () {} [] {1:2} [none] [[1],'a'] 'é😀' '1' 10**30 d.get s.upper|
+
+    filters =
+      ~w(abs attr batch capitalize center count d default dictsort e first float format indent int items join last) ++
+        ~w(length list lower map max min reject rejectattr replace reverse round safe select selectattr sort) ++
+        ~w(string sum title tojson trim unique upper wordcount)
+
+    methods =
+      ~w(capitalize casefold copy count endswith find format get index isalpha isdigit items join keys ljust) ++
+        ~w(lower partition removeprefix replace rfind rjust rpartition rsplit rstrip split splitlines) ++
+        ~w(startswith strip swapcase title upper values zfill nope append cycle index0 previtem)
+
+    tests =
+      ~w(boolean callable defined divisibleby eq even float ge gt in integer iterable le lower lt mapping ne none) ++
+        ~w(number odd sameas sequence string true undefined upper)
+
+    operators = ~w(+ - * / // % ** ~ == != < > <= >= and or in) ++ ["not in"]
+    value = fn -> Enum.random(values) end
+    arguments = fn -> Enum.map_join(Enum.take_random(1..3, :rand.uniform(4) - 1), ", ", fn _ -> value.() end) end
+
+    expression = fn ->
+      case :rand.uniform(7) do
+        1 -> "#{value.()} | #{Enum.random(filters)}"
+        2 -> "#{value.()} | #{Enum.random(filters)}(#{arguments.()})"
+        3 -> "(#{value.()}).#{Enum.random(methods)}(#{arguments.()})"
+        4 -> "(#{value.()}) is #{Enum.random(tests)}(#{arguments.()})"
+        5 -> "(#{value.()}) #{Enum.random(operators)} (#{value.()})"
+        6 -> "(#{value.()})[#{Enum.random([value.(), "#{value.()}:#{value.()}", "::#{value.()}"])}]"
+        7 -> "#{Enum.random(~w(range namespace dict strftime_now loop m))}(#{arguments.()})"
+      end
+    end
+
+    outcomes =
+      for _round <- 1..20_000 do
+        source =
+          "{% set ns = namespace(a=1) %}{% macro m(a) %}{{ a }}{% endmacro %}" <>
+            "{% for i in [1, 2] %}{% set v = #{expression.()} %}{{ v }}{{ v | tojson if v is sequence }}{% endfor %}"
+
+        try do
+          assert source |> ours() |> String.valid?()
+          :rendered
+        rescue
+          error in Mlx.Error -> assert error.message =~ "chat template, line 1: " && :refused
+        end
+      end
+
+    assert Enum.frequencies(outcomes).rendered > 2_000
+    assert Enum.frequencies(outcomes).refused > 2_000
   end
 
   test "deep but honest nesting renders" do

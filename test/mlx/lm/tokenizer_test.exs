@@ -5,6 +5,7 @@ defmodule Mlx.LM.TokenizerTest do
   alias Mlx.LM.Tokenizer
   alias Mlx.LM.Tokenizer.{BytePairEncoding, ByteAlphabet, CharacterClass, PreTokenizer, StreamDecoder}
 
+  doctest Tokenizer
   doctest ByteAlphabet
   doctest CharacterClass
   doctest PreTokenizer

@@ -46,8 +46,6 @@ defmodule Mlx.LM.ChatTemplate.Access do
 
   @doc "The getter of a filter's `attribute`: a number, or names and numbers with dots between."
   @spec path(Value.t(), Value.t()) :: Value.t()
-  def path(value, index) when is_integer(index), do: item(value, index)
-
   def path(value, names) when is_binary(names) do
     names
     |> String.split(".")
@@ -59,7 +57,7 @@ defmodule Mlx.LM.ChatTemplate.Access do
     end)
   end
 
-  def path(_value, names), do: Problem.fail("an attribute is a string or a number, not #{Value.type(names)}")
+  def path(value, key), do: item(value, key)
 
   defp dict_item(%Dict{} = dict, key) do
     case Dict.fetch(dict, key) do

@@ -27,10 +27,6 @@ defmodule Mlx.LM.ChatTemplate.Dict do
   @spec member?(t, term) :: boolean
   def member?(%__MODULE__{index: index}, key), do: is_map_key(index, key(key))
 
-  @doc "Puts a value behind the others, or in the place of the one that its key has."
-  @spec put(t, term, term) :: t
-  def put(%__MODULE__{pairs: pairs}, key, value), do: new(pairs ++ [{key, value}])
-
   @doc "The keys in their order."
   @spec keys(t) :: [term]
   def keys(%__MODULE__{pairs: pairs}), do: Enum.map(pairs, &elem(&1, 0))

@@ -377,7 +377,8 @@ defmodule Mlx.LM.ChatTemplate.Evaluator do
   defp pairs(%Dict{pairs: pairs}), do: pairs
   defp pairs(value), do: Problem.fail("the argument after ** is not a dict but a #{Value.type(value)}")
 
-  defp call({:method, {:loop, loop}, "cycle"}, values, [], state) when values != [] do
+  defp call({:method, {:loop, loop}, "cycle"}, values, _keywords, state) do
+    if values == [], do: Problem.fail("no items for cycling given")
     {Enum.at(values, rem(loop.index, length(values))), state}
   end
 

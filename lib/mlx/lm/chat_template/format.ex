@@ -63,11 +63,11 @@ defmodule Mlx.LM.ChatTemplate.Format do
   end
 
   defp number(value, kind, _precision) when kind in ["d", "i", "u"], do: value |> trunc() |> Integer.to_string()
-  defp number(value, "x", _precision), do: value |> Integer.to_string(16) |> String.downcase()
-  defp number(value, "X", _precision), do: Integer.to_string(value, 16)
-  defp number(value, "o", _precision), do: Integer.to_string(value, 8)
+  defp number(value, "x", _precision) when is_integer(value), do: value |> Integer.to_string(16) |> String.downcase()
+  defp number(value, "X", _precision) when is_integer(value), do: Integer.to_string(value, 16)
+  defp number(value, "o", _precision) when is_integer(value), do: Integer.to_string(value, 8)
   defp number(value, "f", precision), do: fixed(value, precision(precision))
-  defp number(_value, kind, _precision), do: Problem.fail("unsupported format character '#{kind}'")
+  defp number(_value, kind, _precision), do: Problem.fail("unsupported format '%#{kind}'")
 
   defp precision(""), do: 6
   defp precision(digits), do: digits |> String.to_integer() |> min(100)
@@ -114,12 +114,12 @@ defmodule Mlx.LM.ChatTemplate.Format do
   end
 
   @doc "`text` with zeros behind its sign, up to `width` characters."
-  @spec pad_zeros(String.t(), non_neg_integer) :: String.t()
+  @spec pad_zeros(String.t(), integer) :: String.t()
   def pad_zeros(<<sign, digits::binary>>, width) when sign in [?-, ?+] do
     <<sign>> <> String.pad_leading(digits, max(width - 1, 0), "0")
   end
 
-  def pad_zeros(text, width), do: String.pad_leading(text, width, "0")
+  def pad_zeros(text, width), do: String.pad_leading(text, max(width, 0), "0")
 
   @doc "`text.format(arguments, keywords)`, with `{}`, `{0}` and `{name}`."
   @spec braces(String.t(), [Value.t()], [{String.t(), Value.t()}]) :: String.t()

@@ -120,12 +120,11 @@ defmodule Mlx.LM.ChatTemplate.Value do
   @doc "The number of elements."
   @spec length(t) :: non_neg_integer
   def length(value) when is_binary(value), do: Text.length(value)
-  def length(value) when is_number(value) or is_boolean(value) or is_nil(value), do: no_length(value)
-  def length(value) when is_function(value), do: no_length(value)
-  def length(value), do: value |> items() |> Kernel.length()
-
-  @spec no_length(t) :: no_return
-  defp no_length(value), do: Problem.fail("object of type '#{type(value)}' has no len()")
+  def length(value) when is_list(value), do: Kernel.length(value)
+  def length(%Dict{pairs: pairs}), do: Kernel.length(pairs)
+  def length({:tuple, items}), do: Kernel.length(items)
+  def length({:undefined, _text}), do: 0
+  def length(value), do: Problem.fail("object of type '#{type(value)}' has no len()")
 
   # Comparison
 
@@ -232,6 +231,8 @@ defmodule Mlx.LM.ChatTemplate.Value do
     Problem.check_length(Kernel.length(left) + Kernel.length(right))
     left ++ right
   end
+
+  defp repeat(empty, _times) when empty in ["", []], do: empty
 
   defp repeat(text, times) when is_binary(text) do
     Problem.check_size(byte_size(text) * max(times, 0))
