@@ -4,8 +4,9 @@
 
 enum { row_major = 101, no_transpose = 111, transpose = 112 };
 
-/* Below this many elements a product is over before other threads are awake, or late when their cores are busy. */
-static const long large = 1L << 24;
+/* The number of elements from which more threads are worth it: they gain little, as memory is what bounds the product,
+   and where their cores are busy everything waits for them. */
+static const long large = 1L << 26;
 
 extern void scipy_cblas_sgemm(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*,
                               int);
