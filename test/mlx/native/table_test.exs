@@ -1,0 +1,52 @@
+defmodule Mlx.Native.TableTest do
+  use ExUnit.Case, async: true
+
+  # The headers of mlx-c whose functions are native functions of the same name.
+  @headers ~w(ops random linalg fft fast memory io)
+
+  # Those that are not, and why.
+  @absent %{
+    "random_seed" => "sets a state of the calling thread; `Mlx.Random` keeps one for each process",
+    "load_reader" => "files are named by their path",
+    "load_safetensors_reader" => "files are named by their path",
+    "save_writer" => "files are named by their path",
+    "save_safetensors_writer" => "files are named by their path"
+  }
+
+  # Custom kernels run any code on a GPU.
+  defp absent?(name), do: is_map_key(@absent, name) or name =~ ~r/_(metal|cuda)_kernel_/
+
+  for header <- @headers do
+    test "every function of mlx-c's #{header}.h is native, or there is a reason" do
+      native = for {name, _arity} <- Mlx.Native.functions(), into: MapSet.new(), do: to_string(name)
+      names = functions(unquote(header))
+
+      assert names != []
+      assert [] == for(name <- names, name not in native, not absent?(name), do: name)
+      assert [] == for(name <- names, name in native, absent?(name), do: name)
+    end
+  end
+
+  test "errors are raised for functions that there are" do
+    source = File.read!(Path.expand("../../../c_src/nif/public_names.hpp", __DIR__))
+
+    for [_, name] <- Regex.scan(~r/"(Mlx\.[\w.]+)"\}/, source) do
+      {function, module} = name |> String.split(".") |> List.pop_at(-1)
+      module = Module.concat(module)
+      assert Code.ensure_loaded?(module), "#{name}: no such module"
+      assert Keyword.has_key?(module.__info__(:functions), String.to_atom(function)), "#{name} does not exist"
+    end
+  end
+
+  defp functions(header) do
+    source = File.read!(Path.join([mlx_c_folder(), "include/mlx/c", header <> ".h"]))
+    for [_, name] <- Regex.scan(~r/^int mlx_(\w+)\(/m, source), do: name
+  end
+
+  # What the library was built with.
+  defp mlx_c_folder do
+    cache = File.read!(Path.join(Mix.Project.app_path(), "native/CMakeCache.txt"))
+    [_, folder] = Regex.run(~r/^MLX_C_DIR:\w+=(.+)$/m, cache)
+    folder
+  end
+end
