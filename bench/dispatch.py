@@ -6,7 +6,7 @@ import time
 
 import mlx.core as mx
 
-CHAIN, READS = int(sys.argv[1]), int(sys.argv[2])
+CHAIN, READS, REPETITIONS = map(int, sys.argv[1:])
 
 
 def microseconds(function, count):
@@ -32,17 +32,20 @@ def read(one):
         bytes(memoryview(mx.add(one, one)))
 
 
+def measure(one):
+    gc.collect()
+    lazy, total = microseconds(lambda: chain(one), CHAIN)
+    forced, _ = microseconds(lambda: mx.eval(total), CHAIN)
+    return lazy, lazy + forced, microseconds(lambda: evaluate(one), READS)[0], microseconds(lambda: read(one), READS)[0]
+
+
 def main():
     mx.set_default_device(mx.cpu)
     one = mx.ones((10,))
     mx.eval(one)
     for _ in sys.stdin:
-        gc.collect()
-        lazy, total = microseconds(lambda: chain(one), CHAIN)
-        forced, _ = microseconds(lambda: mx.eval(total), CHAIN)
-        rows = [lazy, lazy + forced, microseconds(lambda: evaluate(one), READS)[0], microseconds(lambda: read(one), READS)[0]]
-        del total
-        print(*rows, flush=True)
+        rows = zip(*(measure(one) for _ in range(REPETITIONS)))
+        print(*map(min, rows), flush=True)
 
 
 main()

@@ -22,6 +22,7 @@ defmodule Bench.Generate do
   end
 
   defp measure(lm, ids) do
+    :erlang.garbage_collect()
     response = Mlx.LM.generate(lm, ids, max_tokens: @tokens)
     [response.prompt_tokens_per_second, response.generation_tokens_per_second]
   end
