@@ -43,18 +43,23 @@ bool is_oversized(mlx_array array) {
     }
     overflow |= __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(dimensions[axis]), &bytes);
   }
-  return overflow || bytes > limit().load(std::memory_order_relaxed);
+  return overflow || bytes > memory_limit();
 }
 
 void check_size(mlx_array array) {
   if (is_oversized(array)) {
     throw Error(std::format("an array of shape {} and {} bytes an element exceeds the memory limit of {:.1f} GB",
-                            shape_of(array), mlx_dtype_size(mlx_array_dtype(array)), static_cast<double>(limit()) / 1e9));
+                            shape_of(array), mlx_dtype_size(mlx_array_dtype(array)),
+                            static_cast<double>(memory_limit()) / 1e9));
   }
 }
 
+std::size_t memory_limit() {
+  return limit().load(std::memory_order_relaxed);
+}
+
 std::size_t set_memory_limit(std::size_t bytes) {
-  std::size_t previous = 0;
+  std::size_t previous = memory_limit();
   check(mlx_set_memory_limit(&previous, bytes));
   limit().store(bytes, std::memory_order_relaxed);
   return previous;

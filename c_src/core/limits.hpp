@@ -13,7 +13,10 @@ bool is_oversized(mlx_array array);
 // Throws Error for such an array. MLX itself only finds out when it uses the memory that it did not get.
 void check_size(mlx_array array);
 
-// Follows MLX's memory limit, which is read once and then only changed through `set_memory_limit`.
+// MLX's memory limit in bytes, which only `set_memory_limit` changes.
+std::size_t memory_limit();
+
+// Returns the limit that was there before. Scheduling reads it: to be called `between_schedules`.
 std::size_t set_memory_limit(std::size_t bytes);
 
 }  // namespace mlx_nif

@@ -9,8 +9,9 @@
 
 namespace mlx_nif {
 
-// MLX's own default streams belong to a thread, and an array made on one thread's stream cannot be evaluated on another.
-// Streams of the kind used here are MLX's for bindings that do the locking themselves (`Scheduling`, `GraphLock`).
+// MLX's own default streams belong to a thread, and an array made on one thread's stream cannot be evaluated on
+// another. Streams of the kind used here are MLX's for bindings that do the locking themselves (`Scheduling`,
+// `GraphLock`).
 class Streams {
  public:
   static Streams& instance();
@@ -34,7 +35,8 @@ class Streams {
   mlx_stream default_of(mlx_device_type type) const;
   mlx_stream default_stream() const { return default_of(default_device()); }
 
-  // MLX never frees a stream and its thread, so that they are used again.
+  // MLX never frees a stream and its thread, so that they are used again. A new one goes into a table of MLX's that
+  // scheduling reads: to be called `between_schedules`.
   StreamHandle borrow(mlx_device_type type);
   void give_back(StreamHandle stream, mlx_device_type type);
 

@@ -78,7 +78,9 @@ ERL_NIF_TERM default_device(ErlNifEnv*, const ERL_NIF_TERM[]) {
 
 ERL_NIF_TERM stream_new(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto type = decode<mlx_device_type>(env, argv[0]);
-  return Resource<StreamResource>::make(env, Streams::instance().borrow(type), type);
+  StreamHandle stream;
+  between_schedules([&] { stream = Streams::instance().borrow(type); });
+  return Resource<StreamResource>::make(env, std::move(stream), type);
 }
 
 ERL_NIF_TERM stream_device(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {

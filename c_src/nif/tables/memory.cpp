@@ -30,8 +30,15 @@ ERL_NIF_TERM change_memory(ErlNifEnv*, const ERL_NIF_TERM[]) {
   return atoms.ok;
 }
 
+ERL_NIF_TERM get_memory_limit(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return enif_make_uint64(env, memory_limit());
+}
+
 ERL_NIF_TERM set_memory(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return enif_make_uint64(env, set_memory_limit(decode<std::size_t>(env, argv[0])));
+  const auto bytes = decode<std::size_t>(env, argv[0]);
+  std::size_t previous = 0;
+  between_schedules([&] { previous = set_memory_limit(bytes); });
+  return enif_make_uint64(env, previous);
 }
 
 }  // namespace
@@ -41,12 +48,12 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"get_active_memory", 0, read_size<mlx_get_active_memory>>(),
       function<"get_cache_memory", 0, read_size<mlx_get_cache_memory>>(),
       function<"get_peak_memory", 0, read_size<mlx_get_peak_memory>>(),
-      function<"get_memory_limit", 0, read_size<mlx_get_memory_limit>>(),
-      function<"set_memory_limit", 1, set_memory>(),
+      function<"get_memory_limit", 0, get_memory_limit>(),
+      dirty_function<"set_memory_limit", 1, set_memory>(),
       dirty_function<"set_cache_limit", 1, set_limit<mlx_set_cache_limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<mlx_set_wired_limit>>(),
       dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache>>(),
-      function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
+      dirty_function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
   };
 }
 
