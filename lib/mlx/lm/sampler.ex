@@ -98,32 +98,39 @@ defmodule Mlx.LM.Sampler do
 
   # All filters keep a start of the tokens in the order of their probability.
   defp draw(sampler, logits, key) do
-    order = logits |> Mlx.negate() |> Mlx.argsort(axis: -1)
+    order = order(sampler, logits)
     sorted = Mlx.take_along_axis(logits, order, axis: -1)
-    place = sampler |> categorical(filter(sampler, sorted), key) |> Mlx.new_axis(-1)
+    probabilities = Mlx.exp(Mlx.subtract(sorted, Mlx.logsumexp(logits, axes: [-1], keep_axes: true)))
+    place = sampler |> categorical(filter(sampler, sorted, probabilities), key) |> Mlx.new_axis(-1)
     order |> Mlx.take_along_axis(place, axis: -1) |> Mlx.squeeze(axes: [-1])
   end
 
   defp categorical(sampler, logits, key), do: Mlx.Random.categorical(Mlx.divide(logits, sampler.temperature), key: key)
 
-  defp filter(sampler, sorted) do
-    probabilities = Mlx.softmax(sorted, axes: -1)
+  # The most probable tokens, which are much cheaper to find than to sort all.
+  defp order(%__MODULE__{top_k: count}, %Array{shape: {batch, size}} = logits)
+       when is_integer(count) and count < size do
+    top = logits |> Mlx.negate() |> Mlx.argpartition(count - 1) |> Mlx.slice([0, 0], [batch, count])
+    Mlx.take_along_axis(top, descending(Mlx.take_along_axis(logits, top, axis: -1)), axis: -1)
+  end
 
+  defp order(_sampler, logits), do: descending(logits)
+
+  defp descending(logits), do: logits |> Mlx.negate() |> Mlx.argsort(axis: -1)
+
+  defp filter(sampler, sorted, probabilities) do
     sorted
     |> keep_if(sampler.top_p < 1, fn ->
       probabilities |> Mlx.cumulative_sum(axis: -1, inclusive: false) |> Mlx.less(sampler.top_p)
     end)
     |> keep_if(sampler.min_p > 0, fn ->
-      Mlx.greater_equal(probabilities, Mlx.multiply(sampler.min_p, first(probabilities, 1)))
+      [greatest | _] = Mlx.split(probabilities, [1], axis: -1)
+      Mlx.greater_equal(probabilities, Mlx.multiply(greatest, sampler.min_p))
     end)
-    |> first(sampler.top_k)
   end
 
   defp keep_if(logits, false, _kept), do: logits
   defp keep_if(logits, true, kept), do: Mlx.select(kept.(), logits, :neg_infinity)
-
-  defp first(sorted, nil), do: sorted
-  defp first(%Array{shape: {batch, size}} = sorted, count), do: Mlx.slice(sorted, [0, 0], [batch, min(count, size)])
 
   defp penalize(%__MODULE__{recent: nil}, logits), do: logits
 
