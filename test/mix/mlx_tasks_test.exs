@@ -19,6 +19,17 @@ defmodule Mix.Tasks.MlxTasksTest do
     capture_io(:stderr, fn -> assert catch_exit(task.run(arguments)) == {:shutdown, 1} end)
   end
 
+  defp with_environment(variables, fun) do
+    previous = Map.new(variables, fn {name, _value} -> {name, System.get_env(name)} end)
+    System.put_env(variables)
+
+    try do
+      fun.()
+    after
+      System.put_env(previous)
+    end
+  end
+
   describe "mix mlx.generate" do
     test "writes the text and then the figures", %{path: path} do
       arguments = ["--model", path, "--max-tokens", "20", "--temp", "1", "--seed", "5"]
@@ -54,15 +65,16 @@ defmodule Mix.Tasks.MlxTasksTest do
       assert output =~ "Generation: 1 token, - tokens per second"
     end
 
-    test "takes the model of the environment", %{path: path} do
-      previous = System.get_env("MLX_TEST_MODEL")
-      System.put_env("MLX_TEST_MODEL", path)
-
-      on_exit(fn ->
-        if previous, do: System.put_env("MLX_TEST_MODEL", previous), else: System.delete_env("MLX_TEST_MODEL")
+    test "takes the model of the environment, or else the one in the cache folder of the set-up", %{path: path} do
+      with_environment(%{"MLX_TEST_MODEL" => path}, fn ->
+        assert capture_io(fn -> Generate.run(["-p", "Hello", "--max-tokens", "1", "--raw"]) end) =~ "Peak memory"
       end)
 
-      assert capture_io(fn -> Generate.run(["-p", "Hello", "--max-tokens", "1", "--raw"]) end) =~ "Peak memory"
+      model = "models/SmolLM2-135M-Instruct.Q4_1.gguf: no such file"
+
+      with_environment(%{"MLX_TEST_MODEL" => nil, "MLX_CACHE" => "nowhere"}, fn ->
+        assert refusal(Generate, ["-p", "Hello"]) =~ "can't read nowhere/#{model}"
+      end)
     end
 
     for {name, arguments, problem} <- [
