@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <iterator>
 #include <mutex>
 #include <shared_mutex>
+#include <thread>
 #include <vector>
 
 #include "core/error.hpp"
@@ -22,6 +24,9 @@ using Clock = std::chrono::steady_clock;
 // What a normal scheduler may wait for and schedule; it must not be kept for a millisecond.
 constexpr auto longest_spin = std::chrono::microseconds(60);
 constexpr std::size_t most_nodes_scheduled_inline = 24;
+
+// MLX can wait for a long task while it schedules.
+constexpr auto longest_wait_at_exit = std::chrono::seconds(1);
 
 // MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
 struct Scheduling {
@@ -346,6 +351,18 @@ void synchronize(mlx_stream stream) {
 void between_schedules(const std::function<void()>& work) {
   const std::lock_guard lock(Scheduling::instance().mutex);
   work();
+}
+
+void stop_scheduling_at_exit() {
+  // At the end of the process MLX's encoders are destroyed, while the VM's threads go on. This runs before that, since
+  // it is registered after they were made, and keeps the lock for ever.
+  std::atexit([] {
+    std::mutex& mutex = Scheduling::instance().mutex;
+    const auto end = Clock::now() + longest_wait_at_exit;
+    while (!mutex.try_lock() && Clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
 }
 
 }  // namespace mlx_nif

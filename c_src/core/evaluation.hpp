@@ -36,4 +36,7 @@ void synchronize(mlx_stream stream);
 // Runs what frees memory that streams may use, while nothing is being scheduled.
 void between_schedules(const std::function<void()>& work);
 
+// Called once, when MLX is ready: when the process ends, nothing is scheduled any more.
+void stop_scheduling_at_exit();
+
 }  // namespace mlx_nif

@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "core/argument_guards.hpp"
+#include "core/arguments.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/handle.hpp"
@@ -103,33 +105,18 @@ ArrayHandle clamp_start(mlx_array starts, std::int64_t size, std::int64_t length
   return clamp(from_front.get(), 0, size - length, s);
 }
 
-std::optional<int> normal_axis(mlx_array a, int axis) {
-  const int rank = static_cast<int>(mlx_array_ndim(a));
-  if (axis < -rank || axis >= rank) {
-    return std::nullopt;
-  }
-  return axis < 0 ? axis + rank : axis;
-}
-
-std::span<const int> shape_of(mlx_array a) {
-  return {mlx_array_shape(a), mlx_array_ndim(a)};
-}
-
 // Without a valid axis the indices stay as they are: MLX refuses the axis.
 ArrayHandle clamp_on_axis(mlx_array a, mlx_array indices, int axis, mlx_stream s) {
   const auto normal = normal_axis(a, axis);
   return normal ? clamp_index(indices, shape_of(a)[*normal], s) : same(indices);
 }
 
-void require(mlx_array array) {
-  if (array.ctx == nullptr) {
-    throw ArgumentError("expected an Mlx.Array or a number, got: nil");
-  }
-}
-
-void require_all(std::initializer_list<mlx_array> arrays) {
+void require_matrices(std::initializer_list<mlx_array> arrays) {
+  require_all(arrays);
   for (const mlx_array array : arrays) {
-    require(array);
+    if (mlx_array_ndim(array) < 2) {
+      throw ArgumentError("expected matrices, arrays of at least 2 axes");
+    }
   }
 }
 
@@ -169,6 +156,11 @@ int update_length(mlx_array updates, std::size_t index_rank, int axis) {
   return position < shape.size() ? shape[position] : 1;
 }
 
+// MLX divides by the number of updates.
+int give_scattered(mlx_array* result, ArrayHandle scattered, mlx_array a, mlx_array updates) {
+  return mlx_array_set(result, mlx_array_size(updates) == 0 ? a : scattered.get());
+}
+
 template <auto function>
 int scatter_with(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_array updates, const int* axes,
                  size_t axes_count, mlx_stream s) {
@@ -179,7 +171,9 @@ int scatter_with(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_a
   }
   const auto length = [&](int axis) { return update_length(updates, index_rank, axis); };
   const auto starts = clamp_starts(a, indices, {axes, axes_count}, length, s);
-  return function(result, a, starts.get(), updates, axes, axes_count, s);
+  ArrayHandle scattered;
+  check(function(scattered.out(), a, starts.get(), updates, axes, axes_count, s));
+  return give_scattered(result, std::move(scattered), a, updates);
 }
 
 template <auto function>
@@ -189,7 +183,9 @@ int scatter_single_with(mlx_array* result, mlx_array a, mlx_array indices, mlx_a
   const ArrayHandle starts =
       normal ? clamp_start(indices, shape_of(a)[*normal], update_length(updates, mlx_array_ndim(indices), *normal), s)
              : same(indices);
-  return function(result, a, starts.get(), updates, axis, s);
+  ArrayHandle scattered;
+  check(function(scattered.out(), a, starts.get(), updates, axis, s));
+  return give_scattered(result, std::move(scattered), a, updates);
 }
 
 // The number of matrices in an array of them.
@@ -200,6 +196,15 @@ std::int64_t batch_size(mlx_array a) {
     size *= shape[axis];
   }
   return size;
+}
+
+// Indices of matrices; null where MLX takes all in turn.
+ArrayHandle clamp_batch_index(mlx_array indices, mlx_array matrices, mlx_stream s) {
+  const std::int64_t size = batch_size(matrices);
+  if (size == 0 && indices.ctx != nullptr && !has_no_elements(indices)) {
+    throw ArgumentError("there are indices, and no matrices");
+  }
+  return clamp_index(indices, size, s);
 }
 
 // Clamped starts of a slice of the given lengths, for all axes in one array.
@@ -303,7 +308,7 @@ int scatter_add_axis(mlx_array* result, mlx_array a, mlx_array indices, mlx_arra
 
 int gather(mlx_array* result, mlx_array a, mlx_vector_array indices, const int* axes, size_t axes_count,
            const int* slice_sizes, size_t slice_sizes_count, mlx_stream s) {
-  require(a);
+  require_all({a});
   const auto length = [&](int axis) {
     return static_cast<std::size_t>(axis) < slice_sizes_count ? slice_sizes[axis] : 1;
   };
@@ -376,24 +381,29 @@ int slice_dynamic(mlx_array* result, mlx_array a, mlx_array start, const int* ax
 int slice_update_dynamic(mlx_array* result, mlx_array a, mlx_array update, mlx_array start, const int* axes,
                          size_t axes_count, mlx_stream s) {
   require_all({a, update, start});
+  if (mlx_array_ndim(update) > mlx_array_ndim(a)) {
+    throw ArgumentError("the update has more axes than the array");
+  }
   const ArrayHandle clamped = clamp_slice(a, start, {axes, axes_count}, shape_of(update), s);
   return mlx_slice_update_dynamic(result, a, update, clamped.get(), axes, axes_count, s);
 }
 
 int gather_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices,
               bool sorted_indices, mlx_stream s) {
-  require_all({a, b});
-  const ArrayHandle lhs = clamp_index(lhs_indices, batch_size(a), s);
-  const ArrayHandle rhs = clamp_index(rhs_indices, batch_size(b), s);
+  require_matrices({a, b});
+  const ArrayHandle lhs = clamp_batch_index(lhs_indices, a, s);
+  const ArrayHandle rhs = clamp_batch_index(rhs_indices, b, s);
   return mlx_gather_mm(result, a, b, lhs.get(), rhs.get(), sorted_indices, s);
 }
 
 int gather_qmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,
                mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits,
                const char* mode, bool sorted_indices, mlx_stream s) {
-  require_all({x, w, scales});
-  const ArrayHandle lhs = clamp_index(lhs_indices, batch_size(x), s);
-  const ArrayHandle rhs = clamp_index(rhs_indices, batch_size(w), s);
+  check_quantization(group_size, bits);
+  check_quantized(w, scales);
+  require_matrices({x, w});
+  const ArrayHandle lhs = clamp_batch_index(lhs_indices, x, s);
+  const ArrayHandle rhs = clamp_batch_index(rhs_indices, w, s);
   return mlx_gather_qmm(result, x, w, scales, biases, lhs.get(), rhs.get(), transpose, group_size, bits, mode,
                         sorted_indices, s);
 }
@@ -401,9 +411,13 @@ int gather_qmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, ml
 int gather_qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales_w, mlx_array lhs_indices,
                 mlx_array rhs_indices, mlx_optional_int group_size, mlx_optional_int bits, const char* mode,
                 mlx_array global_scale_x, mlx_array global_scale_w, bool sorted_indices, mlx_stream s) {
-  require_all({x, w});
-  const ArrayHandle lhs = clamp_index(lhs_indices, batch_size(x), s);
-  const ArrayHandle rhs = clamp_index(rhs_indices, batch_size(w), s);
+  check_quantization(group_size, bits);
+  require_matrices({x, w});
+  if (mlx_array_dtype(w) == MLX_UINT32) {
+    check_quantized(w, scales_w);
+  }
+  const ArrayHandle lhs = clamp_batch_index(lhs_indices, x, s);
+  const ArrayHandle rhs = clamp_batch_index(rhs_indices, w, s);
   return mlx_gather_qqmm(result, x, w, scales_w, lhs.get(), rhs.get(), group_size, bits, mode, global_scale_x,
                          global_scale_w, sorted_indices, s);
 }
@@ -422,7 +436,7 @@ int fast_cross_entropy(mlx_array* result, mlx_array logits, mlx_array targets, m
 
 int as_strided(mlx_array* result, mlx_array a, const int* shape, size_t rank, const int64_t* strides,
                size_t strides_count, size_t offset, mlx_stream s) {
-  require(a);
+  require_all({a});
   if (rank != strides_count) {
     throw ArgumentError("the shape and the strides have different lengths");
   }

@@ -8,6 +8,7 @@
 
 #include "core/array.hpp"
 #include "core/error.hpp"
+#include "core/evaluation.hpp"
 #include "core/reaper.hpp"
 #include "core/streams.hpp"
 #include "nif/atoms.hpp"
@@ -38,6 +39,7 @@ bool start_mlx() {
   std::thread([&started] {
     try {
       Streams::instance().start();
+      stop_scheduling_at_exit();
     } catch (const std::exception&) {
       started = false;
     }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/argument_guards.hpp"
 #include "core/graph_lock.hpp"
 #include "core/limits.hpp"
 #include "core/small_vector.hpp"
@@ -239,6 +240,9 @@ class Encoder {
       : env_(env), graph_(std::move(graph)), stream_(stream), traits_(traits) {}
 
   ERL_NIF_TERM encode(ArrayHandle& array) const {
+    if (has_no_elements(array.get())) {
+      array = without_elements(array.get());
+    }
     const bool oversized = is_oversized(array.get());
     if (oversized && !traits_.view) {
       check_size(array.get());

@@ -1,4 +1,5 @@
 // Operations on each element.
+#include "core/argument_guards.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -28,7 +29,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"cos", &mlx_cos>(),
       operation<"cosh", &mlx_cosh>(),
       operation<"degrees", &mlx_degrees>(),
-      operation<"depends", &mlx_depends, view>(),
+      operation<"depends", &guarded::depends, view>(),
       operation<"divide", &mlx_divide, weak>(),
       operation<"divmod", &guarded::divmod, weak>(),
       operation<"equal", &mlx_equal, weak>(),
@@ -66,7 +67,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"nan_to_num", &mlx_nan_to_num>(),
       operation<"negative", &mlx_negative>(),
       operation<"not_equal", &mlx_not_equal, weak>(),
-      operation<"number_of_elements", &mlx_number_of_elements>(),
+      operation<"number_of_elements", &guarded::number_of_elements>(),
       operation<"positive", &mlx_positive>(),
       operation<"power", &mlx_power, weak>(),
       operation<"radians", &mlx_radians>(),

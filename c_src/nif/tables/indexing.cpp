@@ -1,4 +1,5 @@
 // Operations that read and write parts of arrays.
+#include "core/argument_guards.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -9,7 +10,7 @@ std::vector<ErlNifFunc> indexing_operations() {
   return {
       operation<"gather", &guarded::gather>(),
       operation<"gather_single", &guarded::gather_single>(),
-      operation<"masked_scatter", &mlx_masked_scatter, fallible>(),
+      operation<"masked_scatter", &guarded::masked_scatter, fallible>(),
       operation<"put_along_axis", &guarded::put_along_axis>(),
       operation<"scatter", &guarded::scatter>(),
       operation<"scatter_add", &guarded::scatter_add>(),
@@ -22,14 +23,14 @@ std::vector<ErlNifFunc> indexing_operations() {
       operation<"scatter_prod", &guarded::scatter_prod>(),
       operation<"scatter_prod_single", &guarded::scatter_prod_single>(),
       operation<"scatter_single", &guarded::scatter_single>(),
-      operation<"slice", &mlx_slice, view>(),
+      operation<"slice", &guarded::slice, view>(),
       operation<"slice_dynamic", &guarded::slice_dynamic>(),
-      operation<"slice_update", &mlx_slice_update>(),
-      operation<"slice_update_add", &mlx_slice_update_add>(),
+      operation<"slice_update", &guarded::slice_update>(),
+      operation<"slice_update_add", &guarded::slice_update_add>(),
       operation<"slice_update_dynamic", &guarded::slice_update_dynamic>(),
-      operation<"slice_update_max", &mlx_slice_update_max>(),
-      operation<"slice_update_min", &mlx_slice_update_min>(),
-      operation<"slice_update_prod", &mlx_slice_update_prod>(),
+      operation<"slice_update_max", &guarded::slice_update_max>(),
+      operation<"slice_update_min", &guarded::slice_update_min>(),
+      operation<"slice_update_prod", &guarded::slice_update_prod>(),
       operation<"take", &guarded::take>(),
       operation<"take_along_axis", &guarded::take_along_axis>(),
       operation<"take_axis", &guarded::take_axis>(),

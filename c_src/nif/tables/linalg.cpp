@@ -1,4 +1,5 @@
 // Linear algebra.
+#include "core/argument_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -10,13 +11,13 @@ std::vector<ErlNifFunc> linalg_operations() {
       operation<"linalg_cholesky_inv", &mlx_linalg_cholesky_inv, fallible>(),
       operation<"linalg_cross", &mlx_linalg_cross>(),
       operation<"linalg_det", &mlx_linalg_det, fallible>(),
-      operation<"linalg_eig", &mlx_linalg_eig, fallible>(),
+      operation<"linalg_eig", &guarded::linalg_eig, fallible>(),
       operation<"linalg_eigh", &mlx_linalg_eigh, fallible>(),
-      operation<"linalg_eigvals", &mlx_linalg_eigvals, fallible>(),
+      operation<"linalg_eigvals", &guarded::linalg_eigvals, fallible>(),
       operation<"linalg_eigvalsh", &mlx_linalg_eigvalsh, fallible>(),
       operation<"linalg_inv", &mlx_linalg_inv, fallible>(),
-      operation<"linalg_lu", &mlx_linalg_lu, fallible>(),
-      operation<"linalg_lu_factor", &mlx_linalg_lu_factor, fallible>(),
+      operation<"linalg_lu", &guarded::linalg_lu, fallible>(),
+      operation<"linalg_lu_factor", &guarded::linalg_lu_factor, fallible>(),
       operation<"linalg_norm", &mlx_linalg_norm>(),
       operation<"linalg_norm_l2", &mlx_linalg_norm_l2>(),
       operation<"linalg_norm_matrix", &mlx_linalg_norm_matrix, fallible>(),

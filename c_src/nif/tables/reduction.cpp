@@ -1,4 +1,5 @@
 // Reductions, scans and sorting.
+#include "core/argument_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -33,7 +34,7 @@ std::vector<ErlNifFunc> reduction_operations() {
       operation<"cumprod_axis", &mlx_cumprod_axis>(),
       operation<"cumsum", &mlx_cumsum>(),
       operation<"cumsum_axis", &mlx_cumsum_axis>(),
-      operation<"diff", &mlx_diff>(),
+      operation<"diff", &guarded::diff>(),
       operation<"logcumsumexp", &mlx_logcumsumexp>(),
       operation<"logcumsumexp_axis", &mlx_logcumsumexp_axis>(),
       operation<"logsumexp", &mlx_logsumexp>(),

@@ -1,4 +1,5 @@
 // Operations that rearrange elements.
+#include "core/argument_guards.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -24,7 +25,7 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"flip_axes", &mlx_flip_axes, view>(),
       operation<"flip_axis", &mlx_flip_axis, view>(),
       operation<"moveaxis", &mlx_moveaxis, view>(),
-      operation<"pad", &mlx_pad>(),
+      operation<"pad", &guarded::pad>(),
       operation<"pad_symmetric", &mlx_pad_symmetric>(),
       operation<"repeat", &mlx_repeat>(),
       operation<"repeat_axis", &mlx_repeat_axis>(),
@@ -32,7 +33,7 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"roll", &mlx_roll>(),
       operation<"roll_axes", &mlx_roll_axes>(),
       operation<"roll_axis", &mlx_roll_axis>(),
-      operation<"split", &mlx_split, view>(),
+      operation<"split", &guarded::split, view>(),
       operation<"split_sections", &mlx_split_sections, view>(),
       operation<"squeeze", &mlx_squeeze, view>(),
       operation<"squeeze_axes", &mlx_squeeze_axes, view>(),
@@ -41,8 +42,8 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"stack_axis", &mlx_stack_axis>(),
       operation<"swapaxes", &mlx_swapaxes, view>(),
       operation<"tile", &mlx_tile>(),
-      operation<"trace", &mlx_trace>(),
-      operation<"trace_axes", &mlx_trace_axes>(),
+      operation<"trace", &guarded::trace>(),
+      operation<"trace_axes", &guarded::trace_axes>(),
       operation<"transpose", &mlx_transpose, view>(),
       operation<"transpose_axes", &mlx_transpose_axes, view>(),
       operation<"unflatten", &mlx_unflatten>(),

@@ -1,0 +1,236 @@
+#include <algorithm>
+#include <cstdint>
+#include <format>
+#include <limits>
+#include <numeric>
+#include <string_view>
+#include <vector>
+
+#include "core/argument_guards.hpp"
+#include "core/arguments.hpp"
+#include "core/error.hpp"
+
+namespace mlx_nif::guarded {
+namespace {
+
+constexpr std::int64_t largest_size = std::numeric_limits<int>::max();
+
+// The geometry of a convolution, with a value for each spatial axis. A batch of N inputs has the shape
+// {N, spatial..., channels}, the weights {output channels, spatial..., channels of a group}.
+struct Convolution {
+  mlx_array input;
+  mlx_array weight;
+  std::vector<int> stride;
+  std::vector<int> padding_low;
+  std::vector<int> padding_high;
+  std::vector<int> kernel_dilation;
+  std::vector<int> input_dilation;
+  int groups;
+  bool flip;
+};
+
+// MLX takes one value, or none, for all axes.
+std::vector<int> for_each_axis(std::span<const int> values, std::size_t axes, int standard) {
+  if (values.size() > 1) {
+    return {values.begin(), values.end()};
+  }
+  return std::vector<int>(axes, values.empty() ? standard : values.front());
+}
+
+void check_lengths(const Convolution& convolution, std::size_t axes) {
+  for (const auto* values : {&convolution.stride, &convolution.padding_low, &convolution.padding_high,
+                             &convolution.kernel_dilation, &convolution.input_dilation}) {
+    if (values->size() != axes) {
+      throw ArgumentError(std::format("expected {} values, one for each spatial axis, got {}", axes, values->size()));
+    }
+  }
+}
+
+void check_positive(std::string_view name, const std::vector<int>& values) {
+  if (std::ranges::any_of(values, [](int value) { return value < 1; })) {
+    throw ArgumentError(std::format("the {} has to be at least 1", name));
+  }
+}
+
+// The elements along an axis after dilation.
+std::int64_t dilated(std::int64_t size, std::int64_t dilation) {
+  return 1 + dilation * (size - 1);
+}
+
+// Steps beyond the end and gaps between no elements change nothing, but MLX computes with them.
+void simplify(Convolution& convolution, std::size_t axis, std::int64_t padded) {
+  convolution.stride[axis] = static_cast<int>(std::min<std::int64_t>(convolution.stride[axis], padded));
+  if (shape_of(convolution.weight)[axis + 1] == 1) {
+    convolution.kernel_dilation[axis] = 1;
+  }
+}
+
+// On a CPU, MLX copies the padded input, and then each patch of it that the kernel sees.
+void check_memory(const Convolution& convolution, std::span<const std::int64_t> padded) {
+  const auto input = shape_of(convolution.input);
+  const auto weight = shape_of(convolution.weight);
+  double patches = static_cast<double>(sizeof(float)) * input.front() * input.back();
+  double copy = patches;
+  for (std::size_t axis = 0; axis < padded.size(); ++axis) {
+    const auto steps = (padded[axis] - dilated(weight[axis + 1], convolution.kernel_dilation[axis])) /
+                           convolution.stride[axis] + 1;
+    copy *= static_cast<double>(padded[axis]);
+    patches *= static_cast<double>(std::max<std::int64_t>(steps, 0)) * weight[axis + 1];
+  }
+  std::size_t limit = 0;
+  check(mlx_get_memory_limit(&limit));
+  if (std::max(copy, patches) > static_cast<double>(limit)) {
+    throw Error(std::format("the convolution takes {:.1f} GB, and the memory limit is {:.1f} GB",
+                            std::max(copy, patches) / 1e9, static_cast<double>(limit) / 1e9));
+  }
+}
+
+// MLX loops in steps of these.
+void check_common_multiples(const Convolution& convolution, std::size_t axis) {
+  const std::int64_t input_dilation = convolution.input_dilation[axis];
+  if (std::lcm<std::int64_t>(input_dilation, convolution.kernel_dilation[axis]) > largest_size ||
+      std::lcm<std::int64_t>(input_dilation, convolution.stride[axis]) > largest_size) {
+    throw ArgumentError("the dilations and strides are too large");
+  }
+}
+
+int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
+  require_all({convolution.input, convolution.weight});
+  const auto input = shape_of(convolution.input);
+  const auto weight = shape_of(convolution.weight);
+  if (input.size() < 3 || input.size() > 5 || weight.size() != input.size()) {
+    throw ArgumentError(std::format("expected an input and weights of the same 3 to 5 axes, got {} and {} axes",
+                                    input.size(), weight.size()));
+  }
+  const std::size_t axes = input.size() - 2;
+  check_lengths(convolution, axes);
+  check_positive("number of groups", {convolution.groups});
+  check_positive("stride", convolution.stride);
+  check_positive("dilation", convolution.kernel_dilation);
+  check_positive("input dilation", convolution.input_dilation);
+  if (std::ranges::any_of(weight.subspan(1), [](int size) { return size == 0; })) {
+    throw ArgumentError("the weights have no elements");
+  }
+  std::vector<std::int64_t> padded(axes);
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    const std::int64_t low = convolution.padding_low[axis];
+    const std::int64_t high = convolution.padding_high[axis];
+    // Negative padding cuts elements off before the dilation.
+    const std::int64_t size = input[axis + 1] + std::min<std::int64_t>(low, 0) + std::min<std::int64_t>(high, 0);
+    if (size < 1) {
+      throw ArgumentError("the input has no elements along a spatial axis");
+    }
+    if (size == 1) {
+      convolution.input_dilation[axis] = 1;
+    }
+    padded[axis] = dilated(size, convolution.input_dilation[axis]) + std::max<std::int64_t>(low, 0) +
+                   std::max<std::int64_t>(high, 0);
+    if (padded[axis] > largest_size) {
+      throw ArgumentError("the padded input has more than 2147483647 elements along an axis");
+    }
+    simplify(convolution, axis, padded[axis]);
+    check_common_multiples(convolution, axis);
+  }
+  check_memory(convolution, padded);
+  return mlx_conv_general(result, convolution.input, convolution.weight, convolution.stride.data(), axes,
+                          convolution.padding_low.data(), axes, convolution.padding_high.data(), axes,
+                          convolution.kernel_dilation.data(), axes, convolution.input_dilation.data(), axes,
+                          convolution.groups, convolution.flip, s);
+}
+
+int forward(mlx_array* result, mlx_array input, mlx_array weight, std::vector<int> stride, std::vector<int> padding,
+            std::vector<int> dilation, int groups, mlx_stream s) {
+  std::vector<int> input_dilation(stride.size(), 1);
+  return apply(result,
+               {input, weight, std::move(stride), padding, padding, std::move(dilation), std::move(input_dilation),
+                groups, false},
+               s);
+}
+
+int narrow(std::int64_t size) {
+  if (size < -largest_size || size > largest_size) {
+    throw ArgumentError("the padding is too large");
+  }
+  return static_cast<int>(size);
+}
+
+// A transposed convolution is one with a flipped kernel over the input spread by the stride, padded so that the result has
+// the size of what a convolution would have come from.
+int transposed(mlx_array* result, mlx_array input, mlx_array weight, std::vector<int> stride,
+               const std::vector<int>& padding, std::vector<int> dilation, const std::vector<int>& output_padding,
+               int groups, mlx_stream s) {
+  require_all({input, weight});
+  if (mlx_array_ndim(weight) != stride.size() + 2) {
+    throw ArgumentError(std::format("expected weights of {} axes, got {}", stride.size() + 2, mlx_array_ndim(weight)));
+  }
+  std::vector<int> low;
+  std::vector<int> high;
+  for (std::size_t axis = 0; axis < stride.size(); ++axis) {
+    const std::int64_t reach = dilated(shape_of(weight)[axis + 1], dilation[axis]) - 1 - padding[axis];
+    low.push_back(narrow(reach));
+    high.push_back(narrow(reach + output_padding[axis]));
+  }
+  std::vector<int> ones(stride.size(), 1);
+  return apply(result,
+               {input, weight, std::move(ones), std::move(low), std::move(high), std::move(dilation),
+                std::move(stride), groups, true},
+               s);
+}
+
+}  // namespace
+
+int conv_general(mlx_array* result, mlx_array input, mlx_array weight, const int* stride, size_t stride_count,
+                 const int* padding_lo, size_t padding_lo_count, const int* padding_hi, size_t padding_hi_count,
+                 const int* kernel_dilation, size_t kernel_dilation_count, const int* input_dilation,
+                 size_t input_dilation_count, int groups, bool flip, mlx_stream s) {
+  require_all({input, weight});
+  const std::size_t rank = mlx_array_ndim(input);
+  const std::size_t axes = rank < 2 ? 0 : rank - 2;
+  return apply(result,
+               {input, weight, for_each_axis({stride, stride_count}, axes, 1),
+                for_each_axis({padding_lo, padding_lo_count}, axes, 0),
+                for_each_axis({padding_hi, padding_hi_count}, axes, 0),
+                for_each_axis({kernel_dilation, kernel_dilation_count}, axes, 1),
+                for_each_axis({input_dilation, input_dilation_count}, axes, 1), groups, flip},
+               s);
+}
+
+int conv1d(mlx_array* result, mlx_array input, mlx_array weight, int stride, int padding, int dilation, int groups,
+           mlx_stream s) {
+  return forward(result, input, weight, {stride}, {padding}, {dilation}, groups, s);
+}
+
+int conv2d(mlx_array* result, mlx_array input, mlx_array weight, int stride_0, int stride_1, int padding_0,
+           int padding_1, int dilation_0, int dilation_1, int groups, mlx_stream s) {
+  return forward(result, input, weight, {stride_0, stride_1}, {padding_0, padding_1}, {dilation_0, dilation_1}, groups,
+                 s);
+}
+
+int conv3d(mlx_array* result, mlx_array input, mlx_array weight, int stride_0, int stride_1, int stride_2,
+           int padding_0, int padding_1, int padding_2, int dilation_0, int dilation_1, int dilation_2, int groups,
+           mlx_stream s) {
+  return forward(result, input, weight, {stride_0, stride_1, stride_2}, {padding_0, padding_1, padding_2},
+                 {dilation_0, dilation_1, dilation_2}, groups, s);
+}
+
+int conv_transpose1d(mlx_array* result, mlx_array input, mlx_array weight, int stride, int padding, int dilation,
+                     int output_padding, int groups, mlx_stream s) {
+  return transposed(result, input, weight, {stride}, {padding}, {dilation}, {output_padding}, groups, s);
+}
+
+int conv_transpose2d(mlx_array* result, mlx_array input, mlx_array weight, int stride_0, int stride_1, int padding_0,
+                     int padding_1, int dilation_0, int dilation_1, int output_padding_0, int output_padding_1,
+                     int groups, mlx_stream s) {
+  return transposed(result, input, weight, {stride_0, stride_1}, {padding_0, padding_1}, {dilation_0, dilation_1},
+                    {output_padding_0, output_padding_1}, groups, s);
+}
+
+int conv_transpose3d(mlx_array* result, mlx_array input, mlx_array weight, int stride_0, int stride_1, int stride_2,
+                     int padding_0, int padding_1, int padding_2, int dilation_0, int dilation_1, int dilation_2,
+                     int output_padding_0, int output_padding_1, int output_padding_2, int groups, mlx_stream s) {
+  return transposed(result, input, weight, {stride_0, stride_1, stride_2}, {padding_0, padding_1, padding_2},
+                    {dilation_0, dilation_1, dilation_2}, {output_padding_0, output_padding_1, output_padding_2},
+                    groups, s);
+}
+
+}  // namespace mlx_nif::guarded

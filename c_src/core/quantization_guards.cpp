@@ -1,0 +1,74 @@
+#include <algorithm>
+#include <array>
+
+#include "core/argument_guards.hpp"
+#include "core/arguments.hpp"
+#include "core/error.hpp"
+
+namespace mlx_nif::guarded {
+namespace {
+
+constexpr std::array bit_widths{2, 3, 4, 5, 6, 8};
+constexpr std::array group_sizes{16, 32, 64, 128};
+
+template <typename Values>
+bool is_one_of(const Values& values, mlx_optional_int given) {
+  return !given.has_value || std::ranges::find(values, given.value) != values.end();
+}
+
+}  // namespace
+
+void check_quantization(mlx_optional_int group_size, mlx_optional_int bits) {
+  if (!is_one_of(bit_widths, bits)) {
+    throw ArgumentError("the number of bits has to be 2, 3, 4, 5, 6 or 8");
+  }
+  if (!is_one_of(group_sizes, group_size)) {
+    throw ArgumentError("the group size has to be 16, 32, 64 or 128");
+  }
+}
+
+void check_quantized(mlx_array w, mlx_array scales) {
+  require_all({w, scales});
+  const auto weights = shape_of(w);
+  const auto scaled = shape_of(scales);
+  if (weights.size() < 2) {
+    throw ArgumentError("expected weights of at least 2 axes");
+  }
+  if (scaled.size() != weights.size() ||
+      !std::ranges::equal(weights.first(weights.size() - 1), scaled.first(weights.size() - 1))) {
+    throw ArgumentError("the weights and their scales differ in an axis other than the last");
+  }
+}
+
+int quantize(mlx_vector_array* result, mlx_array w, mlx_optional_int group_size, mlx_optional_int bits,
+             const char* mode, mlx_array global_scale, mlx_stream s) {
+  check_quantization(group_size, bits);
+  return mlx_quantize(result, w, group_size, bits, mode, global_scale, s);
+}
+
+int dequantize(mlx_array* result, mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size,
+               mlx_optional_int bits, const char* mode, mlx_array global_scale, mlx_optional_dtype dtype,
+               mlx_stream s) {
+  check_quantization(group_size, bits);
+  check_quantized(w, scales);
+  return mlx_dequantize(result, w, scales, biases, group_size, bits, mode, global_scale, dtype, s);
+}
+
+int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, bool transpose,
+                     mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream s) {
+  check_quantization(group_size, bits);
+  check_quantized(w, scales);
+  return mlx_quantized_matmul(result, x, w, scales, biases, transpose, group_size, bits, mode, s);
+}
+
+int qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size,
+         mlx_optional_int bits, const char* mode, mlx_array global_scale_x, mlx_array global_scale_w, mlx_stream s) {
+  require_all({x, w});
+  check_quantization(group_size, bits);
+  if (scales.ctx != nullptr) {
+    check_quantized(w, scales);
+  }
+  return mlx_qqmm(result, x, w, scales, group_size, bits, mode, global_scale_x, global_scale_w, s);
+}
+
+}  // namespace mlx_nif::guarded
