@@ -1,0 +1,55 @@
+defmodule Mlx.Native.GeneratedInputTest do
+  # Every native function with wrong, odd and nearly right arguments: it may raise, and must not end the virtual machine,
+  # hang, raise anything but Mlx.Error and ArgumentError, or give a result that cannot be read.
+  use ExUnit.Case, async: false
+
+  alias Mlx.{Argument, CallRunner, Native, NativeExamples, NativeSignatures}
+
+  @moduletag timeout: 600_000
+
+  @seed 20_260
+  @functions_a_child 12
+  # Not implemented on a CPU.
+  @not_everywhere [:qqmm, :gather_qqmm]
+  @files [:load, :load_gguf, :load_safetensors, :save, :save_gguf, :save_safetensors]
+
+  test "the table of arguments covers all native functions" do
+    assert Enum.sort(NativeSignatures.functions()) == Enum.sort(Keyword.keys(Native.functions()))
+
+    for {name, arity} <- Native.functions(), example <- NativeExamples.of(name) do
+      assert {name, length(example)} == {name, arity}
+      assert {name, length(NativeSignatures.kinds(name))} == {name, arity}
+    end
+  end
+
+  test "the valid calls that the generated ones come from succeed" do
+    for {name, _arity} <- Native.functions(),
+        name not in [:set_memory_limit, :set_cache_limit, :set_wired_limit | @files ++ @not_everywhere],
+        example <- NativeExamples.of(name) do
+      result = apply(Native, name, Enum.map(example, &Argument.build(&1, System.tmp_dir!())))
+      arrays = List.wrap(if is_tuple(result), do: Tuple.to_list(result), else: result)
+      assert {name, :ok} == {name, Native.eval(Enum.filter(arrays, &is_struct(&1, Mlx.Array)))}
+    end
+  end
+
+  test "no call of a native function ends the virtual machine" do
+    {count, complaints} =
+      Native.functions()
+      |> Keyword.keys()
+      |> Enum.chunk_every(@functions_a_child)
+      |> Task.async_stream(&CallRunner.run_in_children(&1, @seed),
+        max_concurrency: System.schedulers_online(),
+        ordered: false,
+        timeout: :infinity
+      )
+      |> Enum.reduce({0, []}, fn {:ok, {count, complaints}}, {total, all} -> {total + count, complaints ++ all} end)
+
+    IO.puts("\n#{count} generated calls of #{length(Native.functions())} native functions")
+    assert count >= 20_000
+    assert complaints == [], Enum.map_join(complaints, "\n", &describe/1)
+  end
+
+  defp describe({name, arguments, what}) do
+    "Mlx.Native.#{name}(#{Enum.map_join(arguments, ", ", &inspect(&1, limit: 20))}) #{what}"
+  end
+end
