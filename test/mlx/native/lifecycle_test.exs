@@ -1,0 +1,174 @@
+defmodule Mlx.Native.LifecycleTest do
+  # The beginning and end of a virtual machine, and new versions of the module within its life.
+  use ExUnit.Case, async: true
+
+  alias Mlx.ChildVM
+
+  @moduletag timeout: 300_000
+
+  # A start takes a second on an idle machine; an end that hangs takes for ever.
+  @timeout 60_000
+
+  describe "a virtual machine ends" do
+    test "normally, right after loading" do
+      assert {:exit, 0, _} = ChildVM.run(quote(do: Mlx.Native.version()), timeout: @timeout)
+    end
+
+    test "normally, after work" do
+      assert {:exit, 0, "6\n"} =
+               ChildVM.run(quote(do: IO.puts(Mlx.to_number(Mlx.sum(Mlx.array([1, 2, 3]))))), timeout: @timeout)
+    end
+
+    test "by System.halt/1 with its status" do
+      for status <- [0, 3] do
+        code =
+          quote do
+            Mlx.eval(Mlx.add(1, 2))
+            System.halt(unquote(status))
+          end
+
+        assert {:exit, ^status, _} = ChildVM.run(code, timeout: @timeout)
+      end
+    end
+
+    test "by System.stop/1 with its status" do
+      code =
+        quote do
+          Mlx.eval(Mlx.add(1, 2))
+          System.stop(4)
+          Process.sleep(:infinity)
+        end
+
+      assert {:exit, 4, _} = ChildVM.run(code, timeout: @timeout)
+    end
+
+    test "with arrays that were never evaluated, and streams of its own" do
+      code =
+        quote do
+          stream = Mlx.Stream.new(:cpu)
+          arrays = for _ <- 1..100, do: Mlx.add(Mlx.zeros({100}), 1, stream: stream)
+          :persistent_term.put(:arrays, arrays)
+          System.halt(0)
+        end
+
+      assert {:exit, 0, _} = ChildVM.run(code, timeout: @timeout)
+    end
+
+    test "while other processes evaluate" do
+      for stop <- [quote(do: System.halt(5)), quote(do: System.stop(5))] do
+        code =
+          quote do
+            busy = fn busy ->
+              x = Mlx.Random.normal({200, 200}, key: Mlx.Random.key(1))
+              Enum.reduce(1..20, x, fn _, y -> Mlx.tanh(Mlx.matmul(x, y)) end) |> Mlx.eval()
+              Mlx.async_eval(Mlx.matmul(x, x))
+              busy.(busy)
+            end
+
+            for _ <- 1..8, do: spawn(fn -> busy.(busy) end)
+            Process.sleep(500)
+            unquote(stop)
+            Process.sleep(:infinity)
+          end
+
+        assert {:exit, 5, _} = ChildVM.run(code, timeout: @timeout)
+      end
+    end
+
+    test "while arrays are collected" do
+      code =
+        quote do
+          collect = fn collect ->
+            spawn(fn -> for _ <- 1..200, do: Mlx.add(Mlx.ones({50}), 1) end)
+            collect.(collect)
+          end
+
+          spawn(fn -> collect.(collect) end)
+          Process.sleep(300)
+          System.halt(6)
+        end
+
+      assert {:exit, 6, _} = ChildVM.run(code, timeout: @timeout)
+    end
+  end
+
+  describe "a new version of the module" do
+    test "takes over arrays, streams and evaluation" do
+      code =
+        quote do
+          stream = Mlx.Stream.new(:cpu)
+          value = Mlx.array([1, 2, 3])
+          lazy = Mlx.add(value, 1, stream: stream)
+
+          totals =
+            for _round <- 1..5 do
+              {:module, Mlx.Native} = :code.load_file(Mlx.Native)
+              total = value |> Mlx.add(lazy, stream: stream) |> Mlx.sum() |> Mlx.to_number()
+              true = :code.soft_purge(Mlx.Native)
+              :erlang.garbage_collect()
+              ^total = value |> Mlx.add(lazy) |> Mlx.sum() |> Mlx.to_number()
+              total
+            end
+
+          IO.inspect(totals)
+          binary = Mlx.to_binary(Mlx.zeros({100_000}))
+          {:module, Mlx.Native} = :code.load_file(Mlx.Native)
+          :code.purge(Mlx.Native)
+          IO.inspect(binary == :binary.copy(<<0>>, 400_000))
+        end
+
+      assert {:exit, 0, "[15, 15, 15, 15, 15]\ntrue\n"} = ChildVM.run(code, timeout: @timeout)
+    end
+
+    test "is loaded while processes use the old one" do
+      code =
+        quote do
+          parent = self()
+
+          work = fn ->
+            for i <- 1..500 do
+              ^i = Mlx.zeros({i}, type: :s32) |> Mlx.add(1) |> Mlx.sum() |> Mlx.to_number()
+            end
+
+            send(parent, :done)
+          end
+
+          for _ <- 1..8, do: spawn_link(work)
+
+          for _ <- 1..10 do
+            {:module, Mlx.Native} = :code.load_file(Mlx.Native)
+            Process.sleep(20)
+            :code.soft_purge(Mlx.Native)
+          end
+
+          for _ <- 1..8 do
+            receive do: (:done -> :ok)
+          end
+
+          IO.puts("done")
+        end
+
+      assert {:exit, 0, "done\n"} = ChildVM.run(code, timeout: @timeout)
+    end
+
+    test "may follow the end of the old one, whose arrays it does not know" do
+      code =
+        quote do
+          old = Mlx.array([1, 2])
+          lazy = Mlx.add(old, 1)
+          # The current version becomes an old one, and that goes.
+          true = :code.delete(Mlx.Native)
+          :code.purge(Mlx.Native)
+          IO.inspect(Mlx.to_list(Mlx.add(Mlx.array([1, 2]), 1)))
+
+          try do
+            Mlx.add(old, lazy)
+          rescue
+            error in ArgumentError -> IO.puts(error.__struct__)
+          end
+        end
+
+      assert {:exit, 0, "[2, 3]\nElixir.ArgumentError\n"} = ChildVM.run(code, timeout: @timeout)
+    end
+  end
+end
