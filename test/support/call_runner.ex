@@ -100,6 +100,8 @@ defmodule Mlx.CallRunner do
   end
 
   defp prepare(folder) do
+    # Files with made-up names.
+    File.cd!(folder)
     array = Native.from_binary(<<1, 2, 3, 4, 5, 6>>, {2, 3}, :u8)
     Native.save(Path.join(folder, "example.npy"), array)
     Native.save_safetensors(Path.join(folder, "example.safetensors"), %{"a" => array}, %{"k" => "v"})
