@@ -1,1 +1,490 @@
-int main(){}
+// Puts the core under stress from many threads, as the VM's schedulers do, for a sanitizer to watch.
+//
+//   stress [ROUNDS]                      runs every scenario; its values are checked as well
+//   stress --self-check thread|address   makes a mistake on purpose, which that sanitizer has to report
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <format>
+#include <latch>
+#include <mutex>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "core/limits.hpp"
+#include "core/reaper.hpp"
+#include "sanitizers/operations.hpp"
+
+namespace mlx_nif::stress {
+namespace {
+
+constexpr int thread_count = 8;
+
+int rounds = 100;
+std::atomic<int> failures{0};
+
+void fail(const std::string& what) {
+  ++failures;
+  std::fputs((what + "\n").c_str(), stderr);
+}
+
+void expect_equal(float actual, float expected, std::string_view what) {
+  if (actual != expected) {
+    fail(std::format("{}: {} instead of {}", what, actual, expected));
+  }
+}
+
+// Runs the body on all threads, which start at the same time.
+template <typename Body>
+void in_parallel(const Body& body) {
+  std::latch ready(thread_count);
+  std::vector<std::jthread> threads;
+  for (int index = 0; index < thread_count; ++index) {
+    threads.emplace_back([&, index] {
+      ready.arrive_and_wait();
+      try {
+        body(index);
+      } catch (const std::exception& error) {
+        fail(std::format("unexpected: {}", error.what()));
+      }
+    });
+  }
+}
+
+class Dice {
+ public:
+  explicit Dice(int seed) : engine_(static_cast<unsigned>(seed) + 1) {}
+  int below(int end) { return std::uniform_int_distribution(0, end - 1)(engine_); }
+
+ private:
+  std::minstd_rand engine_;
+};
+
+// Graphs of one thread each have only values in common.
+void own_graphs_over_shared_values() {
+  const Reference two = value(2);
+  const Reference ones = matrix(1, 16);
+  const Reference far_out = value(1e9);
+  in_parallel([&](int) {
+    for (int round = 0; round < rounds; ++round) {
+      Reference sum = two;
+      for (int depth = 0; depth < 20; ++depth) {
+        sum = add(sum, two);
+      }
+      expect_equal(read(sum), 42, "a chain");
+      expect_equal(read(add(matmul(ones, ones), two)), 18, "a product");
+      expect_equal(read(take(ones, far_out)), 1, "a clamped index");
+      add(sum, ones);
+    }
+  });
+}
+
+// Every thread builds on arrays that are not evaluated, joins their graphs, and evaluates what it likes of them.
+void shared_graphs() {
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Reference> shared;
+    for (int number = 0; number < 12; ++number) {
+      shared.push_back(add(value(static_cast<float>(number)), 1));
+    }
+    in_parallel([&](int index) {
+      Dice dice(round * thread_count + index);
+      for (int step = 0; step < 12; ++step) {
+        const int a = dice.below(12);
+        const int b = dice.below(12);
+        const Reference sum = add(shared[a], shared[b]);
+        if (dice.below(3) == 0) {
+          expect_equal(read(sum), static_cast<float>(a + b + 2), "a sum of two graphs");
+        }
+        if (dice.below(4) == 0) {
+          evaluate_now({shared[b], sum, shared[a]});
+        }
+      }
+    });
+  }
+}
+
+// Arrays go from thread to thread, as in messages, and are dropped by whoever has them last.
+void arrays_passed_on() {
+  struct Slot {
+    std::mutex mutex;
+    Reference array = value(0);
+    float expected = 0;
+  };
+  std::array<Slot, 4> slots;
+  in_parallel([&](int index) {
+    Dice dice(index);
+    Reference array = value(0);
+    float expected = 0;
+    for (int step = 0; step < rounds * 10; ++step) {
+      const auto number = static_cast<float>(dice.below(100));
+      array = remainder(add(array, number), 97);
+      expected = static_cast<float>((static_cast<int>(expected) + static_cast<int>(number)) % 97);
+      if (dice.below(4) == 0) {
+        expect_equal(read(array), expected, "a passed array");
+      }
+      Slot& slot = slots[dice.below(4)];
+      const std::lock_guard lock(slot.mutex);
+      std::swap(slot.array, array);
+      std::swap(slot.expected, expected);
+    }
+  });
+}
+
+// Values are passed on and used up: MLX writes into the buffer of an input that nobody else holds.
+void values_used_up() {
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<Reference> values;
+    for (int index = 0; index < thread_count; ++index) {
+      values.push_back(add(matrix(static_cast<float>(index), 32), 1));
+    }
+    evaluate_now(values);
+    std::vector<std::vector<Reference>> held(thread_count, values);
+    values.clear();
+    in_parallel([&](int index) {
+      std::vector<Reference> mine = std::move(held[index]);
+      for (int next = 0; next < thread_count; ++next) {
+        const int chosen = (index + next) % thread_count;
+        const Reference sum = add(mine[chosen], 1);
+        const ArrayHandle held_value = index == next ? hold(mine[chosen]) : ArrayHandle();
+        mine[chosen].reset();
+        expect_equal(read(sum), static_cast<float>(chosen + 2), "a sum that may take its input's buffer");
+        if (held_value) {
+          expect_equal(first_element(held_value), static_cast<float>(chosen + 1), "a binary of an array that is gone");
+        }
+      }
+    });
+  }
+}
+
+// An evaluation is started, and the thread goes on with the arrays that it has not computed yet.
+void building_on_arrays_in_flight() {
+  const Reference ones = matrix(1, 64);
+  in_parallel([&](int) {
+    for (int round = 0; round < rounds; ++round) {
+      const Reference product = matmul(ones, ones);
+      start({product});
+      const Reference sum = add(product, 1);
+      start({sum, product});
+      const Reference last = add(sum, product);
+      is_available(product);
+      expect_equal(read(last), 129, "a sum over arrays in flight");
+      start({add(last, 1)});
+    }
+  });
+}
+
+// One thread's evaluation in flight is another's operand.
+void sharing_arrays_in_flight() {
+  const Reference ones = matrix(1, 64);
+  for (int round = 0; round < rounds; ++round) {
+    const Reference product = matmul(ones, ones);
+    start({product});
+    in_parallel([&](int index) {
+      const Reference sum = add(product, static_cast<float>(index));
+      if (index % 2 == 0) {
+        start({sum});
+        is_available(product);
+      }
+      expect_equal(read(sum), static_cast<float>(64 + index), "a sum over another's array in flight");
+    });
+  }
+}
+
+void one_array_read_by_all() {
+  for (int round = 0; round < rounds; ++round) {
+    const Reference product = matmul(matrix(1, 16), matrix(2, 16));
+    in_parallel([&](int) { expect_equal(read(product), 32, "an array that all read"); });
+  }
+}
+
+// Outputs of one operation know each other inside MLX.
+void siblings_dropped_by_different_threads() {
+  for (int round = 0; round < rounds; ++round) {
+    const Reference input = add(matrix(3, 16), 1);
+    std::vector<std::vector<Reference>> held(thread_count, halves(input));
+    in_parallel([&](int index) {
+      std::vector<Reference> mine = std::move(held[index]);
+      const Reference sum = add(mine[index % 2], 1);
+      mine[index % 2].reset();
+      if (index < 3) {
+        expect_equal(read(sum), 5, "a sum over a half");
+      }
+      mine.clear();
+      if (index == 3) {
+        expect_equal(read(input), 4, "the input of halves");
+      }
+    });
+  }
+}
+
+// Threads use an array while one of them deallocates it.
+void deallocation_of_arrays_in_use() {
+  for (int round = 0; round < rounds; ++round) {
+    const Reference base = add(value(1), 1);
+    in_parallel([&](int index) {
+      try {
+        for (int step = 0; step < 6; ++step) {
+          if (index == step + 1) {
+            base->deallocate();
+          }
+          expect_equal(read(add(base, 1)), 3, "a sum over an array that is being deallocated");
+          expect_equal(read(base), 2, "an array that is being deallocated");
+        }
+      } catch (const ArgumentError&) {
+      }
+    });
+  }
+}
+
+void expect_error(const Reference& array, std::string_view what) {
+  try {
+    read(array);
+    fail(std::format("{}: no error", what));
+  } catch (const Error&) {
+  }
+}
+
+// An error on a worker thread must reach the graph that it belongs to, and no other.
+void failures_beside_healthy_graphs() {
+  const Reference zeros = matrix(0, 4);
+  const Reference ones = matrix(1, 4);
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      if (index % 4 == 0) {
+        const Reference singular = inverse(zeros);
+        const Reference dependent = add(singular, 1);
+        expect_error(dependent, "an inverse of a singular matrix");
+        expect_error(singular, "an inverse of a singular matrix, again");
+      } else if (index % 4 == 1) {
+        const Reference singular = inverse(zeros);
+        try {
+          start({singular, add(ones, 1)});
+          fail("an evaluation of a singular inverse was started without an error");
+        } catch (const Error&) {
+        }
+      } else {
+        expect_equal(read(add(matmul(ones, ones), 1)), 5, "a healthy graph beside one that fails");
+        start({add(ones, ones)});
+      }
+    }
+  });
+}
+
+// All threads use the same graph, whose evaluation fails.
+void failures_of_shared_graphs() {
+  for (int round = 0; round < rounds; ++round) {
+    const Reference singular = inverse(add(matrix(0, 4), 0));
+    in_parallel([&](int index) {
+      try {
+        expect_error(add(singular, static_cast<float>(index)), "a shared singular inverse");
+      } catch (const Error&) {
+        // The graph had failed before the sum was made.
+      }
+    });
+  }
+}
+
+StreamHandle borrow_stream() {
+  return call([](Patience) {
+    StreamHandle stream;
+    between_schedules([&] { stream = Streams::instance().borrow(MLX_CPU); });
+    return stream;
+  });
+}
+
+// Threads borrow streams, let graphs go across them, and give them back while others borrow.
+void borrowed_streams() {
+  const Reference ones = matrix(1, 16);
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      StreamHandle borrowed = borrow_stream();
+      const Reference product = matmul(ones, ones);
+      const Reference there = add(product, 1, {.stream = borrowed.get()});
+      const Reference back = add(there, product);
+      if (index % 2 == 0) {
+        start({there});
+      }
+      if (index % 3 == 0) {
+        call([&](Patience) { synchronize(borrowed.get()); });
+      }
+      expect_equal(read(back), 33, "a graph across streams");
+      Streams::instance().give_back(std::move(borrowed), MLX_CPU);
+    }
+  });
+}
+
+// Streams that nobody has given back yet make MLX start new ones while others evaluate.
+void new_streams() {
+  const Reference ones = matrix(1, 16);
+  std::mutex mutex;
+  std::vector<StreamHandle> borrowed;
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds / 8; ++round) {
+      if (index < 2) {
+        StreamHandle stream = borrow_stream();
+        expect_equal(read(add(ones, 1, {.stream = stream.get()})), 2, "a sum on a new stream");
+        const std::lock_guard lock(mutex);
+        borrowed.push_back(std::move(stream));
+      } else {
+        expect_equal(read(add(ones, 1)), 2, "a sum beside new streams");
+      }
+    }
+  });
+  for (StreamHandle& stream : borrowed) {
+    Streams::instance().give_back(std::move(stream), MLX_CPU);
+  }
+}
+
+// Graphs that are too large to be freed at once, or whose lock is held, are left to the reaper, which may be stopped
+// and starts again.
+void graphs_dropped_unevaluated() {
+  for (int round = 0; round < std::max(1, rounds / 8); ++round) {
+    const Reference shared = add(value(1), 1);
+    in_parallel([&](int index) {
+      Reference own = value(1);
+      Reference joined = shared;
+      for (int node = 0; node < 400; ++node) {
+        own = add(own, 1);
+        joined = add(joined, static_cast<float>(index));
+      }
+      if (index == 0) {
+        expect_equal(read(add(shared, 1)), 3, "a sum beside dropped graphs");
+      } else if (index == 1) {
+        Reaper::instance().stop();
+      }
+    });
+  }
+  Reference large = value(0);
+  for (int node = 0; node < 5000; ++node) {
+    large = add(large, 1);
+  }
+  large.reset();
+  Reaper::instance().stop();
+}
+
+// What asks for and changes MLX's memory while others compute.
+void memory_queries() {
+  const std::size_t limit = memory_limit();
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      std::size_t bytes = 0;
+      if (index == 0) {
+        call([](Patience) { between_schedules([] { check(mlx_clear_cache()); }); });
+        call([&](Patience) { between_schedules([&] { check(mlx_set_cache_limit(&bytes, 1 << 20)); }); });
+        call([](Patience) { between_schedules([] { check(mlx_reset_peak_memory()); }); });
+        call([&](Patience) { between_schedules([&] { set_memory_limit(limit); }); });
+      } else if (index == 1) {
+        for (const auto get : {mlx_get_active_memory, mlx_get_cache_memory, mlx_get_peak_memory}) {
+          call([&](Patience) { check(get(&bytes)); });
+        }
+      }
+      const Reference sum = add(matrix(1, 32), 1);
+      call([&](Patience) { check_size(sum->get()); });
+      expect_equal(read(sum), 2, "a sum beside memory queries");
+    }
+  });
+}
+
+struct Scenario {
+  const char* name;
+  void (*run)();
+};
+
+constexpr Scenario scenarios[] = {
+    {"own graphs over shared values", own_graphs_over_shared_values},
+    {"shared graphs", shared_graphs},
+    {"arrays passed on", arrays_passed_on},
+    {"values used up", values_used_up},
+    {"building on arrays in flight", building_on_arrays_in_flight},
+    {"sharing arrays in flight", sharing_arrays_in_flight},
+    {"one array read by all", one_array_read_by_all},
+    {"siblings dropped by different threads", siblings_dropped_by_different_threads},
+    {"deallocation of arrays in use", deallocation_of_arrays_in_use},
+    {"failures beside healthy graphs", failures_beside_healthy_graphs},
+    {"failures of shared graphs", failures_of_shared_graphs},
+    {"borrowed streams", borrowed_streams},
+    {"new streams", new_streams},
+    {"graphs dropped unevaluated", graphs_dropped_unevaluated},
+    {"memory queries", memory_queries},
+};
+
+// Two threads use one node without the lock of its graph; which of them is first makes no difference to the sanitizer.
+void use_without_lock() {
+  Streams::instance().adopt_thread();
+  const Reference sum = add(value(1), 1);
+  std::jthread evaluating([&] {
+    Streams::instance().adopt_thread();
+    ArrayVectorHandle outputs(mlx_vector_array_new_value(sum->get()));
+    check(mlx_eval(outputs.get()));
+  });
+  std::jthread asking([&] {
+    bool available = false;
+    check(_mlx_array_is_available(&available, sum->get()));
+  });
+}
+
+// Reads the bytes of a value after its last handle is gone.
+void use_after_free() {
+  ArrayHandle handle(mlx_array_new_float32(1));
+  const float* element = mlx_array_data_float32(handle.get());
+  handle.reset();
+  std::size_t before = 0;
+  check(mlx_set_cache_limit(&before, 0));
+  std::printf("%f\n", static_cast<double>(*element));
+}
+
+// As in the VM, the first thread that uses MLX is none of those that evaluate.
+void start_mlx() {
+  install_error_handler();
+  std::jthread([] { Streams::instance().start(); });
+}
+
+void self_check(std::string_view sanitizer) {
+  if (sanitizer == "thread") {
+    use_without_lock();
+  } else {
+    use_after_free();
+  }
+}
+
+int run_scenarios() {
+  for (const Scenario& scenario : scenarios) {
+    const std::uint64_t operations_before = operations;
+    const std::uint64_t repetitions_before = repetitions;
+    std::fputs(std::format("{} ... ", scenario.name).c_str(), stderr);
+    scenario.run();
+    std::fputs(std::format("{} operations, {} of them again on a dirty scheduler\n", operations - operations_before,
+                           repetitions - repetitions_before)
+                   .c_str(),
+               stderr);
+  }
+  Reaper::instance().stop();
+  std::puts(std::format("{} scenarios, {} operations", std::size(scenarios), operations.load()).c_str());
+  return failures == 0 ? 0 : 1;
+}
+
+int run(std::span<char* const> arguments) {
+  start_mlx();
+  if (arguments.size() == 2 && arguments[0] == std::string_view("--self-check")) {
+    self_check(arguments[1]);
+    return 0;
+  }
+  if (!arguments.empty() && *arguments[0] != '\0') {
+    rounds = std::max(1, std::atoi(arguments[0]));
+  }
+  return run_scenarios();
+}
+
+}  // namespace
+}  // namespace mlx_nif::stress
+
+int main(int count, char** arguments) {
+  return mlx_nif::stress::run(std::span(arguments, static_cast<std::size_t>(count)).subspan(1));
+}
