@@ -1,0 +1,155 @@
+defmodule Mlx.Native.MemoryTest do
+  # What is made is freed: by garbage collection, on error paths, and also when it is large and was never evaluated.
+  use ExUnit.Case, async: false
+
+  alias Mlx.{ChildVM, Native}
+
+  @moduletag timeout: 600_000
+
+  @megabyte 1024 * 1024
+
+  # In a virtual machine of its own: nothing else moves the figures.
+  test "a million operations leave memory as it was" do
+    code =
+      quote do
+        x = Mlx.eval(Mlx.ones({64, 64}))
+
+        round = fn count ->
+          Enum.reduce(1..count, x, fn i, acc ->
+            acc = Mlx.multiply(Mlx.add(acc, x), 0.5)
+            if rem(i, 50) == 0, do: Mlx.eval(acc), else: acc
+          end)
+
+          Mlx.MemoryProbe.settle()
+        end
+
+        # The first rounds fill caches and the heap of malloc.
+        round.(50_000)
+        before = Mlx.MemoryProbe.figures()
+        round.(500_000)
+        Mlx.MemoryProbe.report(before)
+      end
+
+    assert_flat(code, "1,000,000 operations")
+  end
+
+  test "a hundred thousand failing calls leave memory as it was" do
+    code =
+      quote do
+        x = Mlx.eval(Mlx.ones({64, 64}))
+        y = Mlx.eval(Mlx.ones({3}))
+
+        calls = [
+          fn -> Mlx.Native.add(x, y, nil) end,
+          fn -> Mlx.Native.add(Mlx.add(x, 1), y, nil) end,
+          fn -> Mlx.Native.concatenate([x, x, :no_array], nil) end,
+          fn -> Mlx.Native.concatenate_axis([Mlx.add(x, 1), y], 0, nil) end,
+          fn -> Mlx.Native.reshape(x, [3, 7], nil) end,
+          fn -> Mlx.Native.sum_axes(x, [0, 1, :a], false, nil) end,
+          fn -> Mlx.Native.einsum("ij,jk->ik", [x, y], nil) end,
+          fn -> Mlx.Native.full([1_000_000, 1_000_000], 1.5, :f32, nil) end,
+          fn -> Mlx.Native.from_binary(<<0::800>>, {7}, :f32) end,
+          fn -> Mlx.Native.item(x) end
+        ]
+
+        round = fn count ->
+          for _ <- 1..count, call <- calls do
+            try do
+              call.()
+              raise "the call did not fail"
+            rescue
+              _ in [Mlx.Error, ArgumentError] -> :ok
+            end
+          end
+
+          Mlx.MemoryProbe.settle()
+        end
+
+        round.(2_000)
+        before = Mlx.MemoryProbe.figures()
+        round.(10_000)
+        Mlx.MemoryProbe.report(before)
+      end
+
+    assert_flat(code, "100,000 failing calls")
+  end
+
+  test "evaluations that fail leave memory as it was" do
+    code =
+      quote do
+        singular = Mlx.eval(Mlx.zeros({32, 32}))
+
+        round = fn count ->
+          for _ <- 1..count do
+            try do
+              Mlx.eval(Mlx.Linalg.invert(Mlx.add(singular, 0)))
+              raise "the inverse of a singular matrix is there"
+            rescue
+              _ in Mlx.Error -> :ok
+            end
+          end
+
+          Mlx.MemoryProbe.settle()
+        end
+
+        round.(500)
+        before = Mlx.MemoryProbe.figures()
+        round.(5_000)
+        Mlx.MemoryProbe.report(before)
+      end
+
+    assert_flat(code, "5,000 failing evaluations")
+  end
+
+  test "a graph of a million nodes is dropped without a stall, and its memory comes back" do
+    code =
+      quote do
+        x = Mlx.eval(Mlx.ones({4}))
+
+        build = fn ->
+          spawn(fn -> Enum.reduce(1..1_000_000, x, fn _, acc -> Mlx.Native.add(acc, x, nil) end) end)
+        end
+
+        wait = fn pid ->
+          ref = Process.monitor(pid)
+          receive do: ({:DOWN, ^ref, _, _, _} -> :ok)
+        end
+
+        wait.(build.())
+        Mlx.MemoryProbe.settle()
+        before = Mlx.MemoryProbe.figures()
+        jitter = Mlx.MemoryProbe.start_jitter()
+        wait.(build.())
+        Process.sleep(1_000)
+        IO.puts("jitter #{Mlx.MemoryProbe.stop_jitter(jitter)}")
+        Mlx.MemoryProbe.settle()
+        Mlx.MemoryProbe.report(before)
+      end
+
+    output = assert_flat(code, "a graph of 1,000,000 nodes, dropped")
+    [jitter] = Regex.run(~r/jitter (\d+)/, output, capture: :all_but_first)
+    IO.puts("longest pause of another process meanwhile: #{jitter} ms")
+    assert String.to_integer(jitter) < 250
+  end
+
+  defp assert_flat(code, what) do
+    assert {:exit, 0, output} = ChildVM.run(code, timeout: 400_000)
+    assert [active, resident] = Regex.run(~r/active (-?\d+) resident (-?\d+)/, output, capture: :all_but_first)
+
+    IO.puts(
+      "\n#{what}: active memory #{active} bytes more, resident set #{div(String.to_integer(resident), @megabyte)} MB more"
+    )
+
+    assert abs(String.to_integer(active)) < @megabyte
+    assert String.to_integer(resident) < 48 * @megabyte
+    output
+  end
+
+  test "deallocation and collection give memory back at once" do
+    before = Native.get_active_memory()
+    array = Mlx.eval(Mlx.ones({1_000_000}))
+    assert Native.get_active_memory() >= before + 4_000_000
+    Mlx.deallocate(array)
+    assert Native.get_active_memory() < before + 4_000_000
+  end
+end
