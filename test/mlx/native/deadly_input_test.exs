@@ -216,4 +216,43 @@ defmodule Mlx.Native.DeadlyInputTest do
       end
     end
   end
+
+  @tag timeout: 180_000
+  test "a forged or cut file raises, whichever byte is wrong" do
+    code =
+      quote do
+        folder = Path.join(System.tmp_dir!(), "mlx_forged_#{System.pid()}")
+        File.mkdir_p!(folder)
+        arrays = %{"a" => Mlx.array([[1.0, 2.0], [3.0, 4.0]]), "b" => Mlx.array([1, 2, 3], type: :s32)}
+        Mlx.Memory.set_limit(256 * 1024 * 1024)
+
+        for {name, content} <- [{"f.npy", arrays["a"]}, {"f.safetensors", arrays}, {"f.gguf", arrays}] do
+          path = Path.join(folder, name)
+          Mlx.IO.save(path, content)
+          bytes = File.read!(path)
+          cut = for position <- 0..(byte_size(bytes) - 1), do: binary_part(bytes, 0, position)
+
+          forged =
+            for position <- 0..(byte_size(bytes) - 1), byte <- [0, 1, 127, 128, 255] do
+              <<head::binary-size(^position), _, tail::binary>> = bytes
+              <<head::binary, byte, tail::binary>>
+            end
+
+          for wrong <- cut ++ forged do
+            File.write!(path, wrong)
+
+            try do
+              path |> Mlx.IO.load() |> Mlx.Tree.arrays() |> Enum.each(&Mlx.to_binary/1)
+            rescue
+              _ in [Mlx.Error, ArgumentError] -> :ok
+            end
+          end
+        end
+
+        File.rm_rf!(folder)
+        IO.puts("done")
+      end
+
+    assert {:exit, 0, "done\n"} = Mlx.ChildVM.run(code, timeout: 150_000)
+  end
 end
