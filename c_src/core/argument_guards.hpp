@@ -48,7 +48,7 @@ int quantized_matmul(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx
 int qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size, mlx_optional_int bits,
          const char* mode, mlx_array global_scale_x, mlx_array global_scale_w, mlx_stream);
 
-// Arguments of a product with quantized weights: throws ArgumentError for those that MLX must not get.
+// Arguments of a product with quantized weights: throw for those that MLX must not get.
 void check_quantization(mlx_optional_int group_size, mlx_optional_int bits);
 void check_quantized(mlx_array w, mlx_array scales);
 

@@ -41,14 +41,14 @@ void check_lengths(const Convolution& convolution, std::size_t axes) {
   for (const auto* values : {&convolution.stride, &convolution.padding_low, &convolution.padding_high,
                              &convolution.kernel_dilation, &convolution.input_dilation}) {
     if (values->size() != axes) {
-      throw ArgumentError(std::format("expected {} values, one for each spatial axis, got {}", axes, values->size()));
+      throw Error(std::format("expected {} values, one for each spatial axis, got {}", axes, values->size()));
     }
   }
 }
 
 void check_positive(std::string_view name, const std::vector<int>& values) {
   if (std::ranges::any_of(values, [](int value) { return value < 1; })) {
-    throw ArgumentError(std::format("the {} has to be at least 1", name));
+    throw Error(std::format("the {} has to be at least 1", name));
   }
 }
 
@@ -90,7 +90,7 @@ void check_common_multiples(const Convolution& convolution, std::size_t axis) {
   const std::int64_t input_dilation = convolution.input_dilation[axis];
   if (std::lcm<std::int64_t>(input_dilation, convolution.kernel_dilation[axis]) > largest_size ||
       std::lcm<std::int64_t>(input_dilation, convolution.stride[axis]) > largest_size) {
-    throw ArgumentError("the dilations and strides are too large");
+    throw Error("the dilations and strides are too large");
   }
 }
 
@@ -99,7 +99,7 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   const auto input = shape_of(convolution.input);
   const auto weight = shape_of(convolution.weight);
   if (input.size() < 3 || input.size() > 5 || weight.size() != input.size()) {
-    throw ArgumentError(std::format("expected an input and weights of the same 3 to 5 axes, got {} and {} axes",
+    throw Error(std::format("expected an input and weights of the same 3 to 5 axes, got {} and {} axes",
                                     input.size(), weight.size()));
   }
   const std::size_t axes = input.size() - 2;
@@ -109,7 +109,7 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   check_positive("dilation", convolution.kernel_dilation);
   check_positive("input dilation", convolution.input_dilation);
   if (std::ranges::any_of(weight.subspan(1), [](int size) { return size == 0; })) {
-    throw ArgumentError("the weights have no elements");
+    throw Error("the weights have no elements");
   }
   std::vector<std::int64_t> padded(axes);
   for (std::size_t axis = 0; axis < axes; ++axis) {
@@ -118,7 +118,7 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
     // Negative padding cuts elements off before the dilation.
     const std::int64_t size = input[axis + 1] + std::min<std::int64_t>(low, 0) + std::min<std::int64_t>(high, 0);
     if (size < 1) {
-      throw ArgumentError("the input has no elements along a spatial axis");
+      throw Error("the input has no elements along a spatial axis");
     }
     if (size == 1) {
       convolution.input_dilation[axis] = 1;
@@ -126,7 +126,7 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
     padded[axis] = dilated(size, convolution.input_dilation[axis]) + std::max<std::int64_t>(low, 0) +
                    std::max<std::int64_t>(high, 0);
     if (padded[axis] > largest_size) {
-      throw ArgumentError("the padded input has more than 2147483647 elements along an axis");
+      throw Error("the padded input has more than 2147483647 elements along an axis");
     }
     simplify(convolution, axis, padded[axis]);
     check_common_multiples(convolution, axis);
@@ -149,7 +149,7 @@ int forward(mlx_array* result, mlx_array input, mlx_array weight, std::vector<in
 
 int narrow(std::int64_t size) {
   if (size < -largest_size || size > largest_size) {
-    throw ArgumentError("the padding is too large");
+    throw Error("the padding is too large");
   }
   return static_cast<int>(size);
 }
@@ -161,7 +161,7 @@ int transposed(mlx_array* result, mlx_array input, mlx_array weight, std::vector
                int groups, mlx_stream s) {
   require_all({input, weight});
   if (mlx_array_ndim(weight) != stride.size() + 2) {
-    throw ArgumentError(std::format("expected weights of {} axes, got {}", stride.size() + 2, mlx_array_ndim(weight)));
+    throw Error(std::format("expected weights of {} axes, got {}", stride.size() + 2, mlx_array_ndim(weight)));
   }
   std::vector<int> low;
   std::vector<int> high;

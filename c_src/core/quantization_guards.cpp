@@ -20,10 +20,10 @@ bool is_one_of(const Values& values, mlx_optional_int given) {
 
 void check_quantization(mlx_optional_int group_size, mlx_optional_int bits) {
   if (!is_one_of(bit_widths, bits)) {
-    throw ArgumentError("the number of bits has to be 2, 3, 4, 5, 6 or 8");
+    throw Error("the number of bits has to be 2, 3, 4, 5, 6 or 8");
   }
   if (!is_one_of(group_sizes, group_size)) {
-    throw ArgumentError("the group size has to be 16, 32, 64 or 128");
+    throw Error("the group size has to be 16, 32, 64 or 128");
   }
 }
 

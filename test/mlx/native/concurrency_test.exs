@@ -135,7 +135,7 @@ defmodule Mlx.Native.ConcurrencyTest do
     defp sample(pid, fun, samples) do
       if Process.alive?(pid) do
         some = for _ <- 1..20, do: nanoseconds(fun)
-        Process.sleep(1)
+        :erlang.yield()
         sample(pid, fun, some ++ samples)
       else
         samples
