@@ -139,7 +139,7 @@ defmodule Mlx.NativeSignatures do
     {~w(array)a, ~w(deallocate is_available item to_binary)a},
     {~w(device)a, ~w(default_stream device_count stream_new)a},
     {~w(device size)a, ~w(device_info device_is_available)a},
-    {~w(stream_reference)a, ~w(stream_device stream_index)a},
+    {~w(stream_reference)a, ~w(choose_stream stream_device stream_index)a},
     {~w(stream)a, ~w(synchronize)a},
     {~w(path stream)a, ~w(load load_gguf load_safetensors)a},
     {~w(path array)a, ~w(save)a},

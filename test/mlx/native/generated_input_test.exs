@@ -14,7 +14,7 @@ defmodule Mlx.Native.GeneratedInputTest do
   @files [:load, :load_gguf, :load_safetensors, :save, :save_gguf, :save_safetensors]
 
   test "the table of arguments covers all native functions" do
-    assert Enum.sort(NativeSignatures.functions()) == Enum.sort(Keyword.keys(Native.functions()))
+    assert Keyword.keys(Native.functions()) -- NativeSignatures.functions() == []
 
     for {name, arity} <- Native.functions(), example <- NativeExamples.of(name) do
       assert {name, length(example)} == {name, arity}
