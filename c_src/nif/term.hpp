@@ -47,6 +47,9 @@ Array* find_array(ErlNifEnv* env, ERL_NIF_TERM term);
 // A number, a boolean, :nan, :infinity, :neg_infinity, or {real, imaginary}.
 std::optional<Scalar> find_scalar(ErlNifEnv* env, ERL_NIF_TERM term);
 
+// Longer lists are for a dirty scheduler.
+constexpr unsigned most_elements_inline = 1000;
+
 // Calls `visit(element)` for each element of a list or tuple.
 template <typename Visit>
 void for_each_element(ErlNifEnv* env, ERL_NIF_TERM term, const Visit& visit) {
@@ -59,6 +62,9 @@ void for_each_element(ErlNifEnv* env, ERL_NIF_TERM term, const Visit& visit) {
   unsigned length = 0;
   if (enif_get_list_length(env, term, &length) == 0) {
     expected(env, "a list or tuple", term);
+  }
+  if (length > most_elements_inline && enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER) {
+    throw NeedsDirtyScheduler();
   }
   ERL_NIF_TERM head;
   while (enif_get_list_cell(env, term, &head, &term) != 0) {
