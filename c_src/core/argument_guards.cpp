@@ -106,8 +106,8 @@ int slice(mlx_array* result, mlx_array a, const int* start, size_t start_count, 
 
 int slice_update(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                  const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update>(result, a, update, start, start_count, stop, stop_count, strides,
-                                        strides_count, s);
+  return update_slice<mlx_slice_update>(result, a, update, start, start_count, stop, stop_count, strides, strides_count,
+                                        s);
 }
 
 int slice_update_add(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,

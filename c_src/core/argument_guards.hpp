@@ -24,7 +24,8 @@ int conv_general(mlx_array*, mlx_array input, mlx_array weight, const int* strid
                  const int* padding_lo, size_t padding_lo_count, const int* padding_hi, size_t padding_hi_count,
                  const int* kernel_dilation, size_t kernel_dilation_count, const int* input_dilation,
                  size_t input_dilation_count, int groups, bool flip, mlx_stream);
-int conv1d(mlx_array*, mlx_array input, mlx_array weight, int stride, int padding, int dilation, int groups, mlx_stream);
+int conv1d(mlx_array*, mlx_array input, mlx_array weight, int stride, int padding, int dilation, int groups,
+           mlx_stream);
 int conv2d(mlx_array*, mlx_array input, mlx_array weight, int stride_0, int stride_1, int padding_0, int padding_1,
            int dilation_0, int dilation_1, int groups, mlx_stream);
 int conv3d(mlx_array*, mlx_array input, mlx_array weight, int stride_0, int stride_1, int stride_2, int padding_0,

@@ -72,8 +72,8 @@ void check_memory(const Convolution& convolution, std::span<const std::int64_t> 
   double patches = static_cast<double>(sizeof(float)) * input.front() * input.back();
   double copy = patches;
   for (std::size_t axis = 0; axis < padded.size(); ++axis) {
-    const auto steps = (padded[axis] - dilated(weight[axis + 1], convolution.kernel_dilation[axis])) /
-                           convolution.stride[axis] + 1;
+    const auto steps =
+        (padded[axis] - dilated(weight[axis + 1], convolution.kernel_dilation[axis])) / convolution.stride[axis] + 1;
     copy *= static_cast<double>(padded[axis]);
     patches *= static_cast<double>(std::max<std::int64_t>(steps, 0)) * weight[axis + 1];
   }
@@ -99,8 +99,8 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   const auto input = shape_of(convolution.input);
   const auto weight = shape_of(convolution.weight);
   if (input.size() < 3 || input.size() > 5 || weight.size() != input.size()) {
-    throw Error(std::format("expected an input and weights of the same 3 to 5 axes, got {} and {} axes",
-                                    input.size(), weight.size()));
+    throw Error(std::format("expected an input and weights of the same 3 to 5 axes, got {} and {} axes", input.size(),
+                            weight.size()));
   }
   const std::size_t axes = input.size() - 2;
   check_lengths(convolution, axes);
@@ -154,8 +154,8 @@ int narrow(std::int64_t size) {
   return static_cast<int>(size);
 }
 
-// A transposed convolution is one with a flipped kernel over the input spread by the stride, padded so that the result has
-// the size of what a convolution would have come from.
+// A transposed convolution is one with a flipped kernel over the input spread by the stride, padded so that the result
+// has the size of what a convolution would have come from.
 int transposed(mlx_array* result, mlx_array input, mlx_array weight, std::vector<int> stride,
                const std::vector<int>& padding, std::vector<int> dilation, const std::vector<int>& output_padding,
                int groups, mlx_stream s) {
@@ -172,8 +172,8 @@ int transposed(mlx_array* result, mlx_array input, mlx_array weight, std::vector
   }
   std::vector<int> ones(stride.size(), 1);
   return apply(result,
-               {input, weight, std::move(ones), std::move(low), std::move(high), std::move(dilation),
-                std::move(stride), groups, true},
+               {input, weight, std::move(ones), std::move(low), std::move(high), std::move(dilation), std::move(stride),
+                groups, true},
                s);
 }
 
@@ -186,13 +186,13 @@ int conv_general(mlx_array* result, mlx_array input, mlx_array weight, const int
   require_all({input, weight});
   const std::size_t rank = mlx_array_ndim(input);
   const std::size_t axes = rank < 2 ? 0 : rank - 2;
-  return apply(result,
-               {input, weight, for_each_axis({stride, stride_count}, axes, 1),
-                for_each_axis({padding_lo, padding_lo_count}, axes, 0),
-                for_each_axis({padding_hi, padding_hi_count}, axes, 0),
-                for_each_axis({kernel_dilation, kernel_dilation_count}, axes, 1),
-                for_each_axis({input_dilation, input_dilation_count}, axes, 1), groups, flip},
-               s);
+  return apply(
+      result,
+      {input, weight, for_each_axis({stride, stride_count}, axes, 1),
+       for_each_axis({padding_lo, padding_lo_count}, axes, 0), for_each_axis({padding_hi, padding_hi_count}, axes, 0),
+       for_each_axis({kernel_dilation, kernel_dilation_count}, axes, 1),
+       for_each_axis({input_dilation, input_dilation_count}, axes, 1), groups, flip},
+      s);
 }
 
 int conv1d(mlx_array* result, mlx_array input, mlx_array weight, int stride, int padding, int dilation, int groups,

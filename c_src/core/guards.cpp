@@ -222,7 +222,8 @@ ArrayHandle clamp_slice(mlx_array a, mlx_array start, std::span<const int> axes,
     return same(start);
   }
   const auto start_shape = shape_of(start);
-  const ArrayHandle limits(mlx_array_new_data(highest.data(), start_shape.data(), static_cast<int>(start_shape.size()), MLX_INT64));
+  const ArrayHandle limits(
+      mlx_array_new_data(highest.data(), start_shape.data(), static_cast<int>(start_shape.size()), MLX_INT64));
   const ArrayHandle zero = make_scalar(Scalar(std::int64_t{0}), MLX_INT64);
   const ArrayHandle wide = apply(mlx_astype, start, MLX_INT64, s);
   return apply(mlx_clip, wide.get(), zero.get(), limits.get(), s);
@@ -321,8 +322,7 @@ int gather_single(mlx_array* result, mlx_array a, mlx_array indices, int axis, c
   require_all({a, indices});
   const auto normal = normal_axis(a, axis);
   const bool fits = normal && static_cast<std::size_t>(*normal) < slice_sizes_count;
-  const ArrayHandle starts =
-      fits ? clamp_start(indices, shape_of(a)[*normal], slice_sizes[*normal], s) : same(indices);
+  const ArrayHandle starts = fits ? clamp_start(indices, shape_of(a)[*normal], slice_sizes[*normal], s) : same(indices);
   return mlx_gather_single(result, a, starts.get(), axis, slice_sizes, slice_sizes_count, s);
 }
 

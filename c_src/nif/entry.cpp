@@ -32,8 +32,8 @@ std::vector<ErlNifFunc> all_functions() {
   return all;
 }
 
-// MLX treats the first thread that uses it as its main thread, which gets the errors of all streams. That is none of the
-// VM's threads.
+// MLX treats the first thread that uses it as its main thread, which gets the errors of all streams. That is none of
+// the VM's threads.
 bool start_mlx() {
   bool started = true;
   std::thread([&started] {

@@ -1,10 +1,44 @@
 // Operations that rearrange elements.
 #include "core/argument_guards.hpp"
+#include "core/arguments.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
 namespace mlx_nif {
+namespace {
+
+// More results take a millisecond.
+constexpr int most_parts_inline = 1000;
+
+void check_parts(mlx_array a, int axis) {
+  if (a.ctx == nullptr) {
+    return;
+  }
+  const auto normal = normal_axis(a, axis);
+  if (normal && shape_of(a)[*normal] > most_parts_inline) {
+    require_dirty_scheduler();
+  }
+}
+
+int split(mlx_vector_array* result, mlx_array a, int count, int axis, mlx_stream s) {
+  if (count > most_parts_inline) {
+    require_dirty_scheduler();
+  }
+  return guarded::split(result, a, count, axis, s);
+}
+
+int unstack(mlx_vector_array* result, mlx_array a, mlx_stream s) {
+  check_parts(a, 0);
+  return mlx_unstack(result, a, s);
+}
+
+int unstack_axis(mlx_vector_array* result, mlx_array a, int axis, mlx_stream s) {
+  check_parts(a, axis);
+  return mlx_unstack_axis(result, a, axis, s);
+}
+
+}  // namespace
 
 std::vector<ErlNifFunc> shape_operations() {
   return {
@@ -33,7 +67,7 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"roll", &mlx_roll>(),
       operation<"roll_axes", &mlx_roll_axes>(),
       operation<"roll_axis", &mlx_roll_axis>(),
-      operation<"split", &guarded::split, view>(),
+      operation<"split", &split, view>(),
       operation<"split_sections", &mlx_split_sections, view>(),
       operation<"squeeze", &mlx_squeeze, view>(),
       operation<"squeeze_axes", &mlx_squeeze_axes, view>(),
@@ -47,8 +81,8 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"transpose", &mlx_transpose, view>(),
       operation<"transpose_axes", &mlx_transpose_axes, view>(),
       operation<"unflatten", &mlx_unflatten>(),
-      operation<"unstack", &mlx_unstack, view>(),
-      operation<"unstack_axis", &mlx_unstack_axis, view>(),
+      operation<"unstack", &unstack, view>(),
+      operation<"unstack_axis", &unstack_axis, view>(),
   };
 }
 
