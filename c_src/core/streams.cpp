@@ -21,6 +21,8 @@ void Streams::start() {
       defaults_[type] = make(type);
     }
   }
+  // Makes MLX's scheduler, which takes the thread that makes it for the main one.
+  check(mlx_synchronize(default_of(MLX_CPU)));
 }
 
 mlx_stream Streams::default_of(mlx_device_type type) const {

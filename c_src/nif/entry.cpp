@@ -3,12 +3,12 @@
 
 #include <atomic>
 #include <exception>
-#include <thread>
 #include <vector>
 
 #include "core/array.hpp"
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
+#include "core/main_thread.hpp"
 #include "core/reaper.hpp"
 #include "core/streams.hpp"
 #include "nif/atoms.hpp"
@@ -32,19 +32,16 @@ std::vector<ErlNifFunc> all_functions() {
   return all;
 }
 
-// MLX treats the first thread that uses it as its main thread, which gets the errors of all streams. That is none of
-// the VM's threads.
 bool start_mlx() {
-  bool started = true;
-  std::thread([&started] {
-    try {
+  try {
+    on_main_thread([] {
       Streams::instance().start();
       stop_scheduling_at_exit();
-    } catch (const std::exception&) {
-      started = false;
-    }
-  }).join();
-  return started;
+    });
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 int start(ErlNifEnv* env) {
