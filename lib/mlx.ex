@@ -32,6 +32,7 @@ defmodule Mlx do
   raises an `Mlx.Error`.
   """
 
+  use Mlx.Operation
   require Mlx.Topic
 
   Mlx.Topic.delegate([

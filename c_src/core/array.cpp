@@ -11,13 +11,9 @@ constexpr std::size_t max_nodes_freed_inline = 2000;
 
 }  // namespace
 
-Array::~Array() {
-  release();
-}
-
 void Array::deallocate() {
   if (pins_.fetch_or(deallocated, std::memory_order_acq_rel) == 0) {
-    release();
+    release_once();
   }
 }
 
@@ -31,15 +27,18 @@ bool Array::try_pin() {
 
 void Array::unpin() {
   if (pins_.fetch_sub(1, std::memory_order_acq_rel) == (deallocated | 1)) {
+    release_once();
+  }
+}
+
+void Array::release_once() {
+  if (!released_.test_and_set(std::memory_order_acq_rel)) {
     release();
   }
 }
 
 // Never blocks: it runs in the garbage collection of a process.
 void Array::release() {
-  if (released_.test_and_set(std::memory_order_acq_rel) || !handle_) {
-    return;
-  }
   if (settled()) {
     handle_.reset();
     return;

@@ -17,16 +17,16 @@ class Array {
   // An array that has its value.
   explicit Array(ArrayHandle handle) : handle_(std::move(handle)), settled_(true) {}
 
-  // A node of the graph, computed on the stream; MLX's streams live for ever. `oversized`: a view with more elements than
-  // memory holds.
+  // A node of the graph, computed on the stream; MLX's streams live for ever. `oversized`: a view with more elements
+  // than memory holds.
   Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, bool oversized = false)
-      : handle_(std::move(handle)),
-        graph_(std::move(graph)),
-        stream_(stream),
-        oversized_(oversized),
-        settled_(false) {}
+      : handle_(std::move(handle)), graph_(std::move(graph)), stream_(stream), oversized_(oversized), settled_(false) {}
 
-  ~Array();
+  ~Array() {
+    if (handle_) {
+      release();
+    }
+  }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
@@ -39,6 +39,8 @@ class Array {
 
   // Only of an array that is not settled.
   Graph& graph() const { return graph_->root(); }
+  // The graph that it was made in, which may be a part of `graph()` by now.
+  const std::shared_ptr<Graph>& own_graph() const { return graph_; }
   mlx_stream stream() const { return stream_; }
 
   bool oversized() const { return oversized_; }
@@ -52,6 +54,7 @@ class Array {
 
   bool try_pin();
   void unpin();
+  void release_once();
   void release();
 
   ArrayHandle handle_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/expression.hpp"
 #include "core/graph_lock.hpp"
 #include "core/streams.hpp"
 
@@ -107,26 +108,30 @@ void clear_stream_error(mlx_stream stream) {
   }
 }
 
-// Takes arrays from nodes of graphs to values. What makes the sentinels, arrays that only the caller reaches and so may
-// wait on and read without a lock, is up to the caller.
+// Takes arrays from nodes of graphs to values.
 class Evaluation {
  public:
   Evaluation(std::span<Array* const> arrays, Patience patience) : patience_(patience) {
     std::ranges::copy_if(arrays, std::back_inserter(arrays_), [](const Array* array) { return !array->settled(); });
   }
 
-  template <typename MakeSentinels>
-  std::vector<ArrayHandle> run(const MakeSentinels& make_sentinels) {
+  void run() {
     bool alone = fallible();
-    for (;;) {
+    while (!arrays_.empty()) {
       const StreamUse use(alone, patience_);
       GraphLock lock(arrays_, waiting());
       if (!alone && fallible()) {
         alone = true;
         continue;
       }
-      check_patience();
-      return alone ? evaluate_alone(make_sentinels) : evaluate_shared(make_sentinels, lock);
+      if (patience_ == Patience::none) {
+        evaluate_inline();
+      } else if (alone) {
+        evaluate_alone();
+      } else {
+        evaluate_shared(lock);
+      }
+      return;
     }
   }
 
@@ -137,77 +142,51 @@ class Evaluation {
     if (fallible()) {
       return false;
     }
-    auto sentinels = schedule([&] { return this->sentinels(); });
+    auto sentinels = make_sentinels();
+    schedule(sentinels);
     auto& scheduling = Scheduling::instance();
     const std::lock_guard scheduling_lock(scheduling.mutex);
     std::ranges::move(sentinels, std::back_inserter(scheduling.unawaited));
     return true;
   }
 
-  // One for each array, on the array's own stream so that no other one waits.
-  std::vector<ArrayHandle> sentinels() const {
-    std::vector<ArrayHandle> sentinels;
-    for (const Array* array : arrays_) {
-      if (!array->settled()) {
-        check(mlx_stop_gradient(sentinels.emplace_back().out(), array->get(), array->stream()));
-      }
-    }
-    return sentinels;
-  }
-
  private:
-  GraphLock::Waiting waiting() const {
-    return patience_ == Patience::unlimited ? GraphLock::Waiting::allowed : GraphLock::Waiting::never;
-  }
-
-  template <typename Visit>
-  void for_unsettled(const Visit& visit) const {
-    for (Array* array : arrays_) {
-      if (!array->settled()) {
-        visit(*array);
-      }
-    }
-  }
-
-  bool fallible() const {
-    bool result = false;
-    for_unsettled([&](const Array& array) { result |= array.graph().fallible(); });
-    return result;
-  }
-
-  void check_patience() const {
-    if (patience_ == Patience::unlimited) {
-      return;
-    }
+  // Under the locks of the graphs: a short wait, and no node but those that are asked for.
+  void evaluate_inline() const {
     // Encoding for a GPU can compile kernels.
-    bool patient = Streams::instance().has(MLX_GPU);
-    for_unsettled([&](const Array& array) { patient |= array.graph().nodes() > most_nodes_scheduled_inline; });
-    if (patient) {
+    bool long_work = Streams::instance().has(MLX_GPU);
+    for_unsettled([&](const Array& array) { long_work |= array.graph().nodes() > most_nodes_scheduled_inline; });
+    if (long_work) {
       throw NeedsDirtyScheduler();
     }
+    schedule({});
+    for_unsettled([end = Clock::now() + longest_spin](Array& array) {
+      spin(array.get(), end);
+      array.settle();
+    });
   }
 
-  template <typename MakeSentinels>
-  std::vector<ArrayHandle> evaluate_shared(const MakeSentinels& make_sentinels, GraphLock& lock) {
-    auto sentinels = schedule(make_sentinels);
+  // Others use the graphs while this waits.
+  void evaluate_shared(GraphLock& lock) const {
+    const auto sentinels = make_sentinels();
+    schedule(sentinels);
     const Awaited awaited;
     lock.release();
     try {
       wait_for(sentinels);
     } catch (const Error& error) {
-      const GraphLock again(arrays_, GraphLock::Waiting::allowed);
+      const GraphLock again(arrays_, waiting());
       fail(error);
       throw;
     }
     const GraphLock again(arrays_, waiting());
     settle();
-    return sentinels;
   }
 
   // The graphs stay locked to the end, since none of their values may be used if one fails.
-  template <typename MakeSentinels>
-  std::vector<ArrayHandle> evaluate_alone(const MakeSentinels& make_sentinels) {
-    auto sentinels = schedule(make_sentinels);
+  void evaluate_alone() const {
+    const auto sentinels = make_sentinels();
+    schedule(sentinels);
     try {
       wait_for(sentinels);
       settle();
@@ -215,14 +194,25 @@ class Evaluation {
       fail(error);
       throw;
     }
+  }
+
+  // Arrays that only this thread reaches, so that it may wait on them without a lock: one for each array, and on the
+  // same stream, so that no other stream waits.
+  std::vector<ArrayHandle> make_sentinels() const {
+    std::vector<ArrayHandle> sentinels;
+    for_unsettled(
+        [&](const Array& array) { sentinels.push_back(apply(mlx_stop_gradient, array.get(), array.stream())); });
     return sentinels;
   }
 
-  template <typename MakeSentinels>
-  std::vector<ArrayHandle> schedule(const MakeSentinels& make_sentinels) {
-    auto sentinels = make_sentinels();
-    if (sentinels.empty()) {
-      return sentinels;
+  void schedule(std::span<const ArrayHandle> sentinels) const {
+    ArrayVectorHandle outputs(mlx_vector_array_new());
+    for_unsettled([&](const Array& array) { check(mlx_vector_array_append_value(outputs.get(), array.get())); });
+    for (const ArrayHandle& sentinel : sentinels) {
+      check(mlx_vector_array_append_value(outputs.get(), sentinel.get()));
+    }
+    if (mlx_vector_array_size(outputs.get()) == 0) {
+      return;
     }
     auto& scheduling = Scheduling::instance();
     std::unique_lock lock(scheduling.mutex, std::defer_lock);
@@ -232,11 +222,6 @@ class Evaluation {
     } else if (!lock.try_lock() || !scheduling.idle()) {
       throw NeedsDirtyScheduler();
     }
-    ArrayVectorHandle outputs(mlx_vector_array_new());
-    for_unsettled([&](const Array& array) { check(mlx_vector_array_append_value(outputs.get(), array.get())); });
-    for (const ArrayHandle& sentinel : sentinels) {
-      check(mlx_vector_array_append_value(outputs.get(), sentinel.get()));
-    }
     try {
       check(mlx_async_eval(outputs.get()));
     } catch (const Error& error) {
@@ -245,23 +230,18 @@ class Evaluation {
       throw;
     }
     for_unsettled([](const Array& array) { array.graph().evaluated(); });
-    return sentinels;
   }
 
-  void wait_for(std::span<const ArrayHandle> sentinels) const {
+  static void wait_for(std::span<const ArrayHandle> sentinels) {
     for (const ArrayHandle& sentinel : sentinels) {
-      if (patience_ == Patience::none) {
-        spin(sentinel.get());
-      }
       check(_mlx_array_wait(sentinel.get()));
     }
   }
 
-  static void spin(mlx_array sentinel) {
-    const auto end = Clock::now() + longest_spin;
+  static void spin(mlx_array array, Clock::time_point end) {
     for (;;) {
       bool available = false;
-      check(_mlx_array_is_available(&available, sentinel));
+      check(_mlx_array_is_available(&available, array));
       if (available) {
         return;
       }
@@ -287,9 +267,33 @@ class Evaluation {
     });
   }
 
+  bool fallible() const {
+    bool result = false;
+    for_unsettled([&](const Array& array) { result |= array.graph().fallible(); });
+    return result;
+  }
+
+  template <typename Visit>
+  void for_unsettled(const Visit& visit) const {
+    for (Array* array : arrays_) {
+      if (!array->settled()) {
+        visit(*array);
+      }
+    }
+  }
+
+  GraphLock::Waiting waiting() const {
+    return patience_ == Patience::unlimited ? GraphLock::Waiting::allowed : GraphLock::Waiting::never;
+  }
+
   std::vector<Array*> arrays_;
   const Patience patience_;
 };
+
+void evaluate_one(Array& array, Patience patience) {
+  Array* const arrays[] = {&array};
+  evaluate(arrays, patience);
+}
 
 bool is_row_major(mlx_array array) {
   bool result = false;
@@ -300,8 +304,7 @@ bool is_row_major(mlx_array array) {
 }  // namespace
 
 void evaluate(std::span<Array* const> arrays, Patience patience) {
-  Evaluation evaluation(arrays, patience);
-  evaluation.run([&] { return evaluation.sentinels(); });
+  Evaluation(arrays, patience).run();
 }
 
 void start_evaluation(std::span<Array* const> arrays) {
@@ -311,19 +314,18 @@ void start_evaluation(std::span<Array* const> arrays) {
 }
 
 ArrayHandle row_major_value(Array& array, Patience patience) {
-  ArrayHandle value;
-  if (array.settled() && is_row_major(array.get())) {
+  evaluate_one(array, patience);
+  if (is_row_major(array.get())) {
+    ArrayHandle value;
     check(mlx_array_set(value.out(), array.get()));
     return value;
   }
-  Array* const arrays[] = {&array};
-  auto values = Evaluation(arrays, patience).run([&] {
-    const mlx_stream stream = array.settled() ? Streams::instance().default_stream() : array.stream();
-    std::vector<ArrayHandle> contiguous;
-    check(mlx_contiguous(contiguous.emplace_back().out(), array.get(), false, stream));
-    return contiguous;
-  });
-  return std::move(values.front());
+  const mlx_stream stream = Streams::instance().default_stream();
+  Array contiguous(apply(mlx_contiguous, array.get(), false, stream), std::make_shared<Graph>(), stream);
+  evaluate_one(contiguous, patience);
+  ArrayHandle value;
+  check(mlx_array_set(value.out(), contiguous.get()));
+  return value;
 }
 
 std::span<const std::byte> bytes_of(mlx_array row_major) {
@@ -341,11 +343,8 @@ std::span<const std::byte> bytes_of(mlx_array row_major) {
 
 void synchronize(mlx_stream stream) {
   const ArrayHandle zero(mlx_array_new_int(0));
-  ArrayHandle node;
-  check(mlx_negative(node.out(), zero.get(), stream));
-  Array last(std::move(node), std::make_shared<Graph>(), stream);
-  Array* const arrays[] = {&last};
-  evaluate(arrays, Patience::unlimited);
+  Array last(apply(mlx_negative, zero.get(), stream), std::make_shared<Graph>(), stream);
+  evaluate_one(last, Patience::unlimited);
 }
 
 void between_schedules(const std::function<void()>& work) {

@@ -7,10 +7,25 @@
 
 namespace mlx_nif {
 
-GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting) {
+namespace {
+
+bool never() {
+  return false;
+}
+
+bool always() {
+  return true;
+}
+
+}  // namespace
+
+GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting)
+    : GraphLock(arrays, waiting == Waiting::allowed ? always : never) {}
+
+GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait) {
   for (;;) {
     find_roots(arrays);
-    if (!lock_roots(waiting)) {
+    if (!lock_roots(may_wait)) {
       roots_.clear();
       throw NeedsDirtyScheduler();
     }
@@ -27,16 +42,16 @@ GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting) {
   }
 }
 
-std::shared_ptr<Graph> GraphLock::join() {
-  if (roots_.empty()) {
-    return std::make_shared<Graph>();
-  }
+const std::shared_ptr<Graph>& GraphLock::join() {
   const auto roots = roots_.all();
-  std::shared_ptr<Graph> joined = roots.front()->shared_from_this();
-  for (Graph* root : roots.subspan(1)) {
-    joined = Graph::join(joined, root->shared_from_this());
+  if (roots.size() == 1 && first_root_ != nullptr) {
+    return *first_root_;
   }
-  return joined;
+  joined_ = roots.empty() ? std::make_shared<Graph>() : roots.front()->shared_from_this();
+  for (Graph* root : roots.empty() ? roots : roots.subspan(1)) {
+    joined_ = Graph::join(joined_, root->shared_from_this());
+  }
+  return joined_;
 }
 
 void GraphLock::release() {
@@ -48,16 +63,21 @@ void GraphLock::release() {
 
 void GraphLock::find_roots(std::span<Array* const> arrays) {
   roots_.clear();
+  first_root_ = nullptr;
   for (const Array* array : arrays) {
     if (!array->settled()) {
       Graph* root = &array->graph();
-      if (std::ranges::find(roots_.all(), root) == roots_.all().end()) {
+      if (roots_.empty() && array->own_graph().get() == root) {
+        first_root_ = &array->own_graph();
+      }
+      if (roots_.empty() || roots_.all().back() != root) {
         roots_.push_back(root);
       }
     }
   }
   if (roots_.size() > 1) {
     std::ranges::sort(roots_.all(), std::less<>());
+    roots_.shrink(roots_.size() - std::ranges::unique(roots_.all()).size());
   }
 }
 
@@ -66,17 +86,19 @@ bool GraphLock::roots_are_current() const {
 }
 
 // Locks all or none.
-bool GraphLock::lock_roots(Waiting waiting) {
+bool GraphLock::lock_roots(MayWait& may_wait) {
   const auto roots = roots_.all();
   for (std::size_t index = 0; index < roots.size(); ++index) {
-    if (waiting == Waiting::allowed) {
-      roots[index]->mutex().lock();
-    } else if (!roots[index]->mutex().try_lock()) {
+    if (roots[index]->mutex().try_lock()) {
+      continue;
+    }
+    if (!may_wait()) {
       for (Graph* locked : roots.first(index)) {
         locked->mutex().unlock();
       }
       return false;
     }
+    roots[index]->mutex().lock();
   }
   return true;
 }
@@ -89,7 +111,7 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
     }
     const std::string& failure = array->graph().failure();
     if (!failure.empty()) {
-      throw Error(failure);
+      throw Error("a value that this was to be computed from could not be computed: " + failure);
     }
     bool available = false;
     check(_mlx_array_is_available(&available, array->get()));

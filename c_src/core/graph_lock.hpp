@@ -18,23 +18,31 @@ class GraphLock {
   // Locks the graphs of those `arrays` that are not settled, and settles the ones whose values have arrived. Throws
   // NeedsDirtyScheduler when it would have to wait and must not, and Error when an evaluation of such a graph failed.
   GraphLock(std::span<Array* const> arrays, Waiting waiting);
+
+  // Asks whether it may wait only when it would have to.
+  using MayWait = bool();
+  GraphLock(std::span<Array* const> arrays, MayWait& may_wait);
   ~GraphLock() { release(); }
   GraphLock(const GraphLock&) = delete;
   GraphLock& operator=(const GraphLock&) = delete;
 
   // The one graph, still locked, that the results of an operation over the arrays belong to.
-  std::shared_ptr<Graph> join();
+  const std::shared_ptr<Graph>& join();
 
   void release();
 
  private:
   void find_roots(std::span<Array* const> arrays);
   bool roots_are_current() const;
-  bool lock_roots(Waiting waiting);
+  bool lock_roots(MayWait& may_wait);
   void settle_available(std::span<Array* const> arrays);
 
   // The locked roots, sorted by address, so that any two calls lock in the same order. Nearly always one or none.
   SmallVector<Graph*, 4> roots_;
+
+  // An array's own pointer to the first root that was found: it saves counting another reference.
+  const std::shared_ptr<Graph>* first_root_ = nullptr;
+  std::shared_ptr<Graph> joined_;
 };
 
 }  // namespace mlx_nif

@@ -14,8 +14,8 @@ int take_along_axis(mlx_array*, mlx_array a, mlx_array indices, int axis, mlx_st
 int put_along_axis(mlx_array*, mlx_array a, mlx_array indices, mlx_array values, int axis, mlx_stream);
 int scatter_add_axis(mlx_array*, mlx_array a, mlx_array indices, mlx_array values, int axis, mlx_stream);
 
-int gather(mlx_array*, mlx_array a, mlx_vector_array indices, const int* axes, size_t axes_count, const int* slice_sizes,
-           size_t slice_sizes_count, mlx_stream);
+int gather(mlx_array*, mlx_array a, mlx_vector_array indices, const int* axes, size_t axes_count,
+           const int* slice_sizes, size_t slice_sizes_count, mlx_stream);
 int gather_single(mlx_array*, mlx_array a, mlx_array indices, int axis, const int* slice_sizes,
                   size_t slice_sizes_count, mlx_stream);
 
@@ -46,8 +46,8 @@ int fast_cross_entropy(mlx_array*, mlx_array logits, mlx_array targets, mlx_stre
 int as_strided(mlx_array*, mlx_array a, const int* shape, size_t rank, const int64_t* strides, size_t strides_count,
                size_t offset, mlx_stream);
 
-// Integer division as an Apple Silicon CPU does it: a quotient by 0 is 0 and its remainder the dividend, and the smallest
-// integer divided by -1 stays what it is.
+// Integer division as an Apple Silicon CPU does it: a quotient by 0 is 0 and its remainder the dividend, and the
+// smallest integer divided by -1 stays what it is.
 int floor_divide(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 int remainder(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 int divmod(mlx_vector_array*, mlx_array a, mlx_array b, mlx_stream);

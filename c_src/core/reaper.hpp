@@ -12,8 +12,8 @@
 
 namespace mlx_nif {
 
-// A destructor must not wait for a graph's lock, and must not spend milliseconds on freeing a graph. It hands the handle
-// to this thread, which may do both.
+// A destructor must not wait for a graph's lock, and must not spend milliseconds on freeing a graph. It hands the
+// handle to this thread, which may do both.
 class Reaper {
  public:
   static Reaper& instance();

@@ -38,7 +38,9 @@ template <typename Integer>
 Integer integer(const Scalar& value) {
   if (const double* number = std::get_if<double>(&value)) {
     if (!(*number > -9.3e18 && *number < 9.2e18)) {
-      return std::isnan(*number) ? 0 : (*number < 0 ? std::numeric_limits<Integer>::min() : std::numeric_limits<Integer>::max());
+      return std::isnan(*number)
+                 ? 0
+                 : (*number < 0 ? std::numeric_limits<Integer>::min() : std::numeric_limits<Integer>::max());
     }
     return static_cast<Integer>(static_cast<std::int64_t>(*number));
   }
@@ -72,7 +74,8 @@ mlx_dtype own_type(const Scalar& value) {
     return MLX_BOOL;
   }
   if (const auto* number = std::get_if<std::int64_t>(&value)) {
-    const bool fits = *number >= std::numeric_limits<std::int32_t>::min() && *number <= std::numeric_limits<std::int32_t>::max();
+    const bool fits =
+        *number >= std::numeric_limits<std::int32_t>::min() && *number <= std::numeric_limits<std::int32_t>::max();
     return fits ? MLX_INT32 : MLX_INT64;
   }
   if (std::holds_alternative<std::uint64_t>(value)) {

@@ -1,6 +1,7 @@
 // A vector that needs no memory of its own while it is short.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -29,6 +30,18 @@ class SmallVector {
   void clear() {
     many_.clear();
     size_ = 0;
+  }
+
+  // To at most as many elements as there are.
+  void shrink(std::size_t size) {
+    if (!many_.empty()) {
+      many_.resize(size);
+      if (size <= Few) {
+        std::copy_n(many_.begin(), size, few_.begin());
+        many_.clear();
+      }
+    }
+    size_ = size;
   }
 
   std::size_t size() const { return size_; }

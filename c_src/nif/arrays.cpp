@@ -10,6 +10,8 @@ namespace {
 // Decoding longer lists goes to a dirty scheduler.
 constexpr unsigned longest_list_inline = 1000;
 
+using ArrayFields = std::array<ERL_NIF_TERM, 4>;
+
 ERL_NIF_TERM make_struct(ErlNifEnv* env, ERL_NIF_TERM reference, mlx_array array) {
   const int* dimensions = mlx_array_shape(array);
   const std::size_t rank = mlx_array_ndim(array);
@@ -19,12 +21,15 @@ ERL_NIF_TERM make_struct(ErlNifEnv* env, ERL_NIF_TERM reference, mlx_array array
   for (std::size_t axis = 0; axis < rank; ++axis) {
     shape[axis] = enif_make_int(env, dimensions[axis]);
   }
-  std::array keys{atoms.struct_, atoms.ref, atoms.shape, atoms.type};
-  std::array values{atoms.array_module, reference,
-                          enif_make_tuple_from_array(env, shape, static_cast<unsigned>(rank)),
-                          type_atom(mlx_array_dtype(array))};
+  const ArrayFields fields{atoms.array_module, reference,
+                           enif_make_tuple_from_array(env, shape, static_cast<unsigned>(rank)),
+                           type_atom(mlx_array_dtype(array))};
+  ArrayFields values;
+  for (std::size_t field = 0; field < fields.size(); ++field) {
+    values[field] = fields[atoms.array_key_order[field]];
+  }
   ERL_NIF_TERM map;
-  enif_make_map_from_arrays(env, keys.data(), values.data(), keys.size(), &map);
+  enif_make_map_from_arrays(env, atoms.array_keys.data(), values.data(), values.size(), &map);
   return map;
 }
 
@@ -75,7 +80,7 @@ ArrayVectorHandle Operands::vector() const {
 
 mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   if (is_nil(term)) {
-    return Streams::instance().default_stream();
+    return current_streams::of_caller(env);
   }
   ERL_NIF_TERM reference = term;
   enif_get_map_value(env, term, atoms.ref, &reference);
@@ -86,11 +91,10 @@ mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   return stream->get();
 }
 
-ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream,
+ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
                         bool oversized) {
   const mlx_array array = handle.get();
-  const ERL_NIF_TERM reference =
-      Resource<Array>::make(env, std::move(handle), std::move(graph), stream, oversized);
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), graph, stream, oversized);
   return make_struct(env, reference, array);
 }
 

@@ -10,6 +10,7 @@
 #include "core/graph_lock.hpp"
 #include "core/scalar.hpp"
 #include "core/streams.hpp"
+#include "nif/current_streams.hpp"
 #include "nif/resource.hpp"
 #include "nif/term.hpp"
 
@@ -65,6 +66,8 @@ class StreamResource {
   mlx_stream get() const { return stream_; }
   mlx_device_type device() const { return device_; }
 
+  void process_ended(const ErlNifPid& pid) { current_streams::forget(pid); }
+
  private:
   StreamHandle borrowed_;
   mlx_stream stream_;
@@ -73,12 +76,12 @@ class StreamResource {
 
 template <>
 struct Decoder<mlx_stream> {
-  // nil for the default stream, an `%Mlx.Stream{}`, or its reference.
+  // nil for the stream of the calling process, an `%Mlx.Stream{}`, or its reference.
   static mlx_stream decode(ErlNifEnv* env, ERL_NIF_TERM term);
 };
 
 // An `%Mlx.Array{}` of a node of the graph.
-ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream,
+ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
                         bool oversized = false);
 
 // An `%Mlx.Array{}` of a value.

@@ -1,5 +1,8 @@
 #include "nif/atoms.hpp"
 
+#include <algorithm>
+#include <functional>
+
 namespace mlx_nif {
 
 void make_atoms(ErlNifEnv* env) {
@@ -16,8 +19,6 @@ void make_atoms(ErlNifEnv* env) {
       .exception = atom("__exception__"),
       .message = atom("message"),
       .ref = atom("ref"),
-      .shape = atom("shape"),
-      .type = atom("type"),
       .array_module = atom("Elixir.Mlx.Array"),
       .stream_module = atom("Elixir.Mlx.Stream"),
       .error_module = atom("Elixir.Mlx.Error"),
@@ -29,7 +30,13 @@ void make_atoms(ErlNifEnv* env) {
       .forward = atom("forward"),
       .types = {atom("bool"), atom("u8"), atom("u16"), atom("u32"), atom("u64"), atom("s8"), atom("s16"), atom("s32"),
                 atom("s64"), atom("f16"), atom("f32"), atom("f64"), atom("bf16"), atom("c64")},
+      .array_keys = {atom("__struct__"), atom("ref"), atom("shape"), atom("type")},
+      .array_key_order = {0, 1, 2, 3},
   };
+  const auto keys = atoms.array_keys;
+  std::ranges::sort(atoms.array_key_order, std::less<>(), [&](std::size_t field) { return keys[field]; });
+  std::ranges::transform(atoms.array_key_order, atoms.array_keys.begin(),
+                         [&](std::size_t field) { return keys[field]; });
 }
 
 }  // namespace mlx_nif

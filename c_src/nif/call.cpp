@@ -53,7 +53,8 @@ ERL_NIF_TERM raise(ErlNifEnv* env, ERL_NIF_TERM module, std::string_view native_
   return enif_raise_exception(env, exception);
 }
 
-ERL_NIF_TERM reschedule(ErlNifEnv* env, const char* name, NativeFunction function, int argc, const ERL_NIF_TERM argv[]) {
+ERL_NIF_TERM reschedule(ErlNifEnv* env, const char* name, NativeFunction function, int argc,
+                        const ERL_NIF_TERM argv[]) {
   return enif_schedule_nif(env, name, ERL_NIF_DIRTY_JOB_IO_BOUND, function, argc, argv);
 }
 

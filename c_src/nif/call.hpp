@@ -23,7 +23,8 @@ struct Name {
   char text[Size];
 };
 
-// The Elixir function that errors of a native one are reported for: `add` is `Mlx.add`, `linalg_inv` is `Mlx.Linalg.inv`.
+// The Elixir function that errors of a native one are reported for: `add` is `Mlx.add`, `linalg_inv` is
+// `Mlx.Linalg.inv`.
 std::string public_name(std::string_view native_name);
 
 // The call is on a normal scheduler, which must not be kept for a millisecond.
@@ -40,8 +41,8 @@ ERL_NIF_TERM reschedule(ErlNifEnv* env, const char* name, NativeFunction functio
 // Ends the exception that is being handled as an Elixir one.
 ERL_NIF_TERM raise_current(ErlNifEnv* env, std::string_view native_name);
 
-// What every native function is made of: no C++ exception leaves it, MLX is ready to be used from this thread, and a call
-// that would take too long here runs again on a dirty scheduler.
+// What every native function is made of: no C++ exception leaves it, MLX is ready to be used from this thread, and a
+// call that would take too long here runs again on a dirty scheduler.
 template <Name name, auto body>
 ERL_NIF_TERM native(ErlNifEnv* env, int argc, const ERL_NIF_TERM argv[]) {
   try {

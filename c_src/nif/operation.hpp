@@ -41,8 +41,8 @@ inline constexpr Traits keyed{.keyed = true};
 
 namespace detail {
 
-// One Elixir argument: `decode` owns what it needs, so that an operation's arguments are a value of their own; `native` is
-// what the C function takes for it, one C argument or two. `prepare` runs under the locks of the graphs.
+// One Elixir argument: `decode` owns what it needs, so that an operation's arguments are a value of their own; `native`
+// is what the C function takes for it, one C argument or two. `prepare` runs under the locks of the graphs.
 
 struct ArrayArgument {
   Operand operand;
@@ -158,36 +158,40 @@ void for_each_argument(Arguments& arguments, const Visit& visit) {
   std::apply([&](auto&... argument) { (visit(argument), ...); }, arguments);
 }
 
-template <Traits traits, typename Arguments>
-void materialize_numbers(Arguments& arguments) {
-  std::optional<mlx_dtype> peer;
+// Calls `visit(operand, index)` for each array operand.
+template <typename Arguments, typename Visit>
+void for_each_operand(Arguments& arguments, const Visit& visit) {
   int index = 0;
   for_each_argument(arguments, [&](auto& argument) {
     if constexpr (std::is_same_v<std::remove_cvref_t<decltype(argument)>, ArrayArgument>) {
-      const Array* array = argument.operand.array();
-      if (index >= traits.weak_from && array != nullptr && !peer) {
-        peer = mlx_array_dtype(array->get());
-      }
+      visit(argument.operand, index);
     }
     ++index;
   });
-  index = 0;
-  for_each_argument(arguments, [&](auto& argument) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(argument)>, ArrayArgument>) {
-      argument.operand.materialize(index >= traits.weak_from ? peer : std::nullopt);
+}
+
+template <Traits traits, typename Arguments>
+void materialize_numbers(Arguments& arguments) {
+  bool any = false;
+  for_each_operand(arguments, [&](const Operand& operand, int) { any |= operand.is_number(); });
+  if (!any) {
+    return;
+  }
+  std::optional<mlx_dtype> peer;
+  for_each_operand(arguments, [&](const Operand& operand, int index) {
+    if (index >= traits.weak_from && operand.array() != nullptr && !peer) {
+      peer = mlx_array_dtype(operand.array()->get());
     }
-    ++index;
+  });
+  for_each_operand(arguments, [&](Operand& operand, int index) {
+    operand.materialize(index >= traits.weak_from ? peer : std::nullopt);
   });
 }
 
 template <typename Arguments>
 void require_key(Arguments& arguments) {
   const Operand* last = nullptr;
-  for_each_argument(arguments, [&](auto& argument) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(argument)>, ArrayArgument>) {
-      last = &argument.operand;
-    }
-  });
+  for_each_operand(arguments, [&](const Operand& operand, int) { last = &operand; });
   if (last == nullptr || last->array() == nullptr) {
     throw ArgumentError("expected a key, an Mlx.Array made by Mlx.Random.key/1");
   }
@@ -236,8 +240,8 @@ mlx_stream stream_of(const Arguments& arguments) {
 // Makes the terms of an operation's results.
 class Encoder {
  public:
-  Encoder(ErlNifEnv* env, std::shared_ptr<Graph> graph, mlx_stream stream, Traits traits)
-      : env_(env), graph_(std::move(graph)), stream_(stream), traits_(traits) {}
+  Encoder(ErlNifEnv* env, const std::shared_ptr<Graph>& graph, mlx_stream stream, Traits traits)
+      : env_(env), graph_(graph), stream_(stream), traits_(traits) {}
 
   ERL_NIF_TERM encode(ArrayHandle& array) const {
     if (has_no_elements(array.get())) {
@@ -263,7 +267,7 @@ class Encoder {
 
  private:
   ErlNifEnv* env_;
-  std::shared_ptr<Graph> graph_;
+  const std::shared_ptr<Graph>& graph_;
   mlx_stream stream_;
   Traits traits_;
 };
@@ -282,8 +286,8 @@ ERL_NIF_TERM encode_results(ErlNifEnv* env, const Encoder& encoder, Results& res
       results);
 }
 
-inline GraphLock::Waiting waiting_here() {
-  return on_normal_scheduler() ? GraphLock::Waiting::never : GraphLock::Waiting::allowed;
+inline bool on_dirty_scheduler() {
+  return !on_normal_scheduler();
 }
 
 template <auto function, Traits traits>
@@ -296,7 +300,7 @@ ERL_NIF_TERM run(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   }
   materialize_numbers<traits>(arguments);
   const ArraysOf arrays(arguments);
-  GraphLock lock(arrays.all(), waiting_here());
+  GraphLock lock(arrays.all(), on_dirty_scheduler);
   if constexpr (!traits.view) {
     for (const Array* array : arrays.all()) {
       if (array->oversized()) {

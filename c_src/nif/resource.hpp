@@ -16,11 +16,34 @@ class Resource {
   static bool open(ErlNifEnv* env, const char* name) {
     ErlNifResourceTypeInit init{};
     init.dtor = [](ErlNifEnv*, void* object) { static_cast<T*>(object)->~T(); };
-    init.members = 1;
+    // What a type does when a process ends that one of its objects monitors.
+    if constexpr (requires(T& object, const ErlNifPid& pid) { object.process_ended(pid); }) {
+      init.down = [](ErlNifEnv*, void* object, ErlNifPid* pid, ErlNifMonitor*) {
+        static_cast<T*>(object)->process_ended(*pid);
+      };
+    }
+    init.members = 3;
     const auto flags = static_cast<ErlNifResourceFlags>(ERL_NIF_RT_CREATE | ERL_NIF_RT_TAKEOVER);
     type_ = enif_open_resource_type_x(env, name, &init, flags, nullptr);
     return type_ != nullptr;
   }
+
+  // A reference that C++ holds.
+  class Kept {
+   public:
+    explicit Kept(T& object) : object_(&object) { enif_keep_resource(object_); }
+    Kept(Kept&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+    Kept& operator=(Kept&&) = delete;
+    ~Kept() {
+      if (object_ != nullptr) {
+        enif_release_resource(object_);
+      }
+    }
+    T* get() const { return object_; }
+
+   private:
+    T* object_;
+  };
 
   static T* find(ErlNifEnv* env, ERL_NIF_TERM reference) {
     void* object = nullptr;

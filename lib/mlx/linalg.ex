@@ -350,7 +350,7 @@ defmodule Mlx.Linalg do
   # The stream of an operation that MLX has for the CPU only: the one that was asked for, else one of the CPU.
   @spec stream(keyword()) :: Stream.t() | nil
   def stream(options) do
-    stream = Stream.resolve(options)
+    stream = Stream.resolve(options) || Stream.current()
 
     cond do
       options[:stream] -> stream

@@ -3,8 +3,9 @@ defmodule Mlx.Native do
   # One stub for each native function: an operation of mlx-c with its name and arguments, or a function of `c_src/nif`.
   # No policy: what the arguments mean is the business of the modules above.
   #
-  # A list of C (a pointer and a size) is one argument, the result pointers are none, and a stream of `nil` is the default
-  # stream. Arrays are `Mlx.Array` structs, or numbers. Errors are raised for the public function's name.
+  # A list of C (a pointer and a size) is one argument, the result pointers are none, and a stream of `nil` is that of
+  # the process, or the default stream. Arrays are `Mlx.Array` structs, or numbers. Errors are raised for the public
+  # function's name.
 
   @on_load :load
 
@@ -52,6 +53,7 @@ defmodule Mlx.Native do
     broadcast_arrays: 2,
     broadcast_to: 3,
     ceil: 2,
+    choose_stream: 1,
     clear_cache: 0,
     clip: 4,
     concatenate: 2,

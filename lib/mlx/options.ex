@@ -4,9 +4,11 @@ defmodule Mlx.Options do
 
   alias Mlx.Stream
 
-  @doc "The stream of an operation that has no other option. `function` is its name in `Mlx`."
+  @doc """
+  The stream of an operation that has no other option; nil is the stream of the process. `function` is its name in `Mlx`.
+  """
   @spec stream(keyword(), atom()) :: Stream.t() | nil
-  def stream([], _function), do: Stream.current()
+  def stream([], _function), do: nil
 
   def stream(options, function) do
     check(options, [], function)

@@ -27,7 +27,7 @@ defmodule Mlx.Random do
   Python: `mlx.core.random`.
   """
 
-  alias Mlx.{Array, Linalg, Native, Operand, Options, Shape, Stream, Type}
+  alias Mlx.{Array, Linalg, Native, Operand, Options, Shape, Type}
 
   @state {__MODULE__, :key}
 
@@ -347,7 +347,7 @@ defmodule Mlx.Random do
   end
 
   defp next_key do
-    {state, key} = Native.random_split(Process.get(@state) || key(random_seed()), Stream.current())
+    {state, key} = Native.random_split(Process.get(@state) || key(random_seed()), nil)
     Process.put(@state, state)
     key
   end

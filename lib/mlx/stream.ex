@@ -74,23 +74,33 @@ defmodule Mlx.Stream do
   # Calls `fun` while `stream` is the stream of the calling process.
   @spec with_current(t(), (-> result)) :: result when result: var
   def with_current(%__MODULE__{} = stream, fun) do
-    previous = Process.put(@process_key, stream)
+    previous = current()
+    choose(stream)
 
     try do
       fun.()
     after
-      if previous, do: Process.put(@process_key, previous), else: Process.delete(@process_key)
+      choose(previous)
     end
   end
 
-  @doc false
-  # The stream on which an operation with these options runs; nil is the default stream of the default device.
-  @spec resolve(keyword()) :: t() | nil
-  def resolve([]), do: current()
+  # Native functions know the choice of the calling process themselves; the dictionary is for `current/0`.
+  defp choose(nil) do
+    Native.choose_stream(nil)
+    Process.delete(@process_key)
+  end
 
+  defp choose(%__MODULE__{ref: ref} = stream) do
+    Native.choose_stream(ref)
+    Process.put(@process_key, stream)
+  end
+
+  @doc false
+  # The stream that the options name; nil is that of the calling process, or the default stream of the default device.
+  @spec resolve(keyword()) :: t() | nil
   def resolve(options) do
     case Keyword.get(options, :stream) do
-      nil -> current()
+      nil -> nil
       %__MODULE__{} = stream -> stream
       device when device in [:cpu, :gpu] -> default(device)
       other -> raise ArgumentError, "expected :stream to be a Mlx.Stream, :cpu or :gpu, got: #{inspect(other)}"

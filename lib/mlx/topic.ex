@@ -28,10 +28,12 @@ defmodule Mlx.Topic do
   @doc false
   defmacro __before_compile__(env) do
     specs = Module.get_attribute(env.module, :spec)
+    native = Module.get_attribute(env.module, :native, [])
 
     functions =
       for {name, arguments, text} <- Enum.reverse(Module.get_attribute(env.module, :topic)) do
-        {name, arguments, text, for({:spec, spec, _} <- specs, of?(spec, name, arguments), do: expand(spec, env))}
+        specs = for {:spec, spec, _} <- specs, of?(spec, name, arguments), do: expand(spec, env)
+        {name, arguments, text, specs, native[name]}
       end
 
     quote do
@@ -42,12 +44,23 @@ defmodule Mlx.Topic do
 
   @doc "Defines, in the calling module, one function for each function of the topic modules."
   defmacro delegate(topics) do
-    for topic <- topics, topic = Macro.expand(topic, __CALLER__), {name, arguments, text, specs} <- topic.__topic__() do
-      quote do
-        @doc unquote(text)
-        unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
-        defdelegate unquote(name)(unquote_splicing(arguments)), to: unquote(topic)
-      end
+    for topic <- topics, topic = Macro.expand(topic, __CALLER__), function <- topic.__topic__() do
+      public(function, topic)
+    end
+  end
+
+  defp public({name, arguments, text, specs, nil}, topic) do
+    quote do
+      @doc unquote(text)
+      unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
+      defdelegate unquote(name)(unquote_splicing(arguments)), to: unquote(topic)
+    end
+  end
+
+  defp public({name, arguments, text, _specs, native}, _topic) do
+    quote do
+      @doc unquote(text)
+      operation unquote(name)(unquote_splicing(Enum.drop(arguments, -1))), unquote(native)
     end
   end
 

@@ -1,5 +1,5 @@
 defmodule Mlx.StreamTest do
-  use ExUnit.Case, async: true
+  use ExUnit.Case, async: false
 
   doctest Mlx.Stream
   doctest Mlx.Device
@@ -44,11 +44,28 @@ defmodule Mlx.StreamTest do
     [outer, inner] = [Mlx.Stream.new(:cpu), Mlx.Stream.new(:cpu)]
 
     Mlx.with_stream(outer, fn ->
-      assert Mlx.Stream.resolve([]) == outer
+      assert Mlx.Stream.resolve([]) == nil
       assert Mlx.Stream.resolve(stream: inner) == inner
-      assert Mlx.Stream.resolve(stream: nil) == outer
+      assert Mlx.Stream.resolve(stream: nil) == nil
       assert Mlx.Stream.resolve(stream: :cpu).device == :cpu
     end)
+  end
+
+  test "operations run on the stream that the process chose, and behind others' work only without one" do
+    busy = fn -> Enum.reduce(1..30, Mlx.ones({1024, 1024}), fn _, x -> Mlx.matmul(x, x) |> Mlx.divide(1024) end) end
+    chosen = Mlx.Stream.new(:cpu)
+
+    behind = Mlx.async_eval(busy.())
+    assert Mlx.with_stream(chosen, fn -> Mlx.to_number(Mlx.add(1, 2)) end) == 3
+    refute Mlx.Native.is_available(behind)
+
+    # Killed inside, a process takes its choice along.
+    {killed, monitor} = spawn_monitor(fn -> Mlx.with_stream(chosen, fn -> Process.sleep(:infinity) end) end)
+    Process.exit(killed, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^killed, :killed}
+
+    assert Mlx.to_number(Mlx.add(1, 2)) == 3
+    assert Mlx.Native.is_available(behind)
   end
 
   test "wrong streams and devices" do

@@ -27,7 +27,9 @@ defmodule Mlx.TopicTest do
   end
 
   test "remembers documented functions, with names and defaults of arguments, and specs without aliases" do
-    assert [{:rain, rain_arguments, "Rain.", [rain_spec]}, {:snow, snow_arguments, "Snow.", [_]}] = Weather.__topic__()
+    assert [{:rain, rain_arguments, "Rain.", [rain_spec], nil}, {:snow, snow_arguments, "Snow.", [_], nil}] =
+             Weather.__topic__()
+
     assert Enum.map(rain_arguments, &Macro.to_string/1) == ["array", "options \\\\ []"]
     assert Enum.map(snow_arguments, &Macro.to_string/1) == ["depth"]
     assert Macro.to_string(rain_spec) =~ "rain(Mlx.Array.t(), keyword()) :: {Mlx.Array.t(), level}"

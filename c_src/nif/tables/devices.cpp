@@ -98,6 +98,11 @@ ERL_NIF_TERM default_stream(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return Resource<StreamResource>::make(env, Streams::instance().default_of(type), type);
 }
 
+ERL_NIF_TERM choose_stream(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  current_streams::choose(env, is_nil(argv[0]) ? nullptr : &decode_stream(env, argv[0]));
+  return atoms.ok;
+}
+
 ERL_NIF_TERM synchronize_stream(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   synchronize(decode<mlx_stream>(env, argv[0]));
   return atoms.ok;
@@ -121,6 +126,7 @@ std::vector<ErlNifFunc> device_functions() {
       function<"stream_device", 1, stream_device>(),
       function<"stream_index", 1, stream_index>(),
       function<"default_stream", 1, default_stream>(),
+      function<"choose_stream", 1, choose_stream>(),
       dirty_function<"synchronize", 1, synchronize_stream>(),
       function<"version", 0, version>(),
   };

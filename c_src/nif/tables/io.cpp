@@ -62,7 +62,7 @@ class Named {
 ERL_NIF_TERM make_lazy(ErlNifEnv* env, ArrayHandle array, mlx_stream stream) {
   auto graph = std::make_shared<Graph>();
   graph->add_node(true);
-  return make_array(env, std::move(array), std::move(graph), stream);
+  return make_array(env, std::move(array), graph, stream);
 }
 
 ERL_NIF_TERM make_array_map(ErlNifEnv* env, mlx_map_string_to_array map, mlx_stream stream) {
@@ -128,9 +128,8 @@ ERL_NIF_TERM save_safetensors(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto path = decode<std::string>(env, argv[0]);
   const Named named(env, argv[1]);
   const ArrayMapHandle arrays(mlx_map_string_to_array_new());
-  named.for_each([&](const char* name, mlx_array array) {
-    check(mlx_map_string_to_array_insert(arrays.get(), name, array));
-  });
+  named.for_each(
+      [&](const char* name, mlx_array array) { check(mlx_map_string_to_array_insert(arrays.get(), name, array)); });
   const StringMapHandle metadata(mlx_map_string_to_string_new());
   for_each_pair(env, argv[2], [&](const std::string& key, ERL_NIF_TERM value) {
     check(mlx_map_string_to_string_insert(metadata.get(), key.c_str(), decode<std::string>(env, value).c_str()));
@@ -179,11 +178,9 @@ ERL_NIF_TERM save_gguf(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto path = decode<std::string>(env, argv[0]);
   const Named named(env, argv[1]);
   const GgufHandle file(mlx_io_gguf_new());
-  named.for_each(
-      [&](const char* name, mlx_array array) { check(mlx_io_gguf_set_array(file.get(), name, array)); });
-  for_each_pair(env, argv[2], [&](const std::string& key, ERL_NIF_TERM value) {
-    add_gguf_metadata(env, file.get(), key, value);
-  });
+  named.for_each([&](const char* name, mlx_array array) { check(mlx_io_gguf_set_array(file.get(), name, array)); });
+  for_each_pair(env, argv[2],
+                [&](const std::string& key, ERL_NIF_TERM value) { add_gguf_metadata(env, file.get(), key, value); });
   check(mlx_save_gguf(path.c_str(), file.get()));
   return atoms.ok;
 }
