@@ -39,14 +39,7 @@ defmodule Mlx.Native.TableTest do
   end
 
   defp functions(header) do
-    source = File.read!(Path.join([mlx_c_folder(), "include/mlx/c", header <> ".h"]))
+    source = File.read!(Path.join([Mlx.NativeBuild.folder("MLX_C_DIR"), "include/mlx/c", header <> ".h"]))
     for [_, name] <- Regex.scan(~r/^int mlx_(\w+)\(/m, source), do: name
-  end
-
-  # What the library was built with.
-  defp mlx_c_folder do
-    cache = File.read!(Path.join(Mix.Project.app_path(), "native/CMakeCache.txt"))
-    [_, folder] = Regex.run(~r/^MLX_C_DIR:\w+=(.+)$/m, cache)
-    folder
   end
 end
