@@ -47,6 +47,8 @@ keep_mlx_c_sources() {
 # build_stress SANITIZERS FOLDER: brings the program in the folder up to date; the first time it builds all of MLX.
 build_stress() {
   ! command -v ninja >/dev/null || export CMAKE_GENERATOR=Ninja
+  # CMake refuses a folder that another checkout was built in; what was built stays.
+  grep -qsFx "CMAKE_HOME_DIRECTORY:INTERNAL=$root/c_src/sanitizers" "$2/CMakeCache.txt" || rm -f "$2/CMakeCache.txt"
   cmake -S "$root/c_src/sanitizers" -B "$2" -DSANITIZER="$1" -DCMAKE_CXX_COMPILER="$cxx" \
     -DCMAKE_C_COMPILER="$(c_compiler)" -DMLX_SOURCE="$(mlx_sources)" -DMLX_C_SOURCE="$(mlx_c_sources)"
   nice cmake --build "$2" --parallel "$(getconf _NPROCESSORS_ONLN)" --target stress

@@ -87,7 +87,8 @@ void own_graphs_over_shared_values() {
   });
 }
 
-// Every thread builds on arrays that are not evaluated, joins their graphs, and evaluates what it likes of them.
+// Every thread builds on arrays that are not evaluated, joins their graphs, evaluates what it likes of them, and drops
+// the rest while others evaluate.
 void shared_graphs() {
   for (int round = 0; round < rounds; ++round) {
     std::vector<Reference> shared;
@@ -96,6 +97,7 @@ void shared_graphs() {
     }
     in_parallel([&](int index) {
       Dice dice(round * thread_count + index);
+      std::vector<Reference> sums;
       for (int step = 0; step < 12; ++step) {
         const int a = dice.below(12);
         const int b = dice.below(12);
@@ -105,6 +107,10 @@ void shared_graphs() {
         }
         if (dice.below(4) == 0) {
           evaluate_now({shared[b], sum, shared[a]});
+        }
+        sums.push_back(sum);
+        if (dice.below(8) == 0) {
+          sums.clear();
         }
       }
     });
