@@ -2,35 +2,15 @@
 
 #include <mlx/c/error.h>
 
-#include <string_view>
 #include <utility>
 
 namespace mlx_nif {
 namespace {
 
-// mlx-c calls its handler on the thread whose call failed, before that call returns.
+// mlx-c reports an error on the thread whose call failed, before that call returns.
 thread_local std::string last_message;
 
-// mlx-c ends each message with " at <path>:<line>" of its own source.
-std::string_view without_location(std::string_view message) {
-  const auto location = message.rfind(" at ");
-  if (location == std::string_view::npos) {
-    return message;
-  }
-  const auto tail = message.substr(location);
-  const bool is_location = tail.find(".cpp:") != std::string_view::npos || tail.find(".h:") != std::string_view::npos;
-  return is_location ? message.substr(0, location) : message;
-}
-
-void keep_message(const char* message, void*) {
-  last_message = without_location(message);
-}
-
 }  // namespace
-
-void install_error_handler() {
-  mlx_set_error_handler(keep_message, nullptr, nullptr);
-}
 
 void check(int status) {
   if (status != 0) {
@@ -39,3 +19,9 @@ void check(int status) {
 }
 
 }  // namespace mlx_nif
+
+// Takes the place of mlx-c's function of this name, which is why mlx-c has to be linked as a static library. Mlx-c's own
+// takes the message of an exception for a format: a "%n" in a file, a path or a subscript would write to memory.
+extern "C" void _mlx_error(const char*, const int, const char* message, ...) {
+  mlx_nif::last_message = message;
+}

@@ -21,9 +21,6 @@ class ArgumentError : public std::invalid_argument {
 // A lock is held elsewhere, or the work is too long for a normal scheduler: the call has to run again on a dirty one.
 struct NeedsDirtyScheduler {};
 
-// Makes mlx-c keep its messages for `check`, and no longer end the process.
-void install_error_handler();
-
 // Throws the message that mlx-c left behind when `status` is not 0.
 void check(int status);
 

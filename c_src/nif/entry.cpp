@@ -45,10 +45,7 @@ bool start_mlx() {
 }
 
 int start(ErlNifEnv* env) {
-  static const bool started = [] {
-    install_error_handler();
-    return start_mlx();
-  }();
+  static const bool started = start_mlx();
   make_atoms(env);
   if (!started || !open_resources(env)) {
     return 1;

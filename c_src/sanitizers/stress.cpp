@@ -451,7 +451,6 @@ void use_after_free() {
 }
 
 void start_mlx() {
-  install_error_handler();
   on_main_thread([] { Streams::instance().start(); });
 }
 

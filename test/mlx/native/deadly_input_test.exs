@@ -255,4 +255,12 @@ defmodule Mlx.Native.DeadlyInputTest do
 
     assert {:exit, 0, "done\n"} = Mlx.ChildVM.run(code, timeout: 150_000)
   end
+
+  # mlx-c's own error function takes messages for formats, and "%n" would write to memory.
+  test "percent signs in what MLX's messages quote" do
+    mode = String.duplicate("%n%s%d", 20)
+    array = Mlx.array([1, 2, 3])
+    error = assert_raise Mlx.Error, fn -> Mlx.Native.pad_symmetric(array, 1, 0, mode, nil) end
+    assert error.message =~ mode
+  end
 end
