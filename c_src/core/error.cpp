@@ -20,8 +20,8 @@ void check(int status) {
 
 }  // namespace mlx_nif
 
-// Takes the place of mlx-c's function of this name, which is why mlx-c has to be linked as a static library. Mlx-c's own
-// takes the message of an exception for a format: a "%n" in a file, a path or a subscript would write to memory.
+// Takes the place of mlx-c's function of this name, which is why mlx-c has to be linked as a static library. Mlx-c's
+// own takes the message of an exception for a format: a "%n" in a file, a path or a subscript would write to memory.
 extern "C" void _mlx_error(const char*, const int, const char* message, ...) {
   mlx_nif::last_message = message;
 }

@@ -1,10 +1,12 @@
 #include "core/evaluation.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <mutex>
@@ -27,7 +29,7 @@ constexpr auto longest_spin = std::chrono::microseconds(60);
 constexpr std::size_t most_nodes_scheduled_inline = 24;
 
 // MLX can wait for a long task while it schedules.
-constexpr auto longest_wait_at_exit = std::chrono::seconds(1);
+[[maybe_unused]] constexpr auto longest_wait_at_exit = std::chrono::seconds(1);
 
 // MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
 struct Scheduling {
@@ -352,9 +354,17 @@ void between_schedules(const std::function<void()>& work) {
   work();
 }
 
+// At the end of the process the encoders of MLX and the threads of the BLAS are taken down, while the VM's threads go
+// on using them: it would crash, or wait for ever. What is registered here runs before that.
 void stop_scheduling_at_exit() {
-  // At the end of the process MLX's encoders are destroyed, while the VM's threads go on. This runs before that, since
-  // it is registered after they were made, and keeps the lock for ever.
+#ifdef __GLIBC__
+  // Knows the status to end with, so that nothing else has to happen.
+  const auto end_process = [](int status, void*) {
+    std::fflush(nullptr);
+    _exit(status);
+  };
+  on_exit(end_process, nullptr);
+#else
   std::atexit([] {
     std::mutex& mutex = Scheduling::instance().mutex;
     const auto end = Clock::now() + longest_wait_at_exit;
@@ -362,6 +372,7 @@ void stop_scheduling_at_exit() {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
+#endif
 }
 
 }  // namespace mlx_nif
