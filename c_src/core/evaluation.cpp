@@ -191,6 +191,7 @@ class Evaluation {
     schedule(sentinels);
     try {
       wait_for(sentinels);
+      check_streams();
       settle();
     } catch (const Error& error) {
       fail(error);
@@ -252,6 +253,12 @@ class Evaluation {
       }
       sched_yield();
     }
+  }
+
+  // MLX looks for an error of the stream only while it waits for an array, and not if that is there already.
+  void check_streams() const {
+    const std::lock_guard lock(Scheduling::instance().mutex);
+    for_unsettled([](const Array& array) { check(mlx_synchronize(array.stream())); });
   }
 
   // Returns at once, because a later array of the same stream is there.
