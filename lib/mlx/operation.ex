@@ -24,10 +24,11 @@ defmodule Mlx.Operation do
 
     quote do
       @native {unquote(name), unquote(native)}
+      @compile {:inline, [{unquote(name), unquote(length(operands) + 1)}]}
       @spec unquote(name)(unquote_splicing(types), keyword()) :: Mlx.Array.t()
       def unquote(name)(unquote_splicing(operands), options \\ [])
 
-      # What nearly every call is, without a detour.
+      # What nearly every call is: inlined, it goes to the native function without a detour.
       def unquote(name)(unquote_splicing(operands), []) do
         Mlx.Native.unquote(native)(unquote_splicing(operands), nil)
       end
