@@ -12,11 +12,12 @@
 namespace mlx_nif {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 5> modules{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> modules{{
     {"random_", "Mlx.Random."},
     {"linalg_", "Mlx.Linalg."},
     {"fft_", "Mlx.FFT."},
     {"fast_", "Mlx.Fast."},
+    {"metal_", "Mlx.Metal."},
     {"distributed_", "Mlx.Distributed."},
 }};
 

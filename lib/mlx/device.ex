@@ -4,22 +4,50 @@ defmodule Mlx.Device do
 
   Arrays live in memory that is shared by the devices of a machine, so a device is chosen for operations and not for
   arrays: `Mlx.with_device/2` chooses one for a function, the `:stream` option for one operation.
+
+  Python: `mlx.core.Device`, which is one of `mlx.core.cpu` and `mlx.core.gpu` (`DeviceType`).
   """
 
-  alias Mlx.Native
+  alias Mlx.{Native, Stream}
 
   @type t :: :cpu | :gpu
 
   @doc """
-  The device that is used when none is chosen: the GPU where there is one.
+  The device that the operations of the calling process run on: the one it has chosen, or else the GPU where there is
+  one.
 
       iex> Mlx.Device.default() in [:cpu, :gpu]
       true
+      iex> Mlx.with_device(:cpu, fn -> Mlx.Device.default() end)
+      :cpu
 
   Python: `mlx.core.default_device`.
   """
   @spec default() :: t()
-  def default, do: Native.default_device()
+  def default do
+    case Stream.current() do
+      nil -> Native.default_device()
+      %Stream{device: device} -> device
+    end
+  end
+
+  @doc """
+  Chooses the device for all operations of the calling process from now on. `Mlx.with_device/2` chooses it for a function
+  only.
+
+      iex> Mlx.Device.set_default(:cpu)
+      :ok
+      iex> Mlx.Device.default()
+      :cpu
+
+  Python: `mlx.core.set_default_device`.
+  """
+  @spec set_default(t()) :: :ok
+  def set_default(device) when device in [:cpu, :gpu], do: device |> Stream.default() |> Stream.set_default()
+
+  def set_default(device) do
+    raise ArgumentError, "Mlx.Device.set_default: expected :cpu or :gpu, got: #{inspect(device)}"
+  end
 
   @doc """
   The number of devices of a kind.

@@ -5,13 +5,13 @@ defmodule Mlx.Stream do
   Every operation belongs to a stream, which is chosen in this order:
 
     1. the `:stream` option of the operation: a stream, or `:cpu` or `:gpu` for the default stream of that device;
-    2. the stream of the calling process, set by `Mlx.with_stream/2` or `Mlx.with_device/2`;
+    2. the stream of the calling process, set by `Mlx.with_stream/2`, `Mlx.with_device/2` or `set_default/1`;
     3. the default stream of the default device.
 
   Operations of one stream run in order. Operations of different streams may run side by side, and MLX puts the
   synchronisation that the data needs between them, so a stream never changes a result.
 
-  Python: `mlx.core.Stream`.
+  Python: `mlx.core.Stream`, `mlx.core.ThreadLocalStream`.
   """
 
   alias Mlx.Native
@@ -30,21 +30,50 @@ defmodule Mlx.Stream do
       iex> Mlx.add(1, 2, stream: stream) |> Mlx.to_number()
       3
 
-  Python: `mlx.core.new_stream`.
+  Every process can use it.
+
+  Python: `mlx.core.new_stream`, `new_thread_unsafe_stream`, `new_thread_local_stream`.
   """
   @spec new(Mlx.Device.t()) :: t()
   def new(device), do: wrap(Native.stream_new(device))
 
   @doc """
-  The default stream of a device, by default of the default device.
+  The stream of a device that is used when none is given: the one that the calling process has chosen, or else the first
+  of the device. The device is by default that of the process.
 
       iex> Mlx.Stream.default(:cpu).device
       :cpu
+      iex> stream = Mlx.Stream.new(:cpu)
+      iex> Mlx.with_stream(stream, fn -> Mlx.Stream.default(:cpu) == stream end)
+      true
 
   Python: `mlx.core.default_stream`.
   """
   @spec default(Mlx.Device.t()) :: t()
-  def default(device \\ Mlx.Device.default()), do: wrap(Native.default_stream(device))
+  def default(device \\ Mlx.Device.default()) do
+    case current() do
+      %__MODULE__{device: ^device} = stream -> stream
+      _none_or_elsewhere -> wrap(Native.default_stream(device))
+    end
+  end
+
+  @doc """
+  Chooses the stream, and with it the device, for all operations of the calling process from now on. `Mlx.with_stream/2`
+  chooses it for a function only.
+
+      iex> stream = Mlx.Stream.new(:cpu)
+      iex> Mlx.Stream.set_default(stream)
+      :ok
+      iex> Mlx.Stream.default() == stream
+      true
+
+  Python: `mlx.core.set_default_stream`, which leaves the device as it is.
+  """
+  @spec set_default(t()) :: :ok
+  def set_default(%__MODULE__{} = stream) do
+    choose(stream)
+    :ok
+  end
 
   @doc """
   Waits until every operation that was scheduled on a stream has run.

@@ -3,6 +3,8 @@ defmodule Mlx.StreamTest do
 
   doctest Mlx.Stream
   doctest Mlx.Device
+  doctest Mlx.Metal
+  doctest Mlx.CUDA
 
   defp device, do: Mlx.Stream.current() && Mlx.Stream.current().device
 
@@ -68,7 +70,35 @@ defmodule Mlx.StreamTest do
     assert Mlx.Native.is_available(behind)
   end
 
+  test "set_default/1 holds for the process, and a choice for a function goes before it and ends" do
+    stream = Mlx.Stream.new(:cpu)
+
+    Task.await(
+      Task.async(fn ->
+        assert Mlx.Stream.set_default(stream) == :ok
+        assert {Mlx.Stream.current(), Mlx.Stream.default(:cpu), Mlx.Device.default()} == {stream, stream, :cpu}
+        other = Mlx.Stream.new(:cpu)
+        Mlx.with_stream(other, fn -> assert Mlx.Stream.default() == other end)
+        assert Mlx.Stream.current() == stream
+        assert Mlx.to_number(Mlx.add(1, 2)) == 3
+      end)
+    )
+
+    assert Mlx.Stream.current() == nil
+
+    Task.await(
+      Task.async(fn ->
+        assert Mlx.Device.set_default(:cpu) == :ok
+        assert Mlx.Device.default() == :cpu
+      end)
+    )
+  end
+
   test "wrong streams and devices" do
+    assert_raise ArgumentError, "Mlx.Device.set_default: expected :cpu or :gpu, got: :tpu", fn ->
+      Mlx.Device.set_default(:tpu)
+    end
+
     assert_raise ArgumentError, "expected :stream to be a Mlx.Stream, :cpu or :gpu, got: :tpu", fn ->
       Mlx.add(1, 2, stream: :tpu)
     end

@@ -142,12 +142,13 @@ defmodule Mlx.NativeSignatures do
     {~w(stream_reference)a, ~w(choose_stream stream_device stream_index)a},
     {~w(stream)a, ~w(synchronize)a},
     {~w(path stream)a, ~w(load load_gguf load_safetensors)a},
+    {~w(path)a, ~w(metal_start_capture)a},
     {~w(path array)a, ~w(save)a},
     {~w(path named_arrays named_texts)a, ~w(save_gguf save_safetensors)a},
     {~w(offset)a, ~w(set_cache_limit set_memory_limit set_wired_limit)a},
     {[],
-     ~w(clear_cache default_device get_active_memory get_cache_memory get_memory_limit get_peak_memory reset_peak_memory
-        version)a}
+     ~w(clear_cache cuda_is_available default_device get_active_memory get_cache_memory get_memory_limit get_peak_memory
+        metal_is_available metal_stop_capture reset_peak_memory version)a}
   ]
 
   @kinds_of for {kinds, names} <- @kinds, name <- names, into: %{}, do: {name, kinds}

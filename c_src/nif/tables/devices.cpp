@@ -1,4 +1,6 @@
-// Devices and streams.
+// Devices, what is special to their kinds, and streams.
+#include <string>
+
 #include "core/evaluation.hpp"
 #include "nif/arrays.hpp"
 #include "nif/function.hpp"
@@ -108,6 +110,24 @@ ERL_NIF_TERM synchronize_stream(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return atoms.ok;
 }
 
+template <auto get>
+ERL_NIF_TERM read_flag(ErlNifEnv*, const ERL_NIF_TERM[]) {
+  bool flag = false;
+  check(get(&flag));
+  return make_boolean(flag);
+}
+
+ERL_NIF_TERM metal_start_capture(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto path = decode<std::string>(env, argv[0]);
+  between_schedules([&] { check(mlx_metal_start_capture(path.c_str())); });
+  return atoms.ok;
+}
+
+ERL_NIF_TERM metal_stop_capture(ErlNifEnv*, const ERL_NIF_TERM[]) {
+  between_schedules([] { check(mlx_metal_stop_capture()); });
+  return atoms.ok;
+}
+
 ERL_NIF_TERM version(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   StringHandle text(mlx_string_new());
   check(mlx_version(text.out()));
@@ -128,6 +148,10 @@ std::vector<ErlNifFunc> device_functions() {
       function<"default_stream", 1, default_stream>(),
       function<"choose_stream", 1, choose_stream>(),
       dirty_function<"synchronize", 1, synchronize_stream>(),
+      function<"metal_is_available", 0, read_flag<mlx_metal_is_available>>(),
+      dirty_function<"metal_start_capture", 1, metal_start_capture>(),
+      dirty_function<"metal_stop_capture", 0, metal_stop_capture>(),
+      function<"cuda_is_available", 0, read_flag<mlx_cuda_is_available>>(),
       function<"version", 0, version>(),
   };
 }
