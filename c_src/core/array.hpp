@@ -10,6 +10,13 @@
 
 namespace mlx_nif {
 
+struct NodeTraits {
+  // A view with more elements than memory holds.
+  bool oversized = false;
+  // It, or what it is computed from, can fail on a worker thread: linear algebra, loading.
+  bool fallible = false;
+};
+
 // Any number of processes may use one Array at the same time, also while another deallocates it: each use pins it, and
 // the last pin after `deallocate` frees the handle.
 class Array {
@@ -17,10 +24,9 @@ class Array {
   // An array that has its value.
   explicit Array(ArrayHandle handle) : handle_(std::move(handle)), settled_(true) {}
 
-  // A node of the graph, computed on the stream; MLX's streams live for ever. `oversized`: a view with more elements
-  // than memory holds.
-  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, bool oversized = false)
-      : handle_(std::move(handle)), graph_(std::move(graph)), stream_(stream), oversized_(oversized), settled_(false) {}
+  // A node of the graph, computed on the stream; MLX's streams live for ever.
+  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, NodeTraits traits = {})
+      : handle_(std::move(handle)), graph_(std::move(graph)), stream_(stream), traits_(traits), settled_(false) {}
 
   ~Array() {
     if (handle_) {
@@ -43,7 +49,9 @@ class Array {
   const std::shared_ptr<Graph>& own_graph() const { return graph_; }
   mlx_stream stream() const { return stream_; }
 
-  bool oversized() const { return oversized_; }
+  bool oversized() const { return traits_.oversized; }
+  // While it is not settled.
+  bool fallible() const { return traits_.fallible; }
 
   void deallocate();
 
@@ -60,7 +68,7 @@ class Array {
   ArrayHandle handle_;
   const std::shared_ptr<Graph> graph_;
   const mlx_stream stream_{};
-  const bool oversized_ = false;
+  const NodeTraits traits_;
   std::atomic<bool> settled_;
   std::atomic<std::uint32_t> pins_{0};
   std::atomic_flag released_;

@@ -118,32 +118,28 @@ class Evaluation {
   }
 
   void run() {
-    bool alone = fallible();
-    while (!arrays_.empty()) {
-      const StreamUse use(alone, patience_);
-      GraphLock lock(arrays_, waiting());
-      if (!alone && fallible()) {
-        alone = true;
-        continue;
-      }
-      if (patience_ == Patience::none) {
-        evaluate_inline();
-      } else if (alone) {
-        evaluate_alone();
-      } else {
-        evaluate_shared(lock);
-      }
+    if (arrays_.empty()) {
       return;
+    }
+    const bool alone = fallible();
+    const StreamUse use(alone, patience_);
+    GraphLock lock(arrays_, waiting());
+    if (patience_ == Patience::none) {
+      evaluate_inline();
+    } else if (alone) {
+      evaluate_alone();
+    } else {
+      evaluate_shared(lock);
     }
   }
 
   // Without waiting; false when the arrays can only be evaluated alone.
   bool start() {
-    const StreamUse use(false, patience_);
-    const GraphLock lock(arrays_, waiting());
     if (fallible()) {
       return false;
     }
+    const StreamUse use(false, patience_);
+    const GraphLock lock(arrays_, waiting());
     auto sentinels = make_sentinels();
     schedule(sentinels);
     auto& scheduling = Scheduling::instance();
@@ -178,7 +174,7 @@ class Evaluation {
       wait_for(sentinels);
     } catch (const Error& error) {
       const GraphLock again(arrays_, waiting());
-      fail(error);
+      fail(Graph::Failed::all_arrays, error);
       throw;
     }
     const GraphLock again(arrays_, waiting());
@@ -194,7 +190,7 @@ class Evaluation {
       check_streams();
       settle();
     } catch (const Error& error) {
-      fail(error);
+      fail(Graph::Failed::fallible_arrays, error);
       throw;
     }
   }
@@ -229,7 +225,7 @@ class Evaluation {
       check(mlx_async_eval(outputs.get()));
     } catch (const Error& error) {
       lock.unlock();
-      fail(error);
+      fail(Graph::Failed::all_arrays, error);
       throw;
     }
     for_unsettled([](const Array& array) { array.graph().evaluated(); });
@@ -269,17 +265,15 @@ class Evaluation {
     });
   }
 
-  void fail(const Error& error) const {
+  void fail(Graph::Failed failed, const Error& error) const {
     for_unsettled([&](const Array& array) {
       clear_stream_error(array.stream());
-      array.graph().fail(error.what());
+      array.graph().fail(failed, error.what());
     });
   }
 
   bool fallible() const {
-    bool result = false;
-    for_unsettled([&](const Array& array) { result |= array.graph().fallible(); });
-    return result;
+    return std::ranges::any_of(arrays_, [](const Array* array) { return array->fallible() && !array->settled(); });
   }
 
   template <typename Visit>

@@ -31,32 +31,25 @@ class Graph : public std::enable_shared_from_this<Graph> {
   // Joins two roots, both locked; returns the root of the two.
   static std::shared_ptr<Graph> join(std::shared_ptr<Graph> a, std::shared_ptr<Graph> b);
 
-  void add_node(bool fallible) {
-    ++nodes_;
-    if (fallible) {
-      fallible_.store(true, std::memory_order_relaxed);
-    }
-  }
+  void add_node() { ++nodes_; }
 
   // Evaluation detaches what it computes, so that less hangs on the graph afterwards.
   void evaluated() { nodes_ = 0; }
 
   std::size_t nodes() const { return nodes_; }
 
-  // Has a node whose computation can fail on a worker thread: linear algebra, loading. May be asked without the lock.
-  bool fallible() const { return fallible_.load(std::memory_order_relaxed); }
-
-  // An evaluation failed: the arrays of this graph have no values.
-  void fail(std::string message) { failure_ = std::move(message); }
-  const std::string& failure() const { return failure_; }
+  // An evaluation failed, and which arrays it leaves without a value is not known better than this.
+  enum class Failed { fallible_arrays, all_arrays };
+  void fail(Failed failed, std::string message);
+  const std::string& failure(bool of_fallible_array) const { return of_fallible_array ? failure_ : failure_of_all_; }
 
  private:
   std::mutex mutex_;
   std::atomic<Graph*> successor_{nullptr};
   std::shared_ptr<Graph> successor_owner_;
   std::size_t nodes_ = 0;
-  std::atomic<bool> fallible_{false};
   std::string failure_;
+  std::string failure_of_all_;
 };
 
 }  // namespace mlx_nif

@@ -109,7 +109,7 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
     if (array->settled()) {
       continue;
     }
-    const std::string& failure = array->graph().failure();
+    const std::string& failure = array->graph().failure(array->fallible());
     if (!failure.empty()) {
       throw Error("a value that this was to be computed from could not be computed: " + failure);
     }

@@ -92,9 +92,9 @@ mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
 }
 
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
-                        bool oversized) {
+                        NodeTraits traits) {
   const mlx_array array = handle.get();
-  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), graph, stream, oversized);
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), graph, stream, traits);
   return make_struct(env, reference, array);
 }
 

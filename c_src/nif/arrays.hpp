@@ -82,7 +82,7 @@ struct Decoder<mlx_stream> {
 
 // An `%Mlx.Array{}` of a node of the graph.
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
-                        bool oversized = false);
+                        NodeTraits traits = {});
 
 // An `%Mlx.Array{}` of a value.
 ERL_NIF_TERM make_value(ErlNifEnv* env, ArrayHandle handle);

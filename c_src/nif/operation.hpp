@@ -3,6 +3,7 @@
 
 #include <erl_nif.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -251,8 +252,8 @@ class Encoder {
     if (oversized && !traits_.view) {
       check_size(array.get());
     }
-    graph_->add_node(traits_.fallible);
-    return make_array(env_, std::move(array), graph_, stream_, oversized);
+    graph_->add_node();
+    return make_array(env_, std::move(array), graph_, stream_, {.oversized = oversized, .fallible = traits_.fallible});
   }
 
   ERL_NIF_TERM encode(ArrayVectorHandle& arrays) const {
@@ -314,7 +315,10 @@ ERL_NIF_TERM run(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto inputs =
       std::apply([](const auto&... argument) { return std::tuple_cat(argument.native()...); }, arguments);
   check(std::apply(function, std::tuple_cat(outputs, inputs)));
-  return encode_results(env, Encoder(env, lock.join(), stream_of(arguments), traits), results);
+  Traits result_traits = traits;
+  result_traits.fallible |=
+      std::ranges::any_of(arrays.all(), [](const Array* array) { return array->fallible() && !array->settled(); });
+  return encode_results(env, Encoder(env, lock.join(), stream_of(arguments), result_traits), results);
 }
 
 }  // namespace detail

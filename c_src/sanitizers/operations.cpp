@@ -26,11 +26,11 @@ Reference matrix(float number, int size) {
   });
 }
 
-Reference add(const Reference& a, const Reference& b, NodeTraits traits) {
+Reference add(const Reference& a, const Reference& b, BuildTraits traits) {
   return build({a, b}, [&](mlx_stream stream) { return apply(mlx_add, a->get(), b->get(), stream); }, traits);
 }
 
-Reference add(const Reference& a, float number, NodeTraits traits) {
+Reference add(const Reference& a, float number, BuildTraits traits) {
   const ArrayHandle constant = number_handle(number);
   return build({a}, [&](mlx_stream stream) { return apply(mlx_add, a->get(), constant.get(), stream); }, traits);
 }

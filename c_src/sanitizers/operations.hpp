@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mlx/c/mlx.h>
+#include <algorithm>
 
 #include <atomic>
 #include <cstdint>
@@ -58,7 +59,7 @@ class Operands {
   std::vector<Array*> arrays_;
 };
 
-struct NodeTraits {
+struct BuildTraits {
   mlx_stream stream = Streams::instance().default_stream();
   bool fallible = false;
 };
@@ -67,7 +68,7 @@ struct NodeTraits {
 // mlx-c under the locks of the graphs.
 template <typename Make>
 std::vector<Reference> build_all(std::initializer_list<Reference> references, const Make& make,
-                                 NodeTraits traits = {}) {
+                                 BuildTraits traits = {}) {
   return call([&](Patience patience) {
     const Operands operands(references);
     for (const Array* array : operands.all()) {
@@ -76,19 +77,22 @@ std::vector<Reference> build_all(std::initializer_list<Reference> references, co
     }
     GraphLock lock(operands.all(), waiting(patience));
     std::vector<ArrayHandle> handles = make(traits.stream);
+    const bool fallible = traits.fallible || std::ranges::any_of(operands.all(), [](const Array* array) {
+                            return array->fallible() && !array->settled();
+                          });
     const std::shared_ptr<Graph> graph = lock.join();
     std::vector<Reference> results;
     for (ArrayHandle& handle : handles) {
-      graph->add_node(traits.fallible);
-      const bool oversized = is_oversized(handle.get());
-      results.push_back(std::make_shared<Array>(std::move(handle), graph, traits.stream, oversized));
+      graph->add_node();
+      const NodeTraits node{.oversized = is_oversized(handle.get()), .fallible = fallible};
+      results.push_back(std::make_shared<Array>(std::move(handle), graph, traits.stream, node));
     }
     return results;
   });
 }
 
 template <typename Make>
-Reference build(std::initializer_list<Reference> references, const Make& make, NodeTraits traits = {}) {
+Reference build(std::initializer_list<Reference> references, const Make& make, BuildTraits traits = {}) {
   const auto make_one = [&](mlx_stream stream) {
     std::vector<ArrayHandle> handles;
     handles.push_back(make(stream));
@@ -102,8 +106,8 @@ Reference value(float number);
 Reference matrix(float number, int size);
 
 // Nodes.
-Reference add(const Reference& a, const Reference& b, NodeTraits traits = {});
-Reference add(const Reference& a, float number, NodeTraits traits = {});
+Reference add(const Reference& a, const Reference& b, BuildTraits traits = {});
+Reference add(const Reference& a, float number, BuildTraits traits = {});
 Reference multiply(const Reference& a, const Reference& b);
 Reference remainder(const Reference& a, float divisor);
 Reference matmul(const Reference& a, const Reference& b);

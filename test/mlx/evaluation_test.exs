@@ -30,6 +30,19 @@ defmodule Mlx.EvaluationTest do
       assert_raise Mlx.Error, fn -> Mlx.eval(singular) end
       assert inspect(singular) =~ "f32[2][2]"
     end
+
+    test "what is not computed from a failure can still be read" do
+      matrix = Mlx.add(Mlx.zeros({2, 2}), 1)
+      inverse = Mlx.Linalg.invert(matrix)
+      beside = Mlx.add(matrix, 1)
+      after_failure = Mlx.add(inverse, 1)
+      assert_raise Mlx.Error, fn -> Mlx.eval(inverse) end
+      assert Mlx.to_list(matrix) == [[1.0, 1.0], [1.0, 1.0]]
+      assert Mlx.to_list(beside) == [[2.0, 2.0], [2.0, 2.0]]
+      assert_raise Mlx.Error, fn -> Mlx.to_list(inverse) end
+      assert_raise Mlx.Error, fn -> Mlx.to_list(after_failure) end
+      assert_raise Mlx.Error, fn -> Mlx.to_list(Mlx.add(inverse, matrix)) end
+    end
   end
 
   describe "reading values" do

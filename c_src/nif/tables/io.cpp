@@ -61,8 +61,8 @@ class Named {
 // What a file holds is read when it is evaluated, and that may fail.
 ERL_NIF_TERM make_lazy(ErlNifEnv* env, ArrayHandle array, mlx_stream stream) {
   auto graph = std::make_shared<Graph>();
-  graph->add_node(true);
-  return make_array(env, std::move(array), graph, stream);
+  graph->add_node();
+  return make_array(env, std::move(array), graph, stream, {.fallible = true});
 }
 
 ERL_NIF_TERM make_array_map(ErlNifEnv* env, mlx_map_string_to_array map, mlx_stream stream) {
