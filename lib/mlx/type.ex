@@ -15,9 +15,27 @@ defmodule Mlx.Type do
 
   Wherever a type is asked for, the form of Nx is taken too.
 
-  Operations on arrays of different types give the type that holds both: an integer and a floating-point type give the
-  floating-point type, `:f16` and `:bf16` give `:f32`. Operations without integer results, such as `Mlx.exp/1`, turn
-  integers into `:f32`.
+  Operations on arrays of different types give the type that holds both, as `result_type/1` says: an integer and a
+  floating-point type give the floating-point type, `:f16` and `:bf16` give `:f32`. Operations without integer results,
+  such as `Mlx.exp/1`, turn integers into `:f32`.
+
+  ## Kinds
+
+  Types belong to kinds, and kinds to wider ones:
+
+      :generic
+        :bool
+        :number
+          :integer
+            :signed      :s8 :s16 :s32 :s64
+            :unsigned    :u8 :u16 :u32 :u64
+          :inexact
+            :float       :f16 :bf16 :f32 :f64
+            :complex     :c64
+
+  `subtype?/2` asks for one.
+
+  Python: `mlx.core.Dtype`, and for the kinds `mlx.core.DtypeCategory`.
   """
 
   @type t ::
@@ -28,6 +46,9 @@ defmodule Mlx.Type do
 
   @typedoc "The kind of values of a type."
   @type class :: :bool | :unsigned | :signed | :float | :complex
+
+  @typedoc "A kind of types."
+  @type kind :: :generic | :number | :integer | :signed | :unsigned | :inexact | :float | :complex
 
   # type, class, bits, Nx type, letter and size of numpy's type strings
   @table [
@@ -49,6 +70,21 @@ defmodule Mlx.Type do
 
   @types for row <- @table, do: elem(row, 0)
   @largest %{f16: 65504.0, bf16: 3.3895313892515355e38, f32: 3.4028234663852886e38, f64: 1.7976931348623157e308}
+
+  # bits of the fraction, and the exponent of the smallest normal number
+  @precision %{f16: {10, -14}, bf16: {7, -126}, f32: {23, -126}, f64: {52, -1022}}
+
+  # each kind with the one around it
+  @kinds %{
+    generic: nil,
+    number: :generic,
+    integer: :number,
+    inexact: :number,
+    signed: :integer,
+    unsigned: :integer,
+    float: :inexact,
+    complex: :inexact
+  }
 
   @doc """
   All types.
@@ -107,6 +143,8 @@ defmodule Mlx.Type do
 
       iex> Mlx.Type.bits(:f16)
       16
+
+  Python: `mlx.core.finfo(type).bits`.
   """
   @spec bits(t()) :: 8 | 16 | 32 | 64
   for {type, _class, bits, _nx, _numpy} <- @table do
@@ -118,6 +156,8 @@ defmodule Mlx.Type do
 
       iex> Mlx.Type.bytes(:f16)
       2
+
+  Python: `mlx.core.Dtype.size`, `array.itemsize`.
   """
   @spec bytes(t()) :: 1 | 2 | 4 | 8
   def bytes(type), do: div(bits(type), 8)
@@ -151,6 +191,8 @@ defmodule Mlx.Type do
       -65504.0
 
   Raises an `ArgumentError` for `:c64`, whose values have no order.
+
+  Python: `mlx.core.finfo(type).min`, `mlx.core.iinfo(type).min`.
   """
   @spec min(t()) :: number() | boolean()
   def min(type), do: bound(type, class(type), -1)
@@ -164,9 +206,145 @@ defmodule Mlx.Type do
       true
 
   Raises an `ArgumentError` for `:c64`, whose values have no order.
+
+  Python: `mlx.core.finfo(type).max`, `mlx.core.iinfo(type).max`.
   """
   @spec max(t()) :: number() | boolean()
   def max(type), do: bound(type, class(type), 1)
+
+  @doc """
+  The distance from 1.0 to the next greater number of a floating-point type; for `:c64` that of its parts.
+
+      iex> Mlx.Type.epsilon(:bf16)
+      0.0078125
+
+  Raises an `ArgumentError` for other types.
+
+  Python: `mlx.core.finfo(type).eps`.
+  """
+  @spec epsilon(t()) :: float()
+  def epsilon(type) do
+    {fraction_bits, _exponent} = precision(type)
+    2.0 ** -fraction_bits
+  end
+
+  @doc """
+  The smallest positive number of a floating-point type that has its full precision; for `:c64` that of its parts.
+
+      iex> Mlx.Type.smallest_normal(:f16)
+      6.103515625e-5
+
+  Raises an `ArgumentError` for other types.
+
+  Python: `mlx.core.finfo(type).smallest_normal`.
+  """
+  @spec smallest_normal(t()) :: float()
+  def smallest_normal(type) do
+    {_fraction_bits, exponent} = precision(type)
+    2.0 ** exponent
+  end
+
+  defp precision(:c64), do: precision(:f32)
+
+  defp precision(type) do
+    @precision[type] || raise ArgumentError, "expected a floating-point type or :c64, got: #{inspect(type)}"
+  end
+
+  @doc """
+  The type that an operation on several arrays or types has: the one that holds all.
+
+      iex> Mlx.Type.result_type([:s32, :f16])
+      :f16
+      iex> Mlx.Type.result_type([Mlx.array([1], type: :u8), :s8])
+      :s16
+
+  | | |
+  | --- | --- |
+  | two unsigned or two signed integers | the wider one |
+  | an unsigned and a signed integer | the signed one that holds both, `:f32` beside `:u64` |
+  | an integer and a floating-point type | the floating-point type |
+  | two floating-point types | the wider one, `:f32` for `:f16` and `:bf16` |
+  | `:bool` | the other type |
+  | `:c64` | `:c64` |
+
+  Numbers beside arrays are not counted: they take the type of the array where they can.
+
+  Raises an `ArgumentError` for an empty list.
+
+  Python: `mlx.core.result_type`.
+  """
+  @spec result_type([Mlx.Array.t() | t() | nx(), ...]) :: t()
+  def result_type([_ | _] = arrays_or_types), do: arrays_or_types |> Enum.map(&of/1) |> Enum.reduce(&promote/2)
+
+  def result_type(other) do
+    raise ArgumentError, "Mlx.Type.result_type: expected a list with at least one array or type, got: #{inspect(other)}"
+  end
+
+  @doc """
+  Whether every operation on this array or type and the second type gives the second type.
+
+      iex> Mlx.Type.can_cast?(:u8, :s32)
+      true
+      iex> Mlx.Type.can_cast?(:f32, :s32)
+      false
+
+  `Mlx.as_type/2` converts all types into each other all the same.
+
+  Python: `mlx.core.can_cast`.
+  """
+  @spec can_cast?(Mlx.Array.t() | t() | nx(), t() | nx()) :: boolean()
+  def can_cast?(array_or_type, type) do
+    type = normalize!(type)
+    result_type([array_or_type, type]) == type
+  end
+
+  @doc """
+  Whether a type or kind belongs to another: see the kinds above. A list asks for one of several.
+
+      iex> Mlx.Type.subtype?(:bf16, :float)
+      true
+      iex> Mlx.Type.subtype?(:float, :number)
+      true
+      iex> Mlx.Type.subtype?(:bool, [:bool, :integer])
+      true
+      iex> Mlx.Type.subtype?(:f32, :f64)
+      false
+
+  Raises an `ArgumentError` for what is neither a type nor a kind.
+
+  Python: `mlx.core.issubdtype`, and `mlx.core.isdtype` whose kinds have other names.
+  """
+  @spec subtype?(t() | nx() | kind(), t() | nx() | kind() | [t() | nx() | kind()]) :: boolean()
+  def subtype?(type, kinds) when is_list(kinds), do: Enum.any?(kinds, &subtype?(type, &1))
+  def subtype?(type, kind), do: type_or_kind!(kind) in lineage(type_or_kind!(type))
+
+  defp lineage(nil), do: []
+  defp lineage(kind) when is_map_key(@kinds, kind), do: [kind | lineage(@kinds[kind])]
+  defp lineage(:bool), do: [:bool, :generic]
+  defp lineage(type), do: [type | lineage(class(type))]
+
+  defp type_or_kind!(kind) when is_map_key(@kinds, kind), do: kind
+  defp type_or_kind!(type), do: normalize!(type)
+
+  defp of(%Mlx.Array{type: type}), do: type
+  defp of(type), do: normalize!(type)
+
+  defp promote(type, type), do: type
+  defp promote(a, b), do: promote(a, class(a), b, class(b))
+
+  defp promote(_a, :complex, _b, _), do: :c64
+  defp promote(_a, _, _b, :complex), do: :c64
+  defp promote(a, :float, b, :float), do: if(bits(a) == bits(b), do: :f32, else: wider(a, b))
+  defp promote(a, :float, _b, _), do: a
+  defp promote(_a, _, b, :float), do: b
+  defp promote(_a, :bool, b, _), do: b
+  defp promote(a, _, _b, :bool), do: a
+  defp promote(a, class, b, class), do: wider(a, b)
+  defp promote(a, :signed, b, :unsigned), do: promote(b, :unsigned, a, :signed)
+  defp promote(:u64, :unsigned, _b, :signed), do: :f32
+  defp promote(a, :unsigned, b, :signed), do: normalize!({:s, Kernel.max(2 * bits(a), bits(b))})
+
+  defp wider(a, b), do: if(bits(a) > bits(b), do: a, else: b)
 
   defp bound(_type, :bool, side), do: side > 0
   defp bound(type, :unsigned, side), do: if(side > 0, do: 2 ** bits(type) - 1, else: 0)
