@@ -83,7 +83,8 @@ defmodule Mlx.TypeTest do
 
     for type <- [:u8, :u16, :u32, :u64, :s8, :s16, :s32, :s64] do
       # In halves, because Python makes no array of the greatest 64-bit integer.
-      halves = for bound <- [Mlx.Type.min(type), Mlx.Type.max(type)], <<half::32 <- <<bound::64>>>>, do: half
+      bounds = <<Mlx.Type.min(type)::64, Mlx.Type.max(type)::64>>
+      halves = for <<half::32 <- bounds>>, do: half
 
       assert_oracle(
         Mlx.array(halves, type: :u32),
