@@ -1,10 +1,13 @@
 defmodule Mlx.Printing do
   @moduledoc false
   # How `inspect/1` shows an array: its type and shape, and as many of its elements as `:limit` allows.
+  #
+  # What an element looks like depends on its `format`, the type and the number of decimals, which is nil for as many
+  # digits as tell the number from others.
 
   import Inspect.Algebra
 
-  alias Mlx.{Array, Codec, Evaluation, Native}
+  alias Mlx.{Array, Codec, Evaluation, Native, PrintOptions}
 
   # Fraction bits, and the exponent of the smallest normal number.
   @precision %{f16: {10, -14}, bf16: {7, -126}, f32: {23, -126}, c64: {23, -126}}
@@ -25,9 +28,10 @@ defmodule Mlx.Printing do
   defp elements(array, opts) do
     sizes = Tuple.to_list(array.shape)
     {shown, _rows} = shown_sizes(sizes, opts.limit)
+    format = {array.type, PrintOptions.resolve(opts).precision}
 
     case read(array, sizes, shown) do
-      {:ok, bytes} -> bytes |> Codec.decode(shown, array.type) |> render(sizes, array.type, opts.limit) |> elem(0)
+      {:ok, bytes} -> bytes |> Codec.decode(shown, array.type) |> render(sizes, format, opts.limit) |> elem(0)
       {:error, message} -> message
     end
   end
@@ -60,22 +64,22 @@ defmodule Mlx.Printing do
 
   # The document of nested lists, and how many more elements may be shown.
 
-  defp render(element, [], type, limit), do: {element_text(element, type), decrement(limit)}
+  defp render(element, [], format, limit), do: {element_text(element, format), decrement(limit)}
 
-  defp render(list, [size], type, limit) do
+  defp render(list, [size], format, limit) do
     shown = if limit == :infinity, do: list, else: Enum.take(list, limit)
-    texts = Enum.map(shown, &element_text(&1, type)) ++ if(length(shown) < size, do: ["..."], else: [])
+    texts = Enum.map(shown, &element_text(&1, format)) ++ if(length(shown) < size, do: ["..."], else: [])
     {concat(["[", Enum.join(texts, ", "), "]"]), if(limit == :infinity, do: limit, else: limit - length(shown))}
   end
 
-  defp render(rows, [size | sizes], type, limit) do
+  defp render(rows, [size | sizes], format, limit) do
     {documents, {shown, limit}} =
       Enum.flat_map_reduce(rows, {0, limit}, fn
         _row, {shown, 0} ->
           {[], {shown, 0}}
 
         row, {shown, limit} ->
-          {document, limit} = render(row, sizes, type, limit)
+          {document, limit} = render(row, sizes, format, limit)
           {[document], {shown + 1, limit}}
       end)
 
@@ -93,17 +97,19 @@ defmodule Mlx.Printing do
   defp decrement(:infinity), do: :infinity
   defp decrement(limit), do: limit - 1
 
-  defp element_text({real, imaginary}, type) do
+  defp element_text({real, imaginary}, format) do
     sign = if negative?(imaginary), do: "", else: "+"
-    element_text(real, type) <> sign <> element_text(imaginary, type) <> "i"
+    element_text(real, format) <> sign <> element_text(imaginary, format) <> "i"
   end
 
-  defp element_text(:nan, _type), do: "NaN"
-  defp element_text(:infinity, _type), do: "Inf"
-  defp element_text(:neg_infinity, _type), do: "-Inf"
-  defp element_text(x, :f64) when is_float(x), do: Float.to_string(x)
-  defp element_text(x, type) when is_float(x), do: Float.to_string(shortest(x, type, 1))
-  defp element_text(x, _type), do: to_string(x)
+  defp element_text(:nan, _format), do: "NaN"
+  defp element_text(:infinity, _format), do: "Inf"
+  defp element_text(:neg_infinity, _format), do: "-Inf"
+  defp element_text(x, {:f64, nil}) when is_float(x), do: Float.to_string(x)
+  defp element_text(x, {type, nil}) when is_float(x), do: Float.to_string(shortest(x, type, 1))
+  defp element_text(x, {_type, 0}) when is_float(x), do: x |> round() |> Integer.to_string()
+  defp element_text(x, {_type, decimals}) when is_float(x), do: to_string(:io_lib.format("~.*f", [decimals, x]))
+  defp element_text(x, _format), do: to_string(x)
 
   defp negative?(:neg_infinity), do: true
   defp negative?(:nan), do: false

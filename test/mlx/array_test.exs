@@ -2,6 +2,7 @@ defmodule Mlx.ArrayTest do
   use ExUnit.Case, async: true
 
   doctest Mlx.Array
+  doctest Mlx.PrintOptions
 
   describe "inspect/1" do
     test "shows rows under each other" do
@@ -49,6 +50,33 @@ defmodule Mlx.ArrayTest do
       assert inspect(Mlx.array([{1.5, -2.0}, {0.0, 1.0}, {:nan, -0.0}])) =~ "[1.5-2.0i, 0.0+1.0i, NaN-0.0i]"
       assert inspect(Mlx.array([{1, :neg_infinity}, {1, :infinity}, {1, :nan}])) =~ "[1.0-Infi, 1.0+Infi, 1.0+NaNi]"
       assert inspect(Mlx.array([:nan, :infinity, :neg_infinity])) =~ "[NaN, Inf, -Inf]"
+    end
+
+    test "shows as many decimals as the options say" do
+      array = Mlx.array([1 / 3, -2.0, :nan])
+      assert inspect(array, custom_options: [precision: 3]) =~ "[0.333, -2.000, NaN]"
+      assert inspect(array, custom_options: [precision: 0]) =~ "[0, -2, NaN]"
+      assert inspect(Mlx.array([{1 / 3, -2.0}]), custom_options: [precision: 1]) =~ "[0.3-2.0i]"
+      assert inspect(Mlx.array([1.0e300], type: :f64), custom_options: [precision: 1]) =~ "000.0]"
+      assert inspect(Mlx.array([1, 2]), custom_options: [precision: 1]) =~ "[1, 2]"
+
+      Mlx.PrintOptions.with_options([precision: 2], fn ->
+        assert inspect(array) =~ "[0.33, -2.00, NaN]"
+        assert inspect(array, custom_options: [precision: 1]) =~ "[0.3, -2.0, NaN]"
+        assert inspect(array, custom_options: [precision: nil]) =~ "[0.33333334, -2.0, NaN]"
+        assert_raise RuntimeError, fn -> Mlx.PrintOptions.with_options([precision: 5], fn -> raise "stop" end) end
+        assert Mlx.PrintOptions.get().precision == 2
+      end)
+
+      assert Mlx.PrintOptions.get().precision == nil
+
+      for bad <- [-1, 1.5, :all] do
+        assert_raise ArgumentError, ~r/expected :precision to be an integer/, fn ->
+          Mlx.PrintOptions.set(precision: bad)
+        end
+      end
+
+      assert_raise KeyError, fn -> Mlx.PrintOptions.set(digits: 3) end
     end
 
     test "shows arrays without elements" do

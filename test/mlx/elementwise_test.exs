@@ -9,6 +9,7 @@ defmodule Mlx.ElementwiseTest do
   @unary [
     abs: "abs",
     negate: "negative",
+    positive: "positive",
     sign: "sign",
     square: "square",
     sqrt: "sqrt",

@@ -33,6 +33,19 @@ defmodule Mlx.Elementwise.Unary do
   operation negate(array), :negative
 
   @doc """
+  The array itself: `+x`.
+
+      iex> Mlx.positive(Mlx.array([1, -2]))
+      #Mlx.Array<
+        s32[2]
+        [1, -2]
+      >
+
+  Python: `mlx.core.positive`.
+  """
+  operation positive(array)
+
+  @doc """
   The sign: -1, 0 or 1 in the type of the array, `x / |x|` for complex numbers.
 
       iex> Mlx.sign(Mlx.array([-2.5, 0.0, 3.0]))
