@@ -26,13 +26,14 @@ defmodule Mlx.MixProject do
     [extra_applications: [:logger]]
   end
 
-  defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(:test), do: ["lib", "test/support", "conformance/elixir"]
   defp elixirc_paths(_env), do: ["lib"]
 
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.GeneratedCalls, Mlx.MemoryProbe] ++
-      [Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle, Mlx.Samples, Mlx.TinyLlama]
+      [Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle, Mlx.Samples, Mlx.TinyLlama] ++
+      [~r/^Mlx\.Conformance\./]
   end
 
   defp description do

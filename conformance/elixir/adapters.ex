@@ -1,0 +1,227 @@
+defmodule Mlx.Conformance.Adapters do
+  @moduledoc """
+  Calls whose arguments do not fit the function of `Mlx` one by one. An adapter gets the function that stands in the mapping
+  table, the bound arguments by their Python names, and the options, and returns the result.
+  """
+
+  alias Mlx.Conformance.{Index, PythonError, Value}
+
+  @doc "Two operands: a number or an array of numpy takes the type of the array beside it."
+  def pair(call, %{a: a, b: b}, options), do: call.(operands(a, b), options)
+
+  @doc "A binary operator: what cannot be an operand is a `ValueError`."
+  def operator(call, %{self: self, other: other}, options), do: call.(comparable(self, other), options)
+
+  @doc "The same with the operands exchanged."
+  def reflected(call, %{self: self, other: other}, options) do
+    call.(Enum.reverse(comparable(self, other)), options)
+  end
+
+  @doc "A bitwise operator, which is logical between booleans."
+  def bitwise(%{bool: bool}) do
+    fn call, %{self: self, other: other}, options ->
+      case comparable(self, other) do
+        [%{type: :bool} = a, %{type: :bool} = b] -> bool.(a, b)
+        [%{type: :bool} = a, b] when is_boolean(b) -> bool.(a, b)
+        operands -> call.(integers(operands), options)
+      end
+    end
+  end
+
+  @doc "`==` and `!=`, which answer for what cannot be compared."
+  def equality(answer) do
+    fn call, %{self: self, other: other}, options ->
+      if comparable?(other), do: call.(operands(self, other), options), else: answer
+    end
+  end
+
+  @doc "`x /= y`, which keeps the type of `x`."
+  def divide_in_place(call, %{self: self} = bound, options) do
+    unless Mlx.Type.fractional?(self.type), do: PythonError.value_error!("integers cannot be divided in place")
+    operator(call, bound, options)
+  end
+
+  @doc "`array(val, dtype)`: numbers, lists of numbers or of arrays, arrays of numpy."
+  def array(_call, %{val: value} = bound, _options), do: create(value, bound[:dtype])
+
+  @doc "`arange(stop)`, `arange(start, stop)`, `arange(start, stop, step)`."
+  def arange(call, bound, options) do
+    case bound do
+      %{start: stop, stop: nil, step: nil} -> call.([stop], options)
+      %{start: nil, stop: nil} -> PythonError.type_error!("arange: stop is missing")
+      %{start: start, stop: nil, step: step} -> call.([0, start, step], options)
+      %{start: start, stop: stop, step: step} -> call.([start || 0, stop, step || 1], options)
+    end
+  end
+
+  @doc "`eye(n, m)`."
+  def eye(call, %{n: n, m: m}, options), do: call.([{n, m || n}], options)
+
+  @doc "`tri(n, m)`."
+  def tri(call, %{n: n, m: m}, options), do: call.([n, m || n], options)
+
+  @doc "Two axes as an option."
+  def two_axes(call, %{a: a, axis1: first, axis2: second}, options),
+    do: call.([a], [{:axes, [first, second]} | options])
+
+  @doc "`flatten(a, start_axis, end_axis)`: the axes that are joined."
+  def flatten(call, %{a: a, start_axis: first, end_axis: last}, options) do
+    rank = Mlx.rank(a)
+    [from, to] = for axis <- [first, last], do: if(axis < 0, do: axis + rank, else: axis)
+
+    cond do
+      rank == 0 -> call.([a], options)
+      from not in 0..(rank - 1) or to not in 0..(rank - 1) or from > to -> PythonError.value_error!("invalid axes")
+      true -> call.([a], [{:axes, Enum.to_list(from..to)} | options])
+    end
+  end
+
+  @doc "`x.reshape(2, 3)` and `x.reshape((2, 3))`."
+  def reshape(call, %{self: self, shape: shape}, options), do: call.([self, List.to_tuple(integers_of(shape))], options)
+
+  @doc "`x.transpose(1, 0)`, `x.transpose((1, 0))` and `x.transpose()`."
+  def transpose(call, %{self: self, axes: axes}, options) do
+    case axes do
+      [] -> call.([self], options)
+      [nil] -> call.([self], options)
+      axes -> call.([self], [{:axes, integers_of(axes)} | options])
+    end
+  end
+
+  @doc "Several arrays as one list."
+  def as_list(call, %{arrays: arrays}, options), do: call.([flat(arrays)], options)
+
+  @doc "`atleast_1d(*arys)`: one array gives one, several give a list."
+  def each(call, %{arrays: [array]}, options), do: call.([array], options)
+  def each(call, %{arrays: arrays}, options), do: Enum.map(arrays, &call.([&1], options))
+
+  @doc "`eval(*args)`: whatever holds arrays."
+  def evaluate(call, %{arrays: arrays}, _options) do
+    call.([containers(arrays)], [])
+    nil
+  end
+
+  @doc "`pad_width`: an integer, one pair, or a pair for each axis."
+  def pad(call, %{a: a, pad_width: widths}, options), do: call.([a, widths(widths)], options)
+
+  @doc "`split(a, indices_or_sections)`."
+  def split(call, %{a: a, indices_or_sections: parts}, options), do: call.([a, parts], options)
+
+  @doc "`a.item()` and what converts to numbers."
+  def number(call, %{self: self}, _options), do: Value.numbers(call.([self], []))
+
+  @doc "`a.tolist()`: a number for an array without axes."
+  def to_list(_call, %{self: %{shape: {}} = self}, _options), do: Value.numbers(Mlx.to_number(self))
+  def to_list(call, %{self: self}, _options), do: Value.numbers(call.([self], []))
+
+  @doc "`x[index]`."
+  def get_item(call, %{self: self, index: index}, _options) do
+    case Index.from_python(index, self.shape) do
+      [] -> self
+      index -> call.([self, index], [])
+    end
+  end
+
+  @doc "`x[index] = value` and `x.at[index].add(value)`: the new array."
+  def update(call, %{self: self, index: index, value: value}, _options) do
+    value = operand(value, self.type)
+
+    case Index.mask(index) do
+      nil -> call.([self, Index.from_python(index, self.shape), value], [])
+      mask -> call.([self, mask, value], [])
+    end
+  end
+
+  @doc "The shape, the type and the bytes of an array, for numpy."
+  def buffer(_call, %{self: %{type: :bf16}}, _options), do: PythonError.type_error!("numpy has no bfloat16")
+
+  def buffer(_call, %{self: self}, _options) do
+    {Tuple.to_list(self.shape), Value.type_name(self.type), {:bytes, Mlx.to_binary(self)}}
+  end
+
+  @doc "The size of an element in bytes."
+  def item_size(call, %{self: self}, _options), do: call.([self.type], [])
+
+  @doc "`synchronize(stream)`, of a stream, a device or neither."
+  def synchronize(call, %{s: device}, _options) when device in [:cpu, :gpu], do: call.([Mlx.Stream.default(device)], [])
+  def synchronize(call, %{s: stream}, _options), do: call.([stream], [])
+
+  @doc "Whether a value of Python can be an operand."
+  def comparable?(%Mlx.Array{}), do: true
+  def comparable?({tag, _}) when tag in [:buffer], do: true
+  def comparable?({:complex, _, _}), do: true
+  def comparable?(value), do: is_number(value) or is_boolean(value) or value in [:nan, :infinity, :neg_infinity]
+
+  defp comparable(self, other) do
+    if comparable?(other), do: operands(self, other), else: PythonError.value_error!("no operand: #{inspect(other)}")
+  end
+
+  defp operands(%Mlx.Array{} = a, b), do: [a, operand(b, a.type)]
+  defp operands(a, %Mlx.Array{} = b), do: [operand(a, b.type), b]
+  defp operands(a, b), do: [operand(a, nil), operand(b, nil)]
+
+  defp operand({:buffer, array}, nil), do: array
+  defp operand({:buffer, array}, type), do: Mlx.as_type(array, type)
+  defp operand({:complex, real, imaginary}, _type), do: Mlx.array({real, imaginary})
+
+  defp operand(value, _type) do
+    if comparable?(value), do: value, else: PythonError.type_error!("no operand: #{inspect(value)}")
+  end
+
+  defp integers(operands) do
+    if Enum.any?(operands, &(is_float(&1) or (is_struct(&1) and Mlx.Type.fractional?(&1.type)))) do
+      PythonError.value_error!("bitwise operators take integers and booleans")
+    end
+
+    operands
+  end
+
+  defp create(%Mlx.Array{} = array, type), do: Mlx.as_type(array, type || array.type)
+  defp create({:buffer, %{type: :f64} = array}, type), do: Mlx.as_type(array, type || :f32)
+  defp create({:buffer, array}, type), do: Mlx.as_type(array, type || array.type)
+  defp create({:complex, real, imaginary}, type), do: Mlx.array({real, imaginary}, type: type)
+  defp create({:tuple, elements}, type), do: create(elements, type)
+
+  defp create(list, type) when is_list(list) do
+    if holds_array?(list) do
+      Mlx.stack(Enum.map(list, &create(&1, type)))
+    else
+      Mlx.array(plain(list), type: type)
+    end
+  end
+
+  defp create({:opaque, name}, _type), do: PythonError.value_error!("an array cannot be made of #{name}")
+  defp create(number, type), do: Mlx.array(number, type: type)
+
+  defp holds_array?(list) when is_list(list), do: Enum.any?(list, &holds_array?/1)
+  defp holds_array?({:tuple, list}), do: holds_array?(list)
+  defp holds_array?(element), do: is_struct(element, Mlx.Array)
+
+  defp plain(list) when is_list(list), do: Enum.map(list, &plain/1)
+  defp plain({:tuple, list}), do: plain(list)
+  defp plain({:complex, real, imaginary}), do: {real, imaginary}
+  defp plain(element), do: element
+
+  defp widths({:tuple, [before, behind]}) when is_integer(before) and is_integer(behind), do: {before, behind}
+  defp widths({:tuple, [width]}) when is_integer(width), do: width
+  defp widths({:tuple, widths}), do: Enum.map(widths, &widths/1)
+  defp widths([before, behind]) when is_integer(before) and is_integer(behind), do: {before, behind}
+  defp widths(widths) when is_list(widths), do: Enum.map(widths, &widths/1)
+  defp widths(width), do: width
+
+  defp integers_of([{:tuple, integers}]), do: integers_of(integers)
+  defp integers_of([integers]) when is_list(integers), do: integers_of(integers)
+
+  defp integers_of(integers) do
+    unless Enum.all?(integers, &is_integer/1), do: PythonError.type_error!("expected integers")
+    integers
+  end
+
+  defp flat([{:tuple, arrays}]), do: arrays
+  defp flat([arrays]) when is_list(arrays), do: arrays
+  defp flat(arrays), do: arrays
+
+  defp containers({:tuple, elements}), do: containers(elements)
+  defp containers(list) when is_list(list), do: Enum.map(list, &containers/1)
+  defp containers(value), do: value
+end

@@ -1,0 +1,26 @@
+defmodule Mlx.Conformance.Failure do
+  @moduledoc """
+  Exceptions of Elixir as those of Python.
+
+  Python MLX raises what the C++ library throws: nearly always `ValueError`. `Mlx.Error` and `ArgumentError` are that, with
+  these exceptions, which the message tells.
+  """
+
+  alias Mlx.Conformance.PythonError
+
+  @kinds [
+    OverflowError: ~r/32-bit|does not fit in 32 bits|too large/,
+    RuntimeError: ~r/No such file|Failed to open|is singular|singular matrix/
+  ]
+
+  @doc "The frame that tells Python of an exception."
+  def to_python(%PythonError{kind: :raised, message: id}, _stacktrace), do: {:raised, id}
+  def to_python(%PythonError{kind: kind, message: message}, _stacktrace), do: {:error, kind, message}
+
+  def to_python(%kind{} = error, _stacktrace) when kind in [ArgumentError, Mlx.Error] do
+    message = Exception.message(error)
+    {:error, Enum.find_value(@kinds, :ValueError, fn {kind, pattern} -> message =~ pattern && kind end), message}
+  end
+
+  def to_python(error, stacktrace), do: {:error, :TypeError, Exception.format(:error, error, stacktrace)}
+end

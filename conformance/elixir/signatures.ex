@@ -1,0 +1,252 @@
+defmodule Mlx.Conformance.Signatures do
+  @moduledoc """
+  The parameters of Python's functions, and what becomes of them in `Mlx`: one row for a family of functions.
+
+      {names, parameters}
+      {names, parameters, adapter}
+
+  Names are those of `mlx.core`; a method of `array` that has no row of its own has that of the function of its name. Every
+  function takes `stream` too. A parameter is
+
+    * `name: kind` - a positional argument in both languages (kinds: `Mlx.Conformance.Arguments`),
+    * `name: default(kind, value)` - the same, which Python may leave out,
+    * `name: option(kind, key)` - an option in Elixir, left out when Python leaves it out or gives `None`,
+    * `name: nullable(kind, key)` - an option for which `None` means `nil`,
+    * `name: variadic(kind)` - `*name`, a list.
+
+  An adapter (`Mlx.Conformance.Adapters`) makes the call where that is not enough.
+  """
+
+  alias Mlx.Conformance.{Adapters, Constants, Context, Mapping}
+
+  @key __MODULE__
+
+  @doc "The parameters and the adapter for a name of Python, or nil."
+  def fetch(name), do: Map.get(table(), name)
+
+  defp table do
+    case :persistent_term.get(@key, nil) do
+      nil ->
+        :persistent_term.put(@key, build())
+        table()
+
+      table ->
+        table
+    end
+  end
+
+  defp build do
+    rows = for row <- own() ++ functions() ++ random(), name <- elem(row, 0), into: %{}, do: {full(name), rest(row)}
+
+    for "mlx.core.array." <> method = name <- Mapping.names(), not is_map_key(rows, name), into: rows do
+      {name, Map.get(rows, "mlx.core." <> method)}
+    end
+    |> Map.reject(fn {_name, row} -> row == nil end)
+  end
+
+  defp full("conformance." <> _ = name), do: name
+  defp full(name), do: "mlx.core." <> name
+
+  defp rest({_names, parameters}), do: {parameters(parameters), nil}
+  defp rest({_names, parameters, adapter}), do: {parameters(parameters), adapter}
+
+  defp parameters(parameters) do
+    for({name, kind} <- parameters, do: {name, if(is_map(kind), do: kind, else: %{kind: kind})}) ++
+      [stream: option(:stream, :stream)]
+  end
+
+  defp option(kind, key), do: %{kind: kind, option: key}
+  defp nullable(kind, key), do: %{kind: {:nullable, kind}, option: key, nullable: true}
+  defp default(kind, value), do: %{kind: kind, default: value}
+  defp variadic(kind), do: %{kind: kind, rest: true}
+
+  # What the bridge itself asks for, and names that stand for values.
+  defp own do
+    [
+      {~w(conformance.names), [], fn _call, _bound, _options -> Constants.names() end},
+      {~w(conformance.version), [], fn _call, _bound, _options -> Mlx.Native.version() end},
+      {~w(conformance.buffer), [self: :array], &Adapters.buffer/3}
+    ]
+  end
+
+  defp functions do
+    unary =
+      ~w(abs arccos acos arccosh acosh arcsin asin arcsinh asinh arctan atan arctanh atanh bitwise_invert ceil conj
+      conjugate cos cosh degrees erf erfinv exp expm1 floor imag isfinite isinf isnan isneginf isposinf log log10 log1p
+      log2 logical_not negative positive radians real reciprocal rsqrt sigmoid sign sin sinh sqrt square stop_gradient
+      tan tanh trunc array.T array.__copy__ contiguous to_fp8 matrix_transpose)
+
+    binary =
+      ~w(add arctan2 atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor divide divmod
+      equal floor_divide greater greater_equal left_shift less less_equal logaddexp logical_and logical_or logical_xor
+      maximum minimum multiply not_equal pow power remainder right_shift subtract)
+
+    operators = ~w(add div floordiv ge gt le lshift lt mod mul pow rshift sub truediv)
+    in_place = ~w(iadd ifloordiv ilshift imod imul ipow irshift isub)
+
+    [
+      {unary, [a: :operand]},
+      {binary, [a: :any, b: :any], &Adapters.pair/3},
+      {dunder(operators ++ in_place ++ ~w(radd rmul)), [self: :array, other: :any], &Adapters.operator/3},
+      {dunder(~w(rdiv rfloordiv rmod rpow rsub rtruediv)), [self: :array, other: :any], &Adapters.reflected/3},
+      {dunder(~w(itruediv)), [self: :array, other: :any], &Adapters.divide_in_place/3},
+      {dunder(~w(and iand)), [self: :array, other: :any], Adapters.bitwise(%{bool: &Mlx.logical_and/2})},
+      {dunder(~w(or ior)), [self: :array, other: :any], Adapters.bitwise(%{bool: &Mlx.logical_or/2})},
+      {dunder(~w(xor ixor)), [self: :array, other: :any], Adapters.bitwise(%{bool: &Mlx.logical_xor/2})},
+      {dunder(~w(eq)), [self: :array, other: :any], Adapters.equality(false)},
+      {dunder(~w(ne)), [self: :array, other: :any], Adapters.equality(true)},
+      {dunder(~w(abs neg invert)), [self: :array]},
+      {dunder(~w(matmul imatmul)), [self: :array, other: :array]},
+      {dunder(~w(getitem)), [self: :array, index: :any], &Adapters.get_item/3},
+      {dunder(~w(setitem)) ++
+         ~w(ArrayAt.add ArrayAt.subtract ArrayAt.multiply ArrayAt.divide ArrayAt.maximum) ++
+         ~w(ArrayAt.minimum), [self: :array, index: :any, value: :any], &Adapters.update/3},
+      {dunder(~w(bool int float complex index)) ++ ~w(array.item), [self: :array], &Adapters.number/3},
+      {~w(array.tolist), [self: :array], &Adapters.to_list/3},
+      {~w(array.size array.ndim array.nbytes), [self: :array]},
+      {~w(array.itemsize), [self: :array], &Adapters.item_size/3},
+      {~w(Dtype.size), [dtype: :type]},
+
+      # Creation.
+      {~w(array asarray), [val: :any, dtype: default(:type, nil)], &Adapters.array/3},
+      {~w(zeros ones empty), [shape: :shape, dtype: option(:type, :type)]},
+      {~w(full), [shape: :shape, vals: :operand, dtype: option(:type, :type)]},
+      {~w(zeros_like ones_like empty_like), [a: :array, dtype: option(:type, :type)]},
+      {~w(full_like), [a: :array, vals: :operand, dtype: option(:type, :type)]},
+      {~w(arange),
+       [start: default(:number, nil), stop: default(:number, nil), step: default(:number, nil)] ++
+         [dtype: option(:type, :type)], &Adapters.arange/3},
+      {~w(linspace),
+       [start: :number, stop: :number, num: option(:integer, :n)] ++
+         [endpoint: option(:boolean, :endpoint), dtype: option(:type, :type)]},
+      {~w(eye), [n: :integer, m: default(:integer, nil), k: option(:integer, :k), dtype: option(:type, :type)],
+       &Adapters.eye/3},
+      {~w(identity), [n: :integer, dtype: option(:type, :type)]},
+      {~w(tri), [n: :integer, m: default(:integer, nil), k: option(:integer, :k), dtype: option(:type, :type)],
+       &Adapters.tri/3},
+      {~w(tril triu diag), [a: :array, k: option(:integer, :k)]},
+      {~w(diagonal),
+       [a: :array, offset: option(:integer, :offset), axis1: default(:integer, 0)] ++
+         [axis2: default(:integer, 1)], &Adapters.two_axes/3},
+      {~w(trace),
+       [a: :array, offset: option(:integer, :offset), axis1: default(:integer, 0)] ++
+         [axis2: default(:integer, 1), dtype: option(:type, :type)], &Adapters.two_axes/3},
+      {~w(bartlett blackman hamming hanning), [n: :integer]},
+
+      # Comparison and choice.
+      {~w(isclose allclose),
+       [a: :any, b: :any, rtol: option(:number, :rtol), atol: option(:number, :atol)] ++
+         [equal_nan: option(:boolean, :equal_nan)], &Adapters.pair/3},
+      {~w(array_equal), [a: :any, b: :any, equal_nan: option(:boolean, :equal_nan)], &Adapters.pair/3},
+      {~w(where), [condition: :operand, x: :operand, y: :operand]},
+      {~w(clip), [a: :array, a_min: default(:operand, nil), a_max: default(:operand, nil)]},
+      {~w(nan_to_num),
+       [a: :operand, nan: option(:number, :nan), posinf: option(:number, :infinity)] ++
+         [neginf: option(:number, :neg_infinity)]},
+      {~w(round), [a: :operand, decimals: option(:integer, :decimals)]},
+
+      # Types.
+      {~w(astype view), [a: :operand, dtype: :type]},
+
+      # Reductions, scans and sorting.
+      {~w(all any sum prod max min mean median logsumexp count_nonzero),
+       [a: :array, axis: option(:axes, :axes), keepdims: option(:boolean, :keep_axes)]},
+      {~w(var std),
+       [a: :array, axis: option(:axes, :axes), keepdims: option(:boolean, :keep_axes)] ++
+         [ddof: option(:integer, :ddof)]},
+      {~w(argmax argmin), [a: :array, axis: option(:integer, :axis), keepdims: option(:boolean, :keep_axis)]},
+      {~w(softmax), [a: :array, axis: option(:axes, :axes), precise: option(:boolean, :precise)]},
+      {~w(cumsum cumprod cumulative_sum cumulative_prod),
+       [a: :array, axis: option(:integer, :axis)] ++
+         [reverse: option(:boolean, :reverse), inclusive: option(:boolean, :inclusive), dtype: option(:type, :type)]},
+      {~w(cummax cummin logcumsumexp),
+       [a: :array, axis: option(:integer, :axis)] ++
+         [reverse: option(:boolean, :reverse), inclusive: option(:boolean, :inclusive)]},
+      {~w(sort argsort), [a: :array, axis: nullable(:integer, :axis)]},
+      {~w(partition argpartition), [a: :array, kth: :integer, axis: nullable(:integer, :axis)]},
+      {~w(topk), [a: :array, k: :integer, axis: nullable(:integer, :axis)]},
+      {~w(searchsorted), [sorted_sequence: :array, values: :array, side: option(:word, :side)]},
+      {~w(diff), [a: :array, n: option(:integer, :order), axis: option(:integer, :axis)]},
+
+      # Shapes.
+      {~w(reshape), [a: :array, shape: :shape]},
+      {~w(array.reshape), [self: :array, shape: variadic(:any)], &Adapters.reshape/3},
+      {~w(transpose permute_dims), [a: :array, axes: option({:list, :integer}, :axes)]},
+      {~w(array.transpose), [self: :array, axes: variadic(:any)], &Adapters.transpose/3},
+      {~w(flatten), [a: :array, start_axis: default(:integer, 0), end_axis: default(:integer, -1)],
+       &Adapters.flatten/3},
+      {~w(unflatten), [a: :array, axis: :integer, shape: :shape]},
+      {~w(squeeze flip), [a: :array, axis: option(:axes, :axes)]},
+      {~w(expand_dims), [a: :array, axis: :axes]},
+      {~w(swapaxes), [a: :array, axis1: :integer, axis2: :integer]},
+      {~w(moveaxis), [a: :array, source: :integer, destination: :integer]},
+      {~w(broadcast_to), [a: :operand, shape: :shape]},
+      {~w(broadcast_arrays), [arrays: variadic(:any)], &Adapters.as_list/3},
+      {~w(broadcast_shapes), [arrays: variadic(:shape)], &Adapters.as_list/3},
+      {~w(meshgrid), [arrays: variadic(:any), sparse: option(:boolean, :sparse), indexing: option(:word, :indexing)],
+       &Adapters.as_list/3},
+      {~w(atleast_1d atleast_2d atleast_3d), [arrays: variadic(:operand)], &Adapters.each/3},
+      {~w(concatenate concat stack), [arrays: {:list, :array}, axis: nullable(:integer, :axis)]},
+      {~w(split), [a: :array, indices_or_sections: :axes, axis: option(:integer, :axis)]},
+      {~w(unstack), [x: :array, axis: option(:integer, :axis)]},
+      {~w(repeat), [array: :array, repeats: :integer, axis: option(:integer, :axis)]},
+      {~w(tile), [a: :array, reps: :axes]},
+      {~w(roll), [a: :array, shift: :axes, axis: option(:axes, :axes)]},
+      {~w(pad), [a: :array, pad_width: :any, mode: option(:word, :mode), constant_values: option(:operand, :value)],
+       &Adapters.pad/3},
+
+      # Selection.
+      {~w(take take_along_axis), [a: :array, indices: :operand, axis: nullable(:integer, :axis)]},
+      {~w(put_along_axis), [a: :array, indices: :array, values: :operand, axis: nullable(:integer, :axis)]},
+
+      # Products.
+      {~w(matmul inner outer kron), [a: :array, b: :array]},
+      {~w(vecdot), [a: :array, b: :array, axis: option(:integer, :axis)]},
+      {~w(addmm), [c: :array, a: :array, b: :array, alpha: option(:number, :alpha), beta: option(:number, :beta)]},
+
+      # Evaluation, devices and memory.
+      {~w(eval async_eval), [arrays: variadic(:any)], &Adapters.evaluate/3},
+      {~w(default_device), [], fn _call, _bound, _options -> Context.default_device() end},
+      {~w(set_default_device), [device: :device], fn _, %{device: device}, _ -> Context.set_default_device(device) end},
+      {~w(default_stream new_stream device_count is_available), [device: :device]},
+      {~w(device_info), [d: default(:device, :cpu)]},
+      {~w(synchronize), [s: default(:stream, nil)], &Adapters.synchronize/3},
+      {~w(clear_streams), [], fn _call, _bound, _options -> nil end},
+      {~w(metal.is_available cuda.is_available), [], fn _call, _bound, _options -> false end},
+      {~w(get_active_memory get_cache_memory get_peak_memory reset_peak_memory clear_cache), []},
+      {~w(set_cache_limit set_memory_limit set_wired_limit), [limit: :integer]}
+    ]
+  end
+
+  defp random do
+    key = [key: option(:array, :key)]
+    type = [dtype: option(:type, :type)]
+
+    [
+      {~w(random.seed random.key), [seed: :integer]},
+      {~w(random.split), [key: :array, num: option(:integer, :parts)]},
+      {~w(random.uniform),
+       [low: option(:operand, :low), high: option(:operand, :high), shape: default(:shape, {})] ++
+         type ++ key},
+      {~w(random.normal),
+       [shape: default(:shape, {})] ++
+         type ++
+         [loc: option(:operand, :loc), scale: option(:operand, :scale)] ++ key},
+      {~w(random.randint), [low: :operand, high: :operand, shape: option(:shape, :shape)] ++ type ++ key},
+      {~w(random.bernoulli), [p: default(:operand, 0.5), shape: option(:shape, :shape)] ++ key},
+      {~w(random.gumbel), [shape: default(:shape, {})] ++ type ++ key},
+      {~w(random.laplace),
+       [shape: default(:shape, {})] ++
+         type ++
+         [loc: option(:number, :loc), scale: option(:number, :scale)] ++ key},
+      {~w(random.truncated_normal), [lower: :operand, upper: :operand, shape: option(:shape, :shape)] ++ type ++ key},
+      {~w(random.permutation), [x: {:either, [:integer, :array]}, axis: option(:integer, :axis)] ++ key},
+      {~w(random.categorical),
+       [logits: :array, axis: option(:integer, :axis), shape: option(:shape, :shape)] ++
+         [num_samples: option(:integer, :num_samples)] ++ key},
+      {~w(random.multivariate_normal), [mean: :array, cov: :array, shape: option(:shape, :shape)] ++ type ++ key}
+    ]
+  end
+
+  defp dunder(words), do: for(word <- words, do: "array.__#{word}__")
+end
