@@ -4,7 +4,7 @@ defmodule Mlx.Products do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Operand, Options}
+  alias Mlx.{Array, Contraction, Native, Operand, Options}
 
   @doc """
   The matrix product.
@@ -143,7 +143,30 @@ defmodule Mlx.Products do
   """
   @spec einsum(String.t(), [Array.t()], keyword()) :: Array.t()
   def einsum(subscripts, arrays, options \\ []) when is_binary(subscripts) and is_list(arrays) do
-    Native.einsum(subscripts, arrays, Options.stream(options, :einsum))
+    stream = Options.stream(options, :einsum)
+    Contraction.check!(subscripts, arrays)
+    Native.einsum(subscripts, arrays, stream)
+  end
+
+  @doc """
+  The order in which `einsum/2` contracts its arrays, and what that costs.
+
+  Returns `{path, info}`. `path` has a tuple of positions for each step: those arrays are taken out of the list, and
+  their contraction is put at its end. `info` has the number of floating-point operations of all arrays at once
+  (`:naive_cost`) and of the path (`:optimized_cost`), and the most indices that one step runs over (`:naive_scaling`,
+  `:optimized_scaling`).
+
+      iex> [a, b, c] = [Mlx.zeros({5, 8}), Mlx.zeros({8, 10}), Mlx.zeros({10, 7})]
+      iex> Mlx.einsum_path("ij,jk,kl", [a, b, c])
+      {[{1, 2}, {0, 1}], %{naive_cost: 8400, naive_scaling: 4, optimized_cost: 1680, optimized_scaling: 3}}
+
+  Raises an `ArgumentError` when the subscripts do not fit the arrays.
+
+  Python: `mlx.core.einsum_path`, which describes the costs in a text.
+  """
+  @spec einsum_path(String.t(), [Array.t()]) :: {[tuple()], %{atom() => non_neg_integer()}}
+  def einsum_path(subscripts, arrays) when is_binary(subscripts) and is_list(arrays) do
+    Contraction.path(subscripts, arrays)
   end
 
   @doc """

@@ -65,6 +65,83 @@ defmodule Mlx.ProductsTest do
     assert_raise Mlx.Error, fn -> Mlx.tensordot(a, b, axes: {[0], [0]}) end
   end
 
+  defp assert_path(subscripts, arrays) do
+    {path, info} = Mlx.einsum_path(subscripts, arrays)
+    steps = Enum.flat_map(path, &[tuple_size(&1) | Tuple.to_list(&1)])
+    costs = [info.naive_scaling, info.optimized_scaling, info.naive_cost, info.optimized_cost]
+    names = for index <- 1..length(arrays), do: :"x#{index}"
+
+    assert_oracle(
+      [Mlx.array(steps), Mlx.array(costs, type: :s64)],
+      "(lambda path, text: [mx.array([n for step in path for n in (len(step), *step)]), " <>
+        "mx.array([int(line.split()[-1]) for line in text.splitlines()[1:]], mx.int64)])" <>
+        "(*mx.einsum_path('#{subscripts}', #{Enum.join(names, ", ")}))",
+      Enum.zip(names, arrays)
+    )
+  end
+
+  test "paths of contractions" do
+    sizes = for {letter, size} <- Enum.zip(?a..?h, [5, 3, 4, 5, 6, 7, 8, 9]), into: %{}, do: {<<letter>>, size}
+    shape = fn indices -> indices |> String.graphemes() |> Enum.map(&sizes[&1]) |> List.to_tuple() end
+
+    for subscripts <-
+          ["dd", "ab->a", "ab,bc", "ab, bc -> abc", "eb,cb,fb->cef", "dd,fb,be,cdb->cef", "a,b,c,d"] ++
+            ["bca,cdb,dbf,afc->", "dcc,fce,ea,dbf->ab", "abc,d,,ad->"] do
+      [inputs | _] = subscripts |> String.replace(" ", "") |> String.split("->")
+      assert_path(subscripts, for(indices <- String.split(inputs, ","), do: Mlx.zeros(shape.(indices))))
+    end
+
+    assert_path("...ij,...jk,kl->...il", [Mlx.zeros({3, 1, 2, 4}), Mlx.zeros({6, 4, 5}), Mlx.zeros({5, 2})])
+    assert_path("i...,i,j...", [Mlx.zeros({3, 4}), Mlx.zeros({1}), Mlx.zeros({2, 1})])
+  end
+
+  test "paths of contractions that chance makes up" do
+    :rand.seed(:exsss, 4)
+
+    for _ <- 1..150 do
+      sizes = for letter <- ?a..?g, into: %{}, do: {letter, :rand.uniform(6)}
+      inputs = for _ <- 1..Enum.random(2..7), do: Enum.take_random(?a..?g, Enum.random(1..4))
+      output = inputs |> Enum.concat() |> Enum.uniq() |> Enum.take_random(Enum.random(0..4))
+      arrays = for input <- inputs, do: Mlx.zeros(List.to_tuple(Enum.map(input, &sizes[&1])))
+      assert_path("#{Enum.join(inputs, ",")}->#{output}", arrays)
+    end
+  end
+
+  test "paths of contractions that do not fit" do
+    x = Mlx.zeros({2, 3})
+
+    for {subscripts, arrays, message} <- [
+          {"ij,jk", [x], "the subscripts are for 2 arrays, got 1"},
+          {"ij", [], "expected at least one array"},
+          {"ii", [x], "the index i of one array has the sizes 2 and 3"},
+          {"ij,ik", [x, Mlx.zeros({4, 2})], "the index i has the sizes 2 and 4"},
+          {"ij->k", [x], "the index k of the output belongs to no array"},
+          {"ij->ii", [x], "an index is twice in the output"},
+          {"ijk", [x], "an array of shape {2, 3} does not have the 3 indices of its subscripts"},
+          {"i", [x], "an array of shape {2, 3} does not have the 1 indices of its subscripts"},
+          {"......", [x], ~s(there is more than one ellipsis in "......")},
+          {"i1", [x], "expected letters as indices, got: 1"},
+          {"i->j->k", [x], ~s(expected one arrow in "i->j->k")}
+        ] do
+      assert_raise ArgumentError, "Mlx.einsum_path: " <> message, fn -> Mlx.einsum_path(subscripts, arrays) end
+    end
+  end
+
+  test "einsum/2 refuses what MLX would misread" do
+    for subscripts <- ["i1", "é", "i\n", <<"i", 255>>] do
+      assert_raise ArgumentError, ~r/Mlx.einsum: expected letters/, fn ->
+        Mlx.einsum(subscripts, [Mlx.zeros({1, 1})])
+      end
+    end
+
+    many = Mlx.zeros(Tuple.duplicate(1, 51))
+    assert_raise ArgumentError, ~r/not enough letters/, fn -> Mlx.einsum("...ij->...ji", [many]) end
+
+    assert_raise ArgumentError, ~r/not enough letters/, fn ->
+      Mlx.einsum_path("...,ijk->...", [many, Mlx.zeros({1, 1, 1})])
+    end
+  end
+
   test "products of parts" do
     a = range({64, 96})
     b = range({96, 32})
