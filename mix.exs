@@ -15,15 +15,20 @@ defmodule Mlx.MixProject do
       start_permanent: Mix.env() == :prod,
       test_coverage: [summary: [threshold: 90], ignore_modules: uncovered()],
       deps: [],
+      aliases: aliases(),
       description: description(),
       package: package(),
       name: "Mlx",
-      docs: [main: "readme", extras: ["README.md", "CHANGELOG.md"]]
+      docs: [main: "readme", extras: ["README.md", "guides/from_python_to_elixir.md", "CHANGELOG.md"]]
     ]
   end
 
   def application do
     [extra_applications: [:logger]]
+  end
+
+  defp aliases do
+    [guide: "run --no-start --require guides/from_python.exs --eval Mlx.Guides.FromPython.write()"]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support", "conformance/elixir"]
@@ -43,7 +48,7 @@ defmodule Mlx.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      files: ~w(lib mix setup c_src bin mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
+      files: ~w(lib mix setup c_src bin guides mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
     ]
   end
 end

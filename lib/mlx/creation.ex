@@ -49,7 +49,7 @@ defmodule Mlx.Creation do
 
   Raises an `ArgumentError` when the lists have no common shape, and says where; also when an element is no number.
 
-  Python: `mlx.core.array`.
+  Python: `mlx.core.array`, `mlx.core.asarray`.
   """
   @spec array(term(), keyword()) :: Array.t()
   def array(term, options \\ [])
@@ -120,7 +120,7 @@ defmodule Mlx.Creation do
 
   Options: `:type` (default `:f32`), `:stream`.
 
-  Python: `mlx.core.zeros`.
+  Python: `mlx.core.zeros`, `mlx.core.empty`.
   """
   @spec zeros(Array.shape(), keyword()) :: Array.t()
   def zeros(shape, options \\ []) do
@@ -181,7 +181,7 @@ defmodule Mlx.Creation do
 
   Options: `:type` (default: that of the array), `:stream`.
 
-  Python: `mlx.core.zeros_like`.
+  Python: `mlx.core.zeros_like`, `mlx.core.empty_like`.
   """
   @spec zeros_like(Array.t(), keyword()) :: Array.t()
   def zeros_like(array, options \\ []) do

@@ -25,7 +25,7 @@ defmodule Mlx.Cumulative do
 
     #{@axis_options}, `:type` to which the elements are converted first, `:stream`.
 
-    Python: `mlx.core.#{native}`.
+    Python: `mlx.core.#{native}`, `mlx.core.cumulative_#{String.trim_leading("#{native}", "cum")}`.
     """
     @spec unquote(name)(Array.operand(), keyword()) :: Array.t()
     def unquote(name)(array, options \\ []) do

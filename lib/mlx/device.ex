@@ -5,7 +5,7 @@ defmodule Mlx.Device do
   Arrays live in memory that is shared by the devices of a machine, so a device is chosen for operations and not for
   arrays: `Mlx.with_device/2` chooses one for a function, the `:stream` option for one operation.
 
-  Python: `mlx.core.Device`, which is one of `mlx.core.cpu` and `mlx.core.gpu` (`DeviceType`).
+  Python: `mlx.core.Device`, which is one of `mlx.core.cpu` and `mlx.core.gpu` (`DeviceType`); its `type` is the atom itself.
   """
 
   alias Mlx.{Native, Stream}

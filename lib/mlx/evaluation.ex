@@ -129,7 +129,7 @@ defmodule Mlx.Evaluation do
 
   Raises an `ArgumentError` when the array has more elements, or none.
 
-  Python: `array.item()`.
+  Python: `array.item()`, `array.tolist()` of an array without axes, `float(array)`, `int(array)`, `bool(array)`.
   """
   @spec to_number(Array.t()) :: Array.scalar() | {Array.scalar(), Array.scalar()}
   def to_number(%Array{} = array) do

@@ -23,7 +23,7 @@ defmodule Mlx.Joining do
       iex> Mlx.concatenate([Mlx.zeros({2, 1}), Mlx.zeros({2, 3})], axis: 1).shape
       {2, 4}
 
-  Python: `mlx.core.concatenate`.
+  Python: `mlx.core.concatenate`, `mlx.core.concat`.
   """
   @spec concatenate([Array.t()], keyword()) :: Array.t()
   def concatenate(arrays, options \\ []) when is_list(arrays) do

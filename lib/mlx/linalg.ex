@@ -44,7 +44,7 @@ defmodule Mlx.Linalg do
       iex> Mlx.Linalg.norm(Mlx.array([[1.0, -2.0], [3.0, 4.0]]), ord: :infinity, axes: [1]) |> Mlx.to_list()
       [2.0, 4.0]
 
-  Python: `mlx.core.linalg.norm`.
+  Python: `mlx.core.linalg.norm`, `mlx.core.matrix_norm`.
   """
   @spec norm(Array.t(), keyword()) :: Array.t()
   def norm(array, options \\ []) do

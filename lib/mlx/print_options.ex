@@ -14,7 +14,7 @@ defmodule Mlx.PrintOptions do
   The options of `inspect/2` come first, then those that the calling process has set. How many elements are shown is the
   option `:limit` of `inspect/2`.
 
-  Python: `mlx.core.PrintOptions`.
+  Python: `mlx.core.PrintOptions` and its `precision`.
   """
 
   @enforce_keys [:precision]

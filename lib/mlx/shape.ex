@@ -122,7 +122,7 @@ defmodule Mlx.Shape do
       iex> Mlx.transpose(Mlx.zeros({2, 3, 4}), axes: [0, 2, 1]).shape
       {2, 4, 3}
 
-  Python: `mlx.core.transpose`.
+  Python: `mlx.core.transpose`, `permute_dims`, `matrix_transpose`, `array.T`.
   """
   @spec transpose(Array.t(), keyword()) :: Array.t()
   def transpose(array, options \\ []) do
@@ -355,7 +355,7 @@ defmodule Mlx.Shape do
   def as_strided(array, shape, strides, options \\ []) when is_tuple(shape) and is_list(strides) do
     [offset, stream] = Options.values(options, :as_strided, offset: 0)
     check_view(array, Tuple.to_list(shape), strides, offset)
-    Native.as_strided(array, shape, strides, offset, stream)
+    array |> Native.contiguous(false, stream) |> Native.as_strided(shape, strides, offset, stream)
   end
 
   @doc """

@@ -11,7 +11,7 @@ defmodule Mlx.Stream do
   Operations of one stream run in order. Operations of different streams may run side by side, and MLX puts the
   synchronisation that the data needs between them, so a stream never changes a result.
 
-  Python: `mlx.core.Stream`, `mlx.core.ThreadLocalStream`.
+  Python: `mlx.core.Stream`, `mlx.core.ThreadLocalStream`; their `device` is a field here too.
   """
 
   alias Mlx.Native

@@ -1,0 +1,118 @@
+Code.require_file("../../guides/from_python.exs", __DIR__)
+
+defmodule Mlx.PythonNamesTest do
+  use ExUnit.Case, async: true
+
+  alias Mlx.Guides.FromPython
+
+  # All public names: what is in the modules, and what classes define. What every object of Python has does not count.
+  @names ~S"""
+  (lambda members: [mx.array(list("\n".join(
+    prefix + member
+    for prefix, owner in [("mlx.core.", mx)] + [("mlx.core." + n + ".", m) for n, m in vars(mx).items() if type(m) is type(mx)]
+    for name in dir(owner) if name[0] != "_" and type(getattr(owner, name)) is not type(mx)
+    for member in [name] + members(name, getattr(owner, name))
+  ).encode()), mx.uint8)])(
+    lambda name, value: [
+      name + "." + member for member in dir(value)
+      if member not in ("__module__", "__doc__", "__init__", "__new__", "__hash__", "__getstate__", "__members__", "__name__",
+                        "__qualname__")
+      and (member[0] != "_" or member.startswith("__") and (member in vars(value) or not hasattr(object, member)))
+    ] if isinstance(value, type) else []
+  )
+  """
+
+  @tag :oracle
+  test "the table has every public name of Python's mlx.core, once" do
+    names = @names |> String.replace("\n", " ") |> Mlx.Oracle.eval() |> Mlx.to_binary() |> String.split("\n")
+    assert length(names) > 500
+    listed = for row <- FromPython.rows(), do: row.python
+
+    assert names -- listed == [], "names of Python that are not in the table"
+    assert listed -- names == [], "names in the table that Python does not have, or twice"
+  end
+
+  test "what has no counterpart has a reason" do
+    for %{elixir: [], python: python, note: note} <- FromPython.rows() do
+      assert note != "", "#{python} has neither a counterpart nor a reason"
+    end
+  end
+
+  test "every counterpart exists" do
+    for %{elixir: elixir, python: python} <- FromPython.rows(), name <- elixir do
+      assert exists?(parse(name)), "#{name}, the counterpart of #{python}, does not exist"
+    end
+  end
+
+  test "the documentation of every counterpart names the Python function" do
+    unnamed =
+      for %{elixir: elixir, python: python} <- FromPython.rows(),
+          not protocol?(python),
+          name <- elixir,
+          not names?(counterparts(parse(name)), python),
+          do: {name, python}
+
+    assert unnamed == []
+  end
+
+  test "the guide is what the table makes" do
+    assert File.read!(FromPython.path()) == FromPython.text(), "the guide is not up to date: run mix guide"
+  end
+
+  # Methods with two underscores stand for operators and protocols.
+  defp protocol?(python), do: python =~ ~r/\.__\w+__$/
+
+  defp parse(":" <> atom), do: String.to_atom(atom)
+
+  defp parse(name) do
+    case Regex.run(~r/^(.+)\.([a-z]\w*[?!]?)\/(\d)$/, name) do
+      [_, module, function, arity] ->
+        {Module.concat([module]), String.to_atom(function), String.to_integer(arity)}
+
+      nil ->
+        Module.concat([name])
+    end
+  end
+
+  defp exists?({module, function, arity}) do
+    Code.ensure_loaded?(module) and function_exported?(module, function, arity)
+  end
+
+  defp exists?(atom), do: if(module?(atom), do: Code.ensure_loaded?(atom), else: true)
+
+  defp module?(atom), do: atom |> Atom.to_string() |> String.starts_with?("Elixir.")
+
+  # The part of the documentation that starts with "Python:".
+  defp counterparts({module, function, arity}) do
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(module)
+
+    {_, _, _, %{"en" => text}, _} =
+      Enum.find(docs, fn {{kind, name, documented}, _, _, _, metadata} ->
+        kind == :function and name == function and arity in (documented - Map.get(metadata, :defaults, 0))..documented
+      end)
+
+    behind_python(text)
+  end
+
+  defp counterparts(module) do
+    if module?(module) do
+      {:docs_v1, _, _, _, %{"en" => text}, _, _} = Code.fetch_docs(module)
+      behind_python(text)
+    end
+  end
+
+  defp behind_python(text) do
+    case String.split(text, "Python:", parts: 2) do
+      [_, names] -> names
+      [_] -> ""
+    end
+  end
+
+  # Atoms have no documentation. Names may be written without `mlx.core.`.
+  defp names?(nil, _python), do: true
+
+  defp names?(text, python) do
+    member = python |> String.split(".") |> List.last()
+    Enum.any?(Regex.scan(~r/[\w.]+/, text), fn [word] -> word |> String.split(".") |> List.last() == member end)
+  end
+end
