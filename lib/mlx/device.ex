@@ -72,7 +72,7 @@ defmodule Mlx.Device do
   def available?(device, index \\ 0), do: Native.device_is_available(device, index)
 
   @doc """
-  What MLX knows about a device, as a map with string keys such as `"device_name"`.
+  What MLX knows about a device, by default that of the process, as a map with string keys such as `"device_name"`.
 
       iex> is_map(Mlx.Device.info(:cpu))
       true
@@ -80,5 +80,5 @@ defmodule Mlx.Device do
   Python: `mlx.core.device_info`.
   """
   @spec info(t(), non_neg_integer()) :: %{binary() => term()}
-  def info(device, index \\ 0), do: Native.device_info(device, index)
+  def info(device \\ default(), index \\ 0), do: Native.device_info(device, index)
 end

@@ -13,7 +13,7 @@ defmodule Mlx.Joining do
 
   Options:
 
-    * `:axis` - default 0
+    * `:axis` - default 0; `nil` flattens the arrays first
 
   Examples:
 
@@ -27,8 +27,10 @@ defmodule Mlx.Joining do
   """
   @spec concatenate([Array.t()], keyword()) :: Array.t()
   def concatenate(arrays, options \\ []) when is_list(arrays) do
-    [axis, stream] = Options.values(options, :concatenate, axis: 0)
-    Native.concatenate_axis(arrays, axis, stream)
+    case Options.values(options, :concatenate, axis: 0) do
+      [nil, stream] -> Native.concatenate(arrays, stream)
+      [axis, stream] -> Native.concatenate_axis(arrays, axis, stream)
+    end
   end
 
   @doc """

@@ -77,7 +77,7 @@ defmodule Mlx.Memory do
       iex> Mlx.Memory.limit() > 0
       true
 
-  Python: `mlx.core.get_memory_limit`.
+  Python: none; `mlx::core::get_memory_limit` in C++.
   """
   @spec limit() :: non_neg_integer()
   def limit, do: Native.get_memory_limit()

@@ -111,7 +111,7 @@ defmodule Mlx.Selection do
 
   Options:
 
-    * `:axis` - default 0
+    * `:axis` - default 0; `nil` takes from the flattened array
 
   Examples:
 
@@ -123,7 +123,7 @@ defmodule Mlx.Selection do
   """
   @spec take_along_axis(Array.t(), Array.t(), keyword()) :: Array.t()
   def take_along_axis(%Array{} = array, indices, options \\ []) do
-    {indices, axis, stream} = along(:take_along_axis, array, indices, options)
+    {array, indices, axis, stream} = along(:take_along_axis, array, indices, options)
     Native.take_along_axis(array, indices, axis, stream)
   end
 
@@ -134,7 +134,7 @@ defmodule Mlx.Selection do
 
   Options:
 
-    * `:axis` - default 0
+    * `:axis` - default 0; `nil` for places in the flattened array
 
   Examples:
 
@@ -146,8 +146,11 @@ defmodule Mlx.Selection do
   """
   @spec put_along_axis(Array.t(), Array.t(), Array.operand(), keyword()) :: Array.t()
   def put_along_axis(%Array{} = array, indices, values, options \\ []) do
-    {indices, axis, stream} = along(:put_along_axis, array, indices, options)
-    Native.put_along_axis(array, indices, Operand.of_type(values, array.type), axis, stream)
+    {flat, indices, axis, stream} = along(:put_along_axis, array, indices, options)
+
+    flat
+    |> Native.put_along_axis(indices, Operand.of_type(values, array.type), axis, stream)
+    |> in_shape(array.shape, stream)
   end
 
   @doc """
@@ -155,7 +158,7 @@ defmodule Mlx.Selection do
 
   Options:
 
-    * `:axis` - default 0
+    * `:axis` - default 0; `nil` for places in the flattened array
 
   Examples:
 
@@ -166,8 +169,11 @@ defmodule Mlx.Selection do
   """
   @spec add_along_axis(Array.t(), Array.t(), Array.operand(), keyword()) :: Array.t()
   def add_along_axis(%Array{} = array, indices, values, options \\ []) do
-    {indices, axis, stream} = along(:add_along_axis, array, indices, options)
-    Native.scatter_add_axis(array, indices, Operand.of_type(values, array.type), axis, stream)
+    {flat, indices, axis, stream} = along(:add_along_axis, array, indices, options)
+
+    flat
+    |> Native.scatter_add_axis(indices, Operand.of_type(values, array.type), axis, stream)
+    |> in_shape(array.shape, stream)
   end
 
   @doc """
@@ -213,11 +219,20 @@ defmodule Mlx.Selection do
     Mlx.Indexing.add_at(array, coordinates(:indexed_add, array, indices, options), values, options)
   end
 
+  # The array, flattened where there is no axis, with what the native function takes.
   defp along(function, array, indices, options) do
-    [axis, stream] = Options.values(options, function, axis: 0)
-    axis = axis!(function, axis, array.shape)
-    {Index.array!(indices, elem(array.shape, axis), axis), axis, stream}
+    case Options.values(options, function, axis: 0) do
+      [nil, stream] ->
+        {Native.reshape(array, [-1], stream), Index.array!(indices, Tuple.product(array.shape), 0), 0, stream}
+
+      [axis, stream] ->
+        axis = axis!(function, axis, array.shape)
+        {array, Index.array!(indices, elem(array.shape, axis), axis), axis, stream}
+    end
   end
+
+  defp in_shape(%Array{shape: shape} = array, shape, _stream), do: array
+  defp in_shape(array, shape, stream), do: Native.reshape(array, shape, stream)
 
   defp coordinates(function, array, indices, options) do
     if indices.shape == {}, do: raise(ArgumentError, "Mlx.#{function}: expected indices to have at least one axis")

@@ -338,7 +338,8 @@ defmodule Mlx.Shape do
   end
 
   @doc """
-  A view with any shape and strides (in elements) on the row-major elements of an array.
+  A view with any shape and strides (in elements) on the row-major elements of an array. The strides `nil` are those of a
+  row-major array of the shape.
 
   Options:
 
@@ -348,12 +349,15 @@ defmodule Mlx.Shape do
 
       iex> Mlx.as_strided(Mlx.array([1, 2, 3, 4]), {3, 2}, [1, 1]) |> Mlx.to_list()
       [[1, 2], [2, 3], [3, 4]]
+      iex> Mlx.as_strided(Mlx.array([1, 2, 3, 4]), {2}, nil, offset: 1) |> Mlx.to_list()
+      [2, 3]
 
   Python: `mlx.core.as_strided`, which does not check.
   """
-  @spec as_strided(Array.t(), tuple(), [integer()], keyword()) :: Array.t()
-  def as_strided(array, shape, strides, options \\ []) when is_tuple(shape) and is_list(strides) do
+  @spec as_strided(Array.t(), tuple(), [integer()] | nil, keyword()) :: Array.t()
+  def as_strided(array, shape, strides, options \\ []) when is_tuple(shape) and (is_list(strides) or is_nil(strides)) do
     [offset, stream] = Options.values(options, :as_strided, offset: 0)
+    strides = strides || row_major(Tuple.to_list(shape))
     check_view(array, Tuple.to_list(shape), strides, offset)
     array |> Native.contiguous(false, stream) |> Native.as_strided(shape, strides, offset, stream)
   end
@@ -490,6 +494,11 @@ defmodule Mlx.Shape do
 
   defp shifts(shifts, axes) do
     raise ArgumentError, "Mlx.roll: expected as many shifts as axes, got: #{inspect(shifts)} and #{inspect(axes)}"
+  end
+
+  defp row_major(sizes) do
+    {strides, _size} = Enum.map_reduce(Enum.reverse(sizes), 1, &{&2, &1 * &2})
+    Enum.reverse(strides)
   end
 
   defp check_view(array, shape, strides, offset) do

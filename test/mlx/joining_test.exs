@@ -11,6 +11,8 @@ defmodule Mlx.JoiningTest do
     assert_oracle(Mlx.concatenate([a, b]), "mx.concatenate([a, b])", a: a, b: b)
     assert_oracle(Mlx.concatenate([a, a], axis: -1), "mx.concatenate([a, a], axis=-1)", a: a)
 
+    assert_oracle(Mlx.concatenate([a, b], axis: nil), "mx.concatenate([a, b], axis=None)", a: a, b: b)
+
     f = Mlx.array([[0.5, 1.5, 2.5]])
     assert_oracle(Mlx.concatenate([a, f]), "mx.concatenate([a, f])", a: a, f: f)
     assert_oracle(Mlx.stack([a, a], axis: 1), "mx.stack([a, a], axis=1)", a: a)

@@ -48,7 +48,9 @@ defmodule Mlx.ShapeTest do
             {Mlx.roll(x, [1, 3], axes: [0, 2]), "mx.roll(x, (1, 3), (0, 2))"},
             {Mlx.contiguous(Mlx.transpose(x)), "mx.transpose(x)"},
             {Mlx.as_strided(x, {3, 2}, [4, 1], offset: 2), "mx.as_strided(x, (3, 2), (4, 1), 2)"},
-            {Mlx.as_strided(x, {3}, [-1], offset: 5), "mx.as_strided(x, (3,), (-1,), 5)"}
+            {Mlx.as_strided(x, {3}, [-1], offset: 5), "mx.as_strided(x, (3,), (-1,), 5)"},
+            {Mlx.as_strided(x, {2, 3, 2}, nil, offset: 3), "mx.as_strided(x, (2, 3, 2), None, 3)"},
+            {Mlx.as_strided(Mlx.transpose(x), {4, 6}, nil), "mx.as_strided(mx.transpose(x), (4, 6))"}
           ] do
         assert_oracle(actual, python, x: x)
       end
