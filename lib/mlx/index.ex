@@ -95,8 +95,13 @@ defmodule Mlx.Index do
             "use Mlx.where/3, or Mlx.put_at/3 to update the elements of a mask"
   end
 
-  def array!(%Array{type: type}, _size, _axis) when type in [:f16, :bf16, :f32, :f64, :c64] do
-    raise ArgumentError, "an array of indices must have an integer type, got: #{inspect(type)}"
+  # An empty list becomes an array of `:f32`.
+  def array!(%Array{type: type} = array, _size, _axis) when type in [:f16, :bf16, :f32, :f64, :c64] do
+    if Tuple.product(array.shape) > 0 do
+      raise ArgumentError, "an array of indices must have an integer type, got: #{inspect(type)}"
+    end
+
+    Native.astype(array, :s32, nil)
   end
 
   def array!(%Array{} = array, size, axis) do

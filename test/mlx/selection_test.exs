@@ -41,6 +41,10 @@ defmodule Mlx.SelectionTest do
       assert_oracle(Mlx.put_along_axis(x, places, values, axis: nil), put, x: x, i: places, v: values)
       assert [[11, 1, 2], [4, 15, 12]] = Mlx.to_list(Mlx.add_along_axis(x, places, values, axis: nil))
 
+      none = Mlx.array([])
+      assert Mlx.take(x, none).shape == {0, 3}
+      assert_oracle(Mlx.put_along_axis(none, none, none, axis: nil), "mx.put_along_axis(x, x, x, axis=None)", x: none)
+
       assert [[3, 1, 9], [4, 6, 8]] =
                Mlx.to_list(Mlx.add_along_axis(x, Mlx.array([[2, 2], [2, 0]]), Mlx.array([[3, 4], [3, 0]]), axis: 1))
     end
