@@ -4,6 +4,7 @@
 #include <erl_nif.h>
 
 #include "core/array.hpp"
+#include "core/group.hpp"
 #include "nif/arrays.hpp"
 #include "nif/resource.hpp"
 
@@ -14,9 +15,13 @@ struct SharedBytes {
   ArrayHandle owner;
 };
 
+struct GroupResource {
+  SharedGroup group;
+};
+
 inline bool open_resources(ErlNifEnv* env) {
   return Resource<Array>::open(env, "array") && Resource<SharedBytes>::open(env, "bytes") &&
-         Resource<StreamResource>::open(env, "stream");
+         Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group");
 }
 
 }  // namespace mlx_nif

@@ -42,6 +42,7 @@ defmodule Mlx.Argument do
   defp special(:function), do: &special/1
   defp special(:array_reference), do: sample().ref
   defp special(:stream_reference), do: Native.default_stream(:cpu)
+  defp special(:group), do: Native.distributed_init(false, :any, nil)
   defp special(:stream), do: stream(Native.default_stream(:cpu))
   defp special(:new_stream), do: stream(Native.stream_new(:cpu))
   defp special(:array_of_other_reference), do: %{sample() | ref: make_ref()}

@@ -168,7 +168,7 @@ defmodule Mlx.CallRunner do
 
   # A message names a function and has no path in it.
   defp complain_of_message(name, arguments, message) do
-    if message =~ ~r/^Mlx\.[\w.]+: ./ and not (message =~ ~r/\.(cpp|h):\d/),
+    if message =~ ~r/^Mlx\.[\w.]+\??: ./ and not (message =~ ~r/\.(cpp|h):\d/),
       do: [],
       else: [{name, arguments, "raised: " <> message}]
   end

@@ -286,6 +286,7 @@ defmodule Mlx.GeneratedCalls do
     {:path, pick(~w(example example.npy example.gguf example.safetensors missing/folder.npy . written.gguf))}
   end
 
+  defp plausible(:group), do: {:special, :group}
   defp plausible(:seed), do: pick([0, 1, 18_446_744_073_709_551_615])
   defp plausible(:shape), do: pick([Tuple.to_list(pick(@shapes)), some(4, fn -> pick(@integers) end)])
   defp plausible(:size), do: pick(@integers)

@@ -31,6 +31,7 @@ defmodule Mlx.NativeExamples do
   def default(:binary), do: <<0, 1, 2, 3>>
   def default(:device), do: :cpu
   def default(:flag), do: false
+  def default(:group), do: {:special, :group}
   def default(:index_list), do: [array({2}, :s32)]
   def default(:indices), do: array({4, 4}, :s32)
   def default(:key), do: array({2}, :u32)
@@ -308,6 +309,8 @@ defmodule Mlx.NativeExamples do
   defp listed(:random_categorical_shape), do: [[array({4, 5}), -1, [3, 4], array({2}, :u32), nil]]
   defp listed(:put_along_axis), do: [[array({4, 5}), array({4, 2}, :s32), array({4, 2}), 1, nil]]
   defp listed(:scatter_add_axis), do: [[array({4, 5}), array({4, 2}, :s32), array({4, 2}), 1, nil]]
+  defp listed(:distributed_init), do: [[false, :any, nil], [false, "ring", 100]]
+  defp listed(:distributed_is_available), do: [[:any], ["ring"]]
   defp listed(:item), do: [[array({})]]
   defp listed(:from_binary), do: [[<<0::256>>, {2, 4}, :f32], [<<0::64>>, {8}, :bool]]
   defp listed(:device_info), do: [[:cpu, 0]]

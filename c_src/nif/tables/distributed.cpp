@@ -1,0 +1,184 @@
+// Groups of processes, and messages between them.
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "core/communication.hpp"
+#include "core/evaluation.hpp"
+#include "core/limits.hpp"
+#include "nif/arrays.hpp"
+#include "nif/function.hpp"
+#include "nif/resources.hpp"
+#include "nif/tables.hpp"
+#include "nif/term.hpp"
+
+namespace mlx_nif {
+namespace {
+
+using communication_guards::Reduction;
+using Collective = int (*)(mlx_array*, mlx_array, mlx_distributed_group, mlx_stream);
+
+const Group& decode_group(ErlNifEnv* env, ERL_NIF_TERM term) {
+  const GroupResource* group = Resource<GroupResource>::find(env, term);
+  if (group == nullptr) {
+    expected(env, "the reference of an Mlx.Distributed.Group", term);
+  }
+  return *group->group;
+}
+
+Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term) {
+  Array* array = find_array(env, term);
+  if (array == nullptr) {
+    expected(env, "an Mlx.Array", term);
+  }
+  return Pin(*array);
+}
+
+// Milliseconds, or nil for no limit. The caller may be killed while it waits.
+PeerWait decode_wait(ErlNifEnv* env, ERL_NIF_TERM term) {
+  std::optional<std::chrono::milliseconds> limit;
+  if (!is_nil(term)) {
+    const int milliseconds = decode<int>(env, term);
+    if (milliseconds < 0) {
+      expected(env, "a time in milliseconds", term);
+    }
+    limit = std::chrono::milliseconds(milliseconds);
+  }
+  return {limit, [env] { return enif_is_current_process_alive(env) != 0; }};
+}
+
+ERL_NIF_TERM make_group(ErlNifEnv* env, SharedGroup group) {
+  return Resource<GroupResource>::make(env, std::move(group));
+}
+
+// :busy while another process uses the connection: its turn is waited for in Elixir, which keeps no scheduler.
+template <typename Body>
+ERL_NIF_TERM unless_busy(const Body& body) {
+  try {
+    return body();
+  } catch (const Communication::Busy&) {
+    return atoms.busy;
+  }
+}
+
+ERL_NIF_TERM send_value(ErlNifEnv* env, ERL_NIF_TERM array_term, const Group& group, const PeerWait& wait,
+                        const Communication::Operation& operation) {
+  const Pin array = decode_array(env, array_term);
+  check_size(array.get()->get());
+  return unless_busy([&] {
+    const Communication communication(group);
+    ArrayHandle value = row_major_value(*array.get(), Patience::unlimited);
+    return make_value(env, communication.run(operation, std::move(value), wait));
+  });
+}
+
+template <Collective collective, Reduction reduction>
+ERL_NIF_TERM collect(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Pin array = decode_array(env, argv[0]);
+  const Group& group = decode_group(env, argv[1]);
+  const PeerWait wait = decode_wait(env, argv[2]);
+  if (group.size == 1) {
+    return make_value(env, row_major_value(*array.get(), Patience::unlimited));
+  }
+  communication_guards::check_value(group, array.get()->get(), reduction);
+  if (collective == mlx_distributed_all_gather) {
+    communication_guards::check_gathered(group, array.get()->get());
+  }
+  return send_value(env, argv[0], group, wait, collective);
+}
+
+ERL_NIF_TERM send(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Pin array = decode_array(env, argv[0]);
+  const int destination = decode<int>(env, argv[1]);
+  const Group& group = decode_group(env, argv[2]);
+  const PeerWait wait = decode_wait(env, argv[3]);
+  communication_guards::check_peer(group, destination);
+  communication_guards::check_value(group, array.get()->get(), Reduction::no);
+  return send_value(env, argv[0], group, wait, [destination](auto* result, auto value, auto to, auto stream) {
+    return mlx_distributed_send(result, value, destination, to, stream);
+  });
+}
+
+ERL_NIF_TERM receive(ErlNifEnv* env, const std::vector<int>& shape, mlx_dtype type, const ERL_NIF_TERM rest[]) {
+  const int source = decode<int>(env, rest[0]);
+  const Group& group = decode_group(env, rest[1]);
+  const PeerWait wait = decode_wait(env, rest[2]);
+  for (const int dimension : shape) {
+    if (dimension < 0) {
+      throw ArgumentError("a dimension is negative");
+    }
+  }
+  communication_guards::check_peer(group, source);
+  return unless_busy([&] {
+    const Communication communication(group);
+    const auto operation = [&](auto* result, auto, auto from, auto stream) {
+      return mlx_distributed_recv(result, shape.data(), shape.size(), type, source, from, stream);
+    };
+    return make_value(env, communication.run(operation, {}, wait));
+  });
+}
+
+ERL_NIF_TERM recv(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return receive(env, decode<std::vector<int>>(env, argv[0]), decode<mlx_dtype>(env, argv[1]), argv + 2);
+}
+
+ERL_NIF_TERM recv_like(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Pin array = decode_array(env, argv[0]);
+  const mlx_array like = array.get()->get();
+  const int* shape = mlx_array_shape(like);
+  return receive(env, {shape, shape + mlx_array_ndim(like)}, mlx_array_dtype(like), argv + 1);
+}
+
+ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_boolean(carrier_is_available(decode<std::string>(env, argv[0])));
+}
+
+ERL_NIF_TERM init(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const bool strict = decode<bool>(env, argv[0]);
+  const auto carrier = decode<std::string>(env, argv[1]);
+  SharedGroup group = join_group(carrier, decode_wait(env, argv[2]));
+  if (strict && group->size == 1) {
+    throw Error("this process was not started as one of several for the backend " + carrier);
+  }
+  return make_group(env, std::move(group));
+}
+
+ERL_NIF_TERM group_rank(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return enif_make_int(env, decode_group(env, argv[0]).rank);
+}
+
+ERL_NIF_TERM group_size(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return enif_make_int(env, decode_group(env, argv[0]).size);
+}
+
+ERL_NIF_TERM group_split(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const Group& group = decode_group(env, argv[0]);
+  const int color = decode<int>(env, argv[1]);
+  const int key = decode<int>(env, argv[2]);
+  return unless_busy([&] {
+    const Communication communication(group);
+    return make_group(env, split_group(group, color, key));
+  });
+}
+
+}  // namespace
+
+std::vector<ErlNifFunc> distributed_functions() {
+  return {
+      dirty_function<"distributed_all_gather", 3, collect<mlx_distributed_all_gather, Reduction::no>>(),
+      dirty_function<"distributed_all_max", 3, collect<mlx_distributed_all_max, Reduction::yes>>(),
+      dirty_function<"distributed_all_min", 3, collect<mlx_distributed_all_min, Reduction::yes>>(),
+      dirty_function<"distributed_all_sum", 3, collect<mlx_distributed_all_sum, Reduction::yes>>(),
+      function<"distributed_group_rank", 1, group_rank>(),
+      function<"distributed_group_size", 1, group_size>(),
+      dirty_function<"distributed_group_split", 3, group_split>(),
+      dirty_function<"distributed_init", 3, init>(),
+      dirty_function<"distributed_is_available", 1, is_available>(),
+      dirty_function<"distributed_recv", 5, recv>(),
+      dirty_function<"distributed_recv_like", 4, recv_like>(),
+      dirty_function<"distributed_send", 4, send>(),
+      dirty_function<"distributed_sum_scatter", 3, collect<mlx_distributed_sum_scatter, Reduction::yes>>(),
+  };
+}
+
+}  // namespace mlx_nif
