@@ -19,7 +19,7 @@ defmodule Mlx.MixProject do
       description: description(),
       package: package(),
       name: "Mlx",
-      docs: [main: "readme", extras: ["README.md", "guides/from_python_to_elixir.md", "CHANGELOG.md"]]
+      docs: [main: "readme", extras: ["README.md", "guides/from_python_to_elixir.md", "CHANGELOG.md", "LICENSE"]]
     ]
   end
 
