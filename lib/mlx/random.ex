@@ -151,6 +151,7 @@ defmodule Mlx.Random do
   Options:
 
     * `:shape` - must be compatible with the leading axes of both; by default those
+    * `:type` - default `:f32`, the only one that MLX has; another raises `Mlx.Error`
 
   Examples:
 
@@ -161,8 +162,8 @@ defmodule Mlx.Random do
   """
   @spec multivariate_normal(Array.t(), Array.t(), keyword()) :: Array.t()
   def multivariate_normal(mean, covariance, options \\ []) do
-    [shape, key, _stream] = values(options, :multivariate_normal, shape: {})
-    Native.random_multivariate_normal(mean, covariance, shape, :f32, key, Linalg.stream(options))
+    [shape, type, key, _stream] = values(options, :multivariate_normal, shape: {}, type: :f32)
+    Native.random_multivariate_normal(mean, covariance, shape, Type.normalize!(type), key, Linalg.stream(options))
   end
 
   @doc """

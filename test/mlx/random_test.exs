@@ -111,6 +111,8 @@ defmodule Mlx.RandomTest do
     assert_raise Mlx.Error, fn -> Random.uniform({2}, low: Mlx.zeros({3})) end
     assert_raise Mlx.Error, fn -> Random.uniform({2}, key: Mlx.zeros({2})) end
     assert_raise Mlx.Error, fn -> Random.bits({2}, width: 3) end
+    mean = Mlx.zeros({2})
+    assert_raise Mlx.Error, fn -> Random.multivariate_normal(mean, Mlx.eye(2), type: :f16) end
     assert_raise Mlx.Error, fn -> Random.randint(0, 5, type: :f32) end
     assert_raise ArgumentError, ~r/do not broadcast/, fn -> Random.truncated_normal(Mlx.zeros({2}), Mlx.ones({3})) end
   end
