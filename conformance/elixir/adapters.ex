@@ -44,15 +44,14 @@ defmodule Mlx.Conformance.Adapters do
   @doc "`array(val, dtype)`: numbers, lists of numbers or of arrays, arrays of numpy."
   def array(_call, %{val: value} = bound, _options), do: create(value, bound[:dtype])
 
-  @doc "`arange(stop)`, `arange(start, stop)`, `arange(start, stop, step)`."
-  def arange(call, bound, options) do
-    case bound do
-      %{start: stop, stop: nil, step: nil} -> call.([stop], options)
-      %{start: nil, stop: nil} -> PythonError.type_error!("arange: stop is missing")
-      %{start: start, stop: nil, step: step} -> call.([0, start, step], options)
-      %{start: start, stop: stop, step: step} -> call.([start || 0, stop, step || 1], options)
-    end
-  end
+  @doc "`asarray(a, dtype, copy)`. Nothing but a buffer that is shared is taken without a copy."
+  def as_array(_call, %{copy: false}, _options), do: PythonError.value_error!("asarray: a copy is needed")
+  def as_array(_call, %{a: value, dtype: type}, _options), do: create(value, type)
+
+  @doc "`arange(stop)`, `arange(start, stop)`, `arange(start, stop, step)`; without `stop`, `start` is that."
+  def arange(call, %{start: stop, stop: nil, step: step}, options), do: call.([0, stop, step || 1], options)
+  def arange(call, %{start: start, stop: stop, step: step}, options), do: call.([start, stop, step || 1], options)
+  def arange(call, %{stop: stop, step: step}, options), do: call.([0, stop, step || 1], options)
 
   @doc "`eye(n, m)`."
   def eye(call, %{n: n, m: m}, options), do: call.([{n, m || n}], options)
@@ -88,8 +87,85 @@ defmodule Mlx.Conformance.Adapters do
     end
   end
 
-  @doc "Several arrays as one list."
-  def as_list(call, %{arrays: arrays}, options), do: call.([flat(arrays)], options)
+  @doc "Several arrays as one list; Python returns a tuple."
+  def as_list(call, %{arrays: arrays}, options), do: List.to_tuple(call.([flat(arrays)], options))
+
+  @doc "`broadcast_shapes(*shapes)`, of one at least."
+  def shapes(_call, %{shapes: []}, _options), do: PythonError.value_error!("broadcast_shapes: no shapes")
+  def shapes(call, %{shapes: shapes}, _options), do: call.([shapes], [])
+
+  @doc "`concatenate(arrays, axis)`, of the flattened arrays when the axis is `None`."
+  def concatenate(call, %{arrays: arrays, axis: nil}, options) do
+    call.([Enum.map(arrays, &Mlx.flatten/1)], options)
+  end
+
+  def concatenate(call, %{arrays: arrays, axis: axis}, options), do: call.([arrays], [{:axis, axis} | options])
+
+  @doc "`take_along_axis(a, indices, axis)`, of the flattened array when the axis is `None`."
+  def take_along_axis(call, %{a: a, indices: indices, axis: nil}, options) do
+    call.([Mlx.flatten(a), indices], options)
+  end
+
+  def take_along_axis(call, %{a: a, indices: indices, axis: axis}, options) do
+    call.([a, indices], [{:axis, axis} | options])
+  end
+
+  @doc "`put_along_axis(a, indices, values, axis)`, into the flattened array when the axis is `None`."
+  def put_along_axis(call, %{a: a, indices: indices, values: values, axis: nil}, options) do
+    Mlx.reshape(call.([Mlx.flatten(a), indices(indices), values], options), a.shape)
+  end
+
+  def put_along_axis(call, %{a: a, indices: indices, values: values, axis: axis}, options) do
+    call.([a, indices, values], [{:axis, axis} | options])
+  end
+
+  @doc "`roll(a, shift, axis)`: one axis takes all the shifts."
+  def roll(call, %{a: a, shift: shift} = bound, options) do
+    case bound[:axis] do
+      nil ->
+        call.([a, shift], options)
+
+      axis when is_integer(axis) ->
+        call.([a, shift], [{:axes, List.duplicate(axis, length(List.wrap(shift)))} | options])
+
+      axes ->
+        call.([a, shift], [{:axes, axes} | options])
+    end
+  end
+
+  @doc "`as_strided(a, shape, strides, offset)`: without strides the elements lie row after row."
+  def as_strided(call, %{a: a, shape: shape, strides: strides}, options) do
+    shape = shape || a.shape
+    call.([a, shape, strides || shape |> Tuple.to_list() |> row_major()], options)
+  end
+
+  @doc "`slice(a, start_indices, axes, slice_size)`: an array has the starts of some axes."
+  def slice(call, %{a: a, start_indices: starts, axes: axes, slice_size: sizes}, options) do
+    call.([a, starts(a, starts, axes), sizes], options)
+  end
+
+  @doc "`slice_update(a, update, start_indices, axes)`."
+  def slice_update(call, %{a: a, update: update, start_indices: starts, axes: axes}, options) do
+    call.([a, starts(a, starts, axes), update], options)
+  end
+
+  @doc "`depends(inputs, dependencies)`, of one array or several."
+  def depends(call, %{inputs: %Mlx.Array{} = input} = bound, options) do
+    hd(depends(call, %{bound | inputs: [input]}, options))
+  end
+
+  def depends(call, %{inputs: inputs, dependencies: dependencies}, _options) do
+    call.([flat([inputs]), flat([dependencies])], [])
+  end
+
+  @doc "`tensordot(a, b, axes)`: how many axes, or which."
+  def tensordot(call, %{a: a, b: b, axes: axes}, options) do
+    case axes do
+      count when is_integer(count) -> call.([a, b], [{:axes, count} | options])
+      {:tuple, axes} -> tensordot(call, %{a: a, b: b, axes: axes}, options)
+      [axes_of_a, axes_of_b] -> call.([a, b], [{:axes, {flat([axes_of_a]), flat([axes_of_b])}} | options])
+    end
+  end
 
   @doc "`atleast_1d(*arys)`: one array gives one, several give a list."
   def each(call, %{arrays: [array]}, options), do: call.([array], options)
@@ -103,9 +179,6 @@ defmodule Mlx.Conformance.Adapters do
 
   @doc "`pad_width`: an integer, one pair, or a pair for each axis."
   def pad(call, %{a: a, pad_width: widths}, options), do: call.([a, widths(widths)], options)
-
-  @doc "`split(a, indices_or_sections)`."
-  def split(call, %{a: a, indices_or_sections: parts}, options), do: call.([a, parts], options)
 
   @doc "`a.item()` and what converts to numbers."
   def number(call, %{self: self}, _options), do: Value.numbers(call.([self], []))
@@ -131,6 +204,9 @@ defmodule Mlx.Conformance.Adapters do
       mask -> call.([self, mask, value], [])
     end
   end
+
+  @doc "The text of an array."
+  def text(_call, %{self: self}, _options), do: inspect(self)
 
   @doc "The shape, the type and the bytes of an array, for numpy."
   def buffer(_call, %{self: %{type: :bf16}}, _options), do: PythonError.type_error!("numpy has no bfloat16")
@@ -180,11 +256,12 @@ defmodule Mlx.Conformance.Adapters do
   defp create({:buffer, %{type: :f64} = array}, type), do: Mlx.as_type(array, type || :f32)
   defp create({:buffer, array}, type), do: Mlx.as_type(array, type || array.type)
   defp create({:complex, real, imaginary}, type), do: Mlx.array({real, imaginary}, type: type)
+  defp create({:bytes, bytes}, type), do: bytes |> Mlx.from_binary({byte_size(bytes)}, :u8) |> create(type)
   defp create({:tuple, elements}, type), do: create(elements, type)
 
   defp create(list, type) when is_list(list) do
     if holds_array?(list) do
-      Mlx.stack(Enum.map(list, &create(&1, type)))
+      list |> Enum.map(&create(&1, type)) |> stack()
     else
       Mlx.array(plain(list), type: type)
     end
@@ -192,6 +269,14 @@ defmodule Mlx.Conformance.Adapters do
 
   defp create({:opaque, name}, _type), do: PythonError.value_error!("an array cannot be made of #{name}")
   defp create(number, type), do: Mlx.array(number, type: type)
+
+  defp stack([first | rest] = arrays) do
+    if Enum.any?(rest, &(&1.shape != first.shape)) do
+      PythonError.value_error!("Initialization encountered non-uniform length.")
+    end
+
+    Mlx.stack(arrays)
+  end
 
   defp holds_array?(list) when is_list(list), do: Enum.any?(list, &holds_array?/1)
   defp holds_array?({:tuple, list}), do: holds_array?(list)
@@ -202,10 +287,26 @@ defmodule Mlx.Conformance.Adapters do
   defp plain({:complex, real, imaginary}), do: {real, imaginary}
   defp plain(element), do: element
 
-  defp widths({:tuple, [before, behind]}) when is_integer(before) and is_integer(behind), do: {before, behind}
-  defp widths({:tuple, [width]}) when is_integer(width), do: width
-  defp widths({:tuple, widths}), do: Enum.map(widths, &widths/1)
+  # An empty list is an array of floats, and picks nothing.
+  defp indices(%Mlx.Array{} = array), do: if(Mlx.size(array) == 0, do: Mlx.as_type(array, :s32), else: array)
+
+  defp starts(a, starts, axes) do
+    axes = for axis <- axes, do: if(axis < 0, do: axis + Mlx.rank(a), else: axis)
+
+    for axis <- 0..(Mlx.rank(a) - 1)//1 do
+      case Enum.find_index(axes, &(&1 == axis)) do
+        nil -> 0
+        position -> Mlx.at(starts, position)
+      end
+    end
+  end
+
+  defp row_major([]), do: []
+  defp row_major([_size | sizes]), do: [Enum.product(sizes) | row_major(sizes)]
+
+  defp widths({:tuple, widths}), do: widths(widths)
   defp widths([before, behind]) when is_integer(before) and is_integer(behind), do: {before, behind}
+  defp widths([width]), do: widths(width)
   defp widths(widths) when is_list(widths), do: Enum.map(widths, &widths/1)
   defp widths(width), do: width
 

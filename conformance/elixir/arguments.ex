@@ -60,6 +60,7 @@ defmodule Mlx.Conformance.Arguments do
   end
 
   defp converted(%{option: _}, nil, _name), do: nil
+  defp converted(%{kind: {:nullable, _kind}}, nil, _name), do: nil
   defp converted(%{default: default}, nil, _name), do: default
   defp converted(%{kind: kind}, value, name), do: convert(kind, value, name)
 

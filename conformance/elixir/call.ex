@@ -3,18 +3,27 @@ defmodule Mlx.Conformance.Call do
   Runs one call of Python: looks its signature up, binds the arguments, and calls the function of `Mlx`.
   """
 
-  alias Mlx.Conformance.{Arguments, Context, Mapping, PythonError, Signatures, Value}
+  alias Mlx.Conformance.{Arguments, Mapping, PythonError, Signatures, Value}
 
   @doc "The result of the function that a Python name stands for."
   def run(name, arguments, options) do
-    case Signatures.fetch(name) do
-      {parameters, adapter} ->
-        bound = Arguments.bind(name, parameters, Value.from_python(arguments), Value.from_python(options))
-        Context.with_default_device(fn -> apply_adapter(adapter, Mapping.function(name), bound, parameters, name) end)
+    arguments = Value.from_python(arguments)
+    options = Value.from_python(options)
 
-      nil ->
-        raise PythonError, kind: :NotImplementedError, message: "#{name} has no signature in the bridge"
-    end
+    {bound, parameters, adapter} =
+      case Signatures.fetch(name) do
+        [] -> raise PythonError, kind: :NotImplementedError, message: "#{name} has no signature in the bridge"
+        signatures -> choose(signatures, name, arguments, options)
+      end
+
+    apply_adapter(adapter, Mapping.function(name), bound, parameters, name)
+  end
+
+  defp choose([{parameters, adapter} | others], name, arguments, options) do
+    {Arguments.bind(name, parameters, arguments, options), parameters, adapter}
+  rescue
+    error in PythonError ->
+      if others == [], do: reraise(error, __STACKTRACE__), else: choose(others, name, arguments, options)
   end
 
   defp apply_adapter(nil, function, bound, parameters, name) do

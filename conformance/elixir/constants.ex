@@ -5,14 +5,10 @@ defmodule Mlx.Conformance.Constants do
 
   alias Mlx.Conformance.Mapping
 
-  @numbers %{
-    "mlx.core.pi" => :math.pi(),
-    "mlx.core.e" => :math.exp(1),
-    "mlx.core.euler_gamma" => 0.5772156649015329,
-    "mlx.core.inf" => :infinity,
-    "mlx.core.nan" => :nan
-  }
-
   @doc "All names of Python, with their values where they are numbers."
-  def names, do: Map.new(Mapping.names(), &{&1, Map.get(@numbers, &1)})
+  def names, do: Map.new(Mapping.names(), &{&1, value(Mapping.function(&1), Mapping.atom(&1))})
+
+  defp value({Mlx.Constants, name}, _atom), do: apply(Mlx.Constants, name, [])
+  defp value(_function, atom) when atom in [:infinity, :nan], do: atom
+  defp value(_function, _atom), do: nil
 end

@@ -9,7 +9,7 @@ defmodule Mlx.Conformance.Failure do
   alias Mlx.Conformance.PythonError
 
   @kinds [
-    OverflowError: ~r/32-bit|does not fit in 32 bits|too large/,
+    OverflowError: ~r/integer of 32 bits|Shape dimension|outside the supported range/,
     RuntimeError: ~r/No such file|Failed to open|is singular|singular matrix/
   ]
 

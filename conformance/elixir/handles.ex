@@ -25,6 +25,8 @@ defmodule Mlx.Conformance.Handles do
   def release(ids) do
     for id <- ids, do: :ets.delete(__MODULE__, id)
     :erlang.garbage_collect()
+    # The scheduler destroys what a collection has found before it goes on with this process.
+    :erlang.yield()
     :ok
   end
 end

@@ -14,9 +14,14 @@ defmodule Mlx.Conformance.Mapping do
                  into: %{},
                  do: {name, {Module.concat([module]), String.to_atom(function)}}
 
+  @atoms for {name, ":" <> atom} <- @rows, into: %{}, do: {name, String.to_atom(atom)}
+
   @doc "All names of Python in the table."
   def names, do: for({name, _} <- @rows, do: name)
 
   @doc "The function for a name, as `{module, name}`; nil where there is none."
   def function(name), do: Map.get(@functions, name)
+
+  @doc "The atom for a name, as `:inexact`; nil where it stands for none."
+  def atom(name), do: Map.get(@atoms, name)
 end

@@ -12,17 +12,19 @@ defmodule Mlx.Conformance.Signatures do
     * `name: default(kind, value)` - the same, which Python may leave out,
     * `name: option(kind, key)` - an option in Elixir, left out when Python leaves it out or gives `None`,
     * `name: nullable(kind, key)` - an option for which `None` means `nil`,
+    * `name: always(kind, key)` - an option that is `nil` when Python leaves it out or gives `None`,
     * `name: variadic(kind)` - `*name`, a list.
 
-  An adapter (`Mlx.Conformance.Adapters`) makes the call where that is not enough.
+  An adapter (`Mlx.Conformance.Adapters`) makes the call where that is not enough. Of several rows for a name the first
+  is used whose parameters fit the arguments.
   """
 
-  alias Mlx.Conformance.{Adapters, Constants, Context, Mapping}
+  alias Mlx.Conformance.{Adapters, Constants, Context, Mapping, Types}
 
   @key __MODULE__
 
-  @doc "The parameters and the adapter for a name of Python, or nil."
-  def fetch(name), do: Map.get(table(), name)
+  @doc "The parameters and adapters for a name of Python."
+  def fetch(name), do: Map.get(table(), name, [])
 
   defp table do
     case :persistent_term.get(@key, nil) do
@@ -36,19 +38,21 @@ defmodule Mlx.Conformance.Signatures do
   end
 
   defp build do
-    rows = for row <- own() ++ functions() ++ random(), name <- elem(row, 0), into: %{}, do: {full(name), rest(row)}
+    named = for row <- own() ++ functions() ++ random(), name <- elem(row, 0), do: {full(name), signature(row)}
+    rows = Enum.group_by(named, &elem(&1, 0), &elem(&1, 1))
 
-    for "mlx.core.array." <> method = name <- Mapping.names(), not is_map_key(rows, name), into: rows do
-      {name, Map.get(rows, "mlx.core." <> method)}
-    end
-    |> Map.reject(fn {_name, row} -> row == nil end)
+    for "mlx.core.array." <> method = name <- Mapping.names(),
+        not is_map_key(rows, name),
+        signatures = rows["mlx.core." <> method],
+        into: rows,
+        do: {name, signatures}
   end
 
   defp full("conformance." <> _ = name), do: name
   defp full(name), do: "mlx.core." <> name
 
-  defp rest({_names, parameters}), do: {parameters(parameters), nil}
-  defp rest({_names, parameters, adapter}), do: {parameters(parameters), adapter}
+  defp signature({_names, parameters}), do: {parameters(parameters), nil}
+  defp signature({_names, parameters, adapter}), do: {parameters(parameters), adapter}
 
   defp parameters(parameters) do
     for({name, kind} <- parameters, do: {name, if(is_map(kind), do: kind, else: %{kind: kind})}) ++
@@ -57,6 +61,7 @@ defmodule Mlx.Conformance.Signatures do
 
   defp option(kind, key), do: %{kind: kind, option: key}
   defp nullable(kind, key), do: %{kind: {:nullable, kind}, option: key, nullable: true}
+  defp always(kind, key), do: Map.put(nullable(kind, key), :default, nil)
   defp default(kind, value), do: %{kind: kind, default: value}
   defp variadic(kind), do: %{kind: kind, rest: true}
 
@@ -65,7 +70,10 @@ defmodule Mlx.Conformance.Signatures do
     [
       {~w(conformance.names), [], fn _call, _bound, _options -> Constants.names() end},
       {~w(conformance.version), [], fn _call, _bound, _options -> Mlx.Native.version() end},
-      {~w(conformance.buffer), [self: :array], &Adapters.buffer/3}
+      {~w(conformance.buffer), [self: :array], &Adapters.buffer/3},
+      {~w(conformance.bytes), [self: :array], fn _, %{self: array}, _ -> {:bytes, Mlx.to_binary(array)} end},
+      {~w(conformance.from_bytes), [data: :any, shape: :shape, dtype: :type],
+       fn _, %{data: {:bytes, bytes}, shape: shape, dtype: type}, _ -> Mlx.from_binary(bytes, shape, type) end}
     ]
   end
 
@@ -102,20 +110,23 @@ defmodule Mlx.Conformance.Signatures do
          ~w(ArrayAt.add ArrayAt.subtract ArrayAt.multiply ArrayAt.divide ArrayAt.maximum) ++
          ~w(ArrayAt.minimum), [self: :array, index: :any, value: :any], &Adapters.update/3},
       {dunder(~w(bool int float complex index)) ++ ~w(array.item), [self: :array], &Adapters.number/3},
+      {dunder(~w(repr)), [self: :array], &Adapters.text/3},
       {~w(array.tolist), [self: :array], &Adapters.to_list/3},
       {~w(array.size array.ndim array.nbytes), [self: :array]},
       {~w(array.itemsize), [self: :array], &Adapters.item_size/3},
       {~w(Dtype.size), [dtype: :type]},
 
       # Creation.
-      {~w(array asarray), [val: :any, dtype: default(:type, nil)], &Adapters.array/3},
+      {~w(array), [val: :any, dtype: default(:type, nil)], &Adapters.array/3},
+      {~w(asarray), [a: :any, dtype: default(:type, nil), copy: default(:boolean, nil)], &Adapters.as_array/3},
       {~w(zeros ones empty), [shape: :shape, dtype: option(:type, :type)]},
       {~w(full), [shape: :shape, vals: :operand, dtype: option(:type, :type)]},
       {~w(zeros_like ones_like empty_like), [a: :array, dtype: option(:type, :type)]},
       {~w(full_like), [a: :array, vals: :operand, dtype: option(:type, :type)]},
       {~w(arange),
-       [start: default(:number, nil), stop: default(:number, nil), step: default(:number, nil)] ++
+       [start: :number, stop: {:nullable, :number}, step: default(:number, nil)] ++
          [dtype: option(:type, :type)], &Adapters.arange/3},
+      {~w(arange), [stop: :number, step: default(:number, nil), dtype: option(:type, :type)], &Adapters.arange/3},
       {~w(linspace),
        [start: :number, stop: :number, num: option(:integer, :n)] ++
          [endpoint: option(:boolean, :endpoint), dtype: option(:type, :type)]},
@@ -147,6 +158,13 @@ defmodule Mlx.Conformance.Signatures do
 
       # Types.
       {~w(astype view), [a: :operand, dtype: :type]},
+      {~w(from_fp8), [x: :array, dtype: option(:type, :type)]},
+      {~w(finfo), [dtype: :type], &Types.float_limits/3},
+      {~w(iinfo), [dtype: :type], &Types.integer_limits/3},
+      {~w(result_type), [arguments: variadic(:any)], &Types.result_type/3},
+      {~w(can_cast), [from_: :any, to: :type], &Types.can_cast/3},
+      {~w(issubdtype), [arg1: :any, arg2: :any], &Types.subtype/3},
+      {~w(isdtype), [dtype: :type, kind: :any], &Types.kind/3},
 
       # Reductions, scans and sorting.
       {~w(all any sum prod max min mean median logsumexp count_nonzero),
@@ -182,37 +200,52 @@ defmodule Mlx.Conformance.Signatures do
       {~w(moveaxis), [a: :array, source: :integer, destination: :integer]},
       {~w(broadcast_to), [a: :operand, shape: :shape]},
       {~w(broadcast_arrays), [arrays: variadic(:any)], &Adapters.as_list/3},
-      {~w(broadcast_shapes), [arrays: variadic(:shape)], &Adapters.as_list/3},
+      {~w(broadcast_shapes), [shapes: variadic(:shape)], &Adapters.shapes/3},
       {~w(meshgrid), [arrays: variadic(:any), sparse: option(:boolean, :sparse), indexing: option(:word, :indexing)],
        &Adapters.as_list/3},
       {~w(atleast_1d atleast_2d atleast_3d), [arrays: variadic(:operand)], &Adapters.each/3},
-      {~w(concatenate concat stack), [arrays: {:list, :array}, axis: nullable(:integer, :axis)]},
+      {~w(concatenate concat), [arrays: {:list, :array}, axis: {:nullable, :integer}], &Adapters.concatenate/3},
+      {~w(concatenate concat), [arrays: {:list, :array}]},
+      {~w(stack), [arrays: {:list, :array}, axis: option(:integer, :axis)]},
       {~w(split), [a: :array, indices_or_sections: :axes, axis: option(:integer, :axis)]},
       {~w(unstack), [x: :array, axis: option(:integer, :axis)]},
       {~w(repeat), [array: :array, repeats: :integer, axis: option(:integer, :axis)]},
       {~w(tile), [a: :array, reps: :axes]},
-      {~w(roll), [a: :array, shift: :axes, axis: option(:axes, :axes)]},
+      {~w(roll), [a: :array, shift: :axes, axis: default(:axes, nil)], &Adapters.roll/3},
+      {~w(as_strided),
+       [a: :array, shape: default(:shape, nil), strides: default({:list, :integer}, nil)] ++
+         [offset: option(:integer, :offset)], &Adapters.as_strided/3},
       {~w(pad), [a: :array, pad_width: :any, mode: option(:word, :mode), constant_values: option(:operand, :value)],
        &Adapters.pad/3},
 
       # Selection.
-      {~w(take take_along_axis), [a: :array, indices: :operand, axis: nullable(:integer, :axis)]},
-      {~w(put_along_axis), [a: :array, indices: :array, values: :operand, axis: nullable(:integer, :axis)]},
+      {~w(take), [a: :array, indices: :operand, axis: always(:integer, :axis)]},
+      {~w(take_along_axis), [a: :array, indices: :array, axis: default(:integer, nil)], &Adapters.take_along_axis/3},
+      {~w(put_along_axis), [a: :array, indices: :array, values: :operand, axis: default(:integer, nil)],
+       &Adapters.put_along_axis/3},
+      {~w(slice), [a: :array, start_indices: :array, axes: {:list, :integer}, slice_size: {:list, :integer}],
+       &Adapters.slice/3},
+      {~w(slice_update), [a: :array, update: :array, start_indices: :array, axes: {:list, :integer}],
+       &Adapters.slice_update/3},
 
       # Products.
       {~w(matmul inner outer kron), [a: :array, b: :array]},
       {~w(vecdot), [a: :array, b: :array, axis: option(:integer, :axis)]},
+      {~w(tensordot), [a: :array, b: :array, axes: default(:any, 2)], &Adapters.tensordot/3},
+      {~w(hadamard_transform), [a: :array, scale: option(:number, :scale)]},
       {~w(addmm), [c: :array, a: :array, b: :array, alpha: option(:number, :alpha), beta: option(:number, :beta)]},
 
       # Evaluation, devices and memory.
       {~w(eval async_eval), [arrays: variadic(:any)], &Adapters.evaluate/3},
+      {~w(depends), [inputs: :any, dependencies: :any], &Adapters.depends/3},
       {~w(default_device), [], fn _call, _bound, _options -> Context.default_device() end},
-      {~w(set_default_device), [device: :device], fn _, %{device: device}, _ -> Context.set_default_device(device) end},
+      {~w(set_default_device), [device: :device]},
+      {~w(set_default_stream), [s: :stream]},
       {~w(default_stream new_stream device_count is_available), [device: :device]},
       {~w(device_info), [d: default(:device, :cpu)]},
       {~w(synchronize), [s: default(:stream, nil)], &Adapters.synchronize/3},
       {~w(clear_streams), [], fn _call, _bound, _options -> nil end},
-      {~w(metal.is_available cuda.is_available), [], fn _call, _bound, _options -> false end},
+      {~w(metal.is_available cuda.is_available), []},
       {~w(get_active_memory get_cache_memory get_peak_memory reset_peak_memory clear_cache), []},
       {~w(set_cache_limit set_memory_limit set_wired_limit), [limit: :integer]}
     ]

@@ -9,11 +9,12 @@ defmodule Mlx.Conformance.Value do
   | a tuple, a complex number | `{:tuple, list}`, `{:complex, real, imaginary}` | the same: kinds of arguments tell them apart |
   | an array, a stream | `{:array, id}`, `{:stream, id}` | the struct |
   | `float32`, `gpu` | `{:dtype, "float32"}`, `{:device, "gpu", 0}` | `{:type, :f32}`, `{:device, :gpu}` |
+  | `inexact` | `{:category, "inexact"}` | `{:category, :inexact}` |
   | an array of numpy | `{:buffer, shape, "float32", bytes}` | `{:buffer, array}` |
   | a function | `{:function, id}` | a function of a list of arguments |
   """
 
-  alias Mlx.Conformance.{Handles, PythonError, Server}
+  alias Mlx.Conformance.{Handles, Mapping, PythonError, Server}
 
   @types [
     bool: "bool",
@@ -37,6 +38,7 @@ defmodule Mlx.Conformance.Value do
   def from_python({:stream, id}), do: Handles.fetch!(id)
   def from_python({:tuple, elements}), do: {:tuple, from_python(elements)}
   def from_python({:device, name, _index}), do: {:device, if(name == "gpu", do: :gpu, else: :cpu)}
+  def from_python({:category, name}), do: {:category, Mapping.atom("mlx.core." <> name)}
   def from_python({:function, id}), do: fn arguments -> Server.call_python(id, arguments) end
   def from_python({:buffer, shape, type, bytes}), do: {:buffer, buffer(bytes, List.to_tuple(shape), type)}
   def from_python(list) when is_list(list), do: Enum.map(list, &from_python/1)

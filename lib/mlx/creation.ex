@@ -7,6 +7,8 @@ defmodule Mlx.Creation do
 
   @s32 -0x80000000..0x7FFFFFFF
 
+  defguardp is_bound(term) when is_number(term) or term in [:nan, :infinity, :neg_infinity]
+
   @doc """
   An array of a number, a boolean, or nested lists of them.
 
@@ -166,7 +168,7 @@ defmodule Mlx.Creation do
   @spec full(Array.shape(), Array.operand(), keyword()) :: Array.t()
   def full(shape, value, options \\ []) do
     [type, stream] = Options.values(options, :full, type: nil)
-    value = array(value)
+    value = fill_value(value, type)
     Native.full(shape, value, Type.normalize!(type || value.type), stream)
   end
 
@@ -224,8 +226,12 @@ defmodule Mlx.Creation do
   @spec full_like(Array.t(), Array.operand(), keyword()) :: Array.t()
   def full_like(%Array{} = array, value, options \\ []) do
     [type, stream] = Options.values(options, :full_like, type: array.type)
-    Native.full_like(array, array(value), Type.normalize!(type), stream)
+    Native.full_like(array, fill_value(value, type), Type.normalize!(type), stream)
   end
+
+  # A number is not rounded to `:f32` on the way to another type.
+  defp fill_value(%Array{} = value, _type), do: value
+  defp fill_value(value, type), do: array(value, type: type)
 
   @doc """
   A matrix with ones on a diagonal and zeros elsewhere. `size` is a number of rows and columns, or `{rows, columns}`.
@@ -284,14 +290,17 @@ defmodule Mlx.Creation do
 
   Options: `:type` (default: `:s32` for integers, `:s64` for large ones, else `:f32`), `:stream`.
 
+  Raises an `Mlx.Error` when there is no number of elements, as with the step 0 or NaN.
+
   Python: `mlx.core.arange`.
   """
-  @spec arange(number(), number() | keyword(), number() | keyword(), keyword()) :: Array.t()
+  @spec arange(bound, bound | keyword(), bound | keyword(), keyword()) :: Array.t()
+        when bound: number() | :nan | :infinity | :neg_infinity
   def arange(start, stop \\ [], step \\ [], options \\ [])
   def arange(stop, options, [], []) when is_list(options), do: arange(0, stop, 1, options)
   def arange(start, stop, options, []) when is_list(options), do: arange(start, stop, 1, options)
 
-  def arange(start, stop, step, options) when is_number(start) and is_number(stop) and is_number(step) do
+  def arange(start, stop, step, options) when is_bound(start) and is_bound(stop) and is_bound(step) do
     [type, stream] = Options.values(options, :arange, type: number_type([start, stop, step]))
     Native.arange(start, stop, step, Type.normalize!(type), stream)
   end
@@ -302,7 +311,7 @@ defmodule Mlx.Creation do
 
   defp number_type(numbers) do
     cond do
-      Enum.any?(numbers, &is_float/1) -> :f32
+      Enum.any?(numbers, &(is_float(&1) or is_atom(&1))) -> :f32
       Enum.all?(numbers, &(&1 in @s32)) -> :s32
       true -> :s64
     end

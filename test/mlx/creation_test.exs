@@ -168,6 +168,7 @@ defmodule Mlx.CreationTest do
       x = Mlx.array([[1, 2]], type: :f16)
       assert_oracle(Mlx.full({2}, 1.5), "mx.full((2,), 1.5)")
       assert_oracle(Mlx.full({2}, true), "mx.full((2,), True)")
+      assert_oracle(Mlx.full({2}, 0.1, type: :f64), "mx.full((2,), 0.1, dtype=mx.float64)")
       assert_oracle(Mlx.full({3, 2}, x), "mx.full((3, 2), x)", x: x)
       assert_oracle(Mlx.zeros_like(x), "mx.zeros_like(x)", x: x)
       assert_oracle(Mlx.ones_like(x), "mx.ones_like(x)", x: x)
@@ -175,6 +176,7 @@ defmodule Mlx.CreationTest do
       assert Mlx.ones_like(x, type: :s8).type == :s8
       assert Mlx.full_like(x, 3).type == :f16
       assert Mlx.to_list(Mlx.full_like(x, 3.5, type: {:f, 32})) == [[3.5, 3.5]]
+      assert Mlx.to_list(Mlx.full_like(x, 0.1, type: :f64)) == [[0.1, 0.1]]
     end
 
     test "refuse a shape that is none" do
@@ -195,6 +197,7 @@ defmodule Mlx.CreationTest do
       assert_oracle(Mlx.arange(0, 1, 0.1), "mx.arange(0, 1, 0.1)")
       assert_oracle(Mlx.arange(2.5), "mx.arange(2.5)")
       assert_oracle(Mlx.arange(5, 2), "mx.arange(5, 2)")
+      assert_oracle(Mlx.arange(10, 0, :infinity), "mx.arange(10, 0, mx.inf)")
       assert_oracle(Mlx.arange(2 ** 40, 2 ** 40 + 3), "mx.arange(2**40, 2**40 + 3)")
       assert_oracle(Mlx.arange(4, type: :bf16), "mx.arange(4, dtype=mx.bfloat16)")
       assert_oracle(Mlx.arange(1, 4, type: :u8), "mx.arange(1, 4, dtype=mx.uint8)")
@@ -207,6 +210,7 @@ defmodule Mlx.CreationTest do
 
     test "a step of 0 is an error" do
       assert_raise Mlx.Error, ~r/^Mlx.arange: /, fn -> Mlx.arange(0, 5, 0) end
+      assert_raise Mlx.Error, ~r/^Mlx.arange: /, fn -> Mlx.arange(0, :nan) end
     end
   end
 

@@ -27,6 +27,7 @@ newaxis = None
 globals().update({category.name: category for category in DtypeCategory})
 
 
+
 def forward(name):
     """The function that asks the server for `name`."""
 

@@ -66,19 +66,19 @@ class array:
         return (self[index] for index in range(len(self)))
 
     def __bool__(self):
-        return call("__bool__", self)
+        return bool(call("__bool__", self))
 
     def __int__(self):
-        return call("__int__", self)
+        return int(call("__int__", self))
 
     def __index__(self):
         return call("__index__", self)
 
     def __float__(self):
-        return call("__float__", self)
+        return float(call("__float__", self))
 
     def __complex__(self):
-        return call("__complex__", self)
+        return complex(call("__complex__", self))
 
     def __copy__(self):
         return call("__copy__", self)
@@ -91,7 +91,16 @@ class array:
 
     def __array__(self, dtype=None, copy=None):
         shape, name, data = connection.call("conformance.buffer", [self], {})
-        return numpy.frombuffer(bytearray(data), name).reshape(shape).astype(dtype or name, copy=False)
+        copied = numpy.frombuffer(data, name).reshape(shape).copy()
+        return copied if dtype is None else copied.astype(dtype, copy=False)
+
+    def __reduce__(self):
+        return unpickle, (connection.call("conformance.bytes", [self], {}), self.shape, self.dtype)
+
+    def __format__(self, specification):
+        if not self.shape:
+            return format(call("item", self), specification)
+        return object.__format__(self, specification)
 
     def __array_namespace__(self, api_version=None):
         import mlx.core
@@ -99,6 +108,10 @@ class array:
         if api_version is not None:
             raise ValueError("Explicitly specifying api_version is not yet implemented.")
         return mlx.core
+
+
+def unpickle(data, shape, dtype):
+    return connection.call("conformance.from_bytes", [data, shape, dtype], {})
 
 
 def define_operator(name):

@@ -148,6 +148,18 @@ def put_buffer(out, value):
     put_binary(out, numpy.ascontiguousarray(array, array.dtype.newbyteorder("=")).tobytes())
 
 
+def is_buffer(value):
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
+
+
+def put_memory(out, value):
+    put_buffer(out, memoryview(value))
+
+
 def put_object(out, value):
     put_tagged(out, value._term())
 
@@ -187,6 +199,7 @@ CLASSES = [
     (list, put_list),
     (tuple, put_tuple),
     (dict, put_map),
+    ((bytes, bytearray), put_bytes),
     ((numpy.ndarray, numpy.generic), put_buffer),
 ]
 
@@ -199,6 +212,8 @@ def writer_of(value):
             return writer
     if hasattr(value, "__mlx_array__"):
         return put_array_like
+    if is_buffer(value):
+        return put_memory
     if callable(value):
         return CALLABLE_WRITER[0]
     return put_opaque
