@@ -26,6 +26,14 @@ defmodule Mlx.Array do
       iex> Mlx.to_number(array[[-1, 0]])
       4
 
+  ## Text
+
+  `inspect/2` shows the type, the shape and the elements, `to_string/1` the elements alone: of an array without axes the
+  number. How many decimals both show is said by `Mlx.PrintOptions`.
+
+      iex> "\#{Mlx.sum(Mlx.array([1, 2]))}, \#{Mlx.array([1.5, 2.0])}"
+      "3, [1.5, 2.0]"
+
   Python: `mlx.core.array`.
   """
 
@@ -70,5 +78,9 @@ defmodule Mlx.Array do
 
   defimpl Inspect do
     def inspect(array, opts), do: Mlx.Printing.inspect(array, opts)
+  end
+
+  defimpl String.Chars do
+    def to_string(array), do: Mlx.Printing.text(array)
   end
 end

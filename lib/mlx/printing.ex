@@ -1,6 +1,7 @@
 defmodule Mlx.Printing do
   @moduledoc false
-  # How `inspect/1` shows an array: its type and shape, and as many of its elements as `:limit` allows.
+  # How `inspect/1` shows an array, its type and shape, and as many of its elements as `:limit` allows; and how
+  # `to_string/1` does, the elements alone.
   #
   # What an element looks like depends on its `format`, the type and the number of decimals, which is nil for as many
   # digits as tell the number from others.
@@ -14,9 +15,12 @@ defmodule Mlx.Printing do
 
   @spec inspect(Array.t(), Inspect.Opts.t()) :: Inspect.Algebra.t()
   def inspect(%Array{} = array, opts) do
-    body = nest(concat([line(), header(array), line(), elements(array, opts)]), 2)
+    body = nest(concat([line(), header(array), line(), elements_or_reason(array, opts)]), 2)
     force_unfit(concat(["#Mlx.Array<", body, line(), ">"]))
   end
+
+  @spec text(Array.t()) :: String.t()
+  def text(%Array{} = array), do: array |> elements(%Inspect.Opts{}) |> format(:infinity) |> IO.iodata_to_binary()
 
   defp header(%Array{type: type, shape: shape}) do
     Enum.map_join([type | Tuple.to_list(shape)], fn
@@ -25,24 +29,28 @@ defmodule Mlx.Printing do
     end)
   end
 
+  # An array that cannot be read is inspected all the same: in error messages, in a debugger, in the shell.
+  defp elements_or_reason(array, opts) do
+    elements(array, opts)
+  rescue
+    error in [Mlx.Error, ArgumentError] ->
+      message = Exception.message(error)
+      if message =~ "deallocated", do: "deallocated", else: message
+  end
+
   defp elements(array, opts) do
     sizes = Tuple.to_list(array.shape)
     {shown, _rows} = shown_sizes(sizes, opts.limit)
     format = {array.type, PrintOptions.resolve(opts).precision}
 
-    case read(array, sizes, shown) do
-      {:ok, bytes} -> bytes |> Codec.decode(shown, array.type) |> render(sizes, format, opts.limit) |> elem(0)
-      {:error, message} -> message
-    end
-  end
+    {document, _limit} =
+      array
+      |> first_elements(sizes, shown)
+      |> Evaluation.to_binary()
+      |> Codec.decode(shown, array.type)
+      |> render(sizes, format, opts.limit)
 
-  # An array that cannot be read is printed all the same: in error messages, in a debugger, in the shell.
-  defp read(array, sizes, shown) do
-    {:ok, array |> first_elements(sizes, shown) |> Evaluation.to_binary()}
-  rescue
-    error in [Mlx.Error, ArgumentError] ->
-      message = Exception.message(error)
-      {:error, if(message =~ "deallocated", do: "deallocated", else: message)}
+    document
   end
 
   # The sizes of the smallest box from the first corner that has the first `limit` elements.

@@ -4,6 +4,23 @@ defmodule Mlx.ArrayTest do
   doctest Mlx.Array
   doctest Mlx.PrintOptions
 
+  describe "to_string/1" do
+    test "shows the elements" do
+      assert to_string(Mlx.array(1.5)) == "1.5"
+      assert to_string(Mlx.array([{1.0, -2.0}])) == "[1.0-2.0i]"
+      assert to_string(Mlx.array([[1, 2], [3, 4]])) == "[\n  [1, 2],\n  [3, 4]\n]"
+      assert to_string(Mlx.zeros({0})) == "[]"
+      assert to_string(Mlx.arange(51)) =~ "48, 49, ...]"
+      assert Mlx.PrintOptions.with_options([precision: 2], fn -> "#{Mlx.array(0.5)}" end) == "0.50"
+    end
+
+    test "raises for what cannot be read" do
+      array = Mlx.array([1])
+      Mlx.deallocate(array)
+      assert_raise ArgumentError, fn -> to_string(array) end
+    end
+  end
+
   describe "inspect/1" do
     test "shows rows under each other" do
       assert inspect(Mlx.iota({2, 2, 2})) == """
