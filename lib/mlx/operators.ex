@@ -51,7 +51,13 @@ defmodule Mlx.Operators do
     end
   end
 
-  @doc "`Mlx.matmul/2`."
+  @doc """
+  `Mlx.matmul/2`.
+
+      iex> import Mlx.Operators, only: [<~>: 2]
+      iex> Mlx.to_number(Mlx.array([1.0, 2.0]) <~> Mlx.array([3.0, 4.0]))
+      11.0
+  """
   @spec Array.t() <~> Array.t() :: Array.t()
   def a <~> b, do: Mlx.matmul(a, b)
 

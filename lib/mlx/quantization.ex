@@ -130,7 +130,7 @@ defmodule Mlx.Quantization do
   @doc """
   The matrix product where both sides are quantized: `x` on the fly, and the weights, which are multiplied transposed.
 
-  `weights` is quantized, with `:scales`, or a plain matrix. It needs a GPU that has this operation.
+  `weights` is quantized, with `:scales`, or a plain matrix. To compute the result takes a GPU that has this operation.
 
   Options:
 
@@ -138,6 +138,12 @@ defmodule Mlx.Quantization do
     * `:scales` - of the weights, default `nil`
     * `:group_size`, `:bits` - as in `quantize/2`
     * `:global_scale_x`, `:global_scale_w` - arrays, for `:nvfp4`
+
+  Examples:
+
+      iex> {weights, scales} = Mlx.quantize(Mlx.ones({4, 64}), mode: :nvfp4)
+      iex> Mlx.qqmm(Mlx.ones({2, 64}), weights, scales: scales).shape
+      {2, 4}
 
   Python: `mlx.core.qqmm`.
   """
@@ -150,9 +156,14 @@ defmodule Mlx.Quantization do
   end
 
   @doc """
-  The products of `qqmm/3` for stacks picked by index arrays; see `gather_mm/3`. It needs a GPU that has this operation.
+  The products of `qqmm/3` for stacks picked by index arrays; see `gather_mm/3`. To compute the result takes a GPU that has
+  this operation.
 
   Options beside those of `qqmm/3`: `:left_indices`, `:right_indices` and `:sorted`.
+
+      iex> {weights, scales} = Mlx.quantize(Mlx.ones({3, 4, 64}), mode: :nvfp4)
+      iex> Mlx.gather_qqmm(Mlx.ones({2, 64}), weights, scales: scales, right_indices: Mlx.array([2, 0])).shape
+      {2, 2, 4}
 
   Python: `mlx.core.gather_qqmm`.
   """

@@ -56,16 +56,4 @@ defmodule Mlx.TopicTest do
       Code.compile_string(code)
     end
   end
-
-  test "every public function of Mlx has documentation and a spec" do
-    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Mlx)
-    {:ok, specs} = Code.Typespec.fetch_specs(Mlx)
-    specified = for {{name, arity}, _} <- specs, do: {name, arity}
-
-    for {{:function, name, arity}, _, _, doc, _} <- docs do
-      assert %{"en" => text} = doc, "Mlx.#{name}/#{arity} has no documentation"
-      assert text =~ "iex>" or text =~ "needs a GPU", "Mlx.#{name}/#{arity} has no example"
-      assert {name, arity} in specified, "Mlx.#{name}/#{arity} has no spec"
-    end
-  end
 end

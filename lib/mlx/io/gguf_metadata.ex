@@ -33,10 +33,12 @@ defmodule Mlx.IO.GGUFMetadata do
           byte_size: non_neg_integer
         }
 
+  @typedoc "A header. `types` has the type of the metadata values that are numbers, booleans or lists of these."
   @type t :: %{
           version: 2 | 3,
           alignment: pos_integer,
           metadata: %{String.t() => value},
+          types: %{String.t() => Mlx.Type.t()},
           tensors: [tensor],
           data_offset: non_neg_integer
         }
@@ -54,12 +56,34 @@ defmodule Mlx.IO.GGUFMetadata do
   @string 8
   @array 9
 
+  # element type => type of MLX
+  @types %{
+    0 => :u8,
+    1 => :s8,
+    2 => :u16,
+    3 => :s16,
+    4 => :u32,
+    5 => :s32,
+    6 => :f32,
+    7 => :bool,
+    10 => :u64,
+    11 => :s64,
+    12 => :f64
+  }
+
   # The fewest bytes that one entry can take.
   @min_pair 13
   @min_tensor 24
 
   @doc """
   Reads the header of the GGUF file at `path`.
+
+      iex> path = Path.join(System.tmp_dir!(), "mlx_header_example.gguf")
+      iex> Mlx.IO.save(path, %{"x" => Mlx.zeros({2, 3})}, metadata: %{"name" => "example"})
+      iex> header = Mlx.IO.GGUFMetadata.read(path)
+      iex> File.rm!(path)
+      iex> {header.metadata["name"], Enum.map(header.tensors, &{&1.name, &1.shape})}
+      {"example", [{"x", {2, 3}}]}
 
   Raises `Mlx.Error` when the file can't be read, is not a GGUF file that MLX can load, or is truncated or corrupted.
   """
@@ -89,6 +113,7 @@ defmodule Mlx.IO.GGUFMetadata do
       version: version,
       alignment: alignment,
       metadata: Map.new(metadata, fn {key, {_type, value}} -> {key, value} end),
+      types: for({key, {type, _value}} <- metadata, mlx_type = @types[number_type(type)], into: %{}, do: {key, mlx_type}),
       tensors: place(tensors, data_offset, alignment, source),
       data_offset: data_offset
     }
@@ -121,9 +146,21 @@ defmodule Mlx.IO.GGUFMetadata do
     {key, buffer, source} = name("a metadata key", buffer, source)
     if is_map_key(pairs, key), do: fail(source, "has the metadata key #{inspect(key)} twice")
     {type, buffer, source} = uint32(buffer, source)
+    {element_type, buffer, source} = element_type(type, buffer, source)
     {value, buffer, source} = value(type, key, buffer, source, 0)
-    pairs(count - 1, buffer, source, Map.put(pairs, key, {type, value}))
+    pairs(count - 1, buffer, source, Map.put(pairs, key, {element_type, value}))
   end
+
+  # The type of a value, in a list for that of the elements of an array; the buffer still begins with the array.
+  defp element_type(@array, buffer, source) do
+    {<<type::little-32, _rest::binary>> = buffer, source} = more(buffer, source, 4)
+    {[type], buffer, source}
+  end
+
+  defp element_type(type, buffer, source), do: {type, buffer, source}
+
+  defp number_type([type]), do: type
+  defp number_type(type), do: type
 
   defp value(@string, _key, buffer, source, _depth) do
     {string, buffer, source} = string(buffer, source)

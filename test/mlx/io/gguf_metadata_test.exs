@@ -4,6 +4,7 @@ defmodule Mlx.IO.GGUFMetadataTest do
   alias Mlx.IO.GGUFMetadata
 
   doctest Mlx.IO.GGMLType
+  doctest GGUFMetadata
 
   @u8 0
   @u32 4
