@@ -30,6 +30,9 @@ class Handle {
   // Where an mlx-c function writes its result.
   Object* out() { return &object_; }
 
+  // The object, which the caller owns from now on.
+  Object release() { return std::exchange(object_, Object{}); }
+
   explicit operator bool() const { return object_.ctx != nullptr; }
 
   void reset() {

@@ -5,6 +5,7 @@
 
 #include "core/array.hpp"
 #include "core/group.hpp"
+#include "core/kernel.hpp"
 #include "nif/arrays.hpp"
 #include "nif/resource.hpp"
 
@@ -21,7 +22,8 @@ struct GroupResource {
 
 inline bool open_resources(ErlNifEnv* env) {
   return Resource<Array>::open(env, "array") && Resource<SharedBytes>::open(env, "bytes") &&
-         Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group");
+         Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group") &&
+         Resource<Kernel>::open(env, "kernel");
 }
 
 }  // namespace mlx_nif

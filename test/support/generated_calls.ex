@@ -287,6 +287,8 @@ defmodule Mlx.GeneratedCalls do
   end
 
   defp plausible(:group), do: {:special, :group}
+  defp plausible(:kernel_call), do: NativeExamples.default(:kernel_call)
+  defp plausible(:reference), do: {:special, pick([:reference, :group, :array_reference])}
   defp plausible(:seed), do: pick([0, 1, 18_446_744_073_709_551_615])
   defp plausible(:shape), do: pick([Tuple.to_list(pick(@shapes)), some(4, fn -> pick(@integers) end)])
   defp plausible(:size), do: pick(@integers)
@@ -298,6 +300,7 @@ defmodule Mlx.GeneratedCalls do
     do: pick([plausible(:sizes), [9_223_372_036_854_775_807, 1], [-9_223_372_036_854_775_808, -1]])
 
   defp plausible(:text), do: pick(@texts)
+  defp plausible(:texts), do: some(3, fn -> pick(@texts) end)
   defp plausible(:type), do: pick(Argument.types())
   defp plausible(:optional_array), do: pick([nil, plausible(:array), plausible(:array)])
   defp plausible(:optional_indices), do: pick([nil, plausible(:indices), plausible(:indices)])

@@ -34,6 +34,10 @@ defmodule Mlx.NativeExamples do
   def default(:group), do: {:special, :group}
   def default(:index_list), do: [array({2}, :s32)]
   def default(:indices), do: array({4, 4}, :s32)
+
+  def default(:kernel_call),
+    do: {[{{4, 4}, :f32}], {4, 1, 1}, {1, 1, 1}, [{"T", :f32}, {"n", 3}, {"b", true}], nil, false}
+
   def default(:key), do: array({2}, :u32)
   def default(:mask), do: array({4, 4}, :bool)
   def default(:named_arrays), do: %{"a" => array({2, 3})}
@@ -42,6 +46,7 @@ defmodule Mlx.NativeExamples do
   def default(:number), do: 1.5
   def default(:offset), do: 0
   def default(:path), do: {:path, "example"}
+  def default(:reference), do: {:special, :reference}
   def default(:seed), do: 7
   def default(:shape), do: [4, 4]
   def default(:size), do: 2
@@ -50,6 +55,7 @@ defmodule Mlx.NativeExamples do
   def default(:stream_reference), do: {:special, :stream_reference}
   def default(:strides), do: [4, 1]
   def default(:text), do: ""
+  def default(:texts), do: ["a"]
   def default(:type), do: :f32
   def default(:optional_array), do: nil
   def default(:optional_indices), do: nil

@@ -14,7 +14,7 @@ defmodule Mlx.Native.TableTest do
     "save_safetensors_writer" => "files are named by their path"
   }
 
-  # Custom kernels run any code on a GPU.
+  # Objects of mlx-c that `metal_kernel`, `cuda_kernel` and `kernel_apply` make on their way.
   defp absent?(name), do: is_map_key(@absent, name) or name =~ ~r/_(metal|cuda)_kernel_/
 
   for header <- @headers do
