@@ -19,7 +19,7 @@ defmodule Mlx.Conformance.Signatures do
   is used whose parameters fit the arguments.
   """
 
-  alias Mlx.Conformance.{Adapters, Constants, Context, Mapping, Types}
+  alias Mlx.Conformance.{Adapters, Constants, Context, Convolution, Mapping, Types}
 
   @key __MODULE__
 
@@ -38,7 +38,7 @@ defmodule Mlx.Conformance.Signatures do
   end
 
   defp build do
-    named = for row <- own() ++ functions() ++ random(), name <- elem(row, 0), do: {full(name), signature(row)}
+    named = for row <- rows(), name <- elem(row, 0), do: {full(name), signature(row)}
     rows = Enum.group_by(named, &elem(&1, 0), &elem(&1, 1))
 
     for "mlx.core.array." <> method = name <- Mapping.names(),
@@ -47,6 +47,8 @@ defmodule Mlx.Conformance.Signatures do
         into: rows,
         do: {name, signatures}
   end
+
+  defp rows, do: own() ++ functions() ++ random() ++ networks()
 
   defp full("conformance." <> _ = name), do: name
   defp full(name), do: "mlx.core." <> name
@@ -278,6 +280,50 @@ defmodule Mlx.Conformance.Signatures do
        [logits: :array, axis: option(:integer, :axis), shape: option(:shape, :shape)] ++
          [num_samples: option(:integer, :num_samples)] ++ key},
       {~w(random.multivariate_normal), [mean: :array, cov: :array, shape: option(:shape, :shape)] ++ type ++ key}
+    ]
+  end
+
+  # Convolutions, quantization and fused operations.
+  defp networks do
+    groups = [groups: option(:integer, :feature_group_size)]
+    dilation = [dilation: option(:axes, :kernel_dilation)]
+    window = [stride: option(:axes, :strides), padding: option(:axes, :padding)] ++ dilation
+    format = [group_size: option(:integer, :group_size), bits: option(:integer, :bits), mode: option(:word, :mode)]
+    global_scales = [global_scale_x: option(:array, :global_scale_x), global_scale_w: option(:array, :global_scale_w)]
+    indices = [lhs_indices: option(:array, :left_indices), rhs_indices: option(:array, :right_indices)]
+    sorted = [sorted_indices: option(:boolean, :sorted)]
+    quantized = [w: :array, scales: :array, biases: default(:array, nil)]
+    eps = [eps: option(:number, :eps)]
+
+    [
+      {~w(conv1d conv2d conv3d), [input: :array, weight: :array] ++ window ++ groups},
+      {~w(conv_transpose1d conv_transpose2d conv_transpose3d),
+       [input: :array, weight: :array] ++ window ++ [output_padding: option(:axes, :output_padding)] ++ groups},
+      {~w(conv_general),
+       [input: :array, weight: :array, stride: option(:axes, :strides), padding: default(:any, 0)] ++
+         [kernel_dilation: option(:axes, :kernel_dilation), input_dilation: option(:axes, :input_dilation)] ++
+         groups ++ [flip: option(:boolean, :flip)], &Convolution.general/3},
+      {~w(convolve), [a: :array, v: :array, mode: option(:word, :mode)]},
+      {~w(quantize), [w: :array] ++ format ++ [global_scale: option(:array, :global_scale)]},
+      {~w(dequantize),
+       quantized ++ format ++ [global_scale: option(:array, :global_scale), dtype: option(:type, :type)]},
+      {~w(quantized_matmul), [x: :array] ++ quantized ++ [transpose: option(:boolean, :transpose)] ++ format},
+      {~w(gather_qmm),
+       [x: :array] ++ quantized ++ indices ++ [transpose: option(:boolean, :transpose)] ++ format ++ sorted},
+      {~w(qqmm), [x: :array, w: :array, scales: option(:array, :scales)] ++ format ++ global_scales},
+      {~w(gather_qqmm),
+       [x: :array, w: :array, scales: option(:array, :scales)] ++ indices ++ format ++ global_scales ++ sorted},
+      {~w(fast.rms_norm), [x: :array, weight: default(:array, nil)] ++ eps},
+      {~w(fast.layer_norm), [x: :array, weight: default(:array, nil), bias: default(:array, nil)] ++ eps},
+      {~w(fast.cross_entropy), [logits: :array, targets: :array]},
+      {~w(fast.rope),
+       [a: :array, dims: :integer, traditional: option(:boolean, :traditional), base: nullable(:number, :base)] ++
+         [scale: option(:number, :scale), offset: option({:either, [:integer, :array]}, :offset)] ++
+         [freqs: option(:array, :freqs)]},
+      {~w(fast.scaled_dot_product_attention),
+       [q: :array, k: :array, v: :array, scale: option(:number, :scale)] ++
+         [mask: option({:either, [:array, :word]}, :mask), sinks: option(:array, :sinks)] ++
+         [force_fused: option(:boolean, :force_fused)]}
     ]
   end
 
