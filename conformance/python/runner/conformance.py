@@ -16,7 +16,10 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PYTHON = ROOT / "conformance" / "python"
-TIMEOUT = 180
+TIMEOUT = 600
+
+# The first two are what MLX runs its tests with.
+ENVIRONMENT = {"MLX_ENABLE_TF32": "0", "MLX_ENABLE_CACHE_THRASHING_CHECK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Child:
@@ -27,7 +30,7 @@ class Child:
         path = os.pathsep.join(map(str, (PYTHON, folder)))
         self.process = subprocess.Popen(
             [sys.executable, PYTHON / "runner" / "run_file.py", str(writer), module, *tests],
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
             pass_fds=(writer,),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
