@@ -320,4 +320,11 @@ defmodule Mlx.ElementwiseTest do
       end
     end
   end
+
+  test "logical operations take numbers that do not fit the type of the array" do
+    bytes = Mlx.array([0, 1], type: :u8)
+    assert Mlx.to_list(Mlx.logical_and(bytes, 256)) == [false, true]
+    assert Mlx.to_list(Mlx.logical_or(bytes, -1)) == [true, true]
+    assert Mlx.to_list(Mlx.logical_xor(Mlx.array([0.0, 1.0], type: :f16), 1.0e-30)) == [true, false]
+  end
 end

@@ -41,4 +41,17 @@ defmodule Mlx.JoiningTest do
     assert_oracle(sparse, "mx.meshgrid(x, y, indexing='ij', sparse=True)", x: x, y: y)
     assert_raise Mlx.Error, fn -> Mlx.meshgrid([x, y], indexing: :yx) end
   end
+
+  # MLX takes these parts for contiguous.
+  test "parts of a reversed array" do
+    reversed = Mlx.as_strided(Mlx.arange(12), {3, 4}, [-4, -1], offset: 11)
+    [first | _] = columns = Enum.map(Mlx.unstack(reversed, axis: 1), &Mlx.negate/1)
+    assert Enum.map(columns, &Mlx.to_list/1) == [[-11, -7, -3], [-10, -6, -2], [-9, -5, -1], [-8, -4, 0]]
+    assert Mlx.to_list(Mlx.take(Mlx.arange(12), Mlx.negate(first))) == [11, 7, 3]
+
+    for parts <- [2, [2]] do
+      halves = reversed |> Mlx.split(parts, axis: 1) |> Enum.map(&Mlx.to_list(Mlx.negate(&1)))
+      assert halves == [[[-11, -10], [-7, -6], [-3, -2]], [[-9, -8], [-5, -4], [-1, 0]]]
+    end
+  end
 end

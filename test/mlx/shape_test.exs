@@ -133,4 +133,9 @@ defmodule Mlx.ShapeTest do
     assert_raise ArgumentError, ~r/to be two axes/, fn -> Mlx.trace(x, axes: [0]) end
     assert_raise ArgumentError, ~r/unknown option :shift/, fn -> Mlx.roll(x, 1, shift: 1) end
   end
+
+  test "as_strided of elements that are apart" do
+    x = Mlx.at(Mlx.arange(6), 0..5//2)
+    assert Mlx.to_list(Mlx.as_strided(x, {2, 2}, [1, 1])) == [[0, 2], [2, 4]]
+  end
 end

@@ -1,6 +1,7 @@
 // Operations that rearrange elements.
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
+#include "core/expression.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -21,21 +22,31 @@ void check_parts(mlx_array a, int axis) {
   }
 }
 
+// MLX takes the parts of a reversed array for contiguous ones, and reads past their memory.
+ArrayHandle in_order(mlx_array a, mlx_stream s) {
+  require_all({a});
+  return apply(mlx_contiguous, a, false, s);
+}
+
 int split(mlx_vector_array* result, mlx_array a, int count, int axis, mlx_stream s) {
   if (count > most_parts_inline) {
     require_dirty_scheduler();
   }
-  return guarded::split(result, a, count, axis, s);
+  return guarded::split(result, in_order(a, s).get(), count, axis, s);
+}
+
+int split_sections(mlx_vector_array* result, mlx_array a, const int* indices, size_t count, int axis, mlx_stream s) {
+  return mlx_split_sections(result, in_order(a, s).get(), indices, count, axis, s);
 }
 
 int unstack(mlx_vector_array* result, mlx_array a, mlx_stream s) {
   check_parts(a, 0);
-  return mlx_unstack(result, a, s);
+  return mlx_unstack(result, in_order(a, s).get(), s);
 }
 
 int unstack_axis(mlx_vector_array* result, mlx_array a, int axis, mlx_stream s) {
   check_parts(a, axis);
-  return mlx_unstack_axis(result, a, axis, s);
+  return mlx_unstack_axis(result, in_order(a, s).get(), axis, s);
 }
 
 }  // namespace
@@ -68,7 +79,7 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"roll_axes", &mlx_roll_axes>(),
       operation<"roll_axis", &mlx_roll_axis>(),
       operation<"split", &split, view>(),
-      operation<"split_sections", &mlx_split_sections, view>(),
+      operation<"split_sections", &split_sections, view>(),
       operation<"squeeze", &mlx_squeeze, view>(),
       operation<"squeeze_axes", &mlx_squeeze_axes, view>(),
       operation<"squeeze_axis", &mlx_squeeze_axis, view>(),
