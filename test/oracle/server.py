@@ -82,12 +82,20 @@ def read_arrays(lines, payload):
     return arrays
 
 
+def as_array(item):
+    """An array, also for a number, nested lists, or a type: a zero of it."""
+    if isinstance(item, mx.Dtype):
+        return mx.zeros((), item)
+    return item if isinstance(item, mx.array) else mx.array(item)
+
+
 def evaluate(request):
     header, payload = request.split(b"\n\n", 1)
     expression, *lines = header.decode().split("\n")
-    result = eval(expression, {"mx": mx}, read_arrays(lines, payload))
+    # One scope: a lambda sees no local names of an expression.
+    result = eval(expression, {"mx": mx} | read_arrays(lines, payload))
     results = result if isinstance(result, (list, tuple)) else [result]
-    encoded = [encode_array(item if isinstance(item, mx.array) else mx.array(item)) for item in results]
+    encoded = [encode_array(as_array(item)) for item in results]
     lines = "\n".join(["ok"] + [line for line, _ in encoded])
     return lines.encode() + b"\n\n" + b"".join(payload for _, payload in encoded)
 

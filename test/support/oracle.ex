@@ -12,8 +12,11 @@ defmodule Mlx.Oracle do
 
   import ExUnit.Assertions
 
+  @typedoc "The type, shape and bytes of an array."
+  @type value :: {Mlx.Type.t(), Mlx.Array.shape(), binary()}
+
   @variable "MLX_ORACLE_PYTHON"
-  @timeout 120_000
+  @timeout 60_000
 
   @doc "Whether an interpreter is given."
   def available?, do: System.get_env(@variable) not in [nil, ""]
@@ -31,11 +34,33 @@ defmodule Mlx.Oracle do
     end
   end
 
+  @doc """
+  The values of many expressions, each with the values that it mentions: `{expression, [{name, value}]}`. They are sent
+  at once and answered in order, with the values of the result, with an error's message, or with the exit status of an
+  oracle that died of the expression.
+  """
+  @spec ask_all([{String.t(), [{String.t() | atom(), value()}]}]) :: [
+          {:ok, [value()]} | {:error, String.t()} | {:died, term()}
+        ]
+  def ask_all(questions) do
+    requests = for {expression, values} <- questions, do: request(expression, values)
+
+    for answer <- GenServer.call(__MODULE__, {:ask, requests}, @timeout) do
+      case answer do
+        "ok\n" <> reply -> {:ok, decode(reply)}
+        "error\n" <> message -> {:error, message}
+        {:exited, status} -> {:died, status}
+      end
+    end
+  end
+
   defp ask(expression, arrays) do
-    case GenServer.call(__MODULE__, {:eval, request(expression, arrays)}, @timeout) do
-      "ok\n" <> reply -> {:ok, reply |> decode() |> unwrap()}
-      "error\n" <> message -> {:error, message}
-      {:exited, status} -> raise "the oracle died of #{expression} (exit status #{status})"
+    values = for {name, array} <- arrays, do: {name, {array.type, array.shape, Mlx.to_binary(array)}}
+
+    case ask_all([{expression, values}]) do
+      [{:ok, values}] -> {:ok, unwrap(for {type, shape, bytes} <- values, do: Mlx.from_binary(bytes, shape, type))}
+      [{:error, message}] -> {:error, message}
+      [{:died, status}] -> raise "the oracle died of #{expression} (exit status #{inspect(status)})"
     end
   end
 
@@ -89,63 +114,31 @@ defmodule Mlx.Oracle do
     :ok
   end
 
-  # The greatest distance of two elements: in units in the last place for floating-point types, else 0 or infinite.
-  defp distance(got, wanted) do
-    case {Mlx.to_binary(got), Mlx.to_binary(wanted)} do
-      {same, same} -> 0
-      {got_bytes, wanted_bytes} -> distance(layout(got.type), got_bytes, wanted_bytes)
-    end
-  end
+  defp distance(got, wanted), do: Mlx.Ulps.distance(got.type, Mlx.to_binary(got), Mlx.to_binary(wanted))
 
-  defp distance(:exact, _got, _wanted), do: :infinity
-
-  defp distance({bits, exponent_bits}, got, wanted) do
-    for {a, b} <- Enum.zip(ordinals(got, bits, exponent_bits), ordinals(wanted, bits, exponent_bits)), reduce: 0 do
-      greatest -> if a == :nan or b == :nan, do: nan_distance(a, b, greatest), else: max(greatest, abs(a - b))
-    end
-  end
-
-  # `:infinity` is greater than every number.
-  defp nan_distance(same, same, greatest), do: greatest
-  defp nan_distance(_a, _b, _greatest), do: :infinity
-
-  defp layout(:f16), do: {16, 5}
-  defp layout(:bf16), do: {16, 8}
-  defp layout(:f32), do: {32, 8}
-  defp layout(:c64), do: {32, 8}
-  defp layout(:f64), do: {64, 11}
-  defp layout(_type), do: :exact
-
-  # Neighbouring floating-point numbers have neighbouring ordinals; both zeros have the ordinal 0.
-  defp ordinals(bytes, bits, exponent_bits) do
-    for <<word::native-size(bits) <- bytes>> do
-      <<sign::1, magnitude::size(bits - 1)>> = <<word::size(bits)>>
-      largest = Bitwise.bsl(Bitwise.bsl(1, exponent_bits) - 1, bits - 1 - exponent_bits)
-      if magnitude > largest, do: :nan, else: if(sign == 1, do: -magnitude, else: magnitude)
-    end
-  end
-
-  defp request(expression, arrays) do
-    lines = for {name, array} <- arrays, do: "\n#{name} #{array.type} #{shape_text(array.shape)}"
-    [expression, lines, "\n\n" | Enum.map(arrays, fn {_name, array} -> Mlx.to_binary(array) end)]
+  defp request(expression, values) do
+    lines = for {name, {type, shape, _bytes}} <- values, do: "\n#{name} #{type} #{shape_text(shape)}"
+    [expression, lines, "\n\n" | for({_name, {_type, _shape, bytes}} <- values, do: bytes)]
   end
 
   defp shape_text({}), do: "-"
   defp shape_text(shape), do: shape |> Tuple.to_list() |> Enum.join(",")
 
+  defp decode("\n"), do: []
+
   defp decode(reply) do
     {header, payload} = split_reply(reply)
 
-    {arrays, ""} =
+    {values, ""} =
       Enum.map_reduce(String.split(header, "\n"), payload, fn line, bytes ->
         [type, shape] = String.split(line, " ")
-        {type, shape} = {String.to_existing_atom(type), parse_shape(shape)}
+        {type, shape} = {String.to_atom(type), parse_shape(shape)}
         size = Mlx.Type.bytes(type) * Tuple.product(shape)
         <<data::binary-size(size), rest::binary>> = bytes
-        {Mlx.from_binary(data, shape, type), rest}
+        {{type, shape, data}, rest}
       end)
 
-    arrays
+    values
   end
 
   defp split_reply(reply) do
@@ -160,17 +153,61 @@ defmodule Mlx.Oracle do
   defp unwrap(arrays), do: arrays
 
   @impl GenServer
-  def init(nil), do: {:ok, open()}
+  def init(nil) do
+    Process.flag(:trap_exit, true)
+    {:ok, open()}
+  end
 
   @impl GenServer
-  def handle_call({:eval, request}, _from, port) do
-    Port.command(port, request)
+  def handle_call({:ask, requests}, _from, port) do
+    {answers, port} = answer_all(requests, port)
+    {:reply, answers, port}
+  end
 
-    receive do
-      {^port, {:data, reply}} -> {:reply, reply, port}
-      {^port, {:exit_status, status}} -> {:reply, {:exited, status}, open()}
+  # All are sent at once. Where the oracle dies of one, a new one is asked the rest, one after the other.
+  defp answer_all(requests, port) do
+    for request <- requests, do: send(port, {self(), {:command, request}})
+
+    case receive_all(requests, port, []) do
+      {:alive, answers} ->
+        {answers, port}
+
+      {:dead, answers} ->
+        {later, port} = requests |> Enum.drop(length(answers)) |> Enum.map_reduce(open(), &answer/2)
+        {answers ++ later, port}
     end
   end
+
+  defp receive_all([], _port, answers), do: {:alive, Enum.reverse(answers)}
+
+  defp receive_all([_request | rest], port, answers) do
+    case receive_one(port) do
+      {:exited, _status} -> {:dead, Enum.reverse(answers)}
+      reply -> receive_all(rest, port, [reply | answers])
+    end
+  end
+
+  defp answer(request, port) do
+    send(port, {self(), {:command, request}})
+
+    case receive_one(port) do
+      {:exited, status} -> {{:exited, status}, open()}
+      reply -> {reply, port}
+    end
+  end
+
+  # The port itself ends when it writes to an oracle that is gone.
+  defp receive_one(port) do
+    receive do
+      {^port, {:data, reply}} -> reply
+      {^port, {:exit_status, status}} -> {:exited, status}
+      {:EXIT, ^port, reason} -> {:exited, reason}
+    end
+  end
+
+  @impl GenServer
+  def handle_info({:EXIT, _former_port, _reason}, port), do: {:noreply, port}
+  def handle_info({_former_port, {:exit_status, _status}}, port), do: {:noreply, port}
 
   defp open do
     script = Path.expand("../oracle/server.py", __DIR__)

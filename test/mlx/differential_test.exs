@@ -1,0 +1,87 @@
+defmodule Mlx.DifferentialTest do
+  use ExUnit.Case, async: true
+
+  alias Mlx.Differential
+  alias Mlx.Differential.{Case, RandomNumbers, Row}
+
+  # Documented modules of which no function computes arrays.
+  @other_modules [
+    {~r/^Mlx\.(Array|Error|Tree|Operators|Constants|PrintOptions)$/,
+     "what the operations are described with, or other names for them"},
+    {~r/^Mlx\.(Device|Stream|Memory|Distributed|Metal|Cuda|CUDA|Unsafe)(\.|$)/, "where operations run"},
+    {~r/^Mlx\.(IO|LM)(\.|$)/, "files and language models"},
+    {~r/^Mix\.Tasks\./, "commands"}
+  ]
+
+  # Public functions of the others that have no row.
+  @no_rows [
+    {Mlx, [:eval, :async_eval, :depends, :deallocate, :to_binary, :with_device, :with_stream, :type],
+     "every row uses them"},
+    {Mlx, [:qqmm, :gather_qqmm], "for GPUs only"},
+    {Mlx, [:einsum_path], "gives no arrays, and is compared with Python by its own test"},
+    {Mlx.Type,
+     [:all, :bits, :bytes, :class, :epsilon, :fractional?, :max, :min, :normalize!, :numpy] ++
+       [:smallest_normal, :subtype?, :to_nx], "gives no arrays, and is compared with Python by its own test"},
+    {Mlx.Random, [:seed], "tested below, with the sequence of a process"},
+    {Mlx.Random, [:bits], "Python has none"}
+  ]
+
+  for {row, index} <- Enum.with_index(Differential.rows()) do
+    @tag :oracle
+    @tag operation: Row.label(row)
+    @tag timeout: 600_000
+    test "#{Row.label(row)} is Python's" do
+      result = Differential.run(Enum.at(Differential.rows(), unquote(index)))
+      assert result.failures == [], Differential.report(result)
+      assert result.equal > 0 or result.raising < 2, "every call raises, in Elixir and in Python"
+    end
+  end
+
+  @tag :oracle
+  test "a seed gives Python's sequence of random numbers" do
+    for seed <- [0, 7, 2 ** 40 + 1, 2 ** 63 - 1] do
+      calls = for index <- 1..40, do: Case.new(Enum.random(RandomNumbers.without_keys()), seed, index)
+      Mlx.Random.seed(seed)
+      got = Enum.map(calls, &Case.run/1)
+      # The oracle keeps its state from one question to the next.
+      [_seeded | wanted] =
+        Mlx.Oracle.ask_all([{"(mx.random.seed(#{seed}), 0)[1]", []} | Enum.map(calls, &Case.question/1)])
+
+      assert Enum.zip_with([calls, got, wanted], &apply(Differential, :compare, &1)) |> Enum.uniq() == [:equal]
+    end
+  end
+
+  test "every operation has a row" do
+    rows = MapSet.new(Differential.rows(), &{&1.module, &1.function})
+    excused = MapSet.new(for {module, functions, _reason} <- @no_rows, function <- functions, do: {module, function})
+    public = MapSet.new(for module <- modules(), function <- functions(module), do: {module, function})
+
+    assert public |> MapSet.difference(rows) |> MapSet.difference(excused) |> Enum.to_list() == []
+    assert rows |> MapSet.union(excused) |> MapSet.difference(public) |> Enum.to_list() == []
+    assert rows |> MapSet.intersection(excused) |> Enum.to_list() == []
+  end
+
+  test "rows have different names, and a reason where values may differ" do
+    labels = Enum.map(Differential.rows(), &Row.label/1)
+    assert labels -- Enum.uniq(labels) == []
+    assert for(%Row{reason: nil} = row <- Differential.rows(), row.ulps != 0, do: Row.label(row)) == []
+  end
+
+  defp modules do
+    {:ok, modules} = :application.get_key(:mlx, :modules)
+    for module <- modules, in_library?(module), documented?(module), not other?(module), do: module
+  end
+
+  defp in_library?(module), do: module.module_info(:compile)[:source] |> List.to_string() |> String.contains?("/lib/")
+
+  defp documented?(module) do
+    match?({:docs_v1, _, _, _, text, _, _} when text not in [:hidden, :none], Code.fetch_docs(module))
+  end
+
+  defp other?(module), do: Enum.any?(@other_modules, fn {pattern, _reason} -> inspect(module) =~ pattern end)
+
+  defp functions(module) do
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(module)
+    for {{:function, name, _arity}, _, _, %{}, _} <- docs, uniq: true, do: name
+  end
+end

@@ -1,0 +1,55 @@
+defmodule Mlx.Differential.Case do
+  @moduledoc "One call that is made in Elixir and in Python. Its seed, row and index are all that it depends on."
+
+  alias Mlx.Differential.{Input, Row}
+
+  @enforce_keys [:row, :seed, :index, :arguments, :python]
+  defstruct [:row, :seed, :index, :arguments, :python]
+
+  @doc "Draws a case."
+  def new(row, seed, index) do
+    :rand.seed(:exsss, {seed, :erlang.phash2(Row.label(row)), index})
+    {arguments, python} = row.draw.()
+    %__MODULE__{row: row, seed: seed, index: index, arguments: arguments, python: python}
+  end
+
+  @doc "The question for the oracle."
+  def question(%__MODULE__{} = a_case), do: {a_case.python, Enum.map(inputs(a_case), &Input.value/1)}
+
+  @doc "The inputs of a case, each once."
+  def inputs(%__MODULE__{} = a_case), do: a_case.arguments |> find() |> Enum.uniq_by(& &1.name)
+
+  defp find(%Input{} = input), do: [input]
+  defp find(list) when is_list(list), do: Enum.flat_map(list, &find/1)
+  defp find(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> find()
+  defp find(_other), do: []
+
+  @doc "Makes the call in Elixir: the values of its result, or the message of what it raises."
+  @spec run(%__MODULE__{}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
+  def run(%__MODULE__{row: row} = a_case) do
+    results = row.module |> apply(row.function, build(a_case.arguments)) |> results()
+    Mlx.eval(results)
+    {:ok, for(array <- results, do: {array.type, array.shape, Mlx.to_binary(array)})}
+  rescue
+    error in [Mlx.Error, ArgumentError] -> {:error, Exception.message(error)}
+  end
+
+  defp build(%Input{} = input), do: Input.build(input)
+  defp build(list) when is_list(list), do: Enum.map(list, &build/1)
+  defp build(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> build() |> List.to_tuple()
+  defp build(other), do: other
+
+  @types Mlx.Type.all()
+
+  # A number, or a list of numbers in a list, is an array, and a type an array of it, as in the oracle's server.
+  defp results(type) when type in @types, do: [Mlx.zeros({}, type: type)]
+  defp results(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> results()
+  defp results(list) when is_list(list), do: Enum.map(list, &Mlx.array/1)
+  defp results(one), do: [Mlx.array(one)]
+
+  @doc "The call in Elixir."
+  def elixir(%__MODULE__{row: row, arguments: arguments}) do
+    arguments = arguments |> inspect(limit: :infinity, charlists: :as_lists) |> String.slice(1..-2//1)
+    "#{inspect(row.module)}.#{row.function}(#{arguments})"
+  end
+end

@@ -1,0 +1,342 @@
+defmodule Mlx.Differential.Products do
+  @moduledoc "Rows for products that sum over axes, and for convolutions."
+
+  import Mlx.Differential.{Draw, Operands}
+  import Mlx.Differential.Input, only: [of: 3, random: 2]
+
+  alias Mlx.Differential.{Python, Row}
+
+  @doc "The rows."
+  def rows do
+    [
+      Row.new(:matmul, [share: 3], &matmul/0),
+      Row.new(:dot, &dot/0),
+      Row.new(:tensordot, &tensordot/0),
+      Row.new(:inner, &inner/0),
+      Row.new(:outer, &outer/0),
+      Row.new(:vecdot, &vecdot/0),
+      Row.new(:kron, &kron/0),
+      Row.new(:einsum, [share: 2], &einsum/0),
+      Row.new(:addmm, [share: 2], &addmm/0),
+      Row.new(:block_masked_mm, &block_masked_mm/0),
+      Row.new(:gather_mm, &gather_mm/0),
+      Row.new(:segmented_mm, &segmented_mm/0),
+      Row.new(:hadamard_transform, &hadamard_transform/0),
+      Row.new(:conv, [share: 4], &conv/0),
+      Row.new(:conv_transpose, [share: 4], &conv_transpose/0),
+      Row.new(:convolve, &convolve/0)
+    ]
+  end
+
+  # Mostly one floating-point type; also others, of which integers are no operands.
+  defp types do
+    type = one_of([float_type(), float_type(), float_type(), :c64, type()])
+    {type, if(chance?(6), do: type(), else: type)}
+  end
+
+  defp size, do: one_of([0, 1, 2, 3, 5, 8, 16, 33])
+  defp some_size, do: one_of([1, 2, 3, 5, 8])
+  defp pair(shape_a, shape_b, options), do: pair(shape_a, shape_b, types(), options)
+
+  defp pair(shape_a, shape_b, {type_a, type_b}, options) do
+    {random("a", [shape: shape_a, type: type_a] ++ options), random("b", [shape: shape_b, type: type_b] ++ options)}
+  end
+
+  defp matmul do
+    {shape_a, shape_b} = factor_shapes()
+    {a, b} = pair(shape_a, shape_b, values: one_of([:finite, :any]))
+    {[a, b], Python.call("mx.matmul", [a, b])}
+  end
+
+  # Matrices, stacks of them, and vectors in the place of one.
+  defp factor_shapes do
+    {m, k, n} = {size(), size(), size()}
+    batch = shape(rank: 0..2, empty: false) |> Tuple.to_list() |> Enum.map(&min(&1, 4)) |> List.to_tuple()
+
+    case :rand.uniform(6) do
+      1 -> {{k}, join(batch, [k, n])}
+      2 -> {join(batch, [m, k]), {k}}
+      _ -> {join(batch, [m, k]), join(beside(batch), [k, n])}
+    end
+  end
+
+  defp join(batch, sizes), do: List.to_tuple(Tuple.to_list(batch) ++ sizes)
+
+  defp dot do
+    {shape_a, shape_b} =
+      one_of([{{}, {2, 3}}, {{3}, {3}}, {{2, 3}, {3}}, {{2, 3, 4}, {4, 5}}, {{2, 3, 4}, {2, 4, 3}}, {{4}, {2, 4, 3}}])
+
+    {a, b} = pair(shape_a, shape_b, values: :finite)
+
+    python =
+      if shape_a == {},
+        do: Python.call("mx.multiply", [a, b]),
+        else: Python.call("mx.tensordot", [a, b, [[tuple_size(shape_a) - 1], [max(tuple_size(shape_b) - 2, 0)]]])
+
+    {[a, b], python}
+  end
+
+  defp tensordot do
+    case :rand.uniform(2) do
+      1 ->
+        count = one_of(0..2)
+        common = several(count, &some_size/0)
+
+        {a, b} =
+          pair(
+            List.to_tuple(several(one_of(0..2), &some_size/0) ++ common),
+            List.to_tuple(common ++ several(one_of(0..2), &some_size/0)),
+            values: :finite
+          )
+
+        {[a, b, [axes: count]], Python.call("mx.tensordot", [a, b, count])}
+
+      2 ->
+        {x, y, z, w} = {some_size(), some_size(), some_size(), some_size()}
+        {a, b} = pair({x, y, z}, {z, w, y}, values: :finite)
+        {axes_a, axes_b} = one_of([{[1, 2], [2, 0]}, {[2], [0]}, {[-1, 1], [0, -1]}])
+        {[a, b, [axes: {axes_a, axes_b}]], Python.call("mx.tensordot", [a, b, [axes_a, axes_b]])}
+    end
+  end
+
+  defp inner do
+    size = some_size()
+    rest = fn -> several(one_of(0..2), &some_size/0) end
+    {a, b} = pair(List.to_tuple(rest.() ++ [size]), List.to_tuple(rest.() ++ [size]), values: :finite)
+    {[a, b], Python.call("mx.inner", [a, b])}
+  end
+
+  defp outer do
+    {a, b} = pair(shape(rank: 0..2), shape(rank: 0..2), {type(), type()}, [])
+    {[a, b], Python.call("mx.outer", [a, b])}
+  end
+
+  defp vecdot do
+    shape = shape(rank: 1..3)
+    axis = axis(shape)
+    {a, b} = pair(shape, shape, values: :finite)
+    {[a, b, [axis: axis]], Python.call("mx.vecdot", [a, b, axis: axis])}
+  end
+
+  defp kron do
+    small = fn -> List.to_tuple(several(one_of(0..3), fn -> one_of(1..4) end)) end
+    {a, b} = pair(small.(), small.(), {type(), type()}, [])
+    {[a, b], Python.call("mx.kron", [a, b])}
+  end
+
+  # Subscripts, and the letters of each operand.
+  @einsums [
+    {"ij,jk->ik", ["ij", "jk"]},
+    {"ij,jk", ["ij", "jk"]},
+    {"bij,bjk->bik", ["bij", "bjk"]},
+    {"bhqd,bhkd->bhqk", ["bhqd", "bhkd"]},
+    {"ij->ji", ["ij"]},
+    {"ii->i", ["ii"]},
+    {"ii", ["ii"]},
+    {"ij->", ["ij"]},
+    {"i,i->", ["i", "i"]},
+    {"i,j->ij", ["i", "j"]},
+    {"ij,ij->ij", ["ij", "ij"]},
+    {"ij,jk,kl->il", ["ij", "jk", "kl"]},
+    {"ijk,ilm,njm,nlk->", ["ijk", "ilm", "njm", "nlk"]},
+    {"b...i,b...j->...ij", ["bxi", "bxj"]},
+    {"ij,kj,kl->li", ["ij", "kj", "kl"]}
+  ]
+
+  defp einsum do
+    {subscripts, operands} = one_of(@einsums)
+    sizes = Map.new(Enum.uniq(String.graphemes(Enum.join(operands))), &{&1, some_size()})
+    type = one_of([float_type(), float_type(), :c64])
+
+    arrays =
+      for {letters, name} <- Enum.zip(operands, ~w(a b c d)) do
+        shape = letters |> String.graphemes() |> Enum.map(&sizes[&1]) |> List.to_tuple()
+        random(name, shape: shape, type: type, values: :finite)
+      end
+
+    {[subscripts, arrays], Python.call("mx.einsum", [subscripts | arrays])}
+  end
+
+  defp addmm do
+    {m, k, n} = {size(), size(), size()}
+    {a, b} = pair({m, k}, {k, n}, values: :finite)
+
+    c =
+      random("c",
+        shape: one_of([{m, n}, {n}, {1, n}, {m, 1}, {}]),
+        type: one_of([a.type, a.type, type()]),
+        values: :finite
+      )
+
+    {alpha, beta} = {one_of([1, 1, 0.5, -2.0]), one_of([1, 1, 0, 0.25])}
+    {[c, a, b, [alpha: alpha, beta: beta]], Python.call("mx.addmm", [c, a, b, alpha: alpha, beta: beta])}
+  end
+
+  defp block_masked_mm do
+    block = one_of([32, 64])
+    [m, k, n] = several(3, fn -> one_of([16, 32, 33, 64, 100]) end)
+    # Python ends for other types.
+    type = :f32
+    {a, b} = pair({m, k}, {k, n}, {type, type}, values: :finite)
+    mask_type = one_of([:bool, type])
+
+    mask = fn name, rows, columns ->
+      one_of([
+        nil,
+        random(name, shape: {blocks(rows, block), blocks(columns, block)}, type: mask_type, values: :finite)
+      ])
+    end
+
+    {out, left, right} = {mask.("o", m, n), mask.("l", m, k), mask.("r", k, n)}
+
+    {[a, b, [block_size: block, mask_out: out, mask_left: left, mask_right: right]],
+     Python.call("mx.block_masked_mm", [a, b, block, {:mask_out, out}, {:mask_lhs, left}, {:mask_rhs, right}])}
+  end
+
+  defp blocks(size, block), do: div(size + block - 1, block)
+
+  defp gather_mm do
+    {m, k, n} = {some_size(), some_size(), some_size()}
+    # Python ends for other types.
+    {a, b} = pair({3, m, k}, {4, k, n}, {:f32, :f32}, values: :finite)
+    count = one_of(1..5)
+    index = fn name, size -> random(name, shape: {count}, type: one_of([:u32, :s32]), values: 0..(size - 1)) end
+
+    {left, right} =
+      one_of([
+        {index.("l", 3), index.("r", 4)},
+        {index.("l", 3), index.("r", 4)},
+        {nil, random("r", shape: {3}, type: :u32, values: 0..3)}
+      ])
+
+    {[a, b, [left_indices: left, right_indices: right]],
+     Python.call("mx.gather_mm", [a, b, lhs_indices: left, rhs_indices: right])}
+  end
+
+  defp segmented_mm do
+    {m, k, n} = {some_size(), one_of(1..20), some_size()}
+    type = one_of([:f32, :f32, :f16, :bf16, :f64])
+    {a, b} = pair({m, k}, {k, n}, {type, type}, values: :finite)
+    segments = of("s", several(one_of(1..4), fn -> Enum.sort([one_of(0..k), one_of(0..k)]) end), :u32)
+    {[a, b, segments], Python.call("mx.segmented_mm", [a, b, segments])}
+  end
+
+  defp hadamard_transform do
+    size = one_of([1, 12, 20, 28]) * 2 ** one_of(0..5)
+
+    x =
+      random("x",
+        shape: one_of([{size}, {3, size}, {2, 2, size}]),
+        type: one_of([:f32, :f32, :f16, :bf16]),
+        values: :finite
+      )
+
+    scale = one_of([nil, nil, 0.5])
+    {[x, [scale: scale]], Python.call("mx.hadamard_transform", [x, scale: scale])}
+  end
+
+  defp convolved(axes) do
+    groups = one_of([1, 1, 2])
+    {channels, outputs} = {groups * one_of(1..3), groups * one_of(1..3)}
+    spatial = several(axes, fn -> one_of(Enum.at([5..12, 4..8, 3..5], axes - 1)) end)
+    kernel = several(axes, fn -> one_of(1..3) end)
+    type = one_of([:f32, :f32, :f32, :f16, :bf16])
+    {x, w} = {[one_of(1..2) | spatial] ++ [channels], [outputs | kernel] ++ [div(channels, groups)]}
+
+    {input, weight} =
+      {random("x", shape: List.to_tuple(x), type: type, values: :finite),
+       random("w", shape: List.to_tuple(w), type: type, values: :finite)}
+
+    {input, weight, kernel, groups}
+  end
+
+  # A kernel of one element has none: Elixir drops it, and MLX then computes in another way.
+  defp dilations(kernel), do: for(size <- kernel, do: if(size == 1, do: 1, else: one_of(1..2)))
+
+  # What an option takes for all axes or for each.
+  defp per_axis(axes, choices), do: if(chance?(2), do: one_of(choices), else: several(axes, fn -> one_of(choices) end))
+
+  defp conv do
+    axes = one_of(1..3)
+    {x, w, kernel, groups} = convolved(axes)
+
+    {strides, dilation, input_dilation, flip} =
+      {per_axis(axes, 1..3), dilations(kernel), per_axis(axes, [1, 1, 2]), flag()}
+
+    {padding, python_padding} = padding(axes)
+
+    {[
+       x,
+       w,
+       [
+         strides: strides,
+         padding: padding,
+         kernel_dilation: dilation,
+         input_dilation: input_dilation,
+         feature_group_size: groups,
+         flip: flip
+       ]
+     ],
+     Python.call("mx.conv_general", [
+       x,
+       w,
+       {:stride, strides},
+       {:padding, python_padding},
+       {:kernel_dilation, dilation},
+       {:input_dilation, input_dilation},
+       {:groups, groups},
+       {:flip, flip}
+     ])}
+  end
+
+  defp padding(axes) do
+    case :rand.uniform(3) do
+      1 ->
+        {:valid, 0}
+
+      2 ->
+        per_axis(axes, 0..2) |> then(&{&1, &1})
+
+      3 ->
+        several(axes, fn -> {one_of(0..2), one_of(0..2)} end)
+        |> then(&{&1, &1 |> Enum.unzip() |> then(fn {low, high} -> {low, high} end)})
+    end
+  end
+
+  defp conv_transpose do
+    axes = one_of(1..3)
+    {x, w, kernel, groups} = convolved(axes)
+    dilation = if axes == 1, do: hd(dilations(kernel)), else: dilations(kernel)
+    option = fn choices -> if axes == 1, do: one_of(choices), else: per_axis(axes, choices) end
+    {strides, padding, output} = {option.(1..3), option.([0, 0, 1]), option.([0, 0, 1])}
+    tupled = fn value -> if is_list(value), do: List.to_tuple(value), else: value end
+
+    {[
+       x,
+       w,
+       [
+         strides: strides,
+         padding: padding,
+         kernel_dilation: dilation,
+         output_padding: output,
+         feature_group_size: groups
+       ]
+     ],
+     Python.call("mx.conv_transpose#{axes}d", [
+       x,
+       w,
+       {:stride, tupled.(strides)},
+       {:padding, tupled.(padding)},
+       {:dilation, tupled.(dilation)},
+       {:output_padding, tupled.(output)},
+       {:groups, groups}
+     ])}
+  end
+
+  defp convolve do
+    type = one_of([:f32, :f32, :f16, :bf16])
+    {a, b} = pair({one_of(1..20)}, {one_of(1..20)}, {type, type}, values: :finite)
+    mode = one_of([:full, :same, :valid])
+    {[a, b, [mode: mode]], Python.call("mx.convolve", [a, b, {:mode, mode}])}
+  end
+end
