@@ -205,6 +205,10 @@ defmodule Mlx.Conformance.Adapters do
     end
   end
 
+  @doc "`bernoulli(p, shape)`: an integer is an array of integers, which are no probabilities."
+  def bernoulli(call, %{p: p}, options) when is_integer(p), do: call.([Mlx.array(p)], options)
+  def bernoulli(call, %{p: p}, options), do: call.([p], options)
+
   @doc "The text of an array."
   def text(_call, %{self: self}, _options), do: inspect(self)
 

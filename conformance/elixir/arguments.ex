@@ -43,10 +43,18 @@ defmodule Mlx.Conformance.Arguments do
   defp take(_parameters, arguments, values), do: {values, arguments}
 
   defp put(values, name, parameters, key, value) do
-    case Enum.find(parameters, fn {parameter, _} -> Atom.to_string(parameter) == key end) do
-      nil -> type_error!("#{name}: there is no argument #{key}")
-      {parameter, _} when is_map_key(values, parameter) -> type_error!("#{name}: #{key} is given twice")
-      {parameter, spec} -> Map.put(values, parameter, converted(spec, value, parameter))
+    case Enum.find(parameters, fn {parameter, spec} -> Atom.to_string(parameter) == key or spec[:named] end) do
+      {parameter, %{named: true, kind: kind}} ->
+        Map.update(values, parameter, %{key => convert(kind, value, key)}, &Map.put(&1, key, convert(kind, value, key)))
+
+      nil ->
+        type_error!("#{name}: there is no argument #{key}")
+
+      {parameter, _} when is_map_key(values, parameter) ->
+        type_error!("#{name}: #{key} is given twice")
+
+      {parameter, spec} ->
+        Map.put(values, parameter, converted(spec, value, parameter))
     end
   end
 
@@ -89,6 +97,10 @@ defmodule Mlx.Conformance.Arguments do
   defp convert(:boolean, x, _name) when is_boolean(x), do: x
   defp convert(:type, {:type, type}, _name), do: type
   defp convert(:text, text, _name) when is_binary(text), do: text
+  # A file of Python is known by its path.
+  defp convert(:file, {:file, _path} = file, _name), do: file
+  defp convert(:path, {:file, path}, _name), do: path
+  defp convert(:path, path, _name) when is_binary(path), do: path
   defp convert(:word, text, _name) when is_binary(text), do: String.to_atom(text)
 
   defp convert(:stream, %Mlx.Stream{} = stream, _name), do: stream
@@ -103,6 +115,10 @@ defmodule Mlx.Conformance.Arguments do
   defp convert(:shape, {:tuple, sizes}, name), do: convert(:shape, sizes, name)
   defp convert(:shape, sizes, name) when is_list(sizes), do: List.to_tuple(convert({:list, :integer}, sizes, name))
   defp convert(:shape, size, name), do: {convert(:integer, size, name)}
+
+  defp convert({:map, kind}, %{} = map, _name) when not is_struct(map) do
+    Map.new(map, fn {key, value} -> {key, convert(kind, value, key)} end)
+  end
 
   defp convert({:list, kind}, {:tuple, values}, name), do: convert({:list, kind}, values, name)
   defp convert({:list, kind}, values, name) when is_list(values), do: Enum.map(values, &convert(kind, &1, name))

@@ -13,13 +13,14 @@ defmodule Mlx.Conformance.Signatures do
     * `name: option(kind, key)` - an option in Elixir, left out when Python leaves it out or gives `None`,
     * `name: nullable(kind, key)` - an option for which `None` means `nil`,
     * `name: always(kind, key)` - an option that is `nil` when Python leaves it out or gives `None`,
-    * `name: variadic(kind)` - `*name`, a list.
+    * `name: variadic(kind)` - `*name`, a list,
+    * `name: named(kind)` - `**name`, a map.
 
   An adapter (`Mlx.Conformance.Adapters`) makes the call where that is not enough. Of several rows for a name the first
   is used whose parameters fit the arguments.
   """
 
-  alias Mlx.Conformance.{Adapters, Constants, Context, Convolution, Mapping, Types}
+  alias Mlx.Conformance.{Adapters, Constants, Context, Convolution, Files, Fourier, LinearAlgebra, Mapping, Types}
 
   @key __MODULE__
 
@@ -48,7 +49,7 @@ defmodule Mlx.Conformance.Signatures do
         do: {name, signatures}
   end
 
-  defp rows, do: own() ++ functions() ++ random() ++ networks()
+  defp rows, do: own() ++ functions() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks()
 
   defp full("conformance." <> _ = name), do: name
   defp full(name), do: "mlx.core." <> name
@@ -66,6 +67,7 @@ defmodule Mlx.Conformance.Signatures do
   defp always(kind, key), do: Map.put(nullable(kind, key), :default, nil)
   defp default(kind, value), do: %{kind: kind, default: value}
   defp variadic(kind), do: %{kind: kind, rest: true}
+  defp named(kind), do: %{kind: kind, named: true, default: %{}}
 
   # What the bridge itself asks for, and names that stand for values.
   defp own do
@@ -268,7 +270,7 @@ defmodule Mlx.Conformance.Signatures do
          type ++
          [loc: option(:operand, :loc), scale: option(:operand, :scale)] ++ key},
       {~w(random.randint), [low: :operand, high: :operand, shape: option(:shape, :shape)] ++ type ++ key},
-      {~w(random.bernoulli), [p: default(:operand, 0.5), shape: option(:shape, :shape)] ++ key},
+      {~w(random.bernoulli), [p: default(:operand, 0.5), shape: option(:shape, :shape)] ++ key, &Adapters.bernoulli/3},
       {~w(random.gumbel), [shape: default(:shape, {})] ++ type ++ key},
       {~w(random.laplace),
        [shape: default(:shape, {})] ++
@@ -280,6 +282,67 @@ defmodule Mlx.Conformance.Signatures do
        [logits: :array, axis: option(:integer, :axis), shape: option(:shape, :shape)] ++
          [num_samples: option(:integer, :num_samples)] ++ key},
       {~w(random.multivariate_normal), [mean: :array, cov: :array, shape: option(:shape, :shape)] ++ type ++ key}
+    ]
+  end
+
+  defp linear_algebra do
+    upper = [upper: option(:boolean, :upper)]
+
+    [
+      {linalg(~w(inv pinv det slogdet eig eigvals lu lu_factor qr)), [a: :array]},
+      {linalg(~w(cholesky cholesky_inv tri_inv)), [a: :array] ++ upper},
+      {linalg(~w(solve)), [a: :array, b: :array]},
+      {linalg(~w(solve_triangular)), [a: :array, b: :array] ++ upper},
+      {linalg(~w(cross)), [a: :array, b: :array, axis: option(:integer, :axis)]},
+      {linalg(~w(svd)), [a: :array, compute_uv: option(:boolean, :compute_uv)]},
+      {linalg(~w(eigh eigvalsh)), [a: :array, UPLO: default(:text, "L")], &LinearAlgebra.hermitian/3},
+      {linalg(~w(norm)),
+       [a: :array, ord: default({:either, [:number, :word]}, nil)] ++
+         [axis: option(:axes, :axes), keepdims: option(:boolean, :keep_axes)], &LinearAlgebra.norm/3},
+      {~w(einsum einsum_path), [subscripts: :text, operands: variadic(:array)], &LinearAlgebra.einsum/3},
+      {~w(segmented_mm), [a: :array, b: :array, segments: :array]},
+      {~w(gather_mm),
+       [a: :array, b: :array, lhs_indices: option(:array, :left_indices)] ++
+         [rhs_indices: option(:array, :right_indices), sorted_indices: option(:boolean, :sorted)]},
+      {~w(block_masked_mm),
+       [a: :array, b: :array, block_size: option(:integer, :block_size), mask_out: option(:array, :mask_out)] ++
+         [mask_lhs: option(:array, :mask_left), mask_rhs: option(:array, :mask_right)]}
+    ]
+  end
+
+  defp linalg(names), do: for(name <- names, do: "linalg." <> name)
+
+  defp fourier do
+    norm = [norm: option(:word, :norm)]
+
+    [
+      {~w(fft.fft fft.ifft fft.rfft fft.irfft),
+       [a: :array, n: option(:integer, :length), axis: option(:integer, :axis)] ++ norm},
+      {~w(fft.fft2 fft.ifft2 fft.rfft2 fft.irfft2),
+       [a: :array, s: option({:list, :integer}, :lengths)] ++
+         [axes: default({:nullable, {:list, :integer}}, [-2, -1])] ++ norm, &Fourier.two_axes/3},
+      {~w(fft.fftn fft.ifftn fft.rfftn fft.irfftn),
+       [a: :array, s: option({:list, :integer}, :lengths), axes: option({:list, :integer}, :axes)] ++ norm},
+      {~w(fft.fftshift fft.ifftshift), [a: :array, axes: option(:axes, :axes)]},
+      {~w(fft.fftfreq fft.rfftfreq), [n: :integer, d: option(:number, :spacing)]}
+    ]
+  end
+
+  defp files do
+    metadata = [metadata: default({:map, :any}, nil)]
+
+    [
+      {~w(load), [file: :path, format: option(:word, :format), return_metadata: default(:boolean, false)],
+       &Files.load/3},
+      {~w(save), [file: {:either, [:file, :text]}, arr: :array], &Files.save/3},
+      {~w(savez), [file: {:either, [:file, :text]}, args: variadic(:array), kwargs: named(:array)],
+       Files.save_several(false)},
+      {~w(savez_compressed), [file: {:either, [:file, :text]}, args: variadic(:array), kwargs: named(:array)],
+       Files.save_several(true)},
+      {~w(save_safetensors), [file: {:either, [:file, :text]}, arrays: {:map, :array}] ++ metadata,
+       Files.save_with_metadata(:safetensors)},
+      {~w(save_gguf), [file: {:either, [:file, :text]}, arrays: {:map, :array}] ++ metadata,
+       Files.save_with_metadata(:gguf)}
     ]
   end
 

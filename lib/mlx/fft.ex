@@ -107,7 +107,7 @@ defmodule Mlx.FFT do
 
     Options:
 
-      * `:axes` - default all
+      * `:axes` - an axis or a list, default all
 
     Examples:
 
@@ -119,7 +119,7 @@ defmodule Mlx.FFT do
     @spec unquote(name)(Array.t(), keyword()) :: Array.t()
     def unquote(name)(%Array{} = array, options \\ []) do
       [axes, stream] = Options.values(options, unquote(:"FFT.#{name}"), axes: nil)
-      Native.unquote(:"fft_#{name}")(array, axes || default_axes(:all, nil, array), stream)
+      Native.unquote(:"fft_#{name}")(array, axes(axes, array), stream)
     end
   end
 
@@ -160,6 +160,9 @@ defmodule Mlx.FFT do
 
     position
   end
+
+  defp axes(nil, array), do: default_axes(:all, nil, array)
+  defp axes(axes, _array), do: List.wrap(axes)
 
   defp default_axes(2, _lengths, _array), do: [-2, -1]
   defp default_axes(:all, nil, array), do: Enum.to_list(0..(tuple_size(array.shape) - 1)//1)

@@ -37,7 +37,8 @@ defmodule Mlx.IO do
   Options:
 
     * `:format` - see above
-    * `:metadata` - return `{arrays, metadata}`, default false; for `:safetensors` and `:gguf`
+    * `:metadata` - `true` returns `{arrays, metadata}`, default false; for `:safetensors` and `:gguf`. With `:arrays`,
+      numbers, booleans and lists of these in GGUF metadata are arrays of the type that they have in the file
     * `:stream` - where arrays are loaded
 
   Examples:
@@ -57,13 +58,15 @@ defmodule Mlx.IO do
     [format, metadata, stream] = Options.values(options, :"IO.load", format: nil, metadata: false)
     path = IO.chardata_to_string(path)
     format = format!(:load, format, path)
-    without_metadata!(:load, metadata, format)
+    without_metadata!(:load, metadata!(metadata), format)
     size = file_size!(path)
     loaded = about("cannot read", path, fn -> read(format, path, size, stream) end)
 
     case {loaded, metadata} do
       {{arrays, _}, false} -> arrays
-      {loaded, _} -> loaded
+      {{arrays, %{metadata: values}}, true} -> {arrays, values}
+      {{arrays, %{metadata: values, types: types}}, :arrays} -> {arrays, typed(values, types)}
+      {array, _} -> array
     end
   end
 
@@ -105,17 +108,23 @@ defmodule Mlx.IO do
   # Reading
 
   defp read(:npy, path, _size, stream), do: path |> File.read!() |> Npy.decode(stream)
-  defp read(:npz, path, _size, stream), do: {path |> File.read!() |> Npz.decode(stream), %{}}
+  defp read(:npz, path, _size, stream), do: path |> File.read!() |> Npz.decode(stream)
 
   defp read(:safetensors, path, size, stream) do
     {arrays, metadata} = Native.load_safetensors(path, stream)
     for {name, array} <- arrays, do: check_size!(name, array, size)
-    {arrays, metadata}
+    {arrays, %{metadata: metadata, types: %{}}}
   end
 
   defp read(:gguf, path, _size, stream) do
-    %{metadata: metadata} = GGUFMetadata.read(path)
-    {Native.load_gguf(path, stream), metadata}
+    header = GGUFMetadata.read(path)
+    {Native.load_gguf(path, stream), header}
+  end
+
+  defp typed(values, types) do
+    Map.new(values, fn {key, value} ->
+      {key, if(type = types[key], do: Mlx.Creation.array(value, type: type), else: value)}
+    end)
   end
 
   # MLX computes the size of an array in 64 bits, where a forged shape can wrap around and pass.
@@ -209,6 +218,12 @@ defmodule Mlx.IO do
   defp format!(function, format, _path) do
     raise ArgumentError,
           "Mlx.IO.#{function}: expected :format to be :safetensors, :gguf, :npy or :npz, got: #{inspect(format)}"
+  end
+
+  defp metadata!(metadata) when metadata in [true, false, :arrays], do: metadata
+
+  defp metadata!(other) do
+    raise ArgumentError, "Mlx.IO.load: expected :metadata to be true, false or :arrays, got: #{inspect(other)}"
   end
 
   defp without_metadata!(function, metadata, format) when format in [:npy, :npz] and metadata not in [nil, false] do

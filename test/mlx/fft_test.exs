@@ -47,6 +47,16 @@ defmodule Mlx.FFTTest do
     end
   end
 
+  test "a shift of one axis" do
+    array = Mlx.reshape(Mlx.arange(12), {3, 4})
+
+    for name <- [:fftshift, :ifftshift], axis <- [0, 1, -1] do
+      [one, list] = for axes <- [axis, [axis]], do: apply(Mlx.FFT, name, [array, [axes: axes]])
+      assert Mlx.to_list(one) == Mlx.to_list(list)
+      assert Mlx.to_list(one) != Mlx.to_list(array)
+    end
+  end
+
   test "shifts" do
     for shape <- [{4}, {5}, {3, 4}], name <- [:fftshift, :ifftshift] do
       x = wave(shape)

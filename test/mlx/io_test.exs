@@ -57,6 +57,20 @@ defmodule Mlx.IOTest do
     assert_raise ArgumentError, ~r/metadata :n to be a string/, fn -> Mlx.IO.save(path, %{}, metadata: %{n: 1}) end
   end
 
+  test "gguf: metadata as arrays", context do
+    path = path(context, "a.gguf")
+
+    for type <- [:u8, :s8, :u16, :s16, :u32, :s32, :u64, :s64, :f32, :bool],
+        array <- [Mlx.array(1, type: type), Mlx.array([1, 0], type: type)] do
+      Mlx.IO.save(path, %{}, metadata: %{"array" => array, "name" => "a", "names" => ["a", "b"]})
+      {%{}, metadata} = Mlx.IO.load(path, metadata: :arrays)
+      assert same?(%{"array" => metadata["array"]}, %{"array" => array})
+      assert Map.delete(metadata, "array") == %{"name" => "a", "names" => ["a", "b"]}
+    end
+
+    assert_raise ArgumentError, ~r/expected :metadata/, fn -> Mlx.IO.load(path, metadata: :lists) end
+  end
+
   test "gguf: arrays and metadata", context do
     path = path(context, "a.gguf")
     content = %{"x" => Mlx.reshape(Mlx.arange(6, type: :f32), {2, 3}), "y" => Mlx.array([1, 2], type: :s16)}

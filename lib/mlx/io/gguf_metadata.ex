@@ -113,7 +113,8 @@ defmodule Mlx.IO.GGUFMetadata do
       version: version,
       alignment: alignment,
       metadata: Map.new(metadata, fn {key, {_type, value}} -> {key, value} end),
-      types: for({key, {type, _value}} <- metadata, mlx_type = @types[number_type(type)], into: %{}, do: {key, mlx_type}),
+      types:
+        for({key, {type, _value}} <- metadata, mlx_type = @types[number_type(type)], into: %{}, do: {key, mlx_type}),
       tensors: place(tensors, data_offset, alignment, source),
       data_offset: data_offset
     }

@@ -5,6 +5,7 @@ What Erlang has no term for is a tuple whose first element is an atom: `{tuple, 
 """
 
 import math
+import os
 import struct
 
 import numpy
@@ -164,6 +165,14 @@ def put_object(out, value):
     put_tagged(out, value._term())
 
 
+def put_path(out, value):
+    put(out, os.fspath(value))
+
+
+def put_file(out, value):
+    put_tagged(out, Tagged("file", value.name))
+
+
 def put_array_like(out, value):
     put(out, value.__mlx_array__())
 
@@ -200,6 +209,7 @@ CLASSES = [
     (tuple, put_tuple),
     (dict, put_map),
     ((bytes, bytearray), put_bytes),
+    (os.PathLike, put_path),
     ((numpy.ndarray, numpy.generic), put_buffer),
 ]
 
@@ -212,6 +222,8 @@ def writer_of(value):
             return writer
     if hasattr(value, "__mlx_array__"):
         return put_array_like
+    if hasattr(value, "fileno") and hasattr(value, "name"):
+        return put_file
     if is_buffer(value):
         return put_memory
     if callable(value):
