@@ -74,6 +74,21 @@ defmodule Mlx.PythonNamesTest do
     assert File.read!(FromPython.path()) == FromPython.text(), "the guide is not up to date: run mix guide"
   end
 
+  @tag :oracle
+  test "the guide's example gives the same in both languages" do
+    [python, elixir] = for language <- ["python", "elixir"], do: example(language)
+    {_result, bindings} = Code.eval_string(elixir)
+    lines = python |> String.split("\n", trim: true) |> Enum.map_join(", ", &"exec(#{inspect(&1)}, scope)")
+    names = Enum.map_join([:x, :y], ", ", &"scope['#{&1}']")
+    expression = "(lambda scope: (#{lines}, [#{names}])[-1])({'mx': mx})"
+    Mlx.Oracle.assert_oracle([bindings[:x], bindings[:y]], expression)
+  end
+
+  defp example(language) do
+    [_, code] = Regex.run(~r/```#{language}\n(.*?)```/s, FromPython.text())
+    code
+  end
+
   # Modules such as `mlx.core.fft` have no row of their own.
   defp prefix?(name, listed), do: Enum.any?(listed, &String.starts_with?(&1, name <> "."))
 
