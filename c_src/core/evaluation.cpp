@@ -28,9 +28,6 @@ using Clock = std::chrono::steady_clock;
 constexpr auto longest_spin = std::chrono::microseconds(60);
 constexpr std::size_t most_nodes_scheduled_inline = 24;
 
-// MLX can wait for a long task while it schedules.
-[[maybe_unused]] constexpr auto longest_wait_at_exit = std::chrono::seconds(1);
-
 // MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
 struct Scheduling {
   // MLX itself waits in `async_eval` while many tasks are queued, so that nothing else may happen under this lock.
@@ -357,23 +354,26 @@ void between_schedules(const std::function<void()>& work) {
 
 // At the end of the process the encoders of MLX and the threads of the BLAS are taken down, while the VM's threads go
 // on using them: it would crash, or wait for ever. What is registered here runs before that.
-void stop_scheduling_at_exit() {
 #ifdef __GLIBC__
+void stop_scheduling_at_exit() {
   // Knows the status to end with, so that nothing else has to happen.
   const auto end_process = [](int status, void*) {
     std::fflush(nullptr);
     _exit(status);
   };
   on_exit(end_process, nullptr);
+}
 #else
+void stop_scheduling_at_exit() {
   std::atexit([] {
-    std::mutex& mutex = Scheduling::instance().mutex;
-    const auto end = Clock::now() + longest_wait_at_exit;
-    while (!mutex.try_lock() && Clock::now() < end) {
+    // MLX can wait for a long task while it schedules. What is scheduled by then is let go.
+    constexpr auto longest_wait = std::chrono::seconds(1);
+    const auto end = Clock::now() + longest_wait;
+    while (!Scheduling::instance().mutex.try_lock() && Clock::now() < end) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
-#endif
 }
+#endif
 
 }  // namespace mlx_nif

@@ -19,7 +19,7 @@ defmodule Mlx.IO do
   """
 
   alias Mlx.{Array, Native, Options, Type}
-  alias Mlx.IO.{GGUFMetadata, Npy, Npz}
+  alias Mlx.IO.{GGUF, GGUFMetadata, Npy, Npz}
 
   @type format :: :safetensors | :gguf | :npy | :npz
 
@@ -30,6 +30,8 @@ defmodule Mlx.IO do
 
   The arrays of a safetensors file are read when they are evaluated. When the file was cut short or removed and written
   anew in between, that raises, or gives the new contents.
+
+  A GGUF file that may not be written is copied to the system's folder for temporary files while it is loaded.
 
   Quantized GGUF tensors of the kinds Q4_0, Q4_1 and Q8_0 give three arrays, `name.weight`, `name.scales` and
   `name.biases`, as `quantize/2` makes them; other kinds are converted to `:f16`.
@@ -116,10 +118,7 @@ defmodule Mlx.IO do
     {arrays, %{metadata: metadata, types: %{}}}
   end
 
-  defp read(:gguf, path, _size, stream) do
-    header = GGUFMetadata.read(path)
-    {Native.load_gguf(path, stream), header}
-  end
+  defp read(:gguf, path, _size, stream), do: GGUF.load(path, stream)
 
   defp typed(values, types) do
     Map.new(values, fn {key, value} ->

@@ -6,6 +6,9 @@ defmodule Mlx.Native do
   # A list of C (a pointer and a size) is one argument, the result pointers are none, and a stream of `nil` is that of
   # the process, or the default stream. Arrays are `Mlx.Array` structs, or numbers. Errors are raised for the public
   # function's name.
+  #
+  # No arguments end the virtual machine, but for two: `load_gguf` follows what the header of its file says, which
+  # `Mlx.IO` checks first, and `from_pointer` and kernels are what `Mlx.Unsafe` warns of.
 
   @on_load :load
 

@@ -13,7 +13,7 @@ defmodule Mlx.ChildVM do
   Evaluates quoted code in a new virtual machine and waits for its end, or kills it after `:timeout` milliseconds.
 
   `:env` adds environment variables, a list of `{name, value}`, and `:megabytes` bounds the memory of the machine where
-  the system can do that.
+  the system can do that. `:through` is a command that starts the machine, a list of its name and arguments.
   """
   @spec run(Macro.t(), keyword()) :: outcome()
   def run(quoted, options \\ []) do
@@ -33,7 +33,8 @@ defmodule Mlx.ChildVM do
       :stderr_to_stdout,
       :hide,
       args:
-        ["-c", limit(options[:megabytes]) <> ~S(exec "$@"), "sh", elixir] ++ paths ++ ["-e", Macro.to_string(quoted)],
+        ["-c", limit(options[:megabytes]) <> ~S(exec "$@"), "sh"] ++
+          Keyword.get(options, :through, []) ++ [elixir] ++ paths ++ ["-e", Macro.to_string(quoted)],
       env: for({name, value} <- env, do: {to_charlist(name), to_charlist(value)})
     ])
   end

@@ -31,6 +31,29 @@ defmodule Mlx.MemoryProbe do
     IO.puts("active #{now_active - active} resident #{now_resident - resident}")
   end
 
+  @doc """
+  Calls `work` with a number of rounds, and prints what `count` rounds have added once `first` rounds have filled caches
+  and the heap of malloc.
+  """
+  @spec measure(pos_integer(), pos_integer(), (pos_integer() -> term())) :: :ok
+  def measure(first, count, work) do
+    work.(first)
+    settle()
+    before = figures()
+    work.(count)
+    settle()
+    report(before)
+  end
+
+  @doc "Makes a call that has to raise an error of this library."
+  @spec must_fail((-> term())) :: :ok
+  def must_fail(call) do
+    call.()
+    raise "the call did not fail"
+  rescue
+    _ in [Mlx.Error, ArgumentError] -> :ok
+  end
+
   defp resident do
     case File.read("/proc/self/status") do
       {:ok, status} ->

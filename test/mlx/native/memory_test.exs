@@ -14,20 +14,12 @@ defmodule Mlx.Native.MemoryTest do
       quote do
         x = Mlx.eval(Mlx.ones({64, 64}))
 
-        round = fn count ->
+        Mlx.MemoryProbe.measure(50_000, 500_000, fn count ->
           Enum.reduce(1..count, x, fn i, acc ->
             acc = Mlx.multiply(Mlx.add(acc, x), 0.5)
             if rem(i, 50) == 0, do: Mlx.eval(acc), else: acc
           end)
-
-          Mlx.MemoryProbe.settle()
-        end
-
-        # The first rounds fill caches and the heap of malloc.
-        round.(50_000)
-        before = Mlx.MemoryProbe.figures()
-        round.(500_000)
-        Mlx.MemoryProbe.report(before)
+        end)
       end
 
     assert_flat(code, "1,000,000 operations")
@@ -52,23 +44,9 @@ defmodule Mlx.Native.MemoryTest do
           fn -> Mlx.Native.item(x) end
         ]
 
-        round = fn count ->
-          for _ <- 1..count, call <- calls do
-            try do
-              call.()
-              raise "the call did not fail"
-            rescue
-              _ in [Mlx.Error, ArgumentError] -> :ok
-            end
-          end
-
-          Mlx.MemoryProbe.settle()
-        end
-
-        round.(2_000)
-        before = Mlx.MemoryProbe.figures()
-        round.(10_000)
-        Mlx.MemoryProbe.report(before)
+        Mlx.MemoryProbe.measure(2_000, 10_000, fn count ->
+          for _ <- 1..count, call <- calls, do: Mlx.MemoryProbe.must_fail(call)
+        end)
       end
 
     assert_flat(code, "100,000 failing calls")
@@ -79,23 +57,10 @@ defmodule Mlx.Native.MemoryTest do
       quote do
         singular = Mlx.eval(Mlx.zeros({32, 32}))
 
-        round = fn count ->
-          for _ <- 1..count do
-            try do
-              Mlx.eval(Mlx.Linalg.invert(Mlx.add(singular, 0)))
-              raise "the inverse of a singular matrix is there"
-            rescue
-              _ in Mlx.Error -> :ok
-            end
-          end
-
-          Mlx.MemoryProbe.settle()
-        end
-
-        round.(500)
-        before = Mlx.MemoryProbe.figures()
-        round.(5_000)
-        Mlx.MemoryProbe.report(before)
+        Mlx.MemoryProbe.measure(500, 5_000, fn count ->
+          for _ <- 1..count,
+              do: Mlx.MemoryProbe.must_fail(fn -> Mlx.eval(Mlx.Linalg.invert(Mlx.add(singular, 0))) end)
+        end)
       end
 
     assert_flat(code, "5,000 failing evaluations")
