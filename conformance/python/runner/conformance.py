@@ -1,7 +1,10 @@
-"""Runs MLX's own tests on Elixir and prints what came of them: `conformance.py FOLDER [FILE | TEST]...`.
+"""Runs MLX's own tests on Elixir and prints what came of them: `conformance.py FOLDER [FILE | TEST]... [OPTION]...`.
 
 FOLDER holds MLX's tests. Each file runs in a process of its own; when that dies or a test takes too long, the rest of the
 file goes on in a new one. Tests of `not_applicable.tsv` are not run, and no other test may skip itself.
+
+Options: `--jobs`, how many files run at once (default: one for each processor), `--timeout`, the seconds that a test may
+take, and `--not-applicable`, another list.
 """
 
 import argparse
@@ -16,7 +19,6 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PYTHON = ROOT / "conformance" / "python"
-TIMEOUT = 600
 
 # The first two are what MLX runs its tests with.
 ENVIRONMENT = {"MLX_ENABLE_TF32": "0", "MLX_ENABLE_CACHE_THRASHING_CHECK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -25,7 +27,8 @@ ENVIRONMENT = {"MLX_ENABLE_TF32": "0", "MLX_ENABLE_CACHE_THRASHING_CHECK": "0", 
 class Child:
     """A process that runs tests of one file, and its events."""
 
-    def __init__(self, folder, module, tests):
+    def __init__(self, folder, module, tests, timeout):
+        self.timeout = timeout
         self.reader, writer = os.pipe()
         path = os.pathsep.join(map(str, (PYTHON, folder)))
         self.process = subprocess.Popen(
@@ -45,7 +48,7 @@ class Child:
     def next_event(self):
         """The next event, None when the process has ended, or "timeout"."""
         while b"\n" not in self.buffer:
-            ready, _, _ = select.select([self.reader, self.process.stdout], [], [], TIMEOUT)
+            ready, _, _ = select.select([self.reader, self.process.stdout], [], [], self.timeout)
             if not ready:
                 return "timeout"
             if self.process.stdout in ready:
@@ -76,8 +79,8 @@ class Child:
         self.process.stdout.close()
 
 
-def list_tests(folder, module):
-    child = Child(folder, module, [])
+def list_tests(folder, module, timeout):
+    child = Child(folder, module, [], timeout)
     event = child.next_event()
     child.end()
     if not isinstance(event, dict):
@@ -85,12 +88,12 @@ def list_tests(folder, module):
     return event["tests"]
 
 
-def run_tests(folder, module, tests):
+def run_tests(folder, module, tests, timeout):
     """The outcomes of the tests, as a dictionary of `(outcome, detail)`."""
     outcomes = {}
     left = list(tests)
     while left:
-        child = Child(folder, module, left)
+        child = Child(folder, module, left, timeout)
         current = None
         while isinstance(event := child.next_event(), dict):
             if "start" in event:
@@ -100,7 +103,7 @@ def run_tests(folder, module, tests):
                 current = None
         child.end(patience=0 if event == "timeout" else 5)
         if event == "timeout":
-            detail = f"took more than {TIMEOUT} s"
+            detail = f"took more than {timeout:g} s"
         else:
             detail = f"the process died\n{child.output.decode(errors='replace')}"
         if current is not None:
@@ -113,24 +116,27 @@ def run_tests(folder, module, tests):
 
 def judge(outcomes):
     """A test that skips itself has to be on the list."""
-    return {
-        test: ("failed", f"skips itself ({detail}) and is not in not_applicable.tsv") if outcome == "skipped" else (outcome, detail)
-        for test, (outcome, detail) in outcomes.items()
-    }
+
+    def verdict(outcome, detail):
+        if outcome == "skipped":
+            return "failed", f"skips itself ({detail}) and is not in not_applicable.tsv"
+        return outcome, detail
+
+    return {test: verdict(*result) for test, result in outcomes.items()}
 
 
-def read_not_applicable():
-    lines = (ROOT / "conformance" / "not_applicable.tsv").read_text().splitlines()[1:]
-    return dict(line.split("\t") for line in lines)
+def read_list(path):
+    """The tests of a table whose columns are the test and the reason."""
+    return [line.split("\t")[0] for line in path.read_text().splitlines()[1:]]
 
 
-def run_file(folder, module, wanted, not_applicable):
+def run_file(module, wanted, not_applicable, options):
     """The outcomes of a file, the tests that were left out, and the entries of the list that name no test."""
-    tests = list_tests(folder, module)
+    tests = list_tests(options.folder, module, options.timeout)
     stale = [test for test in not_applicable if test.split(".")[0] == module and test not in tests]
     chosen = [test for test in tests if not wanted or any(test == name or test.startswith(name + ".") for name in wanted)]
     skipped = [test for test in chosen if test in not_applicable]
-    outcomes = run_tests(folder, module, [test for test in chosen if test not in skipped])
+    outcomes = run_tests(options.folder, module, [test for test in chosen if test not in skipped], options.timeout)
     return judge(outcomes), skipped, stale
 
 
@@ -144,19 +150,21 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    options = parser.parse_args()
+    parser.add_argument("--timeout", type=float, default=600)
+    parser.add_argument("--not-applicable", type=pathlib.Path, default=ROOT / "conformance" / "not_applicable.tsv")
+    options = parser.parse_intermixed_args()
     names = [name.removesuffix(".py") for name in options.names]
     names = names or (ROOT / "conformance" / "files.txt").read_text().split()
     modules = {}
     for name in names:
         module, _, test = name.partition(".")
         modules.setdefault(module, []).extend([name] if test else [])
-    not_applicable = read_not_applicable()
+    not_applicable = read_list(options.not_applicable)
 
     print(f"{'file':<28}{'passed':>8}{'failed':>8}{'skipped':>9}", flush=True)
     totals, failures, stale = [0, 0, 0], [], []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        runs = {module: pool.submit(run_file, options.folder, module, wanted, not_applicable) for module, wanted in modules.items()}
+        runs = {module: pool.submit(run_file, module, wanted, not_applicable, options) for module, wanted in modules.items()}
         for module, run in runs.items():
             outcomes, skipped, names_without_test = run.result()
             failed = {test: detail for test, (outcome, detail) in outcomes.items() if outcome == "failed"}

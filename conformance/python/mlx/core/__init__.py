@@ -8,6 +8,8 @@ protocols of the language (operators, iteration, conversion to numpy).
 import sys
 import types
 
+import numpy
+
 from . import _array
 from ._array import ArrayAt, array
 from ._connection import connection
@@ -36,6 +38,11 @@ def forward(name):
 
     function.__name__ = function.__qualname__ = name.rsplit(".", 1)[1]
     return function
+
+
+def from_dlpack(x, /, *, copy=None):
+    """An array of what another library holds, whose bytes numpy reads."""
+    return asarray(numpy.from_dlpack(x), copy=copy)
 
 
 def fill():

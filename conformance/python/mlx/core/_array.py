@@ -94,6 +94,12 @@ class array:
         copied = numpy.frombuffer(data, name).reshape(shape).copy()
         return copied if dtype is None else copied.astype(dtype, copy=False)
 
+    def __dlpack__(self, **options):
+        return self.__array__().__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.__array__().__dlpack_device__()
+
     def __reduce__(self):
         return unpickle, (connection.call("conformance.bytes", [self], {}), self.shape, self.dtype)
 

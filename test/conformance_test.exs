@@ -1,0 +1,72 @@
+defmodule ConformanceTest do
+  # The program that runs MLX's tests has to notice every way in which a test can fail.
+  use ExUnit.Case, async: true
+
+  @moduletag :oracle
+  @moduletag :tmp_dir
+
+  @runner Path.expand("../conformance/python/runner/conformance.py", __DIR__)
+
+  defp run(folder, source, list \\ [], arguments \\ []) do
+    File.write!(
+      Path.join(folder, "test_sample.py"),
+      "import os, time, unittest\n\nclass TestSample(unittest.TestCase):\n" <> source
+    )
+
+    not_applicable = Path.join(folder, "not_applicable.tsv")
+    File.write!(not_applicable, Enum.map(["test" | list], &"#{&1}\tsome reason\n"))
+    arguments = [@runner, folder, "--not-applicable", not_applicable, "--timeout", "5"] ++ arguments
+
+    {output, status} =
+      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments ++ ["test_sample.py"], stderr_to_stdout: true)
+
+    [_header, file, total | _rest] = String.split(output, "\n")
+    assert String.split(file) == ["test_sample.py" | tl(String.split(total))]
+    {status, total |> String.split() |> tl() |> Enum.map(&String.to_integer/1), output}
+  end
+
+  @passing "    def test_a(self):\n        self.assertEqual(1 + 1, 2)\n"
+  @failing "    def test_b(self):\n        self.assertEqual(1 + 1, 3)\n"
+
+  test "passes when all tests do", %{tmp_dir: folder} do
+    assert {0, [1, 0, 0], _} = run(folder, @passing)
+  end
+
+  test "fails with a test, and says how to repeat it", %{tmp_dir: folder} do
+    assert {1, [1, 1, 0], output} = run(folder, @passing <> @failing)
+    assert output =~ "bin/conformance test_sample.TestSample.test_b\n  AssertionError: 2 != 3"
+  end
+
+  test "fails with a part of a test", %{tmp_dir: folder} do
+    source =
+      "    def test_a(self):\n        for i in 1, 2:\n            with self.subTest(i=i):\n                self.assertEqual(i, 2)\n"
+
+    assert {1, [0, 1, 0], _} = run(folder, source)
+  end
+
+  test "shows the whole error of a test that is named", %{tmp_dir: folder} do
+    assert {1, [0, 1, 0], output} = run(folder, @passing <> @failing, [], ["test_sample.TestSample.test_b"])
+    assert output =~ "Traceback"
+  end
+
+  test "goes on after a test that ends the process", %{tmp_dir: folder} do
+    assert {1, [1, 1, 0], output} = run(folder, "    def test_0(self):\n        os._exit(3)\n" <> @passing)
+    assert output =~ "test_sample.TestSample.test_0"
+  end
+
+  test "goes on after a test that takes too long", %{tmp_dir: folder} do
+    assert {1, [1, 1, 0], output} = run(folder, "    def test_0(self):\n        time.sleep(100)\n" <> @passing)
+    assert output =~ "took more than 5 s"
+  end
+
+  test "leaves out what is on the list, and nothing else", %{tmp_dir: folder} do
+    assert {0, [1, 0, 1], _} = run(folder, @passing <> @failing, ["test_sample.TestSample.test_b"])
+    assert {1, [1, 1, 0], output} = run(folder, @passing <> "    @unittest.skip('no GPU')\n" <> @failing)
+    assert output =~ "skips itself (no GPU)"
+  end
+
+  test "fails when the list names a test that does not exist", %{tmp_dir: folder} do
+    assert {1, [1, 0, 0], output} = run(folder, @passing, ["test_sample.TestSample.test_z"])
+    assert output =~ "there is no test test_sample.TestSample.test_z"
+  end
+end
