@@ -28,8 +28,8 @@ defmodule Mlx.IO do
   @doc """
   Loads an array (`:npy`) or a map of names and arrays.
 
-  The arrays of a safetensors file are read when they are evaluated. When the file was cut short or removed and written
-  anew in between, that raises, or gives the new contents.
+  The arrays of a npy or safetensors file are read when they are evaluated. When the file was cut short or removed and
+  written anew in between, that raises, or gives the new contents.
 
   A GGUF file that may not be written is copied to the system's folder for temporary files while it is loaded.
 
@@ -109,7 +109,7 @@ defmodule Mlx.IO do
 
   # Reading
 
-  defp read(:npy, path, _size, stream), do: path |> File.read!() |> Npy.decode(stream)
+  defp read(:npy, path, size, stream), do: Npy.load(path, size, stream)
   defp read(:npz, path, _size, stream), do: path |> File.read!() |> Npz.decode(stream)
 
   defp read(:safetensors, path, size, stream) do

@@ -49,6 +49,20 @@ defmodule Mlx.IOTest do
     assert Mlx.to_list(Mlx.IO.load(path)) == [[0, 3], [1, 4], [2, 5]]
   end
 
+  test "npy: all types and shapes, and columns first", context do
+    path = path(context, "array.npy")
+
+    for type <- Mlx.Type.all(), shape <- [{}, {3}, {2, 3}, {0, 2}] do
+      array = Mlx.reshape(Mlx.as_type(Mlx.arange(Tuple.product(shape)), type), shape)
+      Mlx.IO.save(path, array)
+      assert same?(%{"x" => Mlx.IO.load(path)}, %{"x" => array})
+    end
+
+    header = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }\n"
+    File.write!(path, [<<0x93, "NUMPY", 1, 0, byte_size(header)::little-16>>, header, <<1, 2, 3, 4, 5, 6>>])
+    assert Mlx.to_list(Mlx.IO.load(path)) == [[1, 3, 5], [2, 4, 6]]
+  end
+
   test "safetensors: metadata", context do
     path = path(context, "a.safetensors")
     Mlx.IO.save(path, %{x: Mlx.array([1])}, metadata: %{"note" => "é", format: "mlx"})
@@ -113,6 +127,12 @@ defmodule Mlx.IOTest do
     path = path(context, "a.safetensors")
     Mlx.IO.save(path, %{"x" => Mlx.arange(100_000)})
     %{"x" => x} = Mlx.IO.load(path)
+    File.write!(path, "")
+    assert_raise Mlx.Error, fn -> Mlx.to_list(x) end
+
+    path = path(context, "a.npy")
+    Mlx.IO.save(path, Mlx.arange(100_000))
+    x = Mlx.IO.load(path)
     File.write!(path, "")
     assert_raise Mlx.Error, fn -> Mlx.to_list(x) end
   end

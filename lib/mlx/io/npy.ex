@@ -8,6 +8,9 @@ defmodule Mlx.IO.Npy do
   alias Mlx.{Array, Evaluation, Native, Type}
 
   @magic <<0x93, "NUMPY">>
+  # A header of version 1 is not longer.
+  @head 65_545
+
   @types Map.new(Type.all(), &{Type.numpy(&1), &1})
 
   @doc "The bytes of a file that holds an array."
@@ -41,19 +44,35 @@ defmodule Mlx.IO.Npy do
     ]
   end
 
+  @doc """
+  The array of a file of `size` bytes. MLX reads it when the array is evaluated; a header that numpy and MLX do not write
+  is read here. Raises `Mlx.Error`, without a path, when the file is not what it should be.
+  """
+  @spec load(Path.t(), non_neg_integer(), Mlx.Stream.t() | nil) :: Array.t()
+  def load(path, size, stream) do
+    with {:ok, <<@magic, 1, _minor, rest::binary>>} <- File.open!(path, [:read, :raw, :binary], &:file.read(&1, @head)),
+         {header, _data} <- header(1, rest),
+         true <- plain?(header) do
+      {_order, type} = type(header)
+      sizes = sizes(header)
+      check_size!(size - byte_size(header) - 10, sizes, type)
+
+      case {Native.load(path, stream), List.to_tuple(sizes)} do
+        {%Array{shape: shape, type: ^type} = array, shape} -> array
+        _other -> path |> File.read!() |> decode(stream)
+      end
+    else
+      _other -> path |> File.read!() |> decode(stream)
+    end
+  end
+
   @doc "The array that these bytes hold. Raises `Mlx.Error`, without a path, when they are not what they should be."
   @spec decode(binary(), Mlx.Stream.t() | nil) :: Array.t()
   def decode(<<@magic, major, _minor, rest::binary>>, stream) do
     {header, data} = header(major, rest)
     {order, type} = type(header)
     sizes = sizes(header)
-    expected = Enum.product(sizes) * Type.bytes(type)
-
-    if byte_size(data) < expected do
-      raise Mlx.Error, "the header promises #{expected} bytes of data, but there are #{byte_size(data)}"
-    end
-
-    data = binary_part(data, 0, expected)
+    data = binary_part(data, 0, check_size!(byte_size(data), sizes, type))
     fortran = field(header, ~r/'fortran_order'\s*:\s*(True|False)/) == "True"
     array(data, sizes, type, fortran, order, stream)
   end
@@ -76,6 +95,18 @@ defmodule Mlx.IO.Npy do
       %{^name => type} -> {order, type}
       _ -> raise Mlx.Error, "MLX has no type for numpy's #{inspect(order <> name)}"
     end
+  end
+
+  # MLX takes each value of a header from a fixed place, and swaps the halves of a complex number that is big-endian.
+  defp plain?(header) do
+    header =~
+      ~r/\A\{'descr': '[<|][a-zA-Z][0-9]', 'fortran_order': (True|False), 'shape': \((\d+, )*(\d+,?)?\),? ?\} *\n?\z/
+  end
+
+  defp check_size!(size, sizes, type) do
+    expected = Enum.product(sizes) * Type.bytes(type)
+    if size < expected, do: raise(Mlx.Error, "the header promises #{expected} bytes of data, but there are #{size}")
+    expected
   end
 
   defp sizes(header) do
