@@ -88,6 +88,8 @@ defmodule Mlx.IO.GGUFMetadataTest do
     all = numbers ++ others
     result = read(file(Enum.map(all, fn {key, type, bytes, _value} -> pair(key, type, bytes) end), [], ""), context)
     assert result.metadata == Map.new(all, fn {key, _type, _bytes, value} -> {key, value} end)
+    assert %{"n1.7" => :s8, "n10.7" => :u64, "f64" => :f64, "yes" => :bool, "list" => :u32} = result.types
+    for key <- ["text", "words", "nested", "none"], do: refute(is_map_key(result.types, key))
     assert result.tensors == []
     assert result.version == 3
   end
