@@ -189,6 +189,8 @@ defmodule Mlx.Linalg do
   @spec cross(Array.t(), Array.t(), keyword()) :: Array.t()
   def cross(a, b, options \\ []) do
     [axis, stream] = Options.values(options, :"Linalg.cross", axis: -1)
+    # MLX splits them, and takes the parts of a reversed array for contiguous.
+    [a, b] = for array <- [a, b], do: Native.contiguous(array, false, stream)
     Native.linalg_cross(a, b, axis, stream)
   end
 

@@ -168,4 +168,12 @@ defmodule Mlx.LinalgTest do
 
     assert_raise Mlx.Error, fn -> Linalg.eig(Mlx.array([1.0])) end
   end
+
+  test "the cross products of reversed arrays" do
+    reversed = Mlx.as_strided(Mlx.arange(9, type: :f32), {3, 3}, [-3, -1], offset: 8)
+    same = Mlx.contiguous(reversed)
+    ones = Mlx.ones({3, 3})
+    assert Mlx.to_list(Linalg.cross(reversed, ones, axis: 0)) == Mlx.to_list(Linalg.cross(same, ones, axis: 0))
+    assert Mlx.to_list(Linalg.cross(reversed, ones)) == Mlx.to_list(Linalg.cross(same, ones))
+  end
 end

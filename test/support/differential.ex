@@ -93,6 +93,8 @@ defmodule Mlx.Differential do
   def compare(_case, {:error, _message}, {:error, _reason}), do: :both_raise
   def compare(a_case, {:ok, got}, {:ok, wanted}), do: compare_values(a_case, got, wanted)
 
+  def compare(%Case{row: %Row{refusals: text}}, {:ok, _got}, {:error, _reason}) when text != nil, do: :refused
+
   def compare(a_case, {:ok, got}, {:error, reason}) do
     failure(a_case, "Python raises #{reason}", "gives #{summary(got)}")
   end

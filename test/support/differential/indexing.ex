@@ -20,10 +20,13 @@ defmodule Mlx.Differential.Indexing do
 
   @doc "The rows."
   def rows do
-    for({name, python} <- @updates, do: Row.new(name, [share: 5], fn -> update(python) end)) ++
+    refusals = "Python cannot bring the values into shape for some ranges beside arrays"
+    options = [share: 5, refusals: refusals]
+
+    for({name, python} <- @updates, do: Row.new(name, options, fn -> update(python) end)) ++
       [
         Row.new(:at, [share: 12], &at/0),
-        Row.new(:put_at, [share: 12], &put_at/0),
+        Row.new(:put_at, [share: 12, refusals: refusals], &put_at/0),
         Row.new(:put_at, [variant: "mask"], &put_at_mask/0),
         Row.new(:slice, [share: 2], &slice/0),
         Row.new(:put_slice, [share: 2], &put_slice/0),
