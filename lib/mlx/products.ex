@@ -187,8 +187,19 @@ defmodule Mlx.Products do
   @spec addmm(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
   def addmm(c, a, b, options \\ []) do
     [alpha, beta, stream] = Options.values(options, :addmm, alpha: 1, beta: 1)
-    Native.addmm(c, a, b, alpha, beta, stream)
+    Native.addmm(addend(c, a, b, stream), a, b, alpha, beta, stream)
   end
+
+  # Where the product is over no elements, MLX writes only as many elements as `c` has in memory.
+  defp addend(%Array{} = c, %Array{shape: shape} = a, b, stream) when shape != {} do
+    if elem(shape, tuple_size(shape) - 1) == 0 do
+      c |> Native.broadcast_to(Native.matmul(a, b, stream).shape, stream) |> Native.contiguous(false, stream)
+    else
+      c
+    end
+  end
+
+  defp addend(c, _a, _b, _stream), do: c
 
   @doc """
   The matrix product with blocks left out (or scaled) by masks.

@@ -190,4 +190,12 @@ defmodule Mlx.ProductsTest do
       Mlx.segmented_mm(Mlx.zeros({0, 3}), range({3, 3}), Mlx.array([[0, 1]]))
     end
   end
+
+  test "addmm over no elements" do
+    [a, b] = [Mlx.zeros({3, 0}), Mlx.zeros({0, 2})]
+
+    for c <- [Mlx.array([[1.0], [2.0], [4.0]]), Mlx.array([[1.0, 9.0], [2.0, 9.0], [4.0, 9.0]])[[.., 0..0]]] do
+      assert Mlx.to_list(Mlx.addmm(c, a, b, beta: 0.5)) == [[0.5, 0.5], [1.0, 1.0], [2.0, 2.0]]
+    end
+  end
 end

@@ -157,8 +157,9 @@ defmodule Mlx.Differential.Products do
     {[subscripts, arrays], Python.call("mx.einsum", [subscripts | arrays])}
   end
 
+  # Over no elements, Python leaves elements of the result unwritten.
   defp addmm do
-    {m, k, n} = {size(), size(), size()}
+    {m, k, n} = {size(), some_size(), size()}
     {a, b} = pair({m, k}, {k, n}, values: :finite)
 
     c =
