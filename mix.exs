@@ -19,7 +19,7 @@ defmodule Mlx.MixProject do
       description: description(),
       package: package(),
       name: "Mlx",
-      docs: [main: "readme", extras: ["README.md", "guides/from_python_to_elixir.md", "CHANGELOG.md", "LICENSE"]]
+      docs: &docs/0
     ]
   end
 
@@ -40,6 +40,28 @@ defmodule Mlx.MixProject do
       [Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle, Mlx.Samples, Mlx.TinyLlama] ++
       [Mlx.Ulps, ~r/^Mlx\.Differential/] ++
       [~r/^Mlx\.Conformance\./]
+  end
+
+  defp docs do
+    [
+      main: "readme",
+      extras: ["README.md", "guides/from_python_to_elixir.md", "CHANGELOG.md", "LICENSE"],
+      filter_modules: fn _module, %{source_path: path} -> List.starts_with?(path, ~c"#{__DIR__}/lib/") end,
+      groups_for_modules: [
+        Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
+        Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
+        Files: ~r/^Mlx\.IO/,
+        Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
+        "Language models": ~r/^Mlx\.LM/
+      ],
+      groups_for_docs: for(topic <- topics(), do: {topic, &(&1[:topic] == topic)})
+    ]
+  end
+
+  # The groups of the functions of Mlx, as `Mlx.Topic` names them.
+  defp topics do
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Mlx)
+    for({_, _, _, _, %{topic: topic}} <- docs, uniq: true, do: topic) |> Enum.sort()
   end
 
   defp description do

@@ -52,16 +52,24 @@ defmodule Mlx.Topic do
   defp public({name, arguments, text, specs, nil}, topic) do
     quote do
       @doc unquote(text)
+      @doc topic: unquote(title(topic))
       unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
       defdelegate unquote(name)(unquote_splicing(arguments)), to: unquote(topic)
     end
   end
 
-  defp public({name, arguments, text, _specs, native}, _topic) do
+  defp public({name, arguments, text, _specs, native}, topic) do
     quote do
       @doc unquote(text)
+      @doc topic: unquote(title(topic))
       operation unquote(name)(unquote_splicing(Enum.drop(arguments, -1))), unquote(native)
     end
+  end
+
+  # What the documentation groups the functions by.
+  defp title(topic) do
+    ["Mlx", first | rest] = Module.split(topic)
+    Enum.join([first | Enum.map(rest, &String.downcase/1)], ", ")
   end
 
   # An argument keeps its name and its default; of a pattern such as `%Array{} = array` only the name is kept.
