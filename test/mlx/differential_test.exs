@@ -33,7 +33,7 @@ defmodule Mlx.DifferentialTest do
     test "#{Row.label(row)} is Python's" do
       result = Differential.run(Enum.at(Differential.rows(), unquote(index)))
       assert result.failures == [], Differential.report(result)
-      assert result.equal > 0 or result.raising < 2, "every call raises, in Elixir and in Python"
+      assert 4 * result.equal >= result.raising, "most calls raise, in Elixir and in Python"
     end
   end
 

@@ -8,7 +8,7 @@ defmodule Mlx.Differential do
   | variable | meaning | default |
   | --- | --- | --- |
   | `MLX_DIFFERENTIAL_SEED` | an integer | 1 |
-  | `MLX_DIFFERENTIAL_CASES` | the number of cases, about | 8000 |
+  | `MLX_DIFFERENTIAL_CASES` | the number of cases, about | 10000 |
   | `MLX_DIFFERENTIAL_CASE` | the only case of each row to run | all |
   """
 
@@ -20,6 +20,7 @@ defmodule Mlx.Differential do
     Mlx.Differential.Shapes,
     Mlx.Differential.Creation,
     Mlx.Differential.Products,
+    Mlx.Differential.Convolutions,
     Mlx.Differential.Indexing,
     Mlx.Differential.Quantization,
     Mlx.Differential.RandomNumbers,
@@ -29,7 +30,7 @@ defmodule Mlx.Differential do
   ]
 
   @seed 1
-  @cases 8_000
+  @cases 10_000
   @chunk 200
   @most_shown 3
 

@@ -1,13 +1,10 @@
 defmodule Mlx.Differential.Indexing do
   @moduledoc "Rows for reading and updating parts of arrays."
 
-  import Mlx.Differential.{Draw, Operands}
+  import Mlx.Differential.{Draw, Indices, Operands}
   import Mlx.Differential.Input, only: [random: 2]
 
   alias Mlx.Differential.{Input, Python, Row}
-
-  # Arrays of `:u64` and of a signed type have no integer type in common.
-  @index_types [:s8, :s16, :s32, :s64, :u8, :u16, :u32]
 
   @updates [
     add_at: "add",
@@ -38,87 +35,6 @@ defmodule Mlx.Differential.Indexing do
         Row.new(:indexed_put, &indexed_put/0),
         Row.new(:indexed_add, &indexed_add/0)
       ]
-  end
-
-  # An index for a shape: in Elixir, and in Python.
-  defp index(shape, options \\ []) do
-    sizes = shape |> Tuple.to_list() |> Enum.take(one_of(0..tuple_size(shape)))
-    common = List.to_tuple(several(one_of(0..2), fn -> one_of(1..3) end))
-
-    {entries, _count} =
-      Enum.map_reduce(sizes, 0, fn size, count ->
-        {elixir, python, used} = entry(size, common, count, options)
-        {{elixir, python}, count + used}
-      end)
-
-    entries = with_ellipsis(entries, tuple_size(shape))
-    entries = if options[:updates], do: entries, else: with_new_axes(entries)
-    {elixir, python} = Enum.unzip(entries)
-
-    case elixir do
-      [one] when not is_list(one) -> if chance?(2), do: {one, hd(python)}, else: {elixir, tuple(python)}
-      _ -> {elixir, tuple(python)}
-    end
-  end
-
-  defp tuple(texts), do: "(#{Enum.map(texts, &(&1 <> ", "))})"
-
-  # What stands for one axis, with the number of arrays.
-  defp entry(size, common, count, options) do
-    case one_of([:integer, :range, :range, :range, :all, :array, :array]) do
-      :array when size > 0 and count < 3 -> array_entry(size, common, count)
-      :integer when size > 0 -> one_of(-size..(size - 1)) |> then(&{&1, "#{&1}", 0})
-      :range -> range_entry(size, if(options[:updates], do: 1, else: 0))
-      _ -> {.., "slice(None)", 0}
-    end
-  end
-
-  defp array_entry(size, common, count) do
-    array = indices(Enum.at(~w(i j k), count), beside(common), size)
-
-    if chance?(4) and array.shape != {} do
-      list = array |> Input.build() |> Mlx.to_list()
-      {list, "mx.array(#{Python.term(list)})", 1}
-    else
-      {array, "#{array}", 1}
-    end
-  end
-
-  # Integers that are inside an axis, also counted from its end.
-  defp indices(name, shape, size) do
-    type = one_of(@index_types)
-    random(name, shape: shape, type: type, values: if(Mlx.Type.class(type) == :signed, do: -size, else: 0)..(size - 1))
-  end
-
-  defp range_entry(0, _least), do: {.., "slice(None)", 0}
-
-  defp range_entry(size, least) do
-    {first, step} = {one_of(0..(size - 1)), one_of([1, 1, 2, 3, -1, -2])}
-    most = if step > 0, do: div(size - 1 - first, step) + 1, else: div(first, -step) + 1
-    count = one_of(least..most)
-    last = first + (count - 1) * step
-
-    cond do
-      count == 0 -> {1..0//1, "slice(0, 0)", 0}
-      step > 0 -> {from_end(first, size)..from_end(last, size)//step, "slice(#{first}, #{last + 1}, #{step})", 0}
-      true -> {from_end(first, size)..from_end(last, size)//step, "slice(#{first}, #{before(last)}, #{step})", 0}
-    end
-  end
-
-  defp from_end(index, size), do: if(chance?(3), do: index - size, else: index)
-
-  defp before(0), do: "None"
-  defp before(index), do: "#{index - 1}"
-
-  # Axes that are not mentioned stand at the end; with an ellipsis, where it is.
-  defp with_ellipsis(entries, rank) do
-    if length(entries) == rank and chance?(4),
-      do: List.insert_at(entries, one_of(0..rank), {:..., "Ellipsis"}),
-      else: entries
-  end
-
-  defp with_new_axes(entries) do
-    if chance?(4), do: List.insert_at(entries, one_of(0..length(entries)), {:new_axis, "None"}), else: entries
   end
 
   defp at do
@@ -165,7 +81,7 @@ defmodule Mlx.Differential.Indexing do
     {[x, mask, value], set(x, "#{mask}", value)}
   end
 
-  # A sum of several values in one place depends on their order where they are rounded.
+  # By 0 nothing is divided.
   defp update(python) do
     types = if python == "divide", do: [:f32, :f16, :bf16, :f64, :c64], else: Mlx.Type.all()
     {x, index, text, values} = updated(type: types, values: :positive)
@@ -201,7 +117,7 @@ defmodule Mlx.Differential.Indexing do
     block
     |> Enum.zip(strides)
     |> Enum.map(fn {{start, length}, stride} -> "slice(#{start}, #{start + length}, #{stride})" end)
-    |> tuple()
+    |> Python.tuple()
   end
 
   defp put_slice do
@@ -275,7 +191,7 @@ defmodule Mlx.Differential.Indexing do
     indices = indices("i", shape, size)
     rest = x.shape |> Tuple.to_list() |> Enum.drop(columns)
     selected = List.to_tuple((shape |> Tuple.to_list() |> Enum.drop(-1)) ++ rest)
-    {x, indices, tuple(for(column <- 0..(columns - 1), do: "#{indices}[..., #{column}]")), selected}
+    {x, indices, Python.tuple(for(column <- 0..(columns - 1), do: "#{indices}[..., #{column}]")), selected}
   end
 
   defp gather do

@@ -46,6 +46,9 @@ defmodule Mlx.Differential.Python do
   def term(%Input{} = input), do: to_string(input)
   def term({:python, text}), do: text
   def term(list) when is_list(list), do: "[#{Enum.map_join(list, ", ", &term/1)}]"
-  def term(tuple) when is_tuple(tuple), do: "(#{for(element <- Tuple.to_list(tuple), do: [term(element), ", "])})"
+  def term(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> Enum.map(&term/1) |> tuple()
   def term(number), do: to_string(number)
+
+  @doc "A tuple of expressions."
+  def tuple(texts), do: "(#{for text <- texts, do: [text, ", "]})"
 end
