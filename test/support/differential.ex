@@ -26,7 +26,8 @@ defmodule Mlx.Differential do
     Mlx.Differential.RandomNumbers,
     Mlx.Differential.LinearAlgebra,
     Mlx.Differential.Transforms,
-    Mlx.Differential.Fast
+    Mlx.Differential.Fast,
+    Mlx.Differential.Defaults
   ]
 
   @seed 1
