@@ -14,11 +14,14 @@ defmodule ConformanceTest do
     )
 
     not_applicable = Path.join(folder, "not_applicable.tsv")
-    File.write!(not_applicable, Enum.map(["test" | list], &"#{&1}\tsome reason\n"))
+    File.write!(not_applicable, Enum.map([{"test", "reason"} | list], fn {test, reason} -> "#{test}\t#{reason}\n" end))
     arguments = [@runner, folder, "--not-applicable", not_applicable, "--timeout", "5"] ++ arguments
 
     {output, status} =
-      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments ++ ["test_sample.py"], stderr_to_stdout: true)
+      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments ++ ["test_sample.py"],
+        env: [{"CI", "true"}],
+        stderr_to_stdout: true
+      )
 
     [_header, file, total | _rest] = String.split(output, "\n")
     assert String.split(file) == ["test_sample.py" | tl(String.split(total))]
@@ -29,11 +32,11 @@ defmodule ConformanceTest do
   @failing "    def test_b(self):\n        self.assertEqual(1 + 1, 3)\n"
 
   test "passes when all tests do", %{tmp_dir: folder} do
-    assert {0, [1, 0, 0], _} = run(folder, @passing)
+    assert {0, [1, 0, 0, 0], _} = run(folder, @passing)
   end
 
   test "fails with a test, and says how to repeat it", %{tmp_dir: folder} do
-    assert {1, [1, 1, 0], output} = run(folder, @passing <> @failing)
+    assert {1, [1, 1, 0, 0], output} = run(folder, @passing <> @failing)
     assert output =~ "bin/conformance test_sample.TestSample.test_b\n  AssertionError: 2 != 3"
   end
 
@@ -41,32 +44,70 @@ defmodule ConformanceTest do
     source =
       "    def test_a(self):\n        for i in 1, 2:\n            with self.subTest(i=i):\n                self.assertEqual(i, 2)\n"
 
-    assert {1, [0, 1, 0], _} = run(folder, source)
+    assert {1, [0, 1, 0, 0], _} = run(folder, source)
   end
 
   test "shows the whole error of a test that is named", %{tmp_dir: folder} do
-    assert {1, [0, 1, 0], output} = run(folder, @passing <> @failing, [], ["test_sample.TestSample.test_b"])
+    assert {1, [0, 1, 0, 0], output} = run(folder, @passing <> @failing, [], ["test_sample.TestSample.test_b"])
     assert output =~ "Traceback"
   end
 
   test "goes on after a test that ends the process", %{tmp_dir: folder} do
-    assert {1, [1, 1, 0], output} = run(folder, "    def test_0(self):\n        os._exit(3)\n" <> @passing)
+    assert {1, [1, 1, 0, 0], output} = run(folder, "    def test_0(self):\n        os._exit(3)\n" <> @passing)
     assert output =~ "test_sample.TestSample.test_0"
   end
 
   test "goes on after a test that takes too long", %{tmp_dir: folder} do
-    assert {1, [1, 1, 0], output} = run(folder, "    def test_0(self):\n        time.sleep(100)\n" <> @passing)
+    assert {1, [1, 1, 0, 0], output} = run(folder, "    def test_0(self):\n        time.sleep(100)\n" <> @passing)
     assert output =~ "took more than 5 s"
   end
 
-  test "leaves out what is on the list, and nothing else", %{tmp_dir: folder} do
-    assert {0, [1, 0, 1], _} = run(folder, @passing <> @failing, ["test_sample.TestSample.test_b"])
-    assert {1, [1, 1, 0], output} = run(folder, @passing <> "    @unittest.skip('no GPU')\n" <> @failing)
+  test "leaves out what is on the list", %{tmp_dir: folder} do
+    list = [{"test_sample.TestSample.test_b", "Python's own"}]
+    assert {0, [1, 0, 0, 1], _} = run(folder, @passing <> @failing, list)
+  end
+
+  test "runs what needs something, unless that is missing", %{tmp_dir: folder} do
+    list = [{"test_sample.TestSample.test_b", "needs a GPU"}]
+    assert {0, [1, 0, 1, 0], _} = run(folder, @passing <> "    @unittest.skip('no GPU')\n" <> @failing, list)
+    assert {1, [1, 1, 0, 0], _} = run(folder, @passing <> @failing, list)
+  end
+
+  test "fails with a test that skips itself and is not on the list", %{tmp_dir: folder} do
+    assert {1, [1, 1, 0, 0], output} = run(folder, @passing <> "    @unittest.skip('no GPU')\n" <> @failing)
     assert output =~ "skips itself (no GPU)"
   end
 
   test "fails when the list names a test that does not exist", %{tmp_dir: folder} do
-    assert {1, [1, 0, 0], output} = run(folder, @passing, ["test_sample.TestSample.test_z"])
+    assert {1, [1, 0, 0, 0], output} = run(folder, @passing, [{"test_sample.TestSample.test_z", "gone"}])
     assert output =~ "there is no test test_sample.TestSample.test_z"
+  end
+
+  # Its transposes have to be the convolution's, and the convolution numpy's.
+  test "has convolutions in place of PyTorch's that are adjoint to each other" do
+    source = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import numpy
+    import torch
+    from torch import _convolution
+
+    random = numpy.random.default_rng(0)
+    line, kernel = random.normal(size=9), random.normal(size=4)
+    result = torch.conv1d(torch.tensor(line[None, None]), torch.tensor(kernel[None, None]), padding=3)
+    numpy.testing.assert_allclose(result.numpy()[0, 0], numpy.correlate(line, kernel, "full"))
+
+    x, w = random.normal(size=(2, 6, 9, 8)), random.normal(size=(4, 3, 2, 3))
+    settings = (2, 1), (1, 2), (1, 2), 2
+    result = _convolution.convolve(x, w, *settings)
+    y = random.normal(size=result.shape)
+    expected = (result * y).sum()
+    numpy.testing.assert_allclose((_convolution.spread(y, w, x.shape[2:], *settings) * x).sum(), expected)
+    numpy.testing.assert_allclose((_convolution.correlate(x, y, w.shape[2:], *settings) * w).sum(), expected)
+    """
+
+    reference = Path.expand("../conformance/python/reference", __DIR__)
+    arguments = ["-B", "-c", source, reference]
+    assert {"", 0} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments, stderr_to_stdout: true)
   end
 end

@@ -1,7 +1,8 @@
 """Runs MLX's own tests on Elixir and prints what came of them: `conformance.py FOLDER [FILE | TEST]... [OPTION]...`.
 
 FOLDER holds MLX's tests. Each file runs in a process of its own; when that dies or a test takes too long, the rest of the
-file goes on in a new one. Tests of `not_applicable.tsv` are not run, and no other test may skip itself.
+file goes on in a new one. Tests of `not_applicable.tsv` are left out, and no other test may skip itself. Where the reason
+is that a test needs something (a GPU, PyTorch), the test is run all the same, and left out only when it skips itself.
 
 Options: `--jobs`, how many files run at once (default: one for each processor), `--timeout`, the seconds that a test may
 take, and `--not-applicable`, another list.
@@ -9,6 +10,7 @@ take, and `--not-applicable`, another list.
 
 import argparse
 import concurrent.futures
+import importlib.util
 import json
 import os
 import pathlib
@@ -23,6 +25,22 @@ PYTHON = ROOT / "conformance" / "python"
 # The first two are what MLX runs its tests with.
 ENVIRONMENT = {"MLX_ENABLE_TF32": "0", "MLX_ENABLE_CACHE_THRASHING_CHECK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
+# These compare with PyTorch. Where it is not installed, its convolutions written down in numpy take its place.
+COMPARED_WITH_PYTORCH = {"test_conv", "test_conv_transpose"}
+
+
+def environment(folder, module):
+    """What a file is run in. MLX's tests leave out what is slow or large where CI is set; here nothing is left out."""
+    paths = [PYTHON, folder]
+    if module in COMPARED_WITH_PYTORCH and importlib.util.find_spec("torch") is None:
+        paths.append(PYTHON / "reference")
+    inherited = {name: value for name, value in os.environ.items() if name != "CI"}
+    return {**inherited, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+
+# What becomes of a test: "skipped" needs what this machine does not have.
+COLUMNS = ("passed", "failed", "skipped", "not applicable")
+
 
 class Child:
     """A process that runs tests of one file, and its events."""
@@ -30,10 +48,9 @@ class Child:
     def __init__(self, folder, module, tests, timeout):
         self.timeout = timeout
         self.reader, writer = os.pipe()
-        path = os.pathsep.join(map(str, (PYTHON, folder)))
         self.process = subprocess.Popen(
             [sys.executable, PYTHON / "runner" / "run_file.py", str(writer), module, *tests],
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
+            env=environment(folder, module),
             pass_fds=(writer,),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -114,30 +131,34 @@ def run_tests(folder, module, tests, timeout):
     return outcomes
 
 
-def judge(outcomes):
+def judge(outcomes, not_applicable):
     """A test that skips itself has to be on the list."""
 
-    def verdict(outcome, detail):
-        if outcome == "skipped":
+    def verdict(test, outcome, detail):
+        if outcome == "skipped" and test not in not_applicable:
             return "failed", f"skips itself ({detail}) and is not in not_applicable.tsv"
         return outcome, detail
 
-    return {test: verdict(*result) for test, result in outcomes.items()}
+    return {test: verdict(test, *result) for test, result in outcomes.items()}
 
 
 def read_list(path):
-    """The tests of a table whose columns are the test and the reason."""
-    return [line.split("\t")[0] for line in path.read_text().splitlines()[1:]]
+    """The reasons for which tests are left out."""
+    return dict(line.split("\t") for line in path.read_text().splitlines()[1:])
 
 
 def run_file(module, wanted, not_applicable, options):
-    """The outcomes of a file, the tests that were left out, and the entries of the list that name no test."""
+    """The outcomes of a file, and the entries of the list that name no test."""
     tests = list_tests(options.folder, module, options.timeout)
     stale = [test for test in not_applicable if test.split(".")[0] == module and test not in tests]
     chosen = [test for test in tests if not wanted or any(test == name or test.startswith(name + ".") for name in wanted)]
-    skipped = [test for test in chosen if test in not_applicable]
-    outcomes = run_tests(options.folder, module, [test for test in chosen if test not in skipped], options.timeout)
-    return judge(outcomes), skipped, stale
+    left_out = [test for test in chosen if not not_applicable.get(test, "needs").startswith("needs")]
+    outcomes = run_tests(options.folder, module, [test for test in chosen if test not in left_out], options.timeout)
+    return judge(outcomes, not_applicable) | {test: ("not applicable", "") for test in left_out}, stale
+
+
+def show(name, *columns):
+    print(f"{name:<28}" + "".join(f"{column:>16}" for column in columns), flush=True)
 
 
 def first_lines(detail, whole):
@@ -161,19 +182,18 @@ def main():
         modules.setdefault(module, []).extend([name] if test else [])
     not_applicable = read_list(options.not_applicable)
 
-    print(f"{'file':<28}{'passed':>8}{'failed':>8}{'skipped':>9}", flush=True)
-    totals, failures, stale = [0, 0, 0], [], []
+    show("file", *COLUMNS)
+    totals, failures, stale = dict.fromkeys(COLUMNS, 0), [], []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         runs = {module: pool.submit(run_file, module, wanted, not_applicable, options) for module, wanted in modules.items()}
         for module, run in runs.items():
-            outcomes, skipped, names_without_test = run.result()
-            failed = {test: detail for test, (outcome, detail) in outcomes.items() if outcome == "failed"}
-            counts = [len(outcomes) - len(failed), len(failed), len(skipped)]
-            totals = [total + count for total, count in zip(totals, counts)]
-            failures.extend(failed.items())
+            outcomes, names_without_test = run.result()
+            counts = {column: sum(outcome == column for outcome, _ in outcomes.values()) for column in COLUMNS}
+            totals = {column: totals[column] + counts[column] for column in COLUMNS}
+            failures.extend((test, detail) for test, (outcome, detail) in outcomes.items() if outcome == "failed")
             stale.extend(names_without_test)
-            print(f"{module + '.py':<28}{counts[0]:>8}{counts[1]:>8}{counts[2]:>9}", flush=True)
-    print(f"{'total':<28}{totals[0]:>8}{totals[1]:>8}{totals[2]:>9}")
+            show(module + ".py", *counts.values())
+    show("total", *totals.values())
     whole = any(modules.values())
     for test, detail in failures:
         print(f"\nbin/conformance {test}\n  {first_lines(detail, whole)}")
