@@ -34,7 +34,9 @@ defmodule Mlx.Evaluation do
       iex> Mlx.to_number(array)
       3
 
-  Python: `mlx.core.async_eval`.
+  What can fail, such as the inverse of a matrix that may be singular, is computed before it returns, and raises here.
+
+  Python: `mlx.core.async_eval`, which raises where the value is needed.
   """
   @spec async_eval(container) :: container when container: term()
   def async_eval(container) do
