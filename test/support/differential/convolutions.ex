@@ -89,7 +89,9 @@ defmodule Mlx.Differential.Convolutions do
     {x, w, kernel, groups} = convolved(axes)
     dilation = if axes == 1, do: hd(dilations(kernel)), else: dilations(kernel)
     option = fn choices -> if axes == 1, do: one_of(choices), else: per_axis(axes, choices) end
-    {strides, padding, output} = {option.(1..3), option.([0, 0, 1]), option.([0, 0, 1])}
+    # Padding beyond the kernel cuts the input, of which Elixir then drops the dilation where one element is left.
+    padding = if 1 in kernel, do: 0, else: option.([0, 0, 1])
+    {strides, output} = {option.(1..3), option.([0, 0, 1])}
     tupled = fn value -> if is_list(value), do: List.to_tuple(value), else: value end
 
     {[
