@@ -40,7 +40,6 @@ struct KernelCall {
 
 class Kernel {
  public:
-  // Throw Error where MLX was built without such a GPU.
   static Kernel metal(const KernelSource& source, bool atomic_outputs);
   static Kernel cuda(const KernelSource& source, int shared_memory);
 

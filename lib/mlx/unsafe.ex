@@ -47,6 +47,7 @@ defmodule Mlx.Unsafe do
   def metal_kernel(name, inputs, outputs, body, options \\ []) do
     defaults = [header: "", row_major: true, atomic_outputs: false]
     [header, row_major, atomic_outputs] = values(options, :metal_kernel, defaults)
+    require_gpu(Mlx.Metal.available?(), :metal_kernel, "Metal")
     ref = Native.metal_kernel(name, inputs, outputs, body, header, row_major, atomic_outputs)
     %Kernel{ref: ref, name: name, language: :metal}
   end
@@ -83,6 +84,7 @@ defmodule Mlx.Unsafe do
   def cuda_kernel(name, inputs, outputs, body, options \\ []) do
     defaults = [header: "", row_major: true, shared_memory: 0]
     [header, row_major, shared_memory] = values(options, :cuda_kernel, defaults)
+    require_gpu(Mlx.CUDA.available?(), :cuda_kernel, "CUDA")
     ref = Native.cuda_kernel(name, inputs, outputs, body, header, row_major, shared_memory)
     %Kernel{ref: ref, name: name, language: :cuda}
   end
@@ -164,6 +166,12 @@ defmodule Mlx.Unsafe do
   """
   @spec to_pointer(Array.t()) :: non_neg_integer()
   def to_pointer(%Array{} = array), do: Native.to_pointer(array)
+
+  defp require_gpu(true, _function, _name), do: :ok
+
+  defp require_gpu(false, function, name) do
+    raise Mlx.Error, "Mlx.Unsafe.#{function}: this machine has no GPU that MLX uses through #{name}"
+  end
 
   defp required(options, names) do
     for name <- names, not Keyword.has_key?(options, name) do

@@ -1,7 +1,7 @@
 defmodule Mlx.UnsafeTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.Unsafe
+  alias Mlx.{Native, Unsafe}
 
   doctest Mlx.Unsafe
 
@@ -83,6 +83,41 @@ defmodule Mlx.UnsafeTest do
 
       assert_raise ArgumentError, ~r/^Mlx.Unsafe.run: expected the reference of an Mlx.Unsafe.Kernel/, fn ->
         Unsafe.run(kernel, [1], outputs: [{{1}, :f32}], grid: {1, 1, 1})
+      end
+    end
+
+    test "check the arguments of a call" do
+      ref = Native.metal_kernel("first", ["x"], ["y"], "y[0] = n * x[0];", "", true, false)
+      kernel = %Unsafe.Kernel{ref: ref, name: "first", language: :metal}
+
+      run = fn options ->
+        Unsafe.run(kernel, [1.5], Keyword.merge([outputs: [{{1}, :f32}], grid: {1, 1, 1}], options))
+      end
+
+      for {options, message} <- [
+            {[outputs: {{1}, :f32}], "expected a tuple of 2 elements"},
+            {[outputs: [{{-1}, :f32}]], "a dimension is negative"},
+            {[outputs: [{{1}, :f8}]], "expected a type"},
+            {[grid: {1, 1}], "expected a tuple of 3 elements"},
+            {[grid: {0, 1, 1}], "expected three positive integers"},
+            {[thread_group: {1, -1, 1}], "expected three positive integers"},
+            {[thread_group: {1, :a, 1}], "expected an integer of 32 bits"},
+            {[template: [n: 1.5]], "expected a type"},
+            {[template: [:n]], "expected a tuple of 2 elements"},
+            {[initial: "0"], "expected a number"},
+            {[verbose: 1], "expected a boolean"}
+          ] do
+        assert_raise ArgumentError, ~r/^Mlx.Unsafe.run: #{message}/, fn -> run.(options) end
+      end
+
+      assert_raise Mlx.Error, ~r/^Mlx.Unsafe.run: \[metal_kernel\] Expected `output_shapes` to have size 1/, fn ->
+        run.(outputs: [])
+      end
+
+      unless Mlx.Metal.available?() do
+        assert_raise Mlx.Error, ~r/^Mlx.Unsafe.run: \[metal_kernel\] No Metal back-end/, fn ->
+          run.(template: [T: :f32, n: 3, b: true], initial: 0, thread_group: {1, 1, 1})
+        end
       end
     end
 

@@ -43,6 +43,7 @@ defmodule Mlx.Argument do
   defp special(:array_reference), do: sample().ref
   defp special(:stream_reference), do: Native.default_stream(:cpu)
   defp special(:group), do: Native.distributed_init(false, :any, nil)
+  defp special(:kernel), do: Native.metal_kernel("first", ["a", "b"], ["y"], "y[0] = a[0];", "", true, false)
   defp special(:stream), do: stream(Native.default_stream(:cpu))
   defp special(:new_stream), do: stream(Native.stream_new(:cpu))
   defp special(:array_of_other_reference), do: %{sample() | ref: make_ref()}

@@ -287,8 +287,15 @@ defmodule Mlx.GeneratedCalls do
   end
 
   defp plausible(:group), do: {:special, :group}
-  defp plausible(:kernel_call), do: NativeExamples.default(:kernel_call)
-  defp plausible(:reference), do: {:special, pick([:reference, :group, :array_reference])}
+  defp plausible(:kernel), do: {:special, :kernel}
+
+  defp plausible(:kernel_call) do
+    outputs = some(2, fn -> {plausible(:shape), plausible(:type)} end)
+    constants = some(3, fn -> {plausible(:text), pick([plausible(:type), plausible(:size), plausible(:flag)])} end)
+    sizes = for _ <- 1..2, do: {plausible(:size), plausible(:size), 1}
+    List.to_tuple([outputs | sizes] ++ [constants, pick([nil, plausible(:number)]), false])
+  end
+
   defp plausible(:seed), do: pick([0, 1, 18_446_744_073_709_551_615])
   defp plausible(:shape), do: pick([Tuple.to_list(pick(@shapes)), some(4, fn -> pick(@integers) end)])
   defp plausible(:size), do: pick(@integers)

@@ -35,6 +35,8 @@ defmodule Mlx.NativeExamples do
   def default(:index_list), do: [array({2}, :s32)]
   def default(:indices), do: array({4, 4}, :s32)
 
+  def default(:kernel), do: {:special, :kernel}
+
   def default(:kernel_call),
     do: {[{{4, 4}, :f32}], {4, 1, 1}, {1, 1, 1}, [{"T", :f32}, {"n", 3}, {"b", true}], nil, false}
 
@@ -46,7 +48,6 @@ defmodule Mlx.NativeExamples do
   def default(:number), do: 1.5
   def default(:offset), do: 0
   def default(:path), do: {:path, "example"}
-  def default(:reference), do: {:special, :reference}
   def default(:seed), do: 7
   def default(:shape), do: [4, 4]
   def default(:size), do: 2

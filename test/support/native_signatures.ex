@@ -140,7 +140,7 @@ defmodule Mlx.NativeSignatures do
     {~w(offset shape type number)a, ~w(from_pointer)a},
     {~w(text texts texts text text flag flag)a, ~w(metal_kernel)a},
     {~w(text texts texts text text flag size)a, ~w(cuda_kernel)a},
-    {~w(reference arrays kernel_call stream)a, ~w(kernel_apply)a},
+    {~w(kernel arrays kernel_call stream)a, ~w(kernel_apply)a},
     {~w(device)a, ~w(default_stream device_count stream_new)a},
     {~w(device size)a, ~w(device_info device_is_available)a},
     {~w(stream_reference)a, ~w(choose_stream stream_device stream_index)a},

@@ -1,6 +1,7 @@
 // What runs the caller's own code, or reads memory that the caller names: it can end the VM.
 #include <array>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -54,7 +55,7 @@ struct Decoder<KernelCall> {
     int arity = 0;
     const ERL_NIF_TERM* terms = nullptr;
     if (enif_get_tuple(env, term, &arity, &terms) == 0 || arity != count) {
-      expected(env, "a tuple of another size", term);
+      expected(env, ("a tuple of " + std::to_string(count) + " elements").c_str(), term);
     }
     std::array<ERL_NIF_TERM, count> result;
     std::copy_n(terms, count, result.begin());
