@@ -24,7 +24,7 @@ defmodule Mlx.Differential.Indexing do
       [
         Row.new(:at, [share: 12], &at/0),
         Row.new(:put_at, [share: 12, refusals: refusals], &put_at/0),
-        Row.new(:put_at, [variant: "mask"], &put_at_mask/0),
+        Row.new(:put_at, [variant: "mask", share: 2], &put_at_mask/0),
         Row.new(:slice, [share: 2], &slice/0),
         Row.new(:put_slice, [share: 2], &put_slice/0),
         Row.new(:take, [share: 2], &take/0),
@@ -75,10 +75,12 @@ defmodule Mlx.Differential.Indexing do
 
   defp put_at_mask do
     x = random("x", shape: shape(rank: 1..3, empty: false))
-    sizes = x.shape |> Tuple.to_list() |> Enum.take(one_of(1..tuple_size(x.shape)))
-    mask = random("m", shape: List.to_tuple(sizes), type: :bool)
-    value = one_of([0, 1, 5])
-    {[x, mask, value], set(x, "#{mask}", value)}
+    {masked, rest} = x.shape |> Tuple.to_list() |> Enum.split(one_of(1..tuple_size(x.shape)))
+    mask = random("m", shape: List.to_tuple(masked), type: :bool)
+    chosen = mask |> Input.build() |> Mlx.count_nonzero() |> Mlx.to_number()
+    selected = List.to_tuple([chosen | rest])
+    values = if chosen > 0 and chance?(2), do: random("v", shape: selected, type: x.type), else: one_of([0, 1, 5])
+    {[x, mask, values], set(x, "#{mask}", values)}
   end
 
   # By 0 nothing is divided.
