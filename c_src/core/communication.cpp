@@ -1,8 +1,13 @@
 #include "core/communication.hpp"
 
+#include <dlfcn.h>
+
+#include <array>
 #include <atomic>
+#include <cstdlib>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -30,6 +35,8 @@ constexpr std::string_view lost_connection = "connection to a peer was lost";
 struct Connection {
   std::atomic_flag in_use;
   std::atomic<bool> lost{false};
+  // An operation was given up, and may still be waiting on its stream.
+  std::atomic<bool> left_waiting{false};
 };
 
 Connection connection;
@@ -120,6 +127,7 @@ ArrayHandle Communication::run(const Operation& operation, ArrayHandle value, co
     raise_error_of(stream);
   } catch (const PeerWait::Over&) {
     // The operation stays on its stream, and MLX keeps its arrays; what follows comes after it.
+    connection.left_waiting = true;
     throw;
   } catch (const Error& error) {
     clear_error_of(stream);
@@ -129,6 +137,18 @@ ArrayHandle Communication::run(const Operation& operation, ArrayHandle value, co
     throw;
   }
   return result;
+}
+
+// MLX does it when it destroys its group, which lives for ever here. MPI would wait for what is not finished.
+void finish_mpi_at_exit() {
+  static const int registered = std::atexit([] {
+    using Finalize = int (*)();
+    const auto finalize = reinterpret_cast<Finalize>(dlsym(RTLD_DEFAULT, "MPI_Finalize"));
+    if (finalize != nullptr && !connection.left_waiting && !connection.in_use.test_and_set()) {
+      finalize();
+    }
+  });
+  static_cast<void>(registered);
 }
 
 namespace communication_guards {

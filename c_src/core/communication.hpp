@@ -30,6 +30,10 @@ class Communication {
   const Group& group_;
 };
 
+// To be called when there is a group that MPI carries: its launcher takes a process for failed that ends without a
+// word.
+void finish_mpi_at_exit();
+
 // What MLX, or what carries the messages, does not refuse itself. Each throws ArgumentError or Error.
 namespace communication_guards {
 

@@ -140,6 +140,9 @@ ERL_NIF_TERM init(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   if (strict && group->size == 1) {
     throw Error("this process was not started as one of several for the backend " + carrier);
   }
+  if (group->carrier == Carrier::mpi) {
+    finish_mpi_at_exit();
+  }
   return make_group(env, std::move(group));
 }
 
