@@ -222,7 +222,11 @@ class Evaluation {
       check(mlx_async_eval(outputs.get()));
     } catch (const Error& error) {
       lock.unlock();
-      fail(Graph::Failed::all_arrays, error);
+      // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
+      // meanwhile on a worker thread is all that cannot be told from a value.
+      if (fallible()) {
+        fail(Graph::Failed::fallible_arrays, error);
+      }
       throw;
     }
     for_unsettled([](const Array& array) { array.graph().evaluated(); });

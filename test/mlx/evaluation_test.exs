@@ -43,6 +43,24 @@ defmodule Mlx.EvaluationTest do
       assert_raise Mlx.Error, fn -> Mlx.to_list(after_failure) end
       assert_raise Mlx.Error, fn -> Mlx.to_list(Mlx.add(inverse, matrix)) end
     end
+
+    test "what an operation that MLX cannot schedule was given can still be read" do
+      ones = Mlx.add(Mlx.zeros({2, 64}), 1)
+      {weights, scales} = Mlx.quantize(ones, mode: :mxfp8)
+      beside = Mlx.add(ones, 1)
+      # There is none for two rows and more on a CPU.
+      product = Mlx.qqmm(ones, weights, mode: :mxfp8, scales: scales, stream: :cpu)
+      after_failure = Mlx.add(product, 1)
+      for _ <- 1..2, do: assert_raise(Mlx.Error, ~r/NYI/, fn -> Mlx.eval([beside, product]) end)
+      assert Mlx.to_list(Mlx.dequantize(weights, scales, nil, mode: :mxfp8)) == Mlx.to_list(ones)
+      assert Mlx.to_list(beside) == List.duplicate(List.duplicate(2.0, 64), 2)
+      assert_raise Mlx.Error, ~r/NYI/, fn -> Mlx.to_list(after_failure) end
+
+      inverse = Mlx.Linalg.invert(Mlx.add(Mlx.zeros({2, 2}), 1))
+      both = [Mlx.multiply(inverse, 1), Mlx.slice(product, [0, 0], [2, 2])]
+      assert_raise Mlx.Error, fn -> Mlx.eval(both) end
+      for array <- [inverse | both], do: assert_raise(Mlx.Error, fn -> Mlx.to_list(array) end)
+    end
   end
 
   describe "reading values" do
