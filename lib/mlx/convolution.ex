@@ -96,7 +96,7 @@ defmodule Mlx.Convolution do
   end
 
   @doc """
-  The discrete convolution of two 1-d arrays.
+  The discrete convolution of two 1-d arrays, both of one element or more.
 
   Options:
 
@@ -113,8 +113,9 @@ defmodule Mlx.Convolution do
   Python: `mlx.core.convolve`.
   """
   @spec convolve(Array.t(), Array.t(), keyword()) :: Array.t()
-  def convolve(%Array{shape: {size_a}} = a, %Array{shape: {size_b}} = b, options \\ [])
-      when size_a > 0 and size_b > 0 do
+  def convolve(a, b, options \\ [])
+
+  def convolve(%Array{shape: {size_a}} = a, %Array{shape: {size_b}} = b, options) when size_a > 0 and size_b > 0 do
     [mode, stream] = Options.values(options, :convolve, mode: :full)
     {input, kernel} = if size_a >= size_b, do: {a, b}, else: {b, a}
     {{input_size}, {kernel_size}} = {input.shape, kernel.shape}
@@ -134,6 +135,12 @@ defmodule Mlx.Convolution do
       stream
     )
     |> Native.reshape([-1], stream)
+  end
+
+  def convolve(%Array{shape: shape_a}, %Array{shape: shape_b}, _options) do
+    raise ArgumentError,
+          "Mlx.convolve: expected two arrays of rank 1 with elements, got the shapes " <>
+            "#{inspect(shape_a)} and #{inspect(shape_b)}"
   end
 
   defp overlap(:full, size), do: {size - 1, size - 1}

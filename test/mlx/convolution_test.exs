@@ -65,6 +65,11 @@ defmodule Mlx.ConvolutionTest do
       assert_oracle(Mlx.convolve(a, b, mode: mode), "mx.convolve(a, b, mode='#{mode}')", [a: a, b: b], ulps: 4)
     end
 
+    for shape <- [{}, {0}, {2, 2}] do
+      assert_raise ArgumentError, ~r/Mlx.convolve: expected/, fn -> Mlx.convolve(Mlx.zeros(shape), wave({2})) end
+      assert_raise ArgumentError, ~r/Mlx.convolve: expected/, fn -> Mlx.convolve(wave({2}), Mlx.zeros(shape)) end
+    end
+
     assert_raise ArgumentError, ~r/expected :mode/, fn -> Mlx.convolve(wave({2}), wave({2}), mode: :half) end
   end
 
