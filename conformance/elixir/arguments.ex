@@ -6,8 +6,9 @@ defmodule Mlx.Conformance.Arguments do
   A wrong number, an unknown name or a value of another kind is a `TypeError`, as it is with MLX's binding.
   """
 
-  alias Mlx.Conformance.PythonError
-  import PythonError, only: [type_error!: 1]
+  import Mlx.Conformance.PythonError, only: [type_error!: 1]
+
+  alias Mlx.Conformance.Kinds
 
   @doc "The converted values of the parameters that were given or have a default."
   def bind(name, parameters, arguments, options) do
@@ -33,7 +34,7 @@ defmodule Mlx.Conformance.Arguments do
   end
 
   defp take([{name, %{rest: true} = parameter} | _parameters], arguments, values) do
-    {Map.put(values, name, Enum.map(arguments, &convert(parameter.kind, &1, name))), []}
+    {Map.put(values, name, Enum.map(arguments, &Kinds.convert(parameter.kind, &1, name))), []}
   end
 
   defp take([{name, parameter} | parameters], [argument | arguments], values) do
@@ -45,7 +46,12 @@ defmodule Mlx.Conformance.Arguments do
   defp put(values, name, parameters, key, value) do
     case Enum.find(parameters, fn {parameter, spec} -> Atom.to_string(parameter) == key or spec[:named] end) do
       {parameter, %{named: true, kind: kind}} ->
-        Map.update(values, parameter, %{key => convert(kind, value, key)}, &Map.put(&1, key, convert(kind, value, key)))
+        Map.update(
+          values,
+          parameter,
+          %{key => Kinds.convert(kind, value, key)},
+          &Map.put(&1, key, Kinds.convert(kind, value, key))
+        )
 
       nil ->
         type_error!("#{name}: there is no argument #{key}")
@@ -70,73 +76,5 @@ defmodule Mlx.Conformance.Arguments do
   defp converted(%{option: _}, nil, _name), do: nil
   defp converted(%{kind: {:nullable, _kind}}, nil, _name), do: nil
   defp converted(%{default: default}, nil, _name), do: default
-  defp converted(%{kind: kind}, value, name), do: convert(kind, value, name)
-
-  # What `Mlx` takes for a value of Python, by the kind of the parameter.
-
-  defp convert({:nullable, _kind}, nil, _name), do: nil
-  defp convert({:nullable, kind}, value, name), do: convert(kind, value, name)
-  defp convert(:any, value, _name), do: value
-  defp convert(:array, %Mlx.Array{} = array, _name), do: array
-  defp convert(:array, {:buffer, array}, _name), do: array
-
-  defp convert(:operand, {:buffer, array}, _name), do: array
-  defp convert(:operand, {:complex, real, imaginary}, _name), do: Mlx.array({real, imaginary})
-  defp convert(:operand, %Mlx.Array{} = array, _name), do: array
-  defp convert(:operand, x, _name) when is_number(x) or is_boolean(x), do: x
-  defp convert(:operand, x, _name) when x in [:nan, :infinity, :neg_infinity], do: x
-
-  defp convert(:number, x, _name) when is_number(x) or x in [:nan, :infinity, :neg_infinity], do: x
-  defp convert(:number, x, _name) when is_boolean(x), do: if(x, do: 1, else: 0)
-  defp convert(:integer, x, _name) when is_integer(x), do: x
-  defp convert(:integer, x, _name) when is_boolean(x), do: if(x, do: 1, else: 0)
-
-  defp convert(:integer, {:buffer, %{shape: {}, type: type} = array}, _name) when type not in [:f16, :f32, :f64],
-    do: Mlx.to_number(array)
-
-  defp convert(:boolean, x, _name) when is_boolean(x), do: x
-  defp convert(:type, {:type, type}, _name), do: type
-  defp convert(:text, text, _name) when is_binary(text), do: text
-  # A file of Python is known by its path.
-  defp convert(:file, {:file, _path} = file, _name), do: file
-  defp convert(:path, {:file, path}, _name), do: path
-  defp convert(:path, path, _name) when is_binary(path), do: path
-  defp convert(:word, text, _name) when is_binary(text), do: String.to_atom(text)
-
-  defp convert(:stream, %Mlx.Stream{} = stream, _name), do: stream
-  defp convert(:stream, {:device, device}, _name), do: device
-  defp convert(:device, {:device, device}, _name), do: device
-
-  # One integer or several: an axis, or a list of axes.
-  defp convert(:axes, {:tuple, axes}, name), do: convert({:list, :integer}, axes, name)
-  defp convert(:axes, axes, name) when is_list(axes), do: convert({:list, :integer}, axes, name)
-  defp convert(:axes, axis, name), do: convert(:integer, axis, name)
-
-  defp convert(:shape, {:tuple, sizes}, name), do: convert(:shape, sizes, name)
-  defp convert(:shape, sizes, name) when is_list(sizes), do: List.to_tuple(convert({:list, :integer}, sizes, name))
-  defp convert(:shape, size, name), do: {convert(:integer, size, name)}
-
-  defp convert({:map, kind}, %{} = map, _name) when not is_struct(map) do
-    Map.new(map, fn {key, value} -> {key, convert(kind, value, key)} end)
-  end
-
-  defp convert({:list, kind}, {:tuple, values}, name), do: convert({:list, kind}, values, name)
-  defp convert({:list, kind}, values, name) when is_list(values), do: Enum.map(values, &convert(kind, &1, name))
-
-  defp convert({:either, kinds}, value, name) do
-    Enum.find_value(kinds, fn kind ->
-      try do
-        {:ok, convert(kind, value, name)}
-      rescue
-        PythonError -> nil
-      end
-    end)
-    |> case do
-      {:ok, converted} -> converted
-      nil -> type_error!("#{name}: no value of the kinds #{inspect(kinds)}: #{inspect(value)}")
-    end
-  end
-
-  defp convert(kind, value, name),
-    do: type_error!("#{name}: expected a value of the kind #{inspect(kind)}, got: #{inspect(value)}")
+  defp converted(%{kind: kind}, value, name), do: Kinds.convert(kind, value, name)
 end

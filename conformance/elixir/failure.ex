@@ -22,5 +22,9 @@ defmodule Mlx.Conformance.Failure do
     {:error, Enum.find_value(@kinds, :ValueError, fn {kind, pattern} -> message =~ pattern && kind end), message}
   end
 
-  def to_python(error, stacktrace), do: {:error, :TypeError, Exception.format(:error, error, stacktrace)}
+  # The guards of a public function say what it takes; anything else is a mistake in the library or in the bridge.
+  def to_python(error, stacktrace) do
+    kind = if is_struct(error, FunctionClauseError), do: :TypeError, else: :SystemError
+    {:error, kind, Exception.format(:error, error, stacktrace)}
+  end
 end

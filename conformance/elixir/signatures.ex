@@ -8,7 +8,7 @@ defmodule Mlx.Conformance.Signatures do
   Names are those of `mlx.core`; a method of `array` that has no row of its own has that of the function of its name. Every
   function takes `stream` too. A parameter is
 
-    * `name: kind` - a positional argument in both languages (kinds: `Mlx.Conformance.Arguments`),
+    * `name: kind` - a positional argument in both languages (kinds: `Mlx.Conformance.Kinds`),
     * `name: default(kind, value)` - the same, which Python may leave out,
     * `name: option(kind, key)` - an option in Elixir, left out when Python leaves it out or gives `None`,
     * `name: nullable(kind, key)` - an option for which `None` means `nil`,
@@ -16,11 +16,13 @@ defmodule Mlx.Conformance.Signatures do
     * `name: variadic(kind)` - `*name`, a list,
     * `name: named(kind)` - `**name`, a map.
 
-  An adapter (`Mlx.Conformance.Adapters`) makes the call where that is not enough. Of several rows for a name the first
+  An adapter makes the call where that is not enough. It gets the function of `Mlx`, as a function of a list of arguments
+  and of options, what is bound to Python's parameters, and the options. Of several rows for a name the first
   is used whose parameters fit the arguments.
   """
 
-  alias Mlx.Conformance.{Adapters, Constants, Context, Convolution, Files, Fourier, LinearAlgebra, Mapping, Types}
+  alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Files, Fourier, LinearAlgebra}
+  alias Mlx.Conformance.{Mapping, Operators, Reading, Selection, Shapes, Types}
 
   @key __MODULE__
 
@@ -49,7 +51,18 @@ defmodule Mlx.Conformance.Signatures do
         do: {name, signatures}
   end
 
-  defp rows, do: own() ++ functions() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks()
+  defp rows do
+    own() ++
+      operators() ++
+      methods() ++
+      creation() ++
+      choice() ++
+      types() ++
+      reductions() ++
+      shapes() ++
+      selection() ++
+      products() ++ runtime() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks()
+  end
 
   defp full("conformance." <> _ = name), do: name
   defp full(name), do: "mlx.core." <> name
@@ -74,14 +87,14 @@ defmodule Mlx.Conformance.Signatures do
     [
       {~w(conformance.names), [], fn _call, _bound, _options -> Constants.names() end},
       {~w(conformance.version), [], fn _call, _bound, _options -> Mlx.Native.version() end},
-      {~w(conformance.buffer), [self: :array], &Adapters.buffer/3},
+      {~w(conformance.buffer), [self: :array], &Reading.buffer/3},
       {~w(conformance.bytes), [self: :array], fn _, %{self: array}, _ -> {:bytes, Mlx.to_binary(array)} end},
       {~w(conformance.from_bytes), [data: :any, shape: :shape, dtype: :type],
        fn _, %{data: {:bytes, bytes}, shape: shape, dtype: type}, _ -> Mlx.from_binary(bytes, shape, type) end}
     ]
   end
 
-  defp functions do
+  defp operators do
     unary =
       ~w(abs arccos acos arccosh acosh arcsin asin arcsinh asinh arctan atan arctanh atanh bitwise_invert ceil conj
       conjugate cos cosh degrees erf erfinv exp expm1 floor imag isfinite isinf isnan isneginf isposinf log log10 log1p
@@ -98,69 +111,83 @@ defmodule Mlx.Conformance.Signatures do
 
     [
       {unary, [a: :operand]},
-      {binary, [a: :any, b: :any], &Adapters.pair/3},
-      {dunder(operators ++ in_place ++ ~w(radd rmul)), [self: :array, other: :any], &Adapters.operator/3},
-      {dunder(~w(rdiv rfloordiv rmod rpow rsub rtruediv)), [self: :array, other: :any], &Adapters.reflected/3},
-      {dunder(~w(itruediv)), [self: :array, other: :any], &Adapters.divide_in_place/3},
-      {dunder(~w(and iand)), [self: :array, other: :any], Adapters.bitwise(%{bool: &Mlx.logical_and/2})},
-      {dunder(~w(or ior)), [self: :array, other: :any], Adapters.bitwise(%{bool: &Mlx.logical_or/2})},
-      {dunder(~w(xor ixor)), [self: :array, other: :any], Adapters.bitwise(%{bool: &Mlx.logical_xor/2})},
-      {dunder(~w(eq)), [self: :array, other: :any], Adapters.equality(false)},
-      {dunder(~w(ne)), [self: :array, other: :any], Adapters.equality(true)},
+      {binary, [a: :any, b: :any], &Operators.pair/3},
+      {dunder(operators ++ in_place ++ ~w(radd rmul)), [self: :array, other: :any], &Operators.operator/3},
+      {dunder(~w(rdiv rfloordiv rmod rpow rsub rtruediv)), [self: :array, other: :any], &Operators.reflected/3},
+      {dunder(~w(itruediv)), [self: :array, other: :any], &Operators.divide_in_place/3},
+      {dunder(~w(and iand)), [self: :array, other: :any], Operators.bitwise(%{bool: &Mlx.logical_and/2})},
+      {dunder(~w(or ior)), [self: :array, other: :any], Operators.bitwise(%{bool: &Mlx.logical_or/2})},
+      {dunder(~w(xor ixor)), [self: :array, other: :any], Operators.bitwise(%{bool: &Mlx.logical_xor/2})},
+      {dunder(~w(eq)), [self: :array, other: :any], Operators.equality(false)},
+      {dunder(~w(ne)), [self: :array, other: :any], Operators.equality(true)},
       {dunder(~w(abs neg invert)), [self: :array]},
-      {dunder(~w(matmul imatmul)), [self: :array, other: :array]},
-      {dunder(~w(getitem)), [self: :array, index: :any], &Adapters.get_item/3},
+      {dunder(~w(matmul imatmul)), [self: :array, other: :array]}
+    ]
+  end
+
+  defp methods do
+    [
+      {dunder(~w(getitem)), [self: :array, index: :any], &Selection.get_item/3},
       {dunder(~w(setitem)) ++
          ~w(ArrayAt.add ArrayAt.subtract ArrayAt.multiply ArrayAt.divide ArrayAt.maximum) ++
-         ~w(ArrayAt.minimum), [self: :array, index: :any, value: :any], &Adapters.update/3},
-      {dunder(~w(bool int float complex index)) ++ ~w(array.item), [self: :array], &Adapters.number/3},
-      {dunder(~w(repr)), [self: :array], &Adapters.text/3},
-      {~w(array.tolist), [self: :array], &Adapters.to_list/3},
+         ~w(ArrayAt.minimum), [self: :array, index: :any, value: :any], &Selection.update/3},
+      {dunder(~w(bool int float complex index)) ++ ~w(array.item), [self: :array], &Reading.number/3},
+      {dunder(~w(repr)), [self: :array], &Reading.text/3},
+      {~w(array.tolist), [self: :array], &Reading.to_list/3},
       {~w(array.size array.ndim array.nbytes), [self: :array]},
-      {~w(array.itemsize), [self: :array], &Adapters.item_size/3},
-      {~w(Dtype.size), [dtype: :type]},
+      {~w(array.itemsize), [self: :array], &Reading.item_size/3},
+      {~w(Dtype.size), [dtype: :type]}
+    ]
+  end
 
-      # Creation.
-      {~w(array), [val: :any, dtype: default(:type, nil)], &Adapters.array/3},
-      {~w(asarray), [a: :any, dtype: default(:type, nil), copy: default(:boolean, nil)], &Adapters.as_array/3},
+  defp creation do
+    [
+      {~w(array), [val: :any, dtype: default(:type, nil)], &Creation.array/3},
+      {~w(asarray), [a: :any, dtype: default(:type, nil), copy: default(:boolean, nil)], &Creation.as_array/3},
       {~w(zeros ones empty), [shape: :shape, dtype: option(:type, :type)]},
       {~w(full), [shape: :shape, vals: :operand, dtype: option(:type, :type)]},
       {~w(zeros_like ones_like empty_like), [a: :array, dtype: option(:type, :type)]},
       {~w(full_like), [a: :array, vals: :operand, dtype: option(:type, :type)]},
       {~w(arange),
        [start: :number, stop: {:nullable, :number}, step: default(:number, nil)] ++
-         [dtype: option(:type, :type)], &Adapters.arange/3},
-      {~w(arange), [stop: :number, step: default(:number, nil), dtype: option(:type, :type)], &Adapters.arange/3},
+         [dtype: option(:type, :type)], &Creation.arange/3},
+      {~w(arange), [stop: :number, step: default(:number, nil), dtype: option(:type, :type)], &Creation.arange/3},
       {~w(linspace),
        [start: :number, stop: :number, num: option(:integer, :n)] ++
          [endpoint: option(:boolean, :endpoint), dtype: option(:type, :type)]},
       {~w(eye), [n: :integer, m: default(:integer, nil), k: option(:integer, :k), dtype: option(:type, :type)],
-       &Adapters.eye/3},
+       &Creation.eye/3},
       {~w(identity), [n: :integer, dtype: option(:type, :type)]},
       {~w(tri), [n: :integer, m: default(:integer, nil), k: option(:integer, :k), dtype: option(:type, :type)],
-       &Adapters.tri/3},
+       &Creation.tri/3},
       {~w(tril triu diag), [a: :array, k: option(:integer, :k)]},
       {~w(diagonal),
        [a: :array, offset: option(:integer, :offset), axis1: default(:integer, 0)] ++
-         [axis2: default(:integer, 1)], &Adapters.two_axes/3},
+         [axis2: default(:integer, 1)], &Shapes.two_axes/3},
       {~w(trace),
        [a: :array, offset: option(:integer, :offset), axis1: default(:integer, 0)] ++
-         [axis2: default(:integer, 1), dtype: option(:type, :type)], &Adapters.two_axes/3},
-      {~w(bartlett blackman hamming hanning), [n: :integer]},
+         [axis2: default(:integer, 1), dtype: option(:type, :type)], &Shapes.two_axes/3},
+      {~w(bartlett blackman hamming hanning), [n: :integer]}
+    ]
+  end
 
-      # Comparison and choice.
+  defp choice do
+    [
       {~w(isclose allclose),
        [a: :any, b: :any, rtol: option(:number, :rtol), atol: option(:number, :atol)] ++
-         [equal_nan: option(:boolean, :equal_nan)], &Adapters.pair/3},
-      {~w(array_equal), [a: :any, b: :any, equal_nan: option(:boolean, :equal_nan)], &Adapters.pair/3},
+         [equal_nan: option(:boolean, :equal_nan)], &Operators.pair/3},
+      {~w(array_equal), [a: :any, b: :any, equal_nan: option(:boolean, :equal_nan)], &Operators.pair/3},
       {~w(where), [condition: :operand, x: :operand, y: :operand]},
       {~w(clip), [a: :array, a_min: default(:operand, nil), a_max: default(:operand, nil)]},
       {~w(nan_to_num),
        [a: :operand, nan: option(:number, :nan), posinf: option(:number, :infinity)] ++
          [neginf: option(:number, :neg_infinity)]},
-      {~w(round), [a: :operand, decimals: option(:integer, :decimals)]},
+      {~w(round), [a: :operand, decimals: option(:integer, :decimals)]}
+    ]
+  end
 
-      # Types.
+  defp types do
+    [
       {~w(astype view), [a: :operand, dtype: :type]},
       {~w(from_fp8), [x: :array, dtype: option(:type, :type)]},
       {~w(finfo), [dtype: :type], &Types.float_limits/3},
@@ -168,9 +195,12 @@ defmodule Mlx.Conformance.Signatures do
       {~w(result_type), [arguments: variadic(:any)], &Types.result_type/3},
       {~w(can_cast), [from_: :any, to: :type], &Types.can_cast/3},
       {~w(issubdtype), [arg1: :any, arg2: :any], &Types.subtype/3},
-      {~w(isdtype), [dtype: :type, kind: :any], &Types.kind/3},
+      {~w(isdtype), [dtype: :type, kind: :any], &Types.kind/3}
+    ]
+  end
 
-      # Reductions, scans and sorting.
+  defp reductions do
+    [
       {~w(all any sum prod max min mean median logsumexp count_nonzero),
        [a: :array, axis: option(:axes, :axes), keepdims: option(:boolean, :keep_axes)]},
       {~w(var std),
@@ -188,66 +218,77 @@ defmodule Mlx.Conformance.Signatures do
       {~w(partition argpartition), [a: :array, kth: :integer, axis: nullable(:integer, :axis)]},
       {~w(topk), [a: :array, k: :integer, axis: nullable(:integer, :axis)]},
       {~w(searchsorted), [sorted_sequence: :array, values: :array, side: option(:word, :side)]},
-      {~w(diff), [a: :array, n: option(:integer, :order), axis: option(:integer, :axis)]},
+      {~w(diff), [a: :array, n: option(:integer, :order), axis: option(:integer, :axis)]}
+    ]
+  end
 
-      # Shapes.
+  defp shapes do
+    [
       {~w(reshape), [a: :array, shape: :shape]},
-      {~w(array.reshape), [self: :array, shape: variadic(:any)], &Adapters.reshape/3},
+      {~w(array.reshape), [self: :array, shape: variadic(:any)], &Shapes.reshape/3},
       {~w(transpose permute_dims), [a: :array, axes: option({:list, :integer}, :axes)]},
-      {~w(array.transpose), [self: :array, axes: variadic(:any)], &Adapters.transpose/3},
-      {~w(flatten), [a: :array, start_axis: default(:integer, 0), end_axis: default(:integer, -1)],
-       &Adapters.flatten/3},
+      {~w(array.transpose), [self: :array, axes: variadic(:any)], &Shapes.transpose/3},
+      {~w(flatten), [a: :array, start_axis: default(:integer, 0), end_axis: default(:integer, -1)], &Shapes.flatten/3},
       {~w(unflatten), [a: :array, axis: :integer, shape: :shape]},
       {~w(squeeze flip), [a: :array, axis: option(:axes, :axes)]},
       {~w(expand_dims), [a: :array, axis: :axes]},
       {~w(swapaxes), [a: :array, axis1: :integer, axis2: :integer]},
       {~w(moveaxis), [a: :array, source: :integer, destination: :integer]},
       {~w(broadcast_to), [a: :operand, shape: :shape]},
-      {~w(broadcast_arrays), [arrays: variadic(:any)], &Adapters.as_list/3},
-      {~w(broadcast_shapes), [shapes: variadic(:shape)], &Adapters.shapes/3},
+      {~w(broadcast_arrays), [arrays: variadic(:any)], &Shapes.as_list/3},
+      {~w(broadcast_shapes), [shapes: variadic(:shape)], &Shapes.shapes/3},
       {~w(meshgrid), [arrays: variadic(:any), sparse: option(:boolean, :sparse), indexing: option(:word, :indexing)],
-       &Adapters.as_list/3},
-      {~w(atleast_1d atleast_2d atleast_3d), [arrays: variadic(:operand)], &Adapters.each/3},
-      {~w(concatenate concat), [arrays: {:list, :array}, axis: {:nullable, :integer}], &Adapters.concatenate/3},
+       &Shapes.as_list/3},
+      {~w(atleast_1d atleast_2d atleast_3d), [arrays: variadic(:operand)], &Shapes.each/3},
+      {~w(concatenate concat), [arrays: {:list, :array}, axis: {:nullable, :integer}], &Shapes.concatenate/3},
       {~w(concatenate concat), [arrays: {:list, :array}]},
       {~w(stack), [arrays: {:list, :array}, axis: option(:integer, :axis)]},
       {~w(split), [a: :array, indices_or_sections: :axes, axis: option(:integer, :axis)]},
       {~w(unstack), [x: :array, axis: option(:integer, :axis)]},
       {~w(repeat), [array: :array, repeats: :integer, axis: option(:integer, :axis)]},
       {~w(tile), [a: :array, reps: :axes]},
-      {~w(roll), [a: :array, shift: :axes, axis: default(:axes, nil)], &Adapters.roll/3},
+      {~w(roll), [a: :array, shift: :axes, axis: default(:axes, nil)], &Shapes.roll/3},
       {~w(as_strided),
        [a: :array, shape: default(:shape, nil), strides: default({:list, :integer}, nil)] ++
-         [offset: option(:integer, :offset)], &Adapters.as_strided/3},
+         [offset: option(:integer, :offset)], &Shapes.as_strided/3},
       {~w(pad), [a: :array, pad_width: :any, mode: option(:word, :mode), constant_values: option(:operand, :value)],
-       &Adapters.pad/3},
+       &Shapes.pad/3}
+    ]
+  end
 
-      # Selection.
+  defp selection do
+    [
       {~w(take), [a: :array, indices: :operand, axis: always(:integer, :axis)]},
-      {~w(take_along_axis), [a: :array, indices: :array, axis: default(:integer, nil)], &Adapters.take_along_axis/3},
+      {~w(take_along_axis), [a: :array, indices: :array, axis: default(:integer, nil)], &Selection.take_along_axis/3},
       {~w(put_along_axis), [a: :array, indices: :array, values: :operand, axis: default(:integer, nil)],
-       &Adapters.put_along_axis/3},
+       &Selection.put_along_axis/3},
       {~w(slice), [a: :array, start_indices: :array, axes: {:list, :integer}, slice_size: {:list, :integer}],
-       &Adapters.slice/3},
+       &Selection.slice/3},
       {~w(slice_update), [a: :array, update: :array, start_indices: :array, axes: {:list, :integer}],
-       &Adapters.slice_update/3},
+       &Selection.slice_update/3}
+    ]
+  end
 
-      # Products.
+  defp products do
+    [
       {~w(matmul inner outer kron), [a: :array, b: :array]},
       {~w(vecdot), [a: :array, b: :array, axis: option(:integer, :axis)]},
-      {~w(tensordot), [a: :array, b: :array, axes: default(:any, 2)], &Adapters.tensordot/3},
+      {~w(tensordot), [a: :array, b: :array, axes: default(:any, 2)], &LinearAlgebra.tensordot/3},
       {~w(hadamard_transform), [a: :array, scale: option(:number, :scale)]},
-      {~w(addmm), [c: :array, a: :array, b: :array, alpha: option(:number, :alpha), beta: option(:number, :beta)]},
+      {~w(addmm), [c: :array, a: :array, b: :array, alpha: option(:number, :alpha), beta: option(:number, :beta)]}
+    ]
+  end
 
-      # Evaluation, devices and memory.
-      {~w(eval async_eval), [arrays: variadic(:any)], &Adapters.evaluate/3},
-      {~w(depends), [inputs: :any, dependencies: :any], &Adapters.depends/3},
+  defp runtime do
+    [
+      {~w(eval async_eval), [arrays: variadic(:any)], &Evaluation.evaluate/3},
+      {~w(depends), [inputs: :any, dependencies: :any], &Evaluation.depends/3},
       {~w(default_device), [], fn _call, _bound, _options -> Context.default_device() end},
       {~w(set_default_device), [device: :device]},
       {~w(set_default_stream), [s: :stream]},
       {~w(default_stream new_stream device_count is_available), [device: :device]},
-      {~w(device_info), [d: default(:device, :cpu)]},
-      {~w(synchronize), [s: default(:stream, nil)], &Adapters.synchronize/3},
+      {~w(device_info), [d: default(:device, nil)], &Evaluation.device_info/3},
+      {~w(synchronize), [s: default(:stream, nil)], &Evaluation.synchronize/3},
       {~w(clear_streams), [], fn _call, _bound, _options -> nil end},
       {~w(metal.is_available cuda.is_available), []},
       {~w(get_active_memory get_cache_memory get_peak_memory reset_peak_memory clear_cache), []},
@@ -270,7 +311,7 @@ defmodule Mlx.Conformance.Signatures do
          type ++
          [loc: option(:operand, :loc), scale: option(:operand, :scale)] ++ key},
       {~w(random.randint), [low: :operand, high: :operand, shape: option(:shape, :shape)] ++ type ++ key},
-      {~w(random.bernoulli), [p: default(:operand, 0.5), shape: option(:shape, :shape)] ++ key, &Adapters.bernoulli/3},
+      {~w(random.bernoulli), [p: default(:operand, 0.5), shape: option(:shape, :shape)] ++ key, &Creation.bernoulli/3},
       {~w(random.gumbel), [shape: default(:shape, {})] ++ type ++ key},
       {~w(random.laplace),
        [shape: default(:shape, {})] ++

@@ -21,4 +21,16 @@ defmodule Mlx.Conformance.LinearAlgebra do
 
   @doc "`einsum(subscripts, *operands)`."
   def einsum(call, %{subscripts: subscripts, operands: operands}, options), do: call.([subscripts, operands], options)
+
+  @doc "`tensordot(a, b, axes)`: how many axes, or which."
+  def tensordot(call, %{a: a, b: b, axes: axes}, options) do
+    case axes do
+      count when is_integer(count) -> call.([a, b], [{:axes, count} | options])
+      {:tuple, axes} -> tensordot(call, %{a: a, b: b, axes: axes}, options)
+      [axes_of_a, axes_of_b] -> call.([a, b], [{:axes, {elements(axes_of_a), elements(axes_of_b)}} | options])
+    end
+  end
+
+  defp elements({:tuple, elements}), do: elements
+  defp elements(elements), do: elements
 end
