@@ -54,7 +54,10 @@ defmodule Mlx do
     Mlx.Products,
     Mlx.Convolution,
     Mlx.Quantization,
-    Mlx.Evaluation
+    Mlx.Evaluation,
+    Mlx.Gradient,
+    Mlx.Vectorization,
+    Mlx.Compilation
   ])
 
   @doc """

@@ -7,6 +7,7 @@
 
 #include "core/graph.hpp"
 #include "core/handle.hpp"
+#include "core/tape.hpp"
 
 namespace mlx_nif {
 
@@ -15,6 +16,8 @@ struct NodeTraits {
   bool oversized = false;
   // It, or what it is computed from, can fail on a worker thread: linear algebra, loading.
   bool fallible = false;
+  // Stands for an argument of a transformed function that only has a shape and a type, or was computed from such.
+  bool valueless = false;
 };
 
 // Any number of processes may use one Array at the same time, also while another deallocates it: each use pins it, and
@@ -25,8 +28,22 @@ class Array {
   explicit Array(ArrayHandle handle) : handle_(std::move(handle)), settled_(true) {}
 
   // A node of the graph, computed on the stream; MLX's streams live for ever.
-  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, NodeTraits traits = {})
-      : handle_(std::move(handle)), graph_(std::move(graph)), stream_(stream), traits_(traits), settled_(false) {}
+  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, NodeTraits traits = {}, Trace trace = {})
+      : handle_(std::move(handle)),
+        graph_(std::move(graph)),
+        stream_(stream),
+        traits_(traits),
+        trace_(std::move(trace)),
+        settled_(false) {}
+
+  // The same node as `original`, under its lock, in the place of an argument that is traced.
+  Array(ArrayHandle handle, const Array& original, Trace trace)
+      : handle_(std::move(handle)),
+        graph_(original.graph_),
+        stream_(original.stream_),
+        traits_(original.traits_),
+        trace_(std::move(trace)),
+        settled_(original.settled()) {}
 
   ~Array() {
     if (handle_) {
@@ -53,6 +70,9 @@ class Array {
   // While it is not settled.
   bool fallible() const { return traits_.fallible; }
 
+  const Trace& trace() const { return trace_; }
+  bool has_value() const { return !traits_.valueless; }
+
   void deallocate();
 
  private:
@@ -69,6 +89,7 @@ class Array {
   const std::shared_ptr<Graph> graph_;
   const mlx_stream stream_{};
   const NodeTraits traits_;
+  const Trace trace_;
   std::atomic<bool> settled_;
   std::atomic<std::uint32_t> pins_{0};
   std::atomic_flag released_;

@@ -1,6 +1,7 @@
 // Errors of MLX as C++ exceptions.
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -20,6 +21,12 @@ class ArgumentError : public std::invalid_argument {
 
 // A lock is held elsewhere, or the work is too long for a normal scheduler: the call has to run again on a dirty one.
 struct NeedsDirtyScheduler {};
+
+// An error that is reported for another function than the native one that was called.
+struct ErrorOf {
+  std::string function;
+  std::exception_ptr error;
+};
 
 // Throws the message that mlx-c left behind when `status` is not 0.
 void check(int status);

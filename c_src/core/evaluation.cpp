@@ -107,10 +107,20 @@ void clear_stream_error(mlx_stream stream) {
   }
 }
 
+// Some transforms call the user's function with arrays that only have a shape and a type.
+void require_value(const Array* array) {
+  if (!array->has_value()) {
+    throw Error("inside of a function for " + array->trace().tape->withholds_values() +
+                ", an array has a shape and a type but no " +
+                "value to read; choose between values with Mlx.select/3, or compute the value outside and pass it in");
+  }
+}
+
 // Takes arrays from nodes of graphs to values.
 class Evaluation {
  public:
   Evaluation(std::span<Array* const> arrays, Patience patience) : patience_(patience) {
+    std::ranges::for_each(arrays, require_value);
     std::ranges::copy_if(arrays, std::back_inserter(arrays_), [](const Array* array) { return !array->settled(); });
   }
 

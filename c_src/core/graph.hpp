@@ -31,7 +31,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   // Joins two roots, both locked; returns the root of the two.
   static std::shared_ptr<Graph> join(std::shared_ptr<Graph> a, std::shared_ptr<Graph> b);
 
-  void add_node() { ++nodes_; }
+  void add_nodes(std::size_t count) { nodes_ += count; }
 
   // Evaluation detaches what it computes, so that less hangs on the graph afterwards.
   void evaluated() { nodes_ = 0; }

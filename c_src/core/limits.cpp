@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <format>
+#include <limits>
 #include <string>
 
 #include "core/error.hpp"
@@ -31,19 +32,23 @@ std::string shape_of(mlx_array array) {
 
 }  // namespace
 
-bool is_oversized(mlx_array array) {
-  // MLX's own product of the dimensions can overflow.
+// MLX's own product of the dimensions can overflow.
+std::uint64_t size_in_bytes(mlx_array array) {
   std::uint64_t bytes = mlx_dtype_size(mlx_array_dtype(array));
   const int* dimensions = mlx_array_shape(array);
   const std::size_t rank = mlx_array_ndim(array);
   bool overflow = false;
   for (std::size_t axis = 0; axis < rank; ++axis) {
     if (dimensions[axis] == 0) {
-      return false;
+      return 0;
     }
     overflow |= __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(dimensions[axis]), &bytes);
   }
-  return overflow || bytes > memory_limit();
+  return overflow ? std::numeric_limits<std::uint64_t>::max() : bytes;
+}
+
+bool is_oversized(mlx_array array) {
+  return size_in_bytes(array) > memory_limit();
 }
 
 void check_size(mlx_array array) {

@@ -4,8 +4,12 @@
 #include <mlx/c/mlx.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace mlx_nif {
+
+// Of the elements, as if each had memory of its own; the largest number if it overflows.
+std::uint64_t size_in_bytes(mlx_array array);
 
 // The array's elements would not fit into the memory limit.
 bool is_oversized(mlx_array array);

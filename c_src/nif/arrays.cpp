@@ -70,12 +70,12 @@ Operands Operands::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   return operands;
 }
 
-ArrayVectorHandle Operands::vector() const {
-  ArrayVectorHandle vector(mlx_vector_array_new());
-  for (const Operand& operand : operands_) {
-    check(mlx_vector_array_append_value(vector.get(), operand.get()));
+Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term) {
+  Array* array = find_array(env, term);
+  if (array == nullptr) {
+    expected(env, "an Mlx.Array", term);
   }
-  return vector;
+  return Pin(*array);
 }
 
 mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
@@ -92,9 +92,32 @@ mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
 }
 
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
-                        NodeTraits traits) {
+                        NodeTraits traits, Trace trace) {
   const mlx_array array = handle.get();
-  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), graph, stream, traits);
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), graph, stream, traits, std::move(trace));
+  return make_struct(env, reference, array);
+}
+
+Register record_operand(Tape& tape, const Operand& operand) {
+  if (operand.array() != nullptr) {
+    return tape.register_of(*operand.array(), Resource<Array>::share);
+  }
+  if (!operand.constant()) {
+    return no_register;
+  }
+  ArrayHandle constant;
+  check(mlx_array_set(constant.out(), operand.constant().get()));
+  return tape.add_constant(std::move(constant));
+}
+
+ERL_NIF_TERM make_shared_array(ErlNifEnv* env, Array& array) {
+  const Pin pin(array);
+  return make_struct(env, enif_make_resource(env, &array), array.get());
+}
+
+ERL_NIF_TERM make_placeholder(ErlNifEnv* env, ArrayHandle handle, const Array& original, Trace trace) {
+  const mlx_array array = handle.get();
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), original, std::move(trace));
   return make_struct(env, reference, array);
 }
 

@@ -28,6 +28,9 @@ class Operand {
   // Makes an array of a number.
   void materialize(std::optional<mlx_dtype> peer);
 
+  // The number that it is, once materialized.
+  const ArrayHandle& constant() const { return constant_; }
+
   // Under the locks of the graphs, once materialized.
   mlx_array get() const { return pin_.get() != nullptr ? pin_.get()->get() : constant_.get(); }
 
@@ -42,11 +45,30 @@ class Operands {
  public:
   static Operands decode(ErlNifEnv* env, ERL_NIF_TERM term);
 
+  std::vector<Operand>& all() { return operands_; }
   const std::vector<Operand>& all() const { return operands_; }
-  ArrayVectorHandle vector() const;
 
  private:
   std::vector<Operand> operands_;
+};
+
+// An `%Mlx.Array{}`, kept alive for the length of a call.
+Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term);
+
+// A list of them.
+class PinnedArrays {
+ public:
+  PinnedArrays(ErlNifEnv* env, ERL_NIF_TERM list) {
+    for_each_element(env, list, [&](ERL_NIF_TERM term) { pins_.push_back(decode_array(env, term)); });
+    for (const Pin& pin : pins_) {
+      arrays_.push_back(pin.get());
+    }
+  }
+  std::span<Array* const> all() const { return arrays_; }
+
+ private:
+  std::vector<Pin> pins_;
+  std::vector<Array*> arrays_;
 };
 
 // A stream that a process borrowed, or a default one.
@@ -82,7 +104,16 @@ struct Decoder<mlx_stream> {
 
 // An `%Mlx.Array{}` of a node of the graph.
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
-                        NodeTraits traits = {});
+                        NodeTraits traits = {}, Trace trace = {});
+
+// The register of an operand on a tape.
+Register record_operand(Tape& tape, const Operand& operand);
+
+// A new reference to an array that is there already.
+ERL_NIF_TERM make_shared_array(ErlNifEnv* env, Array& array);
+
+// The same node as `original`, under its lock, in the place of an argument that is traced.
+ERL_NIF_TERM make_placeholder(ErlNifEnv* env, ArrayHandle handle, const Array& original, Trace trace);
 
 // An `%Mlx.Array{}` of a value.
 ERL_NIF_TERM make_value(ErlNifEnv* env, ArrayHandle handle);

@@ -9,6 +9,7 @@ void make_atoms(ErlNifEnv* env) {
   const auto atom = [env](const char* name) { return enif_make_atom(env, name); };
   atoms = Atoms{
       .ok = atom("ok"),
+      .error = atom("error"),
       .busy = atom("busy"),
       .nil = atom("nil"),
       .true_ = atom("true"),

@@ -45,8 +45,8 @@ std::string public_name(std::string_view native_name) {
   return "Mlx." + std::string(native_name);
 }
 
-ERL_NIF_TERM raise(ErlNifEnv* env, ERL_NIF_TERM module, std::string_view native_name, std::string_view message) {
-  const std::string text = public_name(native_name) + ": " + std::string(message);
+ERL_NIF_TERM raise(ErlNifEnv* env, ERL_NIF_TERM module, const std::string& function, std::string_view message) {
+  const std::string text = function + ": " + std::string(message);
   std::array keys{atoms.struct_, atoms.exception, atoms.message};
   std::array values{module, atoms.true_, make_binary(env, text)};
   ERL_NIF_TERM exception;
@@ -59,17 +59,23 @@ ERL_NIF_TERM reschedule(ErlNifEnv* env, const char* name, NativeFunction functio
   return enif_schedule_nif(env, name, ERL_NIF_DIRTY_JOB_IO_BOUND, function, argc, argv);
 }
 
-ERL_NIF_TERM raise_current(ErlNifEnv* env, std::string_view native_name) {
+ERL_NIF_TERM raise_current(ErlNifEnv* env, const std::string& function) {
   try {
     throw;
+  } catch (const ErrorOf& other) {
+    try {
+      std::rethrow_exception(other.error);
+    } catch (...) {
+      return raise_current(env, other.function);
+    }
   } catch (const ArgumentError& error) {
-    return raise(env, atoms.argument_error_module, native_name, error.what());
+    return raise(env, atoms.argument_error_module, function, error.what());
   } catch (const std::bad_alloc&) {
-    return raise(env, atoms.error_module, native_name, "out of memory");
+    return raise(env, atoms.error_module, function, "out of memory");
   } catch (const std::exception& error) {
-    return raise(env, atoms.error_module, native_name, error.what());
+    return raise(env, atoms.error_module, function, error.what());
   } catch (...) {
-    return raise(env, atoms.error_module, native_name, "unknown error");
+    return raise(env, atoms.error_module, function, "unknown error");
   }
 }
 

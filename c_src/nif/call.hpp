@@ -32,14 +32,18 @@ inline bool on_normal_scheduler() {
   return enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
 }
 
-// Raises an exception of `module` for the native function.
-ERL_NIF_TERM raise(ErlNifEnv* env, ERL_NIF_TERM module, std::string_view native_name, std::string_view message);
+inline bool on_dirty_scheduler() {
+  return !on_normal_scheduler();
+}
+
+// Raises an exception of `module` for the Elixir function.
+ERL_NIF_TERM raise(ErlNifEnv* env, ERL_NIF_TERM module, const std::string& function, std::string_view message);
 
 // Runs the call again on a dirty scheduler.
 ERL_NIF_TERM reschedule(ErlNifEnv* env, const char* name, NativeFunction function, int argc, const ERL_NIF_TERM argv[]);
 
 // Ends the exception that is being handled as an Elixir one.
-ERL_NIF_TERM raise_current(ErlNifEnv* env, std::string_view native_name);
+ERL_NIF_TERM raise_current(ErlNifEnv* env, const std::string& function);
 
 // What every native function is made of: no C++ exception leaves it, MLX is ready to be used from this thread, and a
 // call that would take too long here runs again on a dirty scheduler.
@@ -51,7 +55,7 @@ ERL_NIF_TERM native(ErlNifEnv* env, int argc, const ERL_NIF_TERM argv[]) {
   } catch (const NeedsDirtyScheduler&) {
     return reschedule(env, name.text, native<name, body>, argc, argv);
   } catch (...) {
-    return raise_current(env, name.view());
+    return raise_current(env, public_name(name.view()));
   }
 }
 

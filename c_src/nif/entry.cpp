@@ -23,10 +23,11 @@ std::atomic<int> users{0};
 
 std::vector<ErlNifFunc> all_functions() {
   std::vector<ErlNifFunc> all;
-  for (const auto& table : {creation_operations(), elementwise_operations(), fast_operations(), fft_operations(),
-                            indexing_operations(), linalg_operations(), products_operations(), random_operations(),
-                            reduction_operations(), shape_operations(), array_functions(), device_functions(),
-                            distributed_functions(), io_functions(), memory_functions(), unsafe_functions()}) {
+  for (const auto& table :
+       {creation_operations(), elementwise_operations(), fast_operations(), fft_operations(), indexing_operations(),
+        linalg_operations(), products_operations(), random_operations(), reduction_operations(), shape_operations(),
+        array_functions(), device_functions(), distributed_functions(), io_functions(), memory_functions(),
+        transform_functions(), unsafe_functions()}) {
     all.insert(all.end(), table.begin(), table.end());
   }
   return all;

@@ -16,9 +16,12 @@
 #include "core/argument_guards.hpp"
 #include "core/graph_lock.hpp"
 #include "core/limits.hpp"
+#include "core/program.hpp"
 #include "core/small_vector.hpp"
+#include "core/tape.hpp"
 #include "nif/arrays.hpp"
 #include "nif/call.hpp"
+#include "nif/encoder.hpp"
 #include "nif/term.hpp"
 
 namespace mlx_nif {
@@ -42,37 +45,58 @@ inline constexpr Traits keyed{.keyed = true};
 
 namespace detail {
 
-// One Elixir argument: `decode` owns what it needs, so that an operation's arguments are a value of their own; `native`
-// is what the C function takes for it, one C argument or two. `prepare` runs under the locks of the graphs.
+// The arrays that an operation is applied to, one after another.
+class Inputs {
+ public:
+  explicit Inputs(std::span<const mlx_array> arrays) : arrays_(arrays) {}
+
+  mlx_array next() { return next(1).front(); }
+  std::span<const mlx_array> next(std::size_t count) {
+    const auto arrays = arrays_.first(count);
+    arrays_ = arrays_.subspan(count);
+    return arrays;
+  }
+
+ private:
+  std::span<const mlx_array> arrays_;
+};
+
+// One Elixir argument. `decode` owns what it needs, so that an operation's arguments are a value of their own. `native`
+// is what the C function takes for it, one C argument or two; it does not take an array from the operands, but from
+// what the operation is applied to this time. `forget_operands` leaves what a tape keeps.
 
 struct ArrayArgument {
   Operand operand;
   static ArrayArgument decode(ErlNifEnv* env, ERL_NIF_TERM term) { return {Operand::decode(env, term)}; }
-  void prepare() {}
-  auto native() const { return std::tuple(operand.get()); }
+  void forget_operands() { operand = {}; }
+  auto native(Inputs& inputs) const { return std::tuple(inputs.next()); }
 };
 
 struct ArraysArgument {
   Operands operands;
-  ArrayVectorHandle vector;
-  static ArraysArgument decode(ErlNifEnv* env, ERL_NIF_TERM term) { return {Operands::decode(env, term), {}}; }
-  void prepare() { vector = operands.vector(); }
-  auto native() const { return std::tuple(vector.get()); }
+  std::size_t count;
+  static ArraysArgument decode(ErlNifEnv* env, ERL_NIF_TERM term) {
+    auto operands = Operands::decode(env, term);
+    const std::size_t count = operands.all().size();
+    return {std::move(operands), count};
+  }
+  void forget_operands() { operands = {}; }
+  auto native(Inputs& inputs) const { return std::tuple(vector_of(inputs.next(count))); }
 };
 
 template <typename T>
 struct ValueArgument {
   T value;
   static ValueArgument decode(ErlNifEnv* env, ERL_NIF_TERM term) { return {mlx_nif::decode<T>(env, term)}; }
-  void prepare() {}
-  auto native() const { return std::tuple(value); }
+  void forget_operands() {}
+  auto native(Inputs&) const { return std::tuple(value); }
 };
 
 struct StringArgument {
   std::string value;
   static StringArgument decode(ErlNifEnv* env, ERL_NIF_TERM term) { return {mlx_nif::decode<std::string>(env, term)}; }
-  void prepare() {}
-  auto native() const { return std::tuple(value.c_str()); }
+  void forget_operands() {}
+  auto native(Inputs&) const { return std::tuple(value.c_str()); }
 };
 
 // A pointer and a size in C; nil is the null pointer, which C functions with an optional list take.
@@ -88,8 +112,8 @@ struct ListArgument {
     argument.values->reserve(1);
     return argument;
   }
-  void prepare() {}
-  auto native() const {
+  void forget_operands() {}
+  auto native(Inputs&) const {
     const Element* data = values ? values->data() : nullptr;
     return std::tuple(data, values ? values->size() : std::size_t{0});
   }
@@ -159,73 +183,68 @@ void for_each_argument(Arguments& arguments, const Visit& visit) {
   std::apply([&](auto&... argument) { (visit(argument), ...); }, arguments);
 }
 
-// Calls `visit(operand, index)` for each array operand.
+// Calls `visit(operand)` for each array, and for each of a list of arrays.
 template <typename Arguments, typename Visit>
 void for_each_operand(Arguments& arguments, const Visit& visit) {
-  int index = 0;
   for_each_argument(arguments, [&](auto& argument) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(argument)>, ArrayArgument>) {
-      visit(argument.operand, index);
+    using Argument = std::remove_cvref_t<decltype(argument)>;
+    if constexpr (std::is_same_v<Argument, ArrayArgument>) {
+      visit(argument.operand);
+    } else if constexpr (std::is_same_v<Argument, ArraysArgument>) {
+      for (auto& operand : argument.operands.all()) {
+        visit(operand);
+      }
     }
-    ++index;
   });
 }
 
 template <Traits traits, typename Arguments>
 void materialize_numbers(Arguments& arguments) {
   bool any = false;
-  for_each_operand(arguments, [&](const Operand& operand, int) { any |= operand.is_number(); });
+  for_each_operand(arguments, [&](const Operand& operand) { any |= operand.is_number(); });
   if (!any) {
     return;
   }
   std::optional<mlx_dtype> peer;
-  for_each_operand(arguments, [&](const Operand& operand, int index) {
-    if (index >= traits.weak_from && operand.array() != nullptr && !peer) {
+  int index = 0;
+  for_each_operand(arguments, [&](const Operand& operand) {
+    if (index++ >= traits.weak_from && operand.array() != nullptr && !peer) {
       peer = mlx_array_dtype(operand.array()->get());
     }
   });
-  for_each_operand(arguments, [&](Operand& operand, int index) {
-    operand.materialize(index >= traits.weak_from ? peer : std::nullopt);
-  });
+  index = 0;
+  for_each_operand(arguments,
+                   [&](Operand& operand) { operand.materialize(index++ >= traits.weak_from ? peer : std::nullopt); });
 }
 
 template <typename Arguments>
 void require_key(Arguments& arguments) {
   const Operand* last = nullptr;
-  for_each_operand(arguments, [&](const Operand& operand, int) { last = &operand; });
+  for_each_operand(arguments, [&](const Operand& operand) { last = &operand; });
   if (last == nullptr || last->array() == nullptr) {
     throw ArgumentError("expected a key, an Mlx.Array made by Mlx.Random.key/1");
   }
 }
 
-// The arrays among the arguments. Few operations take lists, and those may be long.
-class ArraysOf {
- public:
-  template <typename Arguments>
-  explicit ArraysOf(const Arguments& arguments) {
-    for_each_argument(arguments, [this](const auto& argument) {
-      using Argument = std::remove_cvref_t<decltype(argument)>;
-      if constexpr (std::is_same_v<Argument, ArrayArgument>) {
-        add(argument.operand.array());
-      } else if constexpr (std::is_same_v<Argument, ArraysArgument>) {
-        for (const Operand& operand : argument.operands.all()) {
-          add(operand.array());
-        }
-      }
-    });
-  }
-
-  std::span<Array* const> all() const { return arrays_.all(); }
-
- private:
-  void add(Array* array) {
-    if (array != nullptr) {
-      arrays_.push_back(array);
+// The arrays among the operands. Few operations take lists, and those may be long.
+template <typename Arguments>
+SmallVector<Array*, 8> arrays_of(Arguments& arguments) {
+  SmallVector<Array*, 8> arrays;
+  for_each_operand(arguments, [&](const Operand& operand) {
+    if (operand.array() != nullptr) {
+      arrays.push_back(operand.array());
     }
-  }
+  });
+  return arrays;
+}
 
-  SmallVector<Array*, 8> arrays_;
-};
+// Under the locks of the graphs.
+template <typename Arguments>
+SmallVector<mlx_array, 8> inputs_of(Arguments& arguments) {
+  SmallVector<mlx_array, 8> inputs;
+  for_each_operand(arguments, [&](const Operand& operand) { inputs.push_back(operand.get()); });
+  return inputs;
+}
 
 template <typename Arguments>
 mlx_stream stream_of(const Arguments& arguments) {
@@ -238,43 +257,95 @@ mlx_stream stream_of(const Arguments& arguments) {
   return stream;
 }
 
-// Makes the terms of an operation's results.
-class Encoder {
+// What mlx-c takes for an argument.
+template <typename Value>
+const Value& raw(const Value& value) {
+  return value;
+}
+inline mlx_vector_array raw(const ArrayVectorHandle& arrays) {
+  return arrays.get();
+}
+
+inline void append(std::vector<ArrayHandle>& results, ArrayHandle& result) {
+  repair(result);
+  results.push_back(std::move(result));
+}
+
+inline void append(std::vector<ArrayHandle>& results, ArrayVectorHandle& arrays) {
+  const std::size_t first = results.size();
+  append_all(results, arrays.get());
+  std::for_each(results.begin() + static_cast<std::ptrdiff_t>(first), results.end(), repair);
+}
+
+// Applies an mlx-c function; the results are those of its signature.
+template <auto function, typename Arguments>
+auto apply(const Arguments& arguments, std::span<const mlx_array> arrays) {
+  Inputs inputs(arrays);
+  typename Signature<decltype(function)>::results results;
+  const auto outputs = std::apply([](auto&... result) { return std::tuple(result.out()...); }, results);
+  // Braces keep the order of evaluation.
+  const auto natives = std::apply(
+      [&](const auto&... argument) {
+        return std::tuple<decltype(argument.native(inputs))...>{argument.native(inputs)...};
+      },
+      arguments);
+  const auto flat = std::apply(
+      [](const auto&... native) {
+        return std::tuple_cat(std::apply([](const auto&... part) { return std::tuple(raw(part)...); }, native)...);
+      },
+      natives);
+  check(std::apply(function, std::tuple_cat(outputs, flat)));
+  return results;
+}
+
+// An operation as a tape keeps it.
+template <auto function, typename Arguments>
+class Operation final : public Instruction {
  public:
-  Encoder(ErlNifEnv* env, const std::shared_ptr<Graph>& graph, mlx_stream stream, Traits traits)
-      : env_(env), graph_(graph), stream_(stream), traits_(traits) {}
+  Operation(Arguments arguments, InstructionTraits traits) : arguments_(std::move(arguments)), traits_(traits) {}
 
-  ERL_NIF_TERM encode(ArrayHandle& array) const {
-    if (has_no_elements(array.get())) {
-      array = without_elements(array.get());
-    }
-    const bool oversized = is_oversized(array.get());
-    if (oversized && !traits_.view) {
-      check_size(array.get());
-    }
-    graph_->add_node();
-    return make_array(env_, std::move(array), graph_, stream_, {.oversized = oversized, .fallible = traits_.fallible});
-  }
+  InstructionTraits traits() const override { return traits_; }
 
-  ERL_NIF_TERM encode(ArrayVectorHandle& arrays) const {
-    std::vector<ERL_NIF_TERM> terms(mlx_vector_array_size(arrays.get()));
-    for (std::size_t index = 0; index < terms.size(); ++index) {
-      ArrayHandle array;
-      check(mlx_vector_array_get(array.out(), arrays.get(), index));
-      terms[index] = encode(array);
-    }
-    return enif_make_list_from_array(env_, terms.data(), static_cast<unsigned>(terms.size()));
+  void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override {
+    auto made = apply<function>(arguments_, inputs);
+    std::apply([&](auto&... result) { (append(results, result), ...); }, made);
   }
 
  private:
-  ErlNifEnv* env_;
-  const std::shared_ptr<Graph>& graph_;
-  mlx_stream stream_;
-  Traits traits_;
+  const Arguments arguments_;
+  const InstructionTraits traits_;
 };
 
+// The registers of an operation's operands on a tape.
+template <typename Arguments>
+std::vector<Register> registers_of(Tape& tape, Arguments& arguments) {
+  std::vector<Register> registers;
+  for_each_operand(arguments, [&](Operand& operand) { registers.push_back(record_operand(tape, operand)); });
+  return registers;
+}
+
+inline std::size_t count(const ArrayHandle&) {
+  return 1;
+}
+inline std::size_t count(const ArrayVectorHandle& arrays) {
+  return mlx_vector_array_size(arrays.get());
+}
+
+inline std::uint64_t largest(const ArrayHandle& result) {
+  return size_in_bytes(result.get());
+}
+inline std::uint64_t largest(const ArrayVectorHandle& arrays) {
+  std::vector<ArrayHandle> results;
+  append_all(results, arrays.get());
+  std::uint64_t bytes = 0;
+  for (const ArrayHandle& result : results) {
+    bytes = std::max(bytes, size_in_bytes(result.get()));
+  }
+  return bytes;
+}
+
 template <typename Results>
-ERL_NIF_TERM encode_results(ErlNifEnv* env, const Encoder& encoder, Results& results) {
+ERL_NIF_TERM encode_results(ErlNifEnv* env, Encoder& encoder, Results& results) {
   return std::apply(
       [&](auto&... result) {
         if constexpr (sizeof...(result) == 1) {
@@ -287,8 +358,18 @@ ERL_NIF_TERM encode_results(ErlNifEnv* env, const Encoder& encoder, Results& res
       results);
 }
 
-inline bool on_dirty_scheduler() {
-  return !on_normal_scheduler();
+// Appends the operation to a tape, and leaves the arguments without operands.
+template <auto function, Traits traits, typename Arguments, typename Results>
+Register record(Tape& tape, Arguments& arguments, const Results& results) {
+  std::vector<Register> registers = registers_of(tape, arguments);
+  for_each_argument(arguments, [](auto& argument) { argument.forget_operands(); });
+  const std::size_t result_count = std::apply([](const auto&... result) { return (count(result) + ...); }, results);
+  InstructionTraits step{.fallible = traits.fallible};
+  if (!traits.view) {
+    step.largest_result = std::apply([](const auto&... result) { return std::max({largest(result)...}); }, results);
+  }
+  return tape.add_step(std::make_shared<const Operation<function, Arguments>>(std::move(arguments), step),
+                       std::move(registers), result_count);
 }
 
 template <auto function, Traits traits>
@@ -300,25 +381,22 @@ ERL_NIF_TERM run(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     require_key(arguments);
   }
   materialize_numbers<traits>(arguments);
-  const ArraysOf arrays(arguments);
+  const auto arrays = arrays_of(arguments);
+  Tape* const tape = innermost_tape(arrays.all());
   GraphLock lock(arrays.all(), on_dirty_scheduler);
-  if constexpr (!traits.view) {
-    for (const Array* array : arrays.all()) {
-      if (array->oversized()) {
-        check_size(array->get());
-      }
+  NodeTraits result_traits{.fallible = traits.fallible};
+  for (const Array* array : arrays.all()) {
+    inherit(result_traits, *array, tape);
+    if (!traits.view && array->oversized()) {
+      check_size(array->get());
     }
   }
-  for_each_argument(arguments, [](auto& argument) { argument.prepare(); });
-  typename OperationSignature::results results;
-  const auto outputs = std::apply([](auto&... result) { return std::tuple(result.out()...); }, results);
-  const auto inputs =
-      std::apply([](const auto&... argument) { return std::tuple_cat(argument.native()...); }, arguments);
-  check(std::apply(function, std::tuple_cat(outputs, inputs)));
-  Traits result_traits = traits;
-  result_traits.fallible |=
-      std::ranges::any_of(arrays.all(), [](const Array* array) { return array->fallible() && !array->settled(); });
-  return encode_results(env, Encoder(env, lock.join(), stream_of(arguments), result_traits), results);
+  auto results = apply<function>(arguments, inputs_of(arguments).all());
+  Encoder encoder(env, lock.join(), stream_of(arguments), result_traits, traits.view);
+  if (tape != nullptr) {
+    encoder.trace(*tape, record<function, traits>(*tape, arguments, results));
+  }
+  return encode_results(env, encoder, results);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 
 #include <erl_nif.h>
 
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -44,6 +45,12 @@ class Resource {
    private:
     T* object_;
   };
+
+  // An owner of an object that Elixir has, too.
+  static std::shared_ptr<T> share(T& object) {
+    enif_keep_resource(&object);
+    return {&object, [](T* kept) { enif_release_resource(kept); }};
+  }
 
   static T* find(ErlNifEnv* env, ERL_NIF_TERM reference) {
     void* object = nullptr;

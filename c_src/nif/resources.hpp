@@ -4,10 +4,14 @@
 #include <erl_nif.h>
 
 #include "core/array.hpp"
+#include "core/compilation.hpp"
 #include "core/group.hpp"
 #include "core/kernel.hpp"
+#include "core/program.hpp"
+#include "core/tape.hpp"
 #include "nif/arrays.hpp"
 #include "nif/resource.hpp"
+#include "nif/term_cache.hpp"
 
 namespace mlx_nif {
 
@@ -20,10 +24,35 @@ struct GroupResource {
   SharedGroup group;
 };
 
+struct ProgramResource {
+  std::shared_ptr<const Program> program;
+};
+
+struct InstructionResource {
+  // The public name of the function that it is made for.
+  std::string name;
+  std::shared_ptr<const Instruction> instruction;
+};
+
+struct CompiledResource {
+  std::shared_ptr<CompiledFunction> function;
+};
+
+// A tape that nobody can finish any more is abandoned.
+struct TapeResource {
+  std::shared_ptr<Tape> tape;
+  explicit TapeResource(std::shared_ptr<Tape> recording) : tape(std::move(recording)) {}
+  ~TapeResource() { tape->abandon(); }
+  TapeResource(const TapeResource&) = delete;
+  TapeResource& operator=(const TapeResource&) = delete;
+};
+
 inline bool open_resources(ErlNifEnv* env) {
   return Resource<Array>::open(env, "array") && Resource<SharedBytes>::open(env, "bytes") &&
          Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group") &&
-         Resource<Kernel>::open(env, "kernel");
+         Resource<Kernel>::open(env, "kernel") && Resource<TapeResource>::open(env, "tape") &&
+         Resource<ProgramResource>::open(env, "program") && Resource<InstructionResource>::open(env, "instruction") &&
+         Resource<CompiledResource>::open(env, "compiled_function") && Resource<TermCache>::open(env, "cache");
 }
 
 }  // namespace mlx_nif

@@ -23,6 +23,7 @@ std::vector<ErlNifFunc> device_functions();
 std::vector<ErlNifFunc> distributed_functions();
 std::vector<ErlNifFunc> io_functions();
 std::vector<ErlNifFunc> memory_functions();
+std::vector<ErlNifFunc> transform_functions();
 std::vector<ErlNifFunc> unsafe_functions();
 
 }  // namespace mlx_nif

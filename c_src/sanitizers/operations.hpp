@@ -83,7 +83,7 @@ std::vector<Reference> build_all(std::initializer_list<Reference> references, co
     const std::shared_ptr<Graph> graph = lock.join();
     std::vector<Reference> results;
     for (ArrayHandle& handle : handles) {
-      graph->add_node();
+      graph->add_nodes(1);
       const NodeTraits node{.oversized = is_oversized(handle.get()), .fallible = fallible};
       results.push_back(std::make_shared<Array>(std::move(handle), graph, traits.stream, node));
     }

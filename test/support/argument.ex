@@ -34,7 +34,8 @@ defmodule Mlx.Argument do
   @doc "The names that `{:special, name}` may have."
   def specials do
     ~w(reference pid function array_reference stream_reference stream deallocated array_of_other_reference
-       array_of_stream_reference stream_of_array_reference)a
+       array_of_stream_reference stream_of_array_reference placeholder placeholder_without_value ended_placeholder
+       tape program instruction compiled_function cache)a
   end
 
   defp special(:reference), do: make_ref()
@@ -56,6 +57,28 @@ defmodule Mlx.Argument do
     array
   end
 
+  defp special(:placeholder), do: "test" |> Native.begin_tape([sample()]) |> elem(1) |> hd()
+  defp special(:placeholder_without_value), do: shape_only_tape() |> elem(1) |> hd()
+
+  defp special(:ended_placeholder) do
+    {tape, [placeholder]} = shape_only_tape()
+    :ok = Native.abandon_tape(tape)
+    placeholder
+  end
+
+  defp special(:tape), do: elem(shape_only_tape(), 0)
+  defp special(:instruction), do: Native.program_value_and_grad(special(:program), [0])
+  defp special(:compiled_function), do: Native.compile(special(:program), false)
+  defp special(:cache), do: Native.cache_new()
+
+  defp special(:program) do
+    {tape, [placeholder]} = shape_only_tape()
+    sum = placeholder |> Native.multiply(2.5, nil) |> Native.sum(false, nil)
+    {program, []} = Native.finish_tape(tape, [sum])
+    program
+  end
+
+  defp shape_only_tape, do: Native.begin_tape_without_values("test", [{{4, 4}, :f32}])
   defp sample, do: Native.from_binary(<<1, 2, 3, 4, 5, 6>>, {2, 3}, :u8)
   defp stream(reference), do: %Mlx.Stream{ref: reference, device: :cpu, index: 0}
 

@@ -29,9 +29,12 @@ defmodule Mlx.NativeExamples do
   def default(:axes), do: [0]
   def default(:axis), do: 0
   def default(:binary), do: <<0, 1, 2, 3>>
+  def default(:cache), do: {:special, :cache}
+  def default(:compiled_function), do: {:special, :compiled_function}
   def default(:device), do: :cpu
   def default(:flag), do: false
   def default(:group), do: {:special, :group}
+  def default(:instruction), do: {:special, :instruction}
   def default(:index_list), do: [array({2}, :s32)]
   def default(:indices), do: array({4, 4}, :s32)
 
@@ -48,25 +51,35 @@ defmodule Mlx.NativeExamples do
   def default(:number), do: 1.5
   def default(:offset), do: 0
   def default(:path), do: {:path, "example"}
+  def default(:program), do: {:special, :program}
   def default(:seed), do: 7
   def default(:shape), do: [4, 4]
+  def default(:shapes), do: [{{4, 4}, :f32}]
   def default(:size), do: 2
   def default(:sizes), do: [2, 2]
   def default(:stream), do: nil
   def default(:stream_reference), do: {:special, :stream_reference}
   def default(:strides), do: [4, 1]
+  def default(:tape), do: {:special, :tape}
   def default(:text), do: ""
   def default(:texts), do: ["a"]
   def default(:type), do: :f32
   def default(:optional_array), do: nil
   def default(:optional_indices), do: nil
   def default(:optional_number), do: nil
+  def default(:optional_program), do: nil
   def default(:optional_size), do: nil
   def default(:optional_type), do: nil
 
   defp listed(name) when name in @integer_operations, do: [[array({4, 4}, :s32), array({4, 4}, :s32), nil]]
   defp listed(:bitwise_invert), do: [[array({4, 4}, :u8), nil]]
   defp listed(:from_fp8), do: [[array({4, 4}, :u8), :f32, nil]]
+  # The recorded function takes one array and gives one.
+  defp listed(name) when name in [:program_jvp, :program_vjp], do: [[{:special, :program}, 1]]
+  defp listed(:program_vmap), do: [[{:special, :program}, [0], [0]]]
+  defp listed(:apply_instruction), do: [[{:special, :instruction}, [array({4, 4})]]]
+  defp listed(:call_compiled), do: [[{:special, :compiled_function}, [array({4, 4})], "tag"]]
+
   defp listed(:conv1d), do: [[array({1, 9, 2}), array({4, 3, 2}), 1, 1, 1, 1, nil]]
   defp listed(:conv2d), do: [[array(@convolution), array(@kernel), 1, 1, 1, 1, 1, 1, 1, nil]]
 

@@ -135,7 +135,21 @@ defmodule Mlx.NativeSignatures do
      ~w(random_multivariate_normal random_randint random_truncated_normal random_uniform)a},
     {~w(binary shape type)a, ~w(from_binary)a},
     {~w(number type)a, ~w(scalar)a},
-    {~w(arrays)a, ~w(async_eval eval)a},
+    {~w(arrays)a, ~w(async_eval eval is_traced)a},
+    {~w(text arrays)a, ~w(begin_tape)a},
+    {~w(text shapes)a, ~w(begin_tape_without_values)a},
+    {~w(tape arrays)a, ~w(finish_tape)a},
+    {~w(tape)a, ~w(abandon_tape)a},
+    {~w(program)a, ~w(program_call program_checkpoint)a},
+    {~w(program size)a, ~w(program_jvp program_vjp)a},
+    {~w(program axes)a, ~w(program_value_and_grad)a},
+    {~w(program axes axes)a, ~w(program_vmap)a},
+    {~w(program optional_program optional_program)a, ~w(program_custom_function)a},
+    {~w(instruction arrays)a, ~w(apply_instruction)a},
+    {~w(program flag)a, ~w(compile)a},
+    {~w(compiled_function arrays text)a, ~w(call_compiled)a},
+    {~w(cache text)a, ~w(cache_find)a},
+    {~w(cache text text)a, ~w(cache_insert)a},
     {~w(array)a, ~w(deallocate is_available item to_binary to_pointer)a},
     {~w(offset shape type number)a, ~w(from_pointer)a},
     {~w(text texts texts text text flag flag)a, ~w(metal_kernel)a},
@@ -159,7 +173,7 @@ defmodule Mlx.NativeSignatures do
     {~w(path named_arrays named_texts)a, ~w(save_gguf save_safetensors)a},
     {~w(offset)a, ~w(set_cache_limit set_memory_limit set_wired_limit)a},
     {[],
-     ~w(clear_cache cuda_is_available default_device get_active_memory get_cache_memory get_memory_limit get_peak_memory
+     ~w(cache_new clear_cache cuda_is_available default_device get_active_memory get_cache_memory get_memory_limit get_peak_memory
         metal_is_available metal_stop_capture reset_peak_memory version)a}
   ]
 

@@ -23,29 +23,6 @@ Patience patience_here() {
   return on_normal_scheduler() ? Patience::none : Patience::unlimited;
 }
 
-Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term) {
-  Array* array = find_array(env, term);
-  if (array == nullptr) {
-    expected(env, "an Mlx.Array", term);
-  }
-  return Pin(*array);
-}
-
-class PinnedArrays {
- public:
-  PinnedArrays(ErlNifEnv* env, ERL_NIF_TERM list) {
-    for_each_element(env, list, [&](ERL_NIF_TERM term) { pins_.push_back(decode_array(env, term)); });
-    for (const Pin& pin : pins_) {
-      arrays_.push_back(pin.get());
-    }
-  }
-  std::span<Array* const> all() const { return arrays_; }
-
- private:
-  std::vector<Pin> pins_;
-  std::vector<Array*> arrays_;
-};
-
 // A binary's elements, row-major in the machine's byte order, of a shape and type.
 ERL_NIF_TERM from_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   ErlNifBinary binary;

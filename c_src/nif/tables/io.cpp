@@ -61,7 +61,7 @@ class Named {
 // What a file holds is read when it is evaluated, and that may fail.
 ERL_NIF_TERM make_lazy(ErlNifEnv* env, ArrayHandle array, mlx_stream stream) {
   auto graph = std::make_shared<Graph>();
-  graph->add_node();
+  graph->add_nodes(1);
   return make_array(env, std::move(array), graph, stream, {.fallible = true});
 }
 

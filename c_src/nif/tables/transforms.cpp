@@ -1,0 +1,330 @@
+// Recording functions, and MLX's transforms of what was recorded.
+#include "core/transforms.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/expression.hpp"
+#include "nif/arrays.hpp"
+#include "nif/encoder.hpp"
+#include "nif/function.hpp"
+#include "nif/resources.hpp"
+#include "nif/tables.hpp"
+#include "nif/term.hpp"
+
+namespace mlx_nif {
+namespace {
+
+ERL_NIF_TERM make_list(ErlNifEnv* env, const std::vector<ERL_NIF_TERM>& terms) {
+  return enif_make_list_from_array(env, terms.data(), static_cast<unsigned>(terms.size()));
+}
+
+ERL_NIF_TERM make_tape(ErlNifEnv* env, std::shared_ptr<Tape> tape, const std::vector<ERL_NIF_TERM>& placeholders) {
+  return enif_make_tuple2(env, Resource<TapeResource>::make(env, std::move(tape)), make_list(env, placeholders));
+}
+
+// Placeholders that are the arguments themselves.
+ERL_NIF_TERM begin_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto tape = std::make_shared<Tape>(decode<std::string>(env, argv[0]));
+  const PinnedArrays arguments(env, argv[1]);
+  const GraphLock lock(arguments.all(), on_dirty_scheduler);
+  std::vector<ERL_NIF_TERM> placeholders;
+  for (const Array* argument : arguments.all()) {
+    ArrayHandle handle;
+    check(mlx_array_set(handle.out(), argument->get()));
+    if (!argument->has_value()) {
+      tape->take_valueless(*argument);
+    }
+    placeholders.push_back(make_placeholder(env, std::move(handle), *argument, {tape, tape->add_input()}));
+  }
+  return make_tape(env, tape, placeholders);
+}
+
+// Placeholders that only have a shape and a type.
+ERL_NIF_TERM begin_tape_without_values(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto tape = std::make_shared<Tape>(decode<std::string>(env, argv[0]));
+  const mlx_stream stream = current_streams::of_caller(env);
+  std::vector<ERL_NIF_TERM> placeholders;
+  for_each_element(env, argv[1], [&](ERL_NIF_TERM element) {
+    int arity = 0;
+    const ERL_NIF_TERM* parts = nullptr;
+    if (enif_get_tuple(env, element, &arity, &parts) == 0 || arity != 2) {
+      expected(env, "a shape and a type", element);
+    }
+    const auto shape = decode<std::vector<int>>(env, parts[0]);
+    const ArrayHandle zero = make_scalar(Scalar(false), decode<mlx_dtype>(env, parts[1]));
+    ArrayHandle placeholder = apply(mlx_broadcast_to, zero.get(), shape.data(), shape.size(), stream);
+    placeholders.push_back(make_array(env, std::move(placeholder), std::make_shared<Graph>(), stream,
+                                      {.valueless = true}, {tape, tape->add_input()}));
+  });
+  return make_tape(env, tape, placeholders);
+}
+
+TapeResource& decode_tape(ErlNifEnv* env, ERL_NIF_TERM term) {
+  TapeResource* tape = Resource<TapeResource>::find(env, term);
+  if (tape == nullptr) {
+    expected(env, "a tape", term);
+  }
+  return *tape;
+}
+
+// The recorded function, and the arrays that it captured.
+ERL_NIF_TERM finish_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TapeResource& tape = decode_tape(env, argv[0]);
+  const PinnedArrays outputs(env, argv[1]);
+  const auto recorded = tape.tape->finish(outputs.all(), Resource<Array>::share);
+  std::vector<ERL_NIF_TERM> captured;
+  for (const auto& array : recorded.captured) {
+    captured.push_back(make_shared_array(env, *array));
+  }
+  return enif_make_tuple2(env, Resource<ProgramResource>::make(env, recorded.program), make_list(env, captured));
+}
+
+ERL_NIF_TERM abandon_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  decode_tape(env, argv[0]).tape->abandon();
+  return atoms.ok;
+}
+
+ERL_NIF_TERM is_traced(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const PinnedArrays arrays(env, argv[0]);
+  return make_boolean(innermost_tape(arrays.all()) != nullptr);
+}
+
+std::shared_ptr<const Program> decode_program(ErlNifEnv* env, ERL_NIF_TERM term) {
+  const ProgramResource* program = Resource<ProgramResource>::find(env, term);
+  if (program == nullptr) {
+    expected(env, "a recorded function", term);
+  }
+  return program->program;
+}
+
+std::shared_ptr<const Program> decode_optional_program(ErlNifEnv* env, ERL_NIF_TERM term) {
+  return is_nil(term) ? nullptr : decode_program(env, term);
+}
+
+using transforms::InstructionPointer;
+using transforms::ProgramPointer;
+
+// A native function that makes an instruction of a program.
+template <InstructionPointer make(ErlNifEnv*, ProgramPointer, const ERL_NIF_TERM*)>
+ERL_NIF_TERM transform(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  ProgramPointer program = decode_program(env, argv[0]);
+  std::string name = program->name();
+  return Resource<InstructionResource>::make(env, std::move(name), make(env, std::move(program), argv));
+}
+
+InstructionPointer call(ErlNifEnv*, ProgramPointer program, const ERL_NIF_TERM*) {
+  return transforms::call(std::move(program));
+}
+
+InstructionPointer vjp(ErlNifEnv* env, ProgramPointer program, const ERL_NIF_TERM argv[]) {
+  return transforms::vjp(std::move(program), decode<std::size_t>(env, argv[1]));
+}
+
+InstructionPointer jvp(ErlNifEnv* env, ProgramPointer program, const ERL_NIF_TERM argv[]) {
+  return transforms::jvp(std::move(program), decode<std::size_t>(env, argv[1]));
+}
+
+InstructionPointer value_and_grad(ErlNifEnv* env, ProgramPointer program, const ERL_NIF_TERM argv[]) {
+  return transforms::value_and_grad(std::move(program), decode<std::vector<int>>(env, argv[1]));
+}
+
+InstructionPointer vmap(ErlNifEnv* env, ProgramPointer program, const ERL_NIF_TERM argv[]) {
+  return transforms::vmap(std::move(program), decode<std::vector<int>>(env, argv[1]),
+                          decode<std::vector<int>>(env, argv[2]));
+}
+
+InstructionPointer checkpoint(ErlNifEnv*, ProgramPointer program, const ERL_NIF_TERM*) {
+  return transforms::checkpoint(std::move(program));
+}
+
+InstructionPointer custom_function(ErlNifEnv* env, ProgramPointer program, const ERL_NIF_TERM argv[]) {
+  return transforms::custom_function(std::move(program), decode_optional_program(env, argv[1]),
+                                     decode_optional_program(env, argv[2]));
+}
+
+// Building more than this takes too long for a normal scheduler.
+constexpr std::size_t most_nodes_built_inline = 500;
+
+ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instruction, ERL_NIF_TERM list) {
+  const InstructionTraits traits = instruction->traits();
+  if (traits.nodes > most_nodes_built_inline) {
+    require_dirty_scheduler();
+  }
+  const PinnedArrays operands(env, list);
+  Tape* const tape = innermost_tape(operands.all());
+  GraphLock lock(operands.all(), on_dirty_scheduler);
+  NodeTraits result_traits{.fallible = traits.fallible};
+  std::vector<mlx_array> inputs;
+  for (const Array* array : operands.all()) {
+    inherit(result_traits, *array, tape);
+    inputs.push_back(array->get());
+  }
+  std::vector<ArrayHandle> results;
+  instruction->run(inputs, results);
+  const std::shared_ptr<Graph>& graph = lock.join();
+  graph->add_nodes(traits.nodes);
+  Encoder encoder(env, graph, current_streams::of_caller(env), result_traits, false);
+  if (tape != nullptr) {
+    std::vector<Register> registers;
+    for (Array* array : operands.all()) {
+      registers.push_back(tape->register_of(*array, Resource<Array>::share));
+    }
+    encoder.trace(*tape, tape->add_step(instruction, std::move(registers), results.size()));
+  }
+  std::vector<ERL_NIF_TERM> terms;
+  for (ArrayHandle& result : results) {
+    terms.push_back(encoder.encode(result));
+  }
+  return make_list(env, terms);
+}
+
+// The results of a transformed function for a list of arrays.
+ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const InstructionResource* function = Resource<InstructionResource>::find(env, argv[0]);
+  if (function == nullptr) {
+    expected(env, "a transformed function", argv[0]);
+  }
+  try {
+    return run_instruction(env, function->instruction, argv[1]);
+  } catch (const NeedsDirtyScheduler&) {
+    throw;
+  } catch (...) {
+    throw ErrorOf{function->name, std::current_exception()};
+  }
+}
+
+ERL_NIF_TERM compile(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return Resource<CompiledResource>::make(
+      env, std::make_shared<CompiledFunction>(decode_program(env, argv[0]), decode<bool>(env, argv[1])));
+}
+
+// A call of a compiled function on its way to the thread where that lives and back to the process.
+class CompiledCall {
+ public:
+  CompiledCall(ErlNifEnv* caller, std::shared_ptr<CompiledFunction> function, const PinnedArrays& operands,
+               ERL_NIF_TERM tag)
+      : function_(std::move(function)), stream_(current_streams::of_caller(caller)), env_(enif_alloc_env()) {
+    enif_self(caller, &process_);
+    tag_ = enif_make_copy(env_.get(), tag);
+    for (Array* array : operands.all()) {
+      kept_.push_back(Resource<Array>::share(*array));
+      pins_.emplace_back(*array);
+      operands_.push_back(array);
+    }
+  }
+
+  void run() {
+    const ERL_NIF_TERM result = run_guarded();
+    enif_send(nullptr, &process_, env_.get(), enif_make_tuple2(env_.get(), tag_, result));
+  }
+
+ private:
+  struct FreeEnvironment {
+    void operator()(ErlNifEnv* env) const { enif_free_env(env); }
+  };
+
+  ERL_NIF_TERM run_guarded() {
+    try {
+      return enif_make_tuple2(env_.get(), atoms.ok, results());
+    } catch (const std::exception& error) {
+      return enif_make_tuple2(env_.get(), atoms.error, make_binary(env_.get(), error.what()));
+    } catch (...) {
+      return enif_make_tuple2(env_.get(), atoms.error, make_binary(env_.get(), "unknown error"));
+    }
+  }
+
+  ERL_NIF_TERM results() {
+    GraphLock lock(operands_, GraphLock::Waiting::allowed);
+    const InstructionTraits traits = function_->program()->traits();
+    NodeTraits result_traits{.fallible = traits.fallible};
+    std::vector<mlx_array> inputs;
+    for (const Array* array : operands_) {
+      inherit(result_traits, *array, nullptr);
+      inputs.push_back(array->get());
+    }
+    std::vector<ArrayHandle> results = function_->call(inputs);
+    const std::shared_ptr<Graph>& graph = lock.join();
+    graph->add_nodes(function_->may_compile_kernels() ? most_nodes_built_inline : traits.nodes);
+    Encoder encoder(env_.get(), graph, stream_, result_traits, false);
+    std::vector<ERL_NIF_TERM> terms;
+    for (ArrayHandle& result : results) {
+      terms.push_back(encoder.encode(result));
+    }
+    return make_list(env_.get(), terms);
+  }
+
+  const std::shared_ptr<CompiledFunction> function_;
+  const mlx_stream stream_;
+  const std::unique_ptr<ErlNifEnv, FreeEnvironment> env_;
+  ErlNifPid process_;
+  ERL_NIF_TERM tag_;
+  // In the order in which they have to be freed, from the last to the first.
+  std::vector<std::shared_ptr<Array>> kept_;
+  std::vector<Pin> pins_;
+  std::vector<Array*> operands_;
+};
+
+// The results, if the call is itself recorded; else they come as a message, `{tag, {:ok, results}}` or
+// `{tag, {:error, message}}`.
+ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const CompiledResource* compiled = Resource<CompiledResource>::find(env, argv[0]);
+  if (compiled == nullptr) {
+    expected(env, "a compiled function", argv[0]);
+  }
+  const PinnedArrays operands(env, argv[1]);
+  if (innermost_tape(operands.all()) != nullptr) {
+    return run_instruction(env, transforms::call(compiled->function->program()), argv[1]);
+  }
+  auto call = std::make_shared<CompiledCall>(env, compiled->function, operands, argv[2]);
+  on_compilation_thread([call = std::move(call)] { call->run(); });
+  return atoms.ok;
+}
+
+ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return Resource<TermCache>::make(env);
+}
+
+TermCache& decode_cache(ErlNifEnv* env, ERL_NIF_TERM term) {
+  TermCache* cache = Resource<TermCache>::find(env, term);
+  if (cache == nullptr) {
+    expected(env, "a cache", term);
+  }
+  return *cache;
+}
+
+ERL_NIF_TERM cache_find(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return decode_cache(env, argv[0]).find(env, argv[1]).value_or(atoms.nil);
+}
+
+ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return decode_cache(env, argv[0]).insert(env, argv[1], argv[2]);
+}
+
+}  // namespace
+
+std::vector<ErlNifFunc> transform_functions() {
+  return {
+      function<"begin_tape", 2, begin_tape>(),
+      function<"begin_tape_without_values", 2, begin_tape_without_values>(),
+      function<"finish_tape", 2, finish_tape>(),
+      function<"abandon_tape", 1, abandon_tape>(),
+      function<"is_traced", 1, is_traced>(),
+      function<"program_call", 1, transform<call>>(),
+      function<"program_vjp", 2, transform<vjp>>(),
+      function<"program_jvp", 2, transform<jvp>>(),
+      function<"program_value_and_grad", 2, transform<value_and_grad>>(),
+      function<"program_vmap", 3, transform<vmap>>(),
+      function<"program_checkpoint", 1, transform<checkpoint>>(),
+      function<"program_custom_function", 3, transform<custom_function>>(),
+      function<"apply_instruction", 2, apply_instruction>(),
+      function<"compile", 2, compile>(),
+      function<"call_compiled", 3, call_compiled>(),
+      function<"cache_new", 0, cache_new>(),
+      function<"cache_find", 2, cache_find>(),
+      function<"cache_insert", 3, cache_insert>(),
+  };
+}
+
+}  // namespace mlx_nif

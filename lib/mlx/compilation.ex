@@ -1,0 +1,80 @@
+defmodule Mlx.Compilation do
+  @moduledoc false
+  # Functions that are recorded once and called often.
+
+  use Mlx.Topic
+
+  alias Mlx.{Arity, Array, Native, Recording, Tree}
+
+  @doc """
+  A function that does what `fun` does, compiled.
+
+  The first call records the operations of `fun`; MLX drops what is computed twice and fuses operations into kernels.
+  Later calls with arguments of the same form, shapes and types only run what was compiled. Effects of `fun`, such as
+  printing, therefore happen once. While it runs its arrays have no values that could be read.
+
+  What else than arrays is among the arguments, such as numbers, belongs to their form: another number is compiled anew.
+  Arrays that `fun` uses from outside are taken as they are at the first call. Random numbers need a key among the
+  arguments.
+
+  Any number of processes may call the function. What was compiled is freed with the function.
+
+  Options:
+
+    * `:shapeless` - whether to compile only once for all shapes of the same number of axes, default false. `fun` then
+      must not depend on the shapes.
+
+  On a CPU, MLX makes the kernels with the C++ compiler of the machine; without one they are not fused.
+
+      iex> gelu = Mlx.compile(fn x -> Mlx.multiply(x, Mlx.multiply(0.5, Mlx.add(1, Mlx.erf(Mlx.divide(x, 1.41421356))))) end)
+      iex> gelu.(Mlx.array([0.0, 1.0])) |> Mlx.to_list() |> Enum.map(&Float.round(&1, 4))
+      [0.0, 0.8413]
+
+  Python: `mlx.core.compile`.
+  """
+  @spec compile(function(), keyword()) :: function()
+  def compile(fun, options \\ []) when is_function(fun) do
+    [shapeless: shapeless] = Keyword.validate!(options, shapeless: false)
+    allow_kernel_compiler()
+    cache = Native.cache_new()
+    Arity.function(Arity.of(fun), &call(cache, fun, shapeless, &1))
+  end
+
+  # MLX waits for the C++ compiler, and the VM ignores the signal that this needs.
+  defp allow_kernel_compiler, do: :os.set_signal(:sigchld, :default)
+
+  defp call(cache, fun, shapeless, arguments) do
+    key = form(arguments, shapeless)
+    {compiled, captured, result} = Native.cache_find(cache, key) || compile(cache, key, fun, shapeless, arguments)
+    tag = make_ref()
+
+    case Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured, tag) do
+      :ok -> Tree.with_arrays(result, receive_results(tag))
+      results -> Tree.with_arrays(result, results)
+    end
+  end
+
+  defp receive_results(tag) do
+    receive do
+      {^tag, {:ok, results}} -> results
+      {^tag, {:error, message}} -> raise Mlx.Error, "Mlx.compile: " <> message
+    end
+  end
+
+  defp compile(cache, key, fun, shapeless, arguments) do
+    recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), &apply(fun, &1))
+    # Arrays of an evaluated graph are constants; others would be computed again by each call.
+    Enum.each(recorded.captured, &evaluate/1)
+    entry = {Native.compile(recorded.program, shapeless), recorded.captured, form(recorded.result, false)}
+    Native.cache_insert(cache, key, entry)
+  end
+
+  defp evaluate(array), do: if(not Native.is_traced([array]), do: Mlx.eval(array))
+
+  # A container without the arrays' contents: what was compiled fits all arguments of one form.
+  defp form(container, shapeless) do
+    Tree.map(container, fn %Array{shape: shape} = array ->
+      %Array{array | ref: nil, shape: if(shapeless, do: tuple_size(shape), else: shape)}
+    end)
+  end
+end

@@ -1,0 +1,177 @@
+defmodule Mlx.TransformsTest do
+  use ExUnit.Case, async: true
+
+  defp number(array), do: Mlx.to_number(array)
+
+  describe "gradients" do
+    test "of gradients" do
+      for {order, expected} <- [{1, &:math.cos/1}, {2, &(-:math.sin(&1))}, {3, &(-:math.cos(&1))}] do
+        derivative = Enum.reduce(1..order, &Mlx.sin/1, fn _, fun -> Mlx.grad(fun) end)
+        assert_in_delta number(derivative.(Mlx.array(0.5))), expected.(0.5), 1.0e-6
+      end
+    end
+
+    test "through a function that uses an array of the function around it" do
+      outer = fn x ->
+        inner = Mlx.grad(fn y -> Mlx.multiply(Mlx.multiply(x, y), y) end)
+        Mlx.multiply(x, inner.(Mlx.array(3.0)))
+      end
+
+      assert number(outer.(Mlx.array(2.0))) == 24.0
+      assert number(Mlx.grad(outer).(Mlx.array(2.0))) == 24.0
+    end
+
+    test "have the form of the argument, in the order of argnums" do
+      fun = fn %{a: a}, [b, c] -> Mlx.sum(Mlx.multiply(a, Mlx.multiply(b, c))) end
+      arguments = [%{a: Mlx.array([1.0, 2.0]), rate: 0.1}, [Mlx.array(3.0), Mlx.array(4.0)]]
+      {[db, dc], %{a: da, rate: 0.1}} = apply(Mlx.grad(fun, argnums: [1, 0]), arguments)
+      assert Enum.map([da, db, dc], &Mlx.to_list(Mlx.reshape(&1, {-1}))) == [[12.0, 12.0], [12.0], [9.0]]
+    end
+
+    test "see values while the function runs" do
+      relu = fn x -> if number(x) > 0, do: x, else: Mlx.multiply(x, 0.0) end
+      assert number(Mlx.grad(relu).(Mlx.array(2.0))) == 1.0
+      assert number(Mlx.grad(relu).(Mlx.array(-2.0))) == 0.0
+    end
+
+    test "refuse what has no gradient" do
+      assert_raise ArgumentError, ~r/Mlx.grad: expected a function that returns a scalar/, fn ->
+        Mlx.grad(&Mlx.square/1).(Mlx.array([1.0]))
+      end
+
+      assert_raise ArgumentError, ~r/no argument 1/, fn -> Mlx.grad(&Mlx.square/1, argnums: 1) end
+      assert_raise ArgumentError, ~r/hold no arrays/, fn -> Mlx.grad(fn _ -> Mlx.array(1.0) end).(:atom) end
+    end
+
+    test "leave an exception of the function as it is, and nothing behind" do
+      assert_raise KeyError, fn -> Mlx.grad(fn x -> Map.fetch!(%{}, x) end).(Mlx.array(1.0)) end
+      assert number(Mlx.grad(&Mlx.square/1).(Mlx.array(3.0))) == 6.0
+    end
+
+    test "treat what is not computed from the argument as constant" do
+      assert number(Mlx.grad(fn _x -> Mlx.array(2.0) end).(Mlx.array(1.0))) == 0.0
+      y = Mlx.add(Mlx.array(1.0), 2.0)
+      assert number(Mlx.grad(fn x -> Mlx.multiply(x, y) end).(Mlx.array(5.0))) == 3.0
+    end
+  end
+
+  describe "vmap" do
+    test "of a gradient, with an argument that is not mapped" do
+      fun = Mlx.grad(fn x, y -> Mlx.sum(Mlx.multiply(Mlx.square(x), y)) end)
+      x = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      assert Mlx.to_list(Mlx.vmap(fun, in_axes: [0, nil]).(x, Mlx.array([1.0, 10.0]))) == [[2.0, 40.0], [6.0, 80.0]]
+    end
+
+    test "places the axes" do
+      x = Mlx.iota({2, 3})
+      assert Mlx.to_list(Mlx.vmap(&Mlx.add(&1, 1), in_axes: 1, out_axes: 1).(x)) == [[1, 2, 3], [4, 5, 6]]
+      assert Mlx.to_list(Mlx.vmap(&Mlx.add(&1, 1), in_axes: -1).(x)) == [[1, 4], [2, 5], [3, 6]]
+      {sum, same} = Mlx.vmap(&{Mlx.sum(&1), &1}, out_axes: {0, 1}).(x)
+      assert {Mlx.to_list(sum), same.shape} == {[3, 12], {3, 2}}
+    end
+
+    test "refuses axes that do not fit" do
+      x = Mlx.ones({2, 3})
+      assert_raise ArgumentError, ~r/axis 2/, fn -> Mlx.vmap(& &1, in_axes: 2).(x) end
+      assert_raise ArgumentError, ~r/sizes 2 and 3/, fn -> Mlx.vmap(&Mlx.add/2, in_axes: [0, 1]).(x, x) end
+      assert_raise ArgumentError, ~r/no argument has an axis/, fn -> Mlx.vmap(& &1, in_axes: nil).(x) end
+      assert_raise ArgumentError, ~r/form/, fn -> Mlx.vmap(& &1, in_axes: [0, 0]).(x) end
+    end
+
+    test "has no values to read" do
+      assert_raise Mlx.Error, ~r/for Mlx.vmap/, fn -> Mlx.vmap(&Mlx.to_number/1).(Mlx.ones({2})) end
+
+      assert_raise Mlx.Error, ~r/for Mlx.vmap/, fn ->
+        Mlx.vmap(fn x -> Mlx.grad(fn y -> Mlx.add(y, number(Mlx.add(x, y))) end).(Mlx.array(1.0)) end).(Mlx.ones({2}))
+      end
+    end
+  end
+
+  describe "compile" do
+    test "records once for each form of the arguments" do
+      parent = self()
+
+      fun =
+        Mlx.compile(fn %{x: x}, n ->
+          send(parent, {:recorded, x.shape, n})
+          Mlx.multiply(x, n)
+        end)
+
+      for _ <- 1..3, n <- [2, 3], shape <- [{2}, {3}] do
+        assert Mlx.to_list(fun.(%{x: Mlx.ones(shape)}, n)) == List.duplicate(n * 1.0, elem(shape, 0))
+      end
+
+      for n <- [2, 3], shape <- [{2}, {3}], do: assert_received({:recorded, ^shape, ^n})
+      refute_received {:recorded, _, _}
+    end
+
+    test "shapeless, records once for each number of axes" do
+      parent = self()
+
+      fun =
+        Mlx.compile(
+          fn x ->
+            send(parent, :recorded)
+            Mlx.sum(Mlx.exp(x))
+          end,
+          shapeless: true
+        )
+
+      assert number(fun.(Mlx.zeros({2}))) == 2.0
+      assert number(fun.(Mlx.zeros({5}))) == 5.0
+      assert_received :recorded
+      refute_received :recorded
+    end
+
+    test "composes with gradients both ways" do
+      loss = fn w, x -> Mlx.sum(Mlx.square(Mlx.multiply(w, x))) end
+      x = Mlx.array([1.0, 2.0])
+      expected = Mlx.to_list(Mlx.grad(loss).(x, x))
+      assert Mlx.to_list(Mlx.compile(Mlx.grad(loss)).(x, x)) == expected
+      assert Mlx.to_list(Mlx.grad(Mlx.compile(loss)).(x, x)) == expected
+      assert Mlx.to_list(Mlx.vmap(Mlx.compile(&Mlx.square/1)).(x)) == [1.0, 4.0]
+    end
+
+    test "takes arrays from outside as they are" do
+      y = Mlx.add(Mlx.array([1.0, 2.0]), 1.0)
+      fun = Mlx.compile(fn x -> Mlx.add(Mlx.multiply(x, y), Mlx.multiply(y, y)) end)
+      for _ <- 1..3, do: assert(Mlx.to_list(fun.(Mlx.array(2.0))) == [8.0, 15.0])
+    end
+
+    test "is called by many processes at once" do
+      fun = Mlx.compile(fn x, y -> Mlx.sum(Mlx.multiply(Mlx.add(x, y), y)) end)
+
+      for n <- 1..16 do
+        Task.async(fn -> for i <- 1..100, do: {n, i, number(fun.(Mlx.full({4}, n), Mlx.full({4}, i)))} end)
+      end
+      |> Task.await_many(60_000)
+      |> List.flatten()
+      |> Enum.each(fn {n, i, sum} -> assert sum == 4 * (n + i) * i end)
+    end
+
+    test "raises where the function reads a value or fails" do
+      assert_raise Mlx.Error, ~r/for Mlx.compile/, fn -> Mlx.compile(&number/1).(Mlx.array(1.0)) end
+      assert_raise Mlx.Error, ~r/Mlx.add/, fn -> Mlx.compile(&Mlx.add/2).(Mlx.ones({2}), Mlx.ones({3})) end
+    end
+  end
+
+  describe "an array of a recorded function" do
+    test "can outlive it where it has a value" do
+      Mlx.grad(fn x -> send(self(), Mlx.add(x, 1)) end).(Mlx.array(2.0))
+      assert_received array
+      assert number(Mlx.multiply(array, 2)) == 6.0
+    end
+
+    test "raises afterwards where it has none" do
+      Mlx.vmap(fn x -> send(self(), Mlx.add(x, 1)) end).(Mlx.ones({2}))
+      assert_received array
+      assert_raise Mlx.Error, ~r/Mlx.vmap, which has ended/, fn -> Mlx.multiply(array, 2) end
+      assert_raise Mlx.Error, ~r/Mlx.vmap/, fn -> Mlx.to_number(array) end
+    end
+
+    test "can be used by another process" do
+      fun = fn x -> Task.await(Task.async(fn -> Mlx.square(x) end)) end
+      assert number(Mlx.grad(fun).(Mlx.array(3.0))) == 6.0
+    end
+  end
+end
