@@ -95,8 +95,8 @@ struct KernelArgument {
     }
     return {Resource<Kernel>::Kept(*kernel)};
   }
-  void prepare() {}
-  auto native() const { return std::tuple<const Kernel*>(kernel.get()); }
+  void forget_operands() {}
+  auto native(Inputs&) const { return std::tuple<const Kernel*>(kernel.get()); }
 };
 
 struct KernelCallArgument {
@@ -104,8 +104,8 @@ struct KernelCallArgument {
   static KernelCallArgument decode(ErlNifEnv* env, ERL_NIF_TERM term) {
     return {mlx_nif::decode<KernelCall>(env, term)};
   }
-  void prepare() {}
-  auto native() const { return std::tuple(&call); }
+  void forget_operands() {}
+  auto native(Inputs&) const { return std::tuple(&call); }
 };
 
 template <>
