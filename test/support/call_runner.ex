@@ -151,6 +151,7 @@ defmodule Mlx.CallRunner do
   end
 
   defp arrays(%Mlx.Array{} = array), do: [array]
+  defp arrays([_ | tail]) when not is_list(tail), do: []
   defp arrays(list) when is_list(list), do: list |> Enum.take(@most_results_read) |> Enum.flat_map(&arrays/1)
   defp arrays(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> arrays()
   defp arrays(%{} = map), do: map |> Map.values() |> arrays()
