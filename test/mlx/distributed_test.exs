@@ -42,11 +42,17 @@ defmodule Mlx.DistributedTest do
   defp without_log(output),
     do: output |> String.split("\n") |> Enum.reject(&String.starts_with?(&1, "[ring]")) |> Enum.join("\n")
 
+  # Below those that systems give to connections, so that none of these takes one meanwhile.
   defp free_ports(count) do
-    sockets = for _ <- 1..count, do: elem(:gen_tcp.listen(0, reuseaddr: true), 1)
-    ports = for socket <- sockets, do: elem(:inet.port(socket), 1)
-    Enum.each(sockets, &:gen_tcp.close/1)
-    ports
+    fn -> Enum.random(20_000..31_999) end
+    |> Stream.repeatedly()
+    |> Stream.uniq()
+    |> Stream.filter(&free?/1)
+    |> Enum.take(count)
+  end
+
+  defp free?(port) do
+    with {:ok, socket} <- :gen_tcp.listen(port, []), do: :gen_tcp.close(socket) == :ok, else: (_ -> false)
   end
 
   describe "a ring of several virtual machines" do
@@ -186,11 +192,14 @@ defmodule Mlx.DistributedTest do
     end
 
     test "waits no longer than it is told, keeps nothing else waiting, and does not hold up the end", %{tmp_dir: folder} do
+      done = Path.join(folder, "done")
+
       code =
         quote do
           if group.rank == 1 do
             # Alive and silent for longer than the other one lives.
-            Process.sleep(6_000)
+            Enum.find(Stream.repeatedly(fn -> Process.sleep(100) && File.exists?(unquote(done)) end), & &1)
+            Process.sleep(1_000)
             System.halt(0)
           end
 
@@ -209,6 +218,7 @@ defmodule Mlx.DistributedTest do
           IO.puts(Mlx.to_number(Enum.reduce(1..1_000, Mlx.array(0), fn _, sum -> Mlx.add(sum, 1) end)))
           spawn(fn -> Distributed.all_sum(1, group: group) end)
           Process.sleep(100)
+          File.touch!(unquote(done))
           System.halt(0)
         end
 
