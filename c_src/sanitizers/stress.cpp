@@ -19,9 +19,11 @@
 #include <vector>
 
 #include "core/limits.hpp"
+#include "core/error.hpp"
 #include "core/main_thread.hpp"
 #include "core/reaper.hpp"
 #include "sanitizers/operations.hpp"
+#include "sanitizers/recorded.hpp"
 
 namespace mlx_nif::stress {
 namespace {
@@ -402,6 +404,38 @@ void memory_queries() {
   });
 }
 
+// One transformed function is applied by all threads, to graphs of their own and to a shared one.
+void transformed_functions() {
+  const auto program = square_times();
+  const auto gradient = transforms::value_and_grad(program, {0});
+  const auto rows = transforms::vmap(program, {0, -1}, {0});
+  const Reference shared = add(value(1), 1);
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      const Reference x = add(value(static_cast<float>(index)), 1);
+      const auto results = run_recorded(*gradient, {x, shared});
+      expect_equal(read(results[1]), static_cast<float>(4 * (index + 1)), "a gradient");
+      expect_equal(read(results[0]), static_cast<float>(2 * (index + 1) * (index + 1)), "a value beside a gradient");
+      expect_equal(read(run_recorded(*rows, {add(matrix(3, 4), 0), shared})[0]), 18, "a mapped function");
+    }
+  });
+}
+
+// Threads call compiled functions, whose first call compiles, and drop them.
+void compiled_functions() {
+  const auto program = square_times();
+  const auto shared = std::make_shared<CompiledFunction>(program, false);
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      const auto own = std::make_shared<CompiledFunction>(program, false);
+      const Reference x = add(value(static_cast<float>(index)), 1);
+      const float expected = static_cast<float>(2 * (index + 1) * (index + 1));
+      expect_equal(read(run_compiled(round % 4 == 0 ? own : shared, {x, value(2)})[0]), expected,
+                   "a compiled function");
+    }
+  });
+}
+
 struct Scenario {
   const char* name;
   void (*run)();
@@ -423,6 +457,8 @@ constexpr Scenario scenarios[] = {
     {"new streams", new_streams},
     {"graphs dropped unevaluated", graphs_dropped_unevaluated},
     {"memory queries", memory_queries},
+    {"transformed functions", transformed_functions},
+    {"compiled functions", compiled_functions},
 };
 
 // Two threads use one node without the lock of its graph; which of them is first makes no difference to the sanitizer.
@@ -452,6 +488,8 @@ void use_after_free() {
 
 void start_mlx() {
   on_main_thread([] { Streams::instance().start(); });
+  // The kernels of fused operations would be compiled without the sanitizer.
+  check(mlx_set_compile_mode(MLX_COMPILE_MODE_NO_FUSE));
 }
 
 void self_check(std::string_view sanitizer) {
