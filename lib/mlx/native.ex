@@ -429,6 +429,18 @@ defmodule Mlx.Native do
   end
 
   defp load do
-    :mlx |> :code.priv_dir() |> to_string() |> Path.join("mlx_nif") |> to_charlist() |> :erlang.load_nif(0)
+    path = :mlx |> :code.priv_dir() |> to_string() |> Path.join("mlx_nif") |> to_charlist()
+
+    with :ok <- :erlang.load_nif(path, 0) do
+      wait_for_schedulers()
+    end
+  end
+
+  # Until every scheduler has taken notice of the loaded functions, the VM calls them by way of memory that it then frees.
+  # A function called in that time that raises later, from a dirty scheduler, makes the VM look into that memory for the
+  # stack trace, and crash. A new persistent term is there when all schedulers have passed a point in time.
+  defp wait_for_schedulers do
+    for pass <- 1..2, do: :persistent_term.put({__MODULE__, :loaded, pass}, make_ref())
+    :ok
   end
 end

@@ -9,6 +9,28 @@ defmodule Mlx.Native.LifecycleTest do
   # A start takes a second on an idle machine; an end that hangs takes for ever.
   @timeout 60_000
 
+  @tag :tmp_dir
+  test "a first call that raises late, from a dirty scheduler, does no harm", %{tmp_dir: folder} do
+    file = Path.join(folder, "hosts.json")
+    File.write!(file, ~s([["127.0.0.1:1"], ["127.0.0.1:2"]]))
+
+    code =
+      quote do
+        try do
+          Mlx.Native.distributed_init(false, "ring", 150)
+        rescue
+          _ -> :ok
+        end
+      end
+
+    # With many schedulers it takes longer until all of them know the functions, which is what this is about.
+    env = [{"MLX_HOSTFILE", file}, {"MLX_RANK", "0"}, {"ERL_FLAGS", "+S 24:24"}]
+
+    1..12
+    |> Task.async_stream(fn _ -> ChildVM.run(code, env: env, timeout: @timeout) end, timeout: :infinity)
+    |> Enum.each(fn {:ok, outcome} -> assert {:exit, 0, _} = outcome end)
+  end
+
   describe "a virtual machine ends" do
     test "normally, right after loading" do
       assert {:exit, 0, _} = ChildVM.run(quote(do: Mlx.Native.version()), timeout: @timeout)
