@@ -17,7 +17,7 @@ defmodule Mlx.Native.LifecycleTest do
     code =
       quote do
         try do
-          Mlx.Native.distributed_init(false, "ring", 150)
+          apply(Module.concat(["Mlx.Native"]), :distributed_init, [false, "ring", 150])
         rescue
           _ -> :ok
         end
@@ -27,7 +27,10 @@ defmodule Mlx.Native.LifecycleTest do
     env = [{"MLX_HOSTFILE", file}, {"MLX_RANK", "0"}, {"ERL_FLAGS", "+S 24:24"}]
 
     1..12
-    |> Task.async_stream(fn _ -> ChildVM.run(code, env: env, timeout: @timeout) end, timeout: :infinity)
+    |> Task.async_stream(fn _ -> ChildVM.run(code, env: env, timeout: @timeout) end,
+      max_concurrency: 4,
+      timeout: :infinity
+    )
     |> Enum.each(fn {:ok, outcome} -> assert {:exit, 0, _} = outcome end)
   end
 
