@@ -4,7 +4,7 @@ defmodule Mlx.Conformance.Server do
 
   Frames come in and go out through two file descriptors. `conformance/python/mlx/core/_connection.py` says what they
   hold. A frame is answered with one frame, but while a call runs it may ask Python to call a function
-  (`call_python/2`), and Python's function may make calls in turn: `serve/0` is entered again and left with the
+  (`call_python/3`), and Python's function may make calls in turn: `serve/0` is entered again and left with the
   function's value.
   """
 
@@ -19,8 +19,8 @@ defmodule Mlx.Conformance.Server do
   end
 
   @doc "Has Python call one of its functions and returns what it returns."
-  def call_python(id, arguments) do
-    send_frame({:function, id, Enum.map(arguments, &Value.to_python/1)})
+  def call_python(id, arguments, keywords) do
+    send_frame({:function, id, Value.to_python(arguments), Value.to_python(keywords)})
 
     case serve() do
       {:return, value} -> Value.from_python(value)

@@ -22,7 +22,7 @@ defmodule Mlx.Conformance.Signatures do
   """
 
   alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Files, Fourier, LinearAlgebra}
-  alias Mlx.Conformance.{Mapping, Operators, Reading, Selection, Shapes, Types}
+  alias Mlx.Conformance.{Mapping, Operators, Reading, Selection, Shapes, Transforms, Types}
 
   @key __MODULE__
 
@@ -61,7 +61,7 @@ defmodule Mlx.Conformance.Signatures do
       reductions() ++
       shapes() ++
       selection() ++
-      products() ++ runtime() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks()
+      products() ++ runtime() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks() ++ transforms()
   end
 
   defp full("conformance." <> _ = name), do: name
@@ -428,6 +428,22 @@ defmodule Mlx.Conformance.Signatures do
        [q: :array, k: :array, v: :array, scale: option(:number, :scale)] ++
          [mask: option({:either, [:array, :word]}, :mask), sinks: option(:array, :sinks)] ++
          [force_fused: option(:boolean, :force_fused)]}
+    ]
+  end
+
+  defp transforms do
+    numbers = [argnums: default({:nullable, :axes}, nil), argnames: default({:either, [:text, {:list, :text}]}, [])]
+    axes = [in_axes: default({:nullable, :any}, 0), out_axes: default({:nullable, :any}, 0)]
+    arrays = {:list, :array}
+
+    [
+      {~w(conformance.apply), [function: :function, arguments: :any, keywords: :any], &Transforms.apply_function/3},
+      {~w(grad), [fun: :function] ++ numbers, &Transforms.grad/3},
+      {~w(value_and_grad), [fun: :function] ++ numbers, &Transforms.value_and_grad/3},
+      {~w(vjp), [fun: :function, primals: arrays, cotangents: arrays], &Transforms.vjp/3},
+      {~w(jvp), [fun: :function, primals: arrays, tangents: arrays], &Transforms.jvp/3},
+      {~w(vmap), [fun: :function] ++ axes, &Transforms.vmap/3},
+      {~w(compile), [fun: :function, shapeless: option(:boolean, :shapeless)]}
     ]
   end
 

@@ -11,10 +11,11 @@ defmodule Mlx.Conformance.Value do
   | `float32`, `gpu` | `{:dtype, "float32"}`, `{:device, "gpu", 0}` | `{:type, :f32}`, `{:device, :gpu}` |
   | `inexact` | `{:category, "inexact"}` | `{:category, :inexact}` |
   | an array of numpy | `{:buffer, shape, "float32", bytes}` | `{:buffer, array}` |
-  | a function | `{:function, id}` | a function of a list of arguments |
+  | a function of Python | `{:function, id}` | a function of a list of arguments and a map of keyword arguments |
+  | a function that Elixir returned | `{:callable, id}` | the function |
   """
 
-  alias Mlx.Conformance.{Handles, Mapping, PythonError, Server}
+  alias Mlx.Conformance.{Handles, Mapping, PythonError, Server, Transforms}
 
   @types [
     bool: "bool",
@@ -36,10 +37,15 @@ defmodule Mlx.Conformance.Value do
   @doc "Decodes what came from Python."
   def from_python({:array, id}), do: Handles.fetch!(id)
   def from_python({:stream, id}), do: Handles.fetch!(id)
+  def from_python({:callable, id}), do: Handles.fetch!(id)
   def from_python({:tuple, elements}), do: {:tuple, from_python(elements)}
   def from_python({:device, name, _index}), do: {:device, if(name == "gpu", do: :gpu, else: :cpu)}
   def from_python({:category, name}), do: {:category, Mapping.atom("mlx.core." <> name)}
-  def from_python({:function, id}), do: fn arguments -> Server.call_python(id, arguments) end
+
+  def from_python({:function, id}) do
+    fn arguments, keywords -> id |> Server.call_python(arguments, keywords) |> Transforms.container() end
+  end
+
   def from_python({:buffer, shape, type, bytes}), do: {:buffer, buffer(bytes, List.to_tuple(shape), type)}
   def from_python(list) when is_list(list), do: Enum.map(list, &from_python/1)
   def from_python(%{} = map), do: Map.new(map, fn {key, value} -> {key, from_python(value)} end)
@@ -68,6 +74,7 @@ defmodule Mlx.Conformance.Value do
     {:stream, Handles.keep(stream), to_python(stream.device), stream.index}
   end
 
+  def to_python(function) when is_function(function, 2), do: {:callable, Handles.keep(function)}
   def to_python({:bytes, bytes}), do: bytes
   def to_python({:complex, _real, _imaginary} = number), do: number
   def to_python(list) when is_list(list), do: Enum.map(list, &to_python/1)

@@ -13,6 +13,7 @@ import numpy
 from . import _array
 from ._array import ArrayAt, array
 from ._connection import connection
+from ._functions import compile, grad, value_and_grad, vmap
 from ._types import Device, DeviceType, Dtype, DtypeCategory, Stream, StreamContext, finfo, iinfo
 
 SUBMODULES = ("random", "fft", "linalg", "fast", "metal", "cuda", "distributed")

@@ -3,10 +3,10 @@
 Requests and replies are terms (see `_terms`) with their length in front. While Elixir runs a call it may ask for a call of
 a Python function, which may call Elixir in turn, so that both sides answer requests until their own reply comes.
 
-    {call, Name, Arguments, Options, Released}    ->  {ok, Value} | {error, Kind, Message} | {function, Id, Arguments}
+    {call, Name, Arguments, Options, Released}    ->  {ok, Value} | {error, Kind, Message} | {function, Id, Arguments, Keywords}
     {enter, Name, Arguments, Released}            ->  the same; what follows runs inside of a context, until `leave`
     {leave, Released}                             ->  {ok, nil}
-    {return, Value} | {raise, Id}                 the reply to {function, Id, Arguments}
+    {return, Value} | {raise, Id}                 the reply to {function, Id, Arguments, Keywords}
 
 `Released` are the ids of the objects that Python dropped since the last request.
 """
@@ -16,6 +16,7 @@ import os
 import struct
 import subprocess
 import threading
+import weakref
 
 from . import _terms
 from ._terms import Tagged
@@ -27,7 +28,7 @@ BUILDERS = {
     "ok": lambda value: ("ok", value),
     "error": lambda kind, message: ("error", (kind, message)),
     "raised": lambda id: ("raised", id),
-    "function": lambda id, arguments: ("function", (id, arguments)),
+    "function": lambda id, arguments, keywords: ("function", (id, arguments, keywords)),
 }
 
 
@@ -46,7 +47,8 @@ class Connection:
         self.stream = os.fdopen(self.input, "rb")
         self.lock = threading.RLock()
         self.released = []
-        self.functions = {}
+        # A function lives as long as a request that it is in, or what Elixir made of it.
+        self.functions = weakref.WeakValueDictionary()
         self.raised = {}
 
     def call(self, name, arguments, options):
@@ -79,9 +81,9 @@ class Connection:
                 raise self.raised.pop(value)
             self.write(self.answer(*value))
 
-    def answer(self, id, arguments):
+    def answer(self, id, arguments, keywords):
         try:
-            return Tagged("return", self.functions[id](*arguments))
+            return Tagged("return", self.functions[id](*arguments, **keywords))
         except Exception as error:
             self.raised[builtins.id(error)] = error
             return Tagged("raise", builtins.id(error))
