@@ -438,9 +438,9 @@ defmodule Mlx.Native do
 
   # Until every scheduler has taken notice of the loaded functions, the VM calls them by way of memory that it then frees.
   # A function called in that time that raises later, from a dirty scheduler, makes the VM look into that memory for the
-  # stack trace, and crash. A new persistent term is there when all schedulers have passed a point in time.
+  # stack trace, and crash. These statistics are asked of all schedulers, which takes each of them through its loop.
   defp wait_for_schedulers do
-    for pass <- 1..2, do: :persistent_term.put({__MODULE__, :loaded, pass}, make_ref())
+    for _ <- 1..20, do: :erlang.statistics(:garbage_collection)
     :ok
   end
 end
