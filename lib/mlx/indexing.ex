@@ -264,9 +264,15 @@ defmodule Mlx.Indexing do
       |> spread(result_shape(entries, common_shape), stream)
       |> drop_new_axes(entries, common, stream)
       |> move_block(gathered_at(entries), 0, common, stream)
-      |> expand(restored, stream)
+      |> insert_sizes_of_one(restored, stream)
 
     apply(Native, scatter, [block, arrays, updates, axes, stream])
+  end
+
+  # By a reshape, which brings an axis that vmap maps over to the front: a scatter puts updates with the axis further back
+  # in wrong places.
+  defp insert_sizes_of_one(%Array{shape: shape} = array, axes, stream) do
+    Native.reshape(array, Enum.reduce(axes, shape, &Tuple.insert_at(&2, &1, 1)), stream)
   end
 
   defp result_shape(entries, common_shape) do

@@ -77,20 +77,30 @@ defmodule Mlx.Vectorization do
   end
 
   defp axes_of(axes, container, option) do
-    with {:ok, axes} <- entries(axes),
-         {:ok, elements} <- entries(container),
-         true <- length(axes) == length(elements) do
-      Enum.flat_map(Enum.zip(axes, elements), fn {axis, element} -> axes_of(axis, element, option) end)
-    else
-      _ -> raise ArgumentError, "Mlx.vmap: the form of #{inspect(option)} differs from that of the arrays"
+    case pairs(axes, container) do
+      {:ok, pairs} -> Enum.flat_map(pairs, fn {axis, element} -> axes_of(axis, element, option) end)
+      :error -> raise ArgumentError, "Mlx.vmap: the form of #{inspect(option)} differs from that of the arrays"
     end
   end
 
-  defp entries(list) when is_list(list), do: {:ok, list}
-  defp entries(tuple) when is_tuple(tuple), do: {:ok, Tuple.to_list(tuple)}
-  defp entries(%_{} = struct), do: struct |> Map.from_struct() |> entries()
-  defp entries(map) when is_map(map), do: {:ok, map |> Enum.sort_by(&elem(&1, 0)) |> Enum.map(&elem(&1, 1))}
-  defp entries(_leaf), do: :error
+  # The entries of two containers of one form, those of maps by their keys in order.
+  defp pairs(%_{} = axes, container), do: axes |> Map.from_struct() |> pairs(container)
+  defp pairs(axes, %_{} = container), do: pairs(axes, Map.from_struct(container))
+
+  defp pairs(axes, container) when is_list(axes) and is_list(container) do
+    if length(axes) == length(container), do: {:ok, Enum.zip(axes, container)}, else: :error
+  end
+
+  defp pairs(axes, container) when is_tuple(axes) and is_tuple(container) do
+    pairs(Tuple.to_list(axes), Tuple.to_list(container))
+  end
+
+  defp pairs(axes, container) when is_map(axes) and is_map(container) do
+    keys = container |> Map.keys() |> Enum.sort()
+    if Enum.sort(Map.keys(axes)) == keys, do: {:ok, for(key <- keys, do: {axes[key], container[key]})}, else: :error
+  end
+
+  defp pairs(_axes, _container), do: :error
 
   defp axis!(nil, _shape, _option), do: -1
 

@@ -76,6 +76,15 @@ defmodule Mlx.TransformsTest do
       assert_raise ArgumentError, ~r/sizes 2 and 3/, fn -> Mlx.vmap(&Mlx.add/2, in_axes: [0, 1]).(x, x) end
       assert_raise ArgumentError, ~r/no argument has an axis/, fn -> Mlx.vmap(& &1, in_axes: nil).(x) end
       assert_raise ArgumentError, ~r/form/, fn -> Mlx.vmap(& &1, in_axes: [0, 0]).(x) end
+      assert_raise ArgumentError, ~r/form/, fn -> Mlx.vmap(&%{a: &1, b: &1}, out_axes: {0, 1}).(x) end
+      assert_raise ArgumentError, ~r/form/, fn -> Mlx.vmap(&%{a: &1, b: &1}, out_axes: %{a: 0, c: 1}).(x) end
+    end
+
+    test "of an update with a value for each call" do
+      update = fn value -> Mlx.put_at(Mlx.zeros({2, 2}), [Mlx.array([0])], value) end
+
+      assert Mlx.to_list(Mlx.vmap(update).(Mlx.array([1.0, 2.0]))) ==
+               [[[1.0, 1.0], [0.0, 0.0]], [[2.0, 2.0], [0.0, 0.0]]]
     end
 
     test "has no values to read" do
