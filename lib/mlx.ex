@@ -57,7 +57,8 @@ defmodule Mlx do
     Mlx.Evaluation,
     Mlx.Gradient,
     Mlx.Vectorization,
-    Mlx.Compilation
+    Mlx.Compilation,
+    Mlx.CustomFunction
   ])
 
   @doc """

@@ -164,6 +164,49 @@ defmodule Mlx.TransformsTest do
     end
   end
 
+  describe "derivatives of one's own" do
+    test "take the place of MLX's, beside arrays from outside" do
+      scale = Mlx.array([2.0, 3.0])
+      factor = Mlx.add(Mlx.array(10.0), 0)
+
+      fun =
+        Mlx.custom_function(
+          fn x, %{y: y} -> {Mlx.multiply(Mlx.multiply(x, y), scale), Mlx.sum(x)} end,
+          vjp: fn [x, %{y: _y}], {c, _}, {_product, sum} ->
+            [Mlx.multiply(Mlx.multiply(c, factor), sum), %{y: Mlx.multiply(x, 100.0)}]
+          end,
+          jvp: fn [_x, _], [dx, %{y: dy}] -> {Mlx.multiply(Mlx.add(dx, dy), factor), Mlx.sum(dx)} end
+        )
+
+      x = Mlx.array([1.0, 2.0])
+      y = %{y: Mlx.array([5.0, 7.0])}
+      {product, sum} = fun.(x, y)
+      assert {Mlx.to_list(product), number(sum)} == {[10.0, 42.0], 3.0}
+
+      loss = fn x, y -> x |> fun.(y) |> elem(0) |> Mlx.sum() end
+      {dx, %{y: dy}} = Mlx.grad(loss, argnums: [0, 1]).(x, y)
+      assert {Mlx.to_list(dx), Mlx.to_list(dy)} == {[30.0, 30.0], [100.0, 200.0]}
+
+      {_, {tangent, _}} = Mlx.jvp(fun, [x, y], [x, y])
+      assert Mlx.to_list(tangent) == [60.0, 90.0]
+      assert Mlx.to_list(Mlx.compile(Mlx.grad(loss)).(x, y)) == [30.0, 30.0]
+    end
+
+    test "must have the form of what they are derivatives of" do
+      fun = Mlx.custom_function(&Mlx.square/1, vjp: fn [_], _, _ -> [Mlx.zeros({3})] end)
+      assert_raise ArgumentError, ~r/expected cotangents/, fn -> Mlx.grad(fun).(Mlx.array(1.0)) end
+    end
+
+    test "do not change what a checkpoint gives" do
+      layer = fn w, x -> Mlx.tanh(Mlx.matmul(x, w)) end
+      loss = fn layer -> fn w, x -> Mlx.sum(layer.(w, layer.(w, x))) end end
+      {w, x} = {Mlx.array([[0.1, 0.2], [0.3, 0.4]]), Mlx.array([[1.0, 2.0]])}
+      plain = Mlx.grad(loss.(layer), argnums: [0, 1]).(w, x)
+      again = Mlx.grad(loss.(Mlx.checkpoint(layer)), argnums: [0, 1]).(w, x)
+      for i <- 0..1, do: assert(Mlx.to_list(elem(plain, i)) == Mlx.to_list(elem(again, i)))
+    end
+  end
+
   describe "an array of a recorded function" do
     test "can outlive it where it has a value" do
       Mlx.grad(fn x -> send(self(), Mlx.add(x, 1)) end).(Mlx.array(2.0))
