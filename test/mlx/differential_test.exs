@@ -18,6 +18,8 @@ defmodule Mlx.DifferentialTest do
     {Mlx, [:eval, :async_eval, :depends, :deallocate, :to_binary, :with_device, :with_stream, :type],
      "every row uses them"},
     {Mlx, [:qqmm, :gather_qqmm], "for GPUs only"},
+    {Mlx, [:grad, :value_and_grad, :vjp, :jvp, :jacobian, :hessian, :vmap, :compile, :checkpoint, :custom_function],
+     "take functions"},
     {Mlx, [:einsum_path], "gives no arrays, and is compared with Python by its own test"},
     {Mlx.Type,
      [:all, :bits, :bytes, :class, :epsilon, :fractional?, :max, :min, :normalize!, :numpy] ++
