@@ -15,6 +15,7 @@ defmodule Mlx.Conformance.Kinds do
   def convert({:nullable, _kind}, nil, _name), do: nil
   def convert({:nullable, kind}, value, name), do: convert(kind, value, name)
   def convert(:any, value, _name), do: value
+  def convert(kind, {:instance, _class, elements}, name), do: convert(kind, {:tuple, elements}, name)
   def convert(:array, %Mlx.Array{} = array, _name), do: array
   def convert(:array, {:buffer, array}, _name), do: array
 

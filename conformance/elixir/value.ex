@@ -7,6 +7,7 @@ defmodule Mlx.Conformance.Value do
   | `None`, `True`, `1`, `1.5`, `inf` | `nil`, `true`, `1`, `1.5`, `:infinity` | the same |
   | text, a list, a dictionary | a binary, a list, a map | the same |
   | a tuple, a complex number | `{:tuple, list}`, `{:complex, real, imaginary}` | the same: kinds of arguments tell them apart |
+  | an object of a class derived from `tuple` | `{:instance, class, list}` | the same |
   | an array, a stream | `{:array, id}`, `{:stream, id}` | the struct |
   | `float32`, `gpu` | `{:dtype, "float32"}`, `{:device, "gpu", 0}` | `{:type, :f32}`, `{:device, :gpu}` |
   | `inexact` | `{:category, "inexact"}` | `{:category, :inexact}` |
@@ -39,6 +40,7 @@ defmodule Mlx.Conformance.Value do
   def from_python({:stream, id}), do: Handles.fetch!(id)
   def from_python({:callable, id}), do: Handles.fetch!(id)
   def from_python({:tuple, elements}), do: {:tuple, from_python(elements)}
+  def from_python({:instance, class, elements}), do: {:instance, class, from_python(elements)}
   def from_python({:device, name, _index}), do: {:device, if(name == "gpu", do: :gpu, else: :cpu)}
   def from_python({:category, name}), do: {:category, Mapping.atom("mlx.core." <> name)}
 
@@ -76,6 +78,7 @@ defmodule Mlx.Conformance.Value do
 
   def to_python(function) when is_function(function, 2), do: {:callable, Handles.keep(function)}
   def to_python({:bytes, bytes}), do: bytes
+  def to_python({:instance, class, elements}), do: {:instance, class, to_python(elements)}
   def to_python({:complex, _real, _imaginary} = number), do: number
   def to_python(list) when is_list(list), do: Enum.map(list, &to_python/1)
   def to_python(tuple) when is_tuple(tuple), do: {:tuple, tuple |> Tuple.to_list() |> to_python()}

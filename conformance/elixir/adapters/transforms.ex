@@ -76,6 +76,7 @@ defmodule Mlx.Conformance.Transforms do
 
   defp only_arrays!(%Array{}), do: :ok
   defp only_arrays!(list) when is_list(list), do: Enum.each(list, &only_arrays!/1)
+  defp only_arrays!({:instance, _class, elements}), do: only_arrays!(elements)
   defp only_arrays!(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> only_arrays!()
   defp only_arrays!(map) when is_map(map), do: map |> Map.values() |> only_arrays!()
   defp only_arrays!(value), do: value_error!("expected nothing but arrays, got: #{inspect(value)}")
@@ -126,6 +127,8 @@ defmodule Mlx.Conformance.Transforms do
   def container({:tuple, elements}), do: elements |> Enum.map(&container/1) |> List.to_tuple()
   def container(list) when is_list(list), do: Enum.map(list, &container/1)
   def container(map) when is_map(map) and not is_struct(map), do: Map.new(map, fn {k, v} -> {k, container(v)} end)
+
+  def container({:instance, class, elements}), do: {:instance, class, Enum.map(elements, &container/1)}
 
   def container({:opaque, type}) do
     value_error!("an object of the type #{type} cannot be an argument of a transformed function")

@@ -23,6 +23,7 @@ from ._terms import Tagged
 
 BUILDERS = {
     "tuple": tuple,
+    "instance": _terms.instance,
     "complex": complex,
     "text": lambda text: text.decode(),
     "ok": lambda value: ("ok", value),

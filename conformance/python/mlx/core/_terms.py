@@ -123,6 +123,21 @@ def put_tuple(out, value):
     put_tagged(out, Tagged("tuple", list(value)))
 
 
+# The classes derived from `tuple` whose objects were sent, by the number of the class.
+TUPLE_CLASSES = {}
+
+
+def put_instance(out, value):
+    TUPLE_CLASSES[id(type(value))] = type(value)
+    put_tagged(out, Tagged("instance", id(type(value)), list(value)))
+
+
+def instance(class_id, elements):
+    """An object of a class derived from `tuple`; those of `NamedTuple` take their elements one by one."""
+    tuple_class = TUPLE_CLASSES[class_id]
+    return getattr(tuple_class, "_make", tuple_class)(elements)
+
+
 def put_complex(out, value):
     put_tagged(out, Tagged("complex", value.real, value.imag))
 
@@ -206,7 +221,7 @@ CLASSES = [
     (complex, put_complex),
     (str, put_text),
     (list, put_list),
-    (tuple, put_tuple),
+    (tuple, put_instance),
     (dict, put_map),
     ((bytes, bytearray), put_bytes),
     (os.PathLike, put_path),
