@@ -57,7 +57,7 @@ defmodule Mlx.Argument do
     array
   end
 
-  defp special(:placeholder), do: "test" |> Native.begin_tape([sample()]) |> elem(1) |> hd()
+  defp special(:placeholder), do: "Mlx.grad" |> Native.begin_tape([sample()]) |> elem(1) |> hd()
   defp special(:placeholder_without_value), do: shape_only_tape() |> elem(1) |> hd()
 
   defp special(:ended_placeholder) do
@@ -78,7 +78,7 @@ defmodule Mlx.Argument do
     program
   end
 
-  defp shape_only_tape, do: Native.begin_tape_without_values("test", [{{4, 4}, :f32}])
+  defp shape_only_tape, do: Native.begin_tape_without_values("Mlx.grad", [{{4, 4}, :f32}])
   defp sample, do: Native.from_binary(<<1, 2, 3, 4, 5, 6>>, {2, 3}, :u8)
   defp stream(reference), do: %Mlx.Stream{ref: reference, device: :cpu, index: 0}
 

@@ -258,6 +258,10 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:axis), do: pick([0, 1, 2, -1, -2, 3, -5, 2_147_483_647, -2_147_483_648])
   defp plausible(:binary), do: :binary.copy(<<7>>, pick([0, 1, 4, 8, 16, 64]))
   defp plausible(:device), do: pick([:cpu, :gpu])
+
+  defp plausible(kind) when kind in [:cache, :compiled_function, :instruction, :program, :tape], do: {:special, kind}
+  defp plausible(:optional_program), do: pick([nil, {:special, :program}])
+  defp plausible(:shapes), do: some(3, fn -> {pick(@shapes), pick(Argument.types())} end)
   defp plausible(:flag), do: pick([true, false])
   defp plausible(:index_list), do: some(3, fn -> plausible(:indices) end)
 
