@@ -4,7 +4,7 @@ defmodule Mlx.Indexing do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Index, Native, Operand, Options, Shape}
+  alias Mlx.{Array, Index, Native, NewAxes, Operand, Options, Shape}
 
   @doc """
   The part of an array that an index selects. `array[index]` is the same.
@@ -218,7 +218,7 @@ defmodule Mlx.Indexing do
   defp insert_axes(array, entries, stream) do
     if :new_axis in entries do
       common = tuple_size(array.shape) - Enum.count(Index.layout(entries), &match?({:slice, _, _}, &1))
-      Native.expand_dims_axes(array, new_axes(Index.layout(entries), 0, common), stream)
+      NewAxes.add(array, new_axes(Index.layout(entries), 0, common), stream)
     else
       array
     end
@@ -310,7 +310,7 @@ defmodule Mlx.Indexing do
   defp squeeze(array, axes, stream), do: Native.squeeze_axes(array, axes, stream)
 
   defp expand(array, [], _stream), do: array
-  defp expand(array, axes, stream), do: Native.expand_dims_axes(array, axes, stream)
+  defp expand(array, axes, stream), do: NewAxes.add(array, axes, stream)
 
   # Moves `count` neighbouring axes from one position to another.
   defp move_block(array, from, from, _count, _stream), do: array

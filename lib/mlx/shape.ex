@@ -4,7 +4,7 @@ defmodule Mlx.Shape do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Operand, Options, Type}
+  alias Mlx.{Array, Native, NewAxes, Operand, Options, Type}
 
   @doc """
   Gives an array another shape with the same elements in the same (row-major) order.
@@ -104,7 +104,7 @@ defmodule Mlx.Shape do
   """
   @spec new_axis(Array.t() | number(), integer() | [integer()], keyword()) :: Array.t()
   def new_axis(array, axes, options \\ []) do
-    Native.expand_dims_axes(array, List.wrap(axes), Options.stream(options, :new_axis))
+    NewAxes.add(array, List.wrap(axes), Options.stream(options, :new_axis))
   end
 
   @doc """

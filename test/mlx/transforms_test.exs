@@ -87,6 +87,17 @@ defmodule Mlx.TransformsTest do
                [[[1.0, 1.0], [0.0, 0.0]], [[2.0, 2.0], [0.0, 0.0]]]
     end
 
+    test "adds axes wherever the mapped one is" do
+      x = Mlx.ones({2, 3, 4})
+
+      for mapped <- 0..2, axes <- [[0, 1], [0, 2], [1, 2], [-1, 0], [2, 0, 1]] do
+        size = elem(x.shape, mapped)
+        added = Mlx.vmap(&Mlx.new_axis(&1, axes), in_axes: mapped).(x)
+        shape = Mlx.new_axis(Mlx.ones(Tuple.delete_at(x.shape, mapped)), axes).shape
+        assert added.shape == Tuple.insert_at(shape, 0, size)
+      end
+    end
+
     test "has no values to read" do
       assert_raise Mlx.Error, ~r/for Mlx.vmap/, fn -> Mlx.vmap(&Mlx.to_number/1).(Mlx.ones({2})) end
 
