@@ -51,7 +51,7 @@ class SmallVector {
   std::span<const T> all() const { return {many_.empty() ? few_.data() : many_.data(), size_}; }
 
  private:
-  std::array<T, Few> few_{};
+  std::array<T, Few> few_;
   std::size_t size_ = 0;
   std::vector<T> many_;
 };

@@ -10,11 +10,6 @@ namespace {
 
 std::atomic<std::uint64_t> tapes_begun{0};
 
-std::string ended(const std::string& transform) {
-  return "an array stands for an argument of " + transform + ", which has ended, so that it has no value; return it " +
-         "from the function instead";
-}
-
 }  // namespace
 
 Tape::Tape(std::string transform) : transform_(std::move(transform)), order_(tapes_begun.fetch_add(1)) {}
@@ -95,39 +90,14 @@ std::string Tape::withholds_values() const {
   return withholds_values_.empty() ? transform_ : withholds_values_;
 }
 
+std::string Tape::ended_message() const {
+  return "an array stands for an argument of " + transform_ + ", which has ended, so that it has no value; return it " +
+         "from the function instead";
+}
+
 void Tape::require_recording() const {
   if (!recording()) {
-    throw Error(ended(transform_));
-  }
-}
-
-Tape* innermost_tape(std::span<Array* const> arrays) {
-  Tape* innermost = nullptr;
-  for (const Array* array : arrays) {
-    Tape* tape = array->trace().tape.get();
-    if (tape == nullptr) {
-      continue;
-    }
-    if (!tape->recording()) {
-      if (!array->has_value()) {
-        throw Error(ended(tape->transform()));
-      }
-      continue;
-    }
-    if (innermost == nullptr || tape->order() > innermost->order()) {
-      innermost = tape;
-    }
-  }
-  return innermost;
-}
-
-void inherit(NodeTraits& traits, const Array& array, Tape* tape) {
-  traits.fallible |= array.fallible() && !array.settled();
-  if (!array.has_value()) {
-    traits.valueless = true;
-    if (tape != nullptr) {
-      tape->take_valueless(array);
-    }
+    throw Error(ended_message());
   }
 }
 

@@ -15,7 +15,6 @@
 namespace mlx_nif {
 
 class Array;
-struct NodeTraits;
 
 // A transform calls the user's function with placeholder arrays. An operation that has one of them, or a result of one,
 // among its inputs is appended to the tape; what else it uses becomes a constant or a captured array. A function that
@@ -59,6 +58,9 @@ class Tape : public std::enable_shared_from_this<Tape> {
   void take_valueless(const Array& array);
   std::string withholds_values() const;
 
+  // Why an array without a value cannot be used after the end.
+  std::string ended_message() const;
+
  private:
   Register new_register() { return static_cast<Register>(parts_.register_count++); }
   Register find_register(Array& array, Share& share);
@@ -83,12 +85,5 @@ struct Trace {
 
   explicit operator bool() const { return tape != nullptr; }
 };
-
-// The tape that an operation over the arrays belongs to, or null. Throws when one of them has no value and its tape has
-// ended.
-Tape* innermost_tape(std::span<Array* const> arrays);
-
-// What a result, recorded on `tape` if that is not null, has from an array that it is computed from.
-void inherit(NodeTraits& traits, const Array& array, Tape* tape);
 
 }  // namespace mlx_nif

@@ -29,9 +29,12 @@ class Encoder {
       : env_(env), graph_(graph), stream_(stream), traits_(traits), view_(view) {}
 
   ERL_NIF_TERM encode(ArrayHandle& array) {
-    repair(array);
+    const std::uint64_t bytes = size_in_bytes(array.get());
+    if (bytes == 0) {
+      repair(array);
+    }
     NodeTraits traits = traits_;
-    traits.oversized = is_oversized(array.get());
+    traits.oversized = bytes > memory_limit();
     if (traits.oversized && !view_) {
       check_size(array.get());
     }

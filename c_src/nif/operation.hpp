@@ -18,7 +18,7 @@
 #include "core/limits.hpp"
 #include "core/program.hpp"
 #include "core/small_vector.hpp"
-#include "core/tape.hpp"
+#include "core/tracing.hpp"
 #include "nif/arrays.hpp"
 #include "nif/call.hpp"
 #include "nif/encoder.hpp"

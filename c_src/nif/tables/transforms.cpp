@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/expression.hpp"
+#include "core/tracing.hpp"
 #include "nif/arrays.hpp"
 #include "nif/encoder.hpp"
 #include "nif/function.hpp"
