@@ -116,7 +116,7 @@ ArrayHandle Communication::run(const Operation& operation, ArrayHandle value, co
   try {
     ArrayVectorHandle outputs(mlx_vector_array_new());
     check(mlx_vector_array_append_value(outputs.get(), result.get()));
-    between_schedules([&] { check(mlx_async_eval(outputs.get())); });
+    between_schedules([&] { schedule_outputs(outputs.get()); });
   } catch (const Error&) {
     clear_error_of(stream);
     throw;

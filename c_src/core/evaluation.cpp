@@ -12,8 +12,10 @@
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "core/deep_thread.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/graph_lock.hpp"
@@ -229,7 +231,7 @@ class Evaluation {
       throw NeedsDirtyScheduler();
     }
     try {
-      check(mlx_async_eval(outputs.get()));
+      schedule_outputs(outputs.get());
     } catch (const Error& error) {
       lock.unlock();
       // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
@@ -317,6 +319,16 @@ bool is_row_major(mlx_array array) {
 
 }  // namespace
 
+void schedule_outputs(mlx_vector_array outputs) {
+  const auto work = [outputs] { check(mlx_async_eval(outputs)); };
+  if (Streams::instance().has(MLX_GPU)) {
+    static DeepThread* const thread = new DeepThread;
+    thread->run(work);
+  } else {
+    work();
+  }
+}
+
 void evaluate(std::span<Array* const> arrays, Patience patience) {
   Evaluation(arrays, patience).run();
 }
@@ -380,6 +392,10 @@ void stop_scheduling_at_exit() {
 #else
 void stop_scheduling_at_exit() {
   std::atexit([] {
+    static bool stopped = false;
+    if (std::exchange(stopped, true)) {
+      return;
+    }
     // MLX can wait for a long task while it schedules. What is scheduled by then is let go.
     constexpr auto longest_wait = std::chrono::seconds(1);
     const auto end = Clock::now() + longest_wait;

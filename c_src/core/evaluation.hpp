@@ -36,7 +36,10 @@ void synchronize(mlx_stream stream);
 // Runs what frees memory that streams may use, while nothing is being scheduled.
 void between_schedules(const std::function<void()>& work);
 
-// Called once, when MLX is ready: when the process ends, nothing is scheduled any more.
+// Schedules graphs; to be called `between_schedules`.
+void schedule_outputs(mlx_vector_array outputs);
+
+// Called when MLX is ready, and again when the process is about to end: nothing is scheduled any more while it ends.
 void stop_scheduling_at_exit();
 
 }  // namespace mlx_nif

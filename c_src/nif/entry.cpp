@@ -51,6 +51,9 @@ int start(ErlNifEnv* env) {
   if (!started || !open_resources(env)) {
     return 1;
   }
+  // What ran first at the end of the process would no longer be first if MLX has registered something since.
+  enif_set_option(env, ERL_NIF_OPT_ON_HALT,
+                  static_cast<ErlNifOnHaltCallback*>([](void*) { stop_scheduling_at_exit(); }));
   ++users;
   return 0;
 }
