@@ -5,6 +5,17 @@ defmodule Mlx.MemoryTest do
 
   doctest Mlx.Memory
 
+  # The memory is that of the whole virtual machine, and what tests before used is freed after their end.
+  setup do
+    wait_until_calm(Memory.info())
+  end
+
+  defp wait_until_calm(before) do
+    Process.sleep(50)
+    now = Memory.info()
+    if now == before, do: :ok, else: wait_until_calm(now)
+  end
+
   test "active memory follows what is in use" do
     before = Memory.active()
     array = Mlx.eval(Mlx.ones({1_000_000}))
