@@ -18,8 +18,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/limits.hpp"
 #include "core/error.hpp"
+#include "core/limits.hpp"
 #include "core/main_thread.hpp"
 #include "core/reaper.hpp"
 #include "sanitizers/operations.hpp"

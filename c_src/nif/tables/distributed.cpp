@@ -26,14 +26,6 @@ const Group& decode_group(ErlNifEnv* env, ERL_NIF_TERM term) {
   return *group->group;
 }
 
-Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term) {
-  Array* array = find_array(env, term);
-  if (array == nullptr) {
-    expected(env, "an Mlx.Array", term);
-  }
-  return Pin(*array);
-}
-
 // Milliseconds, or nil for no limit. The caller may be killed while it waits.
 PeerWait decode_wait(ErlNifEnv* env, ERL_NIF_TERM term) {
   std::optional<std::chrono::milliseconds> limit;
