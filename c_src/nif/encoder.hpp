@@ -43,11 +43,15 @@ class Encoder {
   }
 
   ERL_NIF_TERM encode(ArrayVectorHandle& arrays) {
-    std::vector<ERL_NIF_TERM> terms(mlx_vector_array_size(arrays.get()));
-    for (std::size_t index = 0; index < terms.size(); ++index) {
-      ArrayHandle array;
-      check(mlx_vector_array_get(array.out(), arrays.get(), index));
-      terms[index] = encode(array);
+    std::vector<ArrayHandle> handles;
+    append_all(handles, arrays.get());
+    return encode(handles);
+  }
+
+  ERL_NIF_TERM encode(std::vector<ArrayHandle>& arrays) {
+    std::vector<ERL_NIF_TERM> terms;
+    for (ArrayHandle& array : arrays) {
+      terms.push_back(encode(array));
     }
     return enif_make_list_from_array(env_, terms.data(), static_cast<unsigned>(terms.size()));
   }

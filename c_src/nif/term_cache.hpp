@@ -6,8 +6,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <type_traits>
 #include <unordered_map>
+
+#include "nif/environment.hpp"
 
 namespace mlx_nif {
 
@@ -20,11 +21,8 @@ class TermCache {
   ERL_NIF_TERM insert(ErlNifEnv* env, ERL_NIF_TERM key, ERL_NIF_TERM value);
 
  private:
-  struct FreeEnvironment {
-    void operator()(ErlNifEnv* env) const { enif_free_env(env); }
-  };
   struct Entry {
-    std::unique_ptr<ErlNifEnv, FreeEnvironment> env;
+    OwnEnvironment env;
     ERL_NIF_TERM key;
     ERL_NIF_TERM value;
   };

@@ -9,6 +9,7 @@
 #include "core/tracing.hpp"
 #include "nif/arrays.hpp"
 #include "nif/encoder.hpp"
+#include "nif/environment.hpp"
 #include "nif/function.hpp"
 #include "nif/resources.hpp"
 #include "nif/tables.hpp"
@@ -174,11 +175,7 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instructi
     }
     encoder.trace(*tape, tape->add_step(instruction, std::move(registers), results.size()));
   }
-  std::vector<ERL_NIF_TERM> terms;
-  for (ArrayHandle& result : results) {
-    terms.push_back(encoder.encode(result));
-  }
-  return make_list(env, terms);
+  return encoder.encode(results);
 }
 
 // The results of a transformed function for a list of arrays.
@@ -222,10 +219,6 @@ class CompiledCall {
   }
 
  private:
-  struct FreeEnvironment {
-    void operator()(ErlNifEnv* env) const { enif_free_env(env); }
-  };
-
   ERL_NIF_TERM run_guarded() {
     try {
       return enif_make_tuple2(env_.get(), atoms.ok, results());
@@ -249,16 +242,12 @@ class CompiledCall {
     const std::shared_ptr<Graph>& graph = lock.join();
     graph->add_nodes(function_->may_compile_kernels() ? most_nodes_built_inline : traits.nodes);
     Encoder encoder(env_.get(), graph, stream_, result_traits, false);
-    std::vector<ERL_NIF_TERM> terms;
-    for (ArrayHandle& result : results) {
-      terms.push_back(encoder.encode(result));
-    }
-    return make_list(env_.get(), terms);
+    return encoder.encode(results);
   }
 
   const std::shared_ptr<CompiledFunction> function_;
   const mlx_stream stream_;
-  const std::unique_ptr<ErlNifEnv, FreeEnvironment> env_;
+  const OwnEnvironment env_;
   ErlNifPid process_;
   ERL_NIF_TERM tag_;
   // In the order in which they have to be freed, from the last to the first.
