@@ -9,6 +9,7 @@
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
 #include "core/error.hpp"
+#include "core/limits.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
@@ -77,11 +78,10 @@ void check_memory(const Convolution& convolution, std::span<const std::int64_t> 
     copy *= static_cast<double>(padded[axis]);
     patches *= static_cast<double>(std::max<std::int64_t>(steps, 0)) * weight[axis + 1];
   }
-  std::size_t limit = 0;
-  check(mlx_get_memory_limit(&limit));
-  if (std::max(copy, patches) > static_cast<double>(limit)) {
-    throw Error(std::format("the convolution takes {:.1f} GB, and the memory limit is {:.1f} GB",
-                            std::max(copy, patches) / 1e9, static_cast<double>(limit) / 1e9));
+  const auto limit = static_cast<double>(array_limit());
+  if (std::max(copy, patches) > limit) {
+    throw Error(std::format("the convolution takes {:.1f} GB, and the array limit is {:.1f} GB",
+                            std::max(copy, patches) / 1e9, limit / 1e9));
   }
 }
 

@@ -11,13 +11,21 @@
 namespace mlx_nif {
 namespace {
 
-std::atomic<std::size_t>& limit() {
-  static std::atomic<std::size_t> bytes = [] {
-    std::size_t value = 0;
-    check(mlx_get_memory_limit(&value));
-    return value;
-  }();
+std::size_t limit_of_mlx() {
+  std::size_t bytes = 0;
+  check(mlx_get_memory_limit(&bytes));
   return bytes;
+}
+
+// MLX's own limit at the start is what the machine has room for.
+struct Limits {
+  std::atomic<std::size_t> memory = limit_of_mlx();
+  std::atomic<std::size_t> array = memory.load();
+};
+
+Limits& limits() {
+  static Limits limits;
+  return limits;
 }
 
 std::string shape_of(mlx_array array) {
@@ -48,25 +56,33 @@ std::uint64_t size_in_bytes(mlx_array array) {
 }
 
 bool is_oversized(mlx_array array) {
-  return size_in_bytes(array) > memory_limit();
+  return size_in_bytes(array) > array_limit();
 }
 
 void check_size(mlx_array array) {
   if (is_oversized(array)) {
-    throw Error(std::format("an array of shape {} and {} bytes an element exceeds the memory limit of {:.1f} GB",
+    throw Error(std::format("an array of shape {} and {} bytes an element exceeds the array limit of {:.1f} GB",
                             shape_of(array), mlx_dtype_size(mlx_array_dtype(array)),
-                            static_cast<double>(memory_limit()) / 1e9));
+                            static_cast<double>(array_limit()) / 1e9));
   }
 }
 
+std::size_t array_limit() {
+  return limits().array.load(std::memory_order_relaxed);
+}
+
+std::size_t set_array_limit(std::size_t bytes) {
+  return limits().array.exchange(bytes, std::memory_order_relaxed);
+}
+
 std::size_t memory_limit() {
-  return limit().load(std::memory_order_relaxed);
+  return limits().memory.load(std::memory_order_relaxed);
 }
 
 std::size_t set_memory_limit(std::size_t bytes) {
   std::size_t previous = memory_limit();
   check(mlx_set_memory_limit(&previous, bytes));
-  limit().store(bytes, std::memory_order_relaxed);
+  limits().memory.store(bytes, std::memory_order_relaxed);
   return previous;
 }
 

@@ -11,13 +11,20 @@ namespace mlx_nif {
 // Of the elements, as if each had memory of its own; the largest number if it overflows.
 std::uint64_t size_in_bytes(mlx_array array);
 
-// The array's elements would not fit into the memory limit.
+// The array's elements would take more than `array_limit`.
 bool is_oversized(mlx_array array);
 
 // Throws Error for such an array. MLX itself only finds out when it uses the memory that it did not get.
 void check_size(mlx_array array);
 
-// MLX's memory limit in bytes, which only `set_memory_limit` changes.
+// The bytes that the elements of one array may take: MLX's memory limit at the start, until it is set.
+std::size_t array_limit();
+
+// Returns the limit that was there before.
+std::size_t set_array_limit(std::size_t bytes);
+
+// MLX's memory limit in bytes, which only `set_memory_limit` changes. MLX waits and empties its cache where it is
+// exceeded, and never fails.
 std::size_t memory_limit();
 
 // Returns the limit that was there before. Scheduling reads it: to be called `between_schedules`.

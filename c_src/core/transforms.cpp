@@ -107,9 +107,9 @@ int mapped_size(Arrays inputs, const std::vector<int>& axes) {
 void check_mapped_results(const Program& program, int size) {
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(program.traits().largest_result, static_cast<std::uint64_t>(size), &bytes) ||
-      bytes > memory_limit()) {
-    throw Error(std::format("an intermediate result of {} slices exceeds the memory limit of {:.1f} GB", size,
-                            static_cast<double>(memory_limit()) / 1e9));
+      bytes > array_limit()) {
+    throw Error(std::format("an intermediate result of {} slices exceeds the array limit of {:.1f} GB", size,
+                            static_cast<double>(array_limit()) / 1e9));
   }
 }
 

@@ -34,7 +34,7 @@ class Encoder {
       repair(array);
     }
     NodeTraits traits = traits_;
-    traits.oversized = bytes > memory_limit();
+    traits.oversized = bytes > array_limit();
     if (traits.oversized && !view_) {
       check_size(array.get());
     }

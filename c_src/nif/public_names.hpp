@@ -78,6 +78,7 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"scatter_max", "Mlx.max_at"},
     {"scatter_min", "Mlx.min_at"},
     {"scatter_prod", "Mlx.multiply_at"},
+    {"set_array_limit", "Mlx.Memory.set_array_limit"},
     {"set_cache_limit", "Mlx.Memory.set_cache_limit"},
     {"set_memory_limit", "Mlx.Memory.set_limit"},
     {"set_wired_limit", "Mlx.Memory.set_wired_limit"},

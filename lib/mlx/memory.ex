@@ -13,7 +13,7 @@ defmodule Mlx.Memory do
   @doc """
   All figures, in bytes.
 
-      iex> %{active: active, cache: _, peak: _, limit: limit} = Mlx.Memory.info()
+      iex> %{active: active, cache: _, peak: _, limit: limit, array_limit: _} = Mlx.Memory.info()
       iex> active < limit
       true
   """
@@ -21,9 +21,10 @@ defmodule Mlx.Memory do
           active: non_neg_integer(),
           cache: non_neg_integer(),
           peak: non_neg_integer(),
-          limit: non_neg_integer()
+          limit: non_neg_integer(),
+          array_limit: non_neg_integer()
         }
-  def info, do: %{active: active(), cache: cache(), peak: peak(), limit: limit()}
+  def info, do: %{active: active(), cache: cache(), peak: peak(), limit: limit(), array_limit: array_limit()}
 
   @doc """
   The bytes of the arrays that are in use.
@@ -71,7 +72,11 @@ defmodule Mlx.Memory do
   def reset_peak, do: Native.reset_peak_memory()
 
   @doc """
-  The bytes that arrays may use. An operation whose result would not fit raises `Mlx.Error`.
+  The bytes that arrays should use together. Where they use more, MLX slows down and does not fail: an evaluation waits for
+  operations that run to end before it starts others, and on a GPU free buffers are given back. What no array may exceed is
+  `array_limit/0`.
+
+  By default it is what MLX takes the machine to have room for: 80 % of its memory, or 95 % of that of an NVIDIA GPU.
 
       iex> Mlx.Memory.limit() > 0
       true
@@ -92,6 +97,32 @@ defmodule Mlx.Memory do
   """
   @spec set_limit(non_neg_integer()) :: non_neg_integer()
   def set_limit(bytes), do: Native.set_memory_limit(bytes)
+
+  @doc """
+  The bytes that one array may use. An operation whose result would use more raises `Mlx.Error` at once, where MLX itself
+  would end the process when it computes. Views, such as broadcast arrays, use none.
+
+  By default it is the `limit/0` of the start, whatever that is set to later.
+
+      iex> Mlx.Memory.array_limit() > 0
+      true
+
+  Not in Python.
+  """
+  @spec array_limit() :: non_neg_integer()
+  def array_limit, do: Native.get_array_limit()
+
+  @doc """
+  Sets the limit of `array_limit/0`, in bytes, and returns the one before.
+
+      iex> previous = Mlx.Memory.set_array_limit(1_000_000_000)
+      iex> Mlx.Memory.set_array_limit(previous)
+      1_000_000_000
+
+  Not in Python.
+  """
+  @spec set_array_limit(non_neg_integer()) :: non_neg_integer()
+  def set_array_limit(bytes), do: Native.set_array_limit(bytes)
 
   @doc """
   Sets how many bytes of free buffers MLX keeps, and returns the limit before. 0 turns the cache off.

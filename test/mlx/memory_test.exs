@@ -43,9 +43,38 @@ defmodule Mlx.MemoryTest do
     limit = Memory.limit()
     assert Memory.set_limit(2 ** 30) == limit
     assert Memory.limit() == 2 ** 30
-    assert_raise Mlx.Error, fn -> Mlx.zeros({2 ** 30}) end
     assert Memory.set_limit(limit) == 2 ** 30
     assert %{active: _, cache: _, peak: _, limit: ^limit} = Memory.info()
     assert_raise ArgumentError, fn -> Memory.set_limit(-1) end
+  end
+
+  test "what exceeds the limit is computed all the same" do
+    limit = Memory.set_limit(1000)
+
+    try do
+      x = Enum.reduce(1..80, Mlx.ones({512, 512}), fn _, x -> Mlx.add(x, 1) end)
+      assert x |> Mlx.equal(81) |> Mlx.all() |> Mlx.to_number() == true
+    after
+      Memory.set_limit(limit)
+    end
+  end
+
+  test "an array that exceeds its limit is not made" do
+    limit = Memory.array_limit()
+    assert Memory.set_array_limit(2 ** 30) == limit
+
+    try do
+      assert_raise Mlx.Error, ~r/array limit of 1.1 GB/, fn -> Mlx.zeros({2 ** 30}) end
+      assert Mlx.broadcast(1.0, {2 ** 30}).shape == {2 ** 30}
+      # The other limit is no way around it.
+      memory_limit = Memory.set_limit(2 ** 50)
+      assert_raise Mlx.Error, fn -> Mlx.zeros({2 ** 30}) end
+      Memory.set_limit(memory_limit)
+    after
+      Memory.set_array_limit(limit)
+    end
+
+    assert Memory.array_limit() == limit
+    assert_raise ArgumentError, fn -> Memory.set_array_limit(-1) end
   end
 end

@@ -46,7 +46,7 @@ defmodule Mlx.UnsafeTest do
         end
       end
 
-      assert_raise Mlx.Error, ~r/^Mlx.Unsafe.from_pointer: .* exceeds the memory limit/, fn ->
+      assert_raise Mlx.Error, ~r/^Mlx.Unsafe.from_pointer: .* exceeds the array limit/, fn ->
         Unsafe.from_pointer(4096, {1_000_000, 1_000_000}, :f32)
       end
 

@@ -7,7 +7,7 @@ defmodule Mlx.CallRunner do
 
   alias Mlx.{Argument, GeneratedCalls, Native}
 
-  @memory_limit 64 * 1024 * 1024
+  @array_limit 64 * 1024 * 1024
   # Address space: the virtual machine reserves much more than it uses.
   @most_megabytes 8_000
   @longest_call 15_000
@@ -106,7 +106,7 @@ defmodule Mlx.CallRunner do
     Native.save(Path.join(folder, "example.npy"), array)
     Native.save_safetensors(Path.join(folder, "example.safetensors"), %{"a" => array}, %{"k" => "v"})
     Native.save_gguf(Path.join(folder, "example.gguf"), %{"a" => Native.astype(array, :f32, nil)}, %{"k" => "v"})
-    Native.set_memory_limit(@memory_limit)
+    Native.set_array_limit(@array_limit)
   end
 
   # Ends the virtual machine when the counter stands still.
@@ -127,8 +127,8 @@ defmodule Mlx.CallRunner do
 
   defp call(name, arguments, folder) do
     result = apply(Native, name, Enum.map(arguments, &Argument.build(&1, folder)))
-    # These change what the next calls may do.
-    if name in [:set_memory_limit, :set_cache_limit, :set_wired_limit], do: Native.set_memory_limit(@memory_limit)
+    # It changes what the next calls may do.
+    if name == :set_array_limit, do: Native.set_array_limit(@array_limit)
     read(name, result)
   rescue
     error -> error

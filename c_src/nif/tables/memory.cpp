@@ -30,8 +30,13 @@ ERL_NIF_TERM change_memory(ErlNifEnv*, const ERL_NIF_TERM[]) {
   return atoms.ok;
 }
 
-ERL_NIF_TERM get_memory_limit(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  return enif_make_uint64(env, memory_limit());
+template <auto limit>
+ERL_NIF_TERM read_limit(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return enif_make_uint64(env, limit());
+}
+
+ERL_NIF_TERM set_largest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return enif_make_uint64(env, set_array_limit(decode<std::size_t>(env, argv[0])));
 }
 
 ERL_NIF_TERM set_memory(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
@@ -48,7 +53,9 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"get_active_memory", 0, read_size<mlx_get_active_memory>>(),
       function<"get_cache_memory", 0, read_size<mlx_get_cache_memory>>(),
       function<"get_peak_memory", 0, read_size<mlx_get_peak_memory>>(),
-      function<"get_memory_limit", 0, get_memory_limit>(),
+      function<"get_memory_limit", 0, read_limit<memory_limit>>(),
+      function<"get_array_limit", 0, read_limit<array_limit>>(),
+      function<"set_array_limit", 1, set_largest>(),
       dirty_function<"set_memory_limit", 1, set_memory>(),
       dirty_function<"set_cache_limit", 1, set_limit<mlx_set_cache_limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<mlx_set_wired_limit>>(),

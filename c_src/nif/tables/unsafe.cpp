@@ -165,8 +165,8 @@ ERL_NIF_TERM from_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   for (const int dimension : shape) {
     bytes *= dimension;
   }
-  if (bytes > static_cast<double>(memory_limit())) {
-    throw Error("an array of this shape exceeds the memory limit");
+  if (bytes > static_cast<double>(array_limit())) {
+    throw Error("an array of this shape exceeds the array limit");
   }
   ArrayHandle array(mlx_array_new_data_managed_payload(reinterpret_cast<void*>(address), shape.data(),
                                                        static_cast<int>(shape.size()), type, new Owner(argv[3]),

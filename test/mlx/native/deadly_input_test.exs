@@ -224,7 +224,7 @@ defmodule Mlx.Native.DeadlyInputTest do
         folder = Path.join(System.tmp_dir!(), "mlx_forged_#{System.pid()}")
         File.mkdir_p!(folder)
         arrays = %{"a" => Mlx.array([[1.0, 2.0], [3.0, 4.0]]), "b" => Mlx.array([1, 2, 3], type: :s32)}
-        Mlx.Memory.set_limit(256 * 1024 * 1024)
+        Mlx.Memory.set_array_limit(256 * 1024 * 1024)
 
         for {name, content} <- [{"f.npy", arrays["a"]}, {"f.safetensors", arrays}, {"f.gguf", arrays}] do
           path = Path.join(folder, name)

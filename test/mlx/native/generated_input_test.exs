@@ -16,7 +16,7 @@ defmodule Mlx.Native.GeneratedInputTest do
   # May end the virtual machine, and need a GPU.
   @unsafe ~w(from_pointer kernel_apply metal_kernel cuda_kernel)a
   # Would hold for the tests that follow.
-  @settings [:set_memory_limit, :set_cache_limit, :set_wired_limit]
+  @settings [:set_array_limit, :set_memory_limit, :set_cache_limit, :set_wired_limit]
   @files [:load, :load_gguf, :load_safetensors, :save, :save_gguf, :save_safetensors]
 
   test "the table of arguments covers all native functions" do
