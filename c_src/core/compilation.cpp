@@ -2,14 +2,18 @@
 
 #include <condition_variable>
 #include <deque>
+#include <format>
 #include <mutex>
-#include <thread>
 
+#include "core/deep_thread.hpp"
 #include "core/error.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
 namespace {
+
+// Tracing recurses over the operations of a function.
+constexpr std::size_t stack_bytes = std::size_t{1} << 30;
 
 using CacheHandle = Handle<mlx_compile_cache, mlx_compile_cache_free>;
 
@@ -31,7 +35,7 @@ class CompilationThread {
 
  private:
   CompilationThread() {
-    std::thread([this] { run(); }).detach();
+    start_deep_thread(stack_bytes, [this] { run(); });
   }
 
   void run() {
@@ -70,7 +74,11 @@ void on_compilation_thread(std::function<void()> work) {
 }
 
 CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless)
-    : program_(std::move(program)), shapeless_(shapeless), number_(next_number.fetch_add(1)) {}
+    : program_(std::move(program)), shapeless_(shapeless), number_(next_number.fetch_add(1)) {
+  if (program_->traits().nodes > nodes_for_stack(stack_bytes)) {
+    throw Error(std::format("a function of {} operations is too long to be compiled", program_->traits().nodes));
+  }
+}
 
 CompiledFunction::~CompiledFunction() {
   // What the closure keeps is freed after what was compiled of it.

@@ -1,28 +1,79 @@
 #include "core/deep_thread.hpp"
 
+#include <pthread.h>
 #include <signal.h>
 
-#include <cstddef>
+#include <algorithm>
+#include <format>
+#include <future>
+#include <memory>
 #include <system_error>
 #include <utility>
 
+#include "core/error.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
+namespace {
 
-constexpr std::size_t stack_bytes = std::size_t{64} << 20;
+constexpr std::size_t gpu_stack_bytes = std::size_t{64} << 20;
 
-DeepThread::DeepThread() {
+// A level of MLX's recursion takes some 300 bytes, and an operation that MLX makes of others is several levels deep.
+constexpr std::size_t stack_bytes_per_node = 4096;
+constexpr std::size_t most_nodes_on_any_stack = 64;
+constexpr std::size_t least_stack_bytes = std::size_t{1} << 20;
+constexpr std::size_t most_stack_bytes = std::size_t{16} << 30;
+
+void* run_body(void* argument) {
+  // Signals are the VM's.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  const std::unique_ptr<std::function<void()>> body(static_cast<std::function<void()>*>(argument));
+  (*body)();
+  return nullptr;
+}
+
+}  // namespace
+
+void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
+  auto owned = std::make_unique<std::function<void()>>(std::move(body));
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, stack_bytes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
-  const int status = pthread_create(&thread, &attributes, serve, this);
+  const int status = pthread_create(&thread, &attributes, run_body, owned.get());
   pthread_attr_destroy(&attributes);
   if (status != 0) {
     throw std::system_error(status, std::generic_category(), "a thread could not be started");
   }
+  static_cast<void>(owned.release());
+}
+
+std::size_t nodes_for_stack(std::size_t stack_bytes) {
+  return stack_bytes / stack_bytes_per_node;
+}
+
+void with_stack_for(std::size_t nodes, const std::function<void()>& work) {
+  if (nodes <= most_nodes_on_any_stack) {
+    work();
+    return;
+  }
+  if (nodes > nodes_for_stack(most_stack_bytes)) {
+    throw Error(std::format("a function of {} operations is too long to be transformed", nodes));
+  }
+  const auto task = std::make_shared<std::packaged_task<void()>>([&] {
+    Streams::instance().adopt_thread();
+    work();
+  });
+  std::future<void> done = task->get_future();
+  start_deep_thread(std::max(least_stack_bytes, nodes * stack_bytes_per_node), [task] { (*task)(); });
+  done.get();
+}
+
+DeepThread::DeepThread() {
+  start_deep_thread(gpu_stack_bytes, [this] { serve(); });
 }
 
 void DeepThread::run(const std::function<void()>& work) {
@@ -34,20 +85,16 @@ void DeepThread::run(const std::function<void()>& work) {
   }
 }
 
-void* DeepThread::serve(void* thread) {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  auto& self = *static_cast<DeepThread*>(thread);
+void DeepThread::serve() {
   for (;;) {
-    self.given_.acquire();
+    given_.acquire();
     try {
       Streams::instance().adopt_thread();
-      (*self.work_)();
+      (*work_)();
     } catch (...) {
-      self.error_ = std::current_exception();
+      error_ = std::current_exception();
     }
-    self.done_.release();
+    done_.release();
   }
 }
 

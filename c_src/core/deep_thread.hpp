@@ -1,15 +1,26 @@
-// A thread with a deep stack.
+// Threads with deep stacks.
 #pragma once
 
-#include <pthread.h>
-
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <semaphore>
 
 namespace mlx_nif {
 
-// Encoding for a GPU can compile kernels, which overflows the stack of the VM's schedulers (320 KiB on dirty ones).
+// Starts a thread that nobody waits for, with a stack of so many bytes. Memory is only taken for what is used of it.
+void start_deep_thread(std::size_t stack_bytes, std::function<void()> body);
+
+// MLX's transforms recurse over the operations of a function, and overflow the stack of the VM's schedulers (320 KiB on
+// dirty ones) for a function of some thousand. Runs the work here, or on a thread of its own whose stack is deep enough
+// for so many nodes; throws Error when no stack would be.
+void with_stack_for(std::size_t nodes, const std::function<void()>& work);
+
+// So many nodes are safe on a stack of so many bytes.
+std::size_t nodes_for_stack(std::size_t stack_bytes);
+
+// A thread that does one piece of work after another. Encoding for a GPU can compile kernels, which overflows the stack
+// of a scheduler, too.
 class DeepThread {
  public:
   DeepThread();
@@ -20,7 +31,7 @@ class DeepThread {
   void run(const std::function<void()>& work);
 
  private:
-  static void* serve(void* thread);
+  [[noreturn]] void serve();
 
   const std::function<void()>* work_ = nullptr;
   std::exception_ptr error_;

@@ -175,6 +175,18 @@ defmodule Mlx.TransformsTest do
     end
   end
 
+  test "a function of many operations does not overflow a stack" do
+    fun = fn x -> Enum.reduce(1..20_000, x, fn _, x -> Mlx.sin(x) end) end
+    x = Mlx.array(1.0)
+    value = number(fun.(x))
+    assert number(Mlx.compile(fun).(x)) == value
+    assert number(Mlx.checkpoint(fun).(x)) == value
+    assert Mlx.to_list(Mlx.vmap(fun).(Mlx.array([1.0]))) == [value]
+    assert number(Mlx.grad(fun).(x)) > 0
+    assert {_, product} = Mlx.jvp(fun, [x], [x])
+    assert number(product) > 0
+  end
+
   describe "derivatives of one's own" do
     test "take the place of MLX's, beside arrays from outside" do
       scale = Mlx.array([2.0, 3.0])

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/deep_thread.hpp"
 #include "core/expression.hpp"
 #include "core/tracing.hpp"
 #include "nif/arrays.hpp"
@@ -164,7 +165,7 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instructi
     inputs.push_back(array->get());
   }
   std::vector<ArrayHandle> results;
-  instruction->run(inputs, results);
+  with_stack_for(traits.nodes, [&] { instruction->run(inputs, results); });
   const std::shared_ptr<Graph>& graph = lock.join();
   graph->add_nodes(traits.nodes);
   Encoder encoder(env, graph, current_streams::of_caller(env), result_traits, false);
