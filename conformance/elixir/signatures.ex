@@ -21,7 +21,7 @@ defmodule Mlx.Conformance.Signatures do
   is used whose parameters fit the arguments.
   """
 
-  alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Files, Fourier, LinearAlgebra}
+  alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Files, Fourier, Kernels, LinearAlgebra}
   alias Mlx.Conformance.{Mapping, Operators, Reading, Selection, Shapes, Transforms, Types}
 
   @key __MODULE__
@@ -61,7 +61,8 @@ defmodule Mlx.Conformance.Signatures do
       reductions() ++
       shapes() ++
       selection() ++
-      products() ++ runtime() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks() ++ transforms()
+      products() ++
+      runtime() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks() ++ kernels() ++ transforms()
   end
 
   defp full("conformance." <> _ = name), do: name
@@ -428,6 +429,17 @@ defmodule Mlx.Conformance.Signatures do
        [q: :array, k: :array, v: :array, scale: option(:number, :scale)] ++
          [mask: option({:either, [:array, :word]}, :mask), sinks: option(:array, :sinks)] ++
          [force_fused: option(:boolean, :force_fused)]}
+    ]
+  end
+
+  defp kernels do
+    source =
+      [name: :text, input_names: {:list, :text}, output_names: {:list, :text}, source: :text] ++
+        [header: option(:text, :header), ensure_row_contiguous: option(:boolean, :row_major)]
+
+    [
+      {~w(fast.metal_kernel), source ++ [atomic_outputs: option(:boolean, :atomic_outputs)], &Kernels.make/3},
+      {~w(fast.cuda_kernel), source ++ [shared_memory: option(:integer, :shared_memory)], &Kernels.make/3}
     ]
   end
 

@@ -152,7 +152,7 @@ def put_slice(out, value):
     put_tagged(out, Tagged("slice", value.start, value.stop, value.step))
 
 
-def put_buffer(out, value):
+def put_buffer(out, value, type_name=None):
     """An array or a number of numpy: its shape, the name of its type, and its bytes row after row."""
     array = numpy.asarray(value)
     if array.dtype == numpy.complex128:
@@ -160,8 +160,22 @@ def put_buffer(out, value):
     out += bytes((SMALL_TUPLE, 4))
     put_atom(out, "buffer")
     put_list(out, array.shape)
-    put_text(out, array.dtype.newbyteorder("=").name)
+    put_text(out, type_name or array.dtype.newbyteorder("=").name)
     put_binary(out, numpy.ascontiguousarray(array, array.dtype.newbyteorder("=")).tobytes())
+
+
+def put_tensor(out, value):
+    """A tensor of PyTorch. Numpy has no bfloat16: its bits are those of integers."""
+    import torch
+
+    if value.dtype == torch.bfloat16:
+        put_buffer(out, value.detach().view(torch.int16).numpy(), "bfloat16")
+    else:
+        put_buffer(out, value.detach().numpy())
+
+
+def is_tensor(value):
+    return type(value).__module__ == "torch" and hasattr(value, "__dlpack__")
 
 
 def is_buffer(value):
@@ -239,6 +253,8 @@ def writer_of(value):
         return put_array_like
     if hasattr(value, "fileno") and hasattr(value, "name"):
         return put_file
+    if is_tensor(value):
+        return put_tensor
     if is_buffer(value):
         return put_memory
     if callable(value):
