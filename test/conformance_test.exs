@@ -7,15 +7,14 @@ defmodule ConformanceTest do
 
   @runner Path.expand("../conformance/python/runner/conformance.py", __DIR__)
 
-  defp run(folder, source, list \\ [], arguments \\ []) do
+  defp run(folder, source, lists \\ [], arguments \\ []) do
     File.write!(
       Path.join(folder, "test_sample.py"),
       "import os, time, unittest\n\nclass TestSample(unittest.TestCase):\n" <> source
     )
 
-    not_applicable = Path.join(folder, "not_applicable.tsv")
-    File.write!(not_applicable, Enum.map([{"test", "reason"} | list], fn {test, reason} -> "#{test}\t#{reason}\n" end))
-    arguments = [@runner, folder, "--not-applicable", not_applicable, "--timeout", "5"] ++ arguments
+    options = Enum.flat_map([:not_applicable, :requirements], &["--#{kebab(&1)}", write(folder, &1, lists[&1] || [])])
+    arguments = [@runner, folder, "--timeout", "5"] ++ options ++ arguments
 
     {output, status} =
       System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments ++ ["test_sample.py"],
@@ -27,6 +26,14 @@ defmodule ConformanceTest do
     assert String.split(file) == ["test_sample.py" | tl(String.split(total))]
     {status, total |> String.split() |> tl() |> Enum.map(&String.to_integer/1), output}
   end
+
+  defp write(folder, name, rows) do
+    path = Path.join(folder, "#{name}.tsv")
+    File.write!(path, for({test, text} <- [{"test", "text"} | rows], do: "#{test}\t#{text}\n"))
+    path
+  end
+
+  defp kebab(name), do: name |> Atom.to_string() |> String.replace("_", "-")
 
   @passing "    def test_a(self):\n        self.assertEqual(1 + 1, 2)\n"
   @failing "    def test_b(self):\n        self.assertEqual(1 + 1, 3)\n"
@@ -62,25 +69,30 @@ defmodule ConformanceTest do
     assert output =~ "took more than 5 s"
   end
 
-  test "leaves out what is on the list", %{tmp_dir: folder} do
-    list = [{"test_sample.TestSample.test_b", "Python's own"}]
-    assert {0, [1, 0, 0, 1], _} = run(folder, @passing <> @failing, list)
+  @skipping "    @unittest.skip('no GPU')\n" <> @failing
+
+  test "leaves out what cannot apply", %{tmp_dir: folder} do
+    lists = [not_applicable: [{"test_sample.TestSample.test_b", "Python's own"}]]
+    assert {0, [1, 0, 0, 1], _} = run(folder, @passing <> @failing, lists)
   end
 
-  test "runs what needs something, unless that is missing", %{tmp_dir: folder} do
-    list = [{"test_sample.TestSample.test_b", "needs a GPU"}]
-    assert {0, [1, 0, 1, 0], _} = run(folder, @passing <> "    @unittest.skip('no GPU')\n" <> @failing, list)
-    assert {1, [1, 1, 0, 0], _} = run(folder, @passing <> @failing, list)
+  test "runs what needs something, and says when it is missing", %{tmp_dir: folder} do
+    lists = [requirements: [{"test_sample.TestSample.test_b", "a GPU"}]]
+    assert {0, [1, 0, 1, 0], output} = run(folder, @passing <> @skipping, lists)
+    assert output =~ "missing on this machine: a GPU (1)"
+    assert {1, [1, 1, 0, 0], _} = run(folder, @passing <> @failing, lists)
   end
 
-  test "fails with a test that skips itself and is not on the list", %{tmp_dir: folder} do
-    assert {1, [1, 1, 0, 0], output} = run(folder, @passing <> "    @unittest.skip('no GPU')\n" <> @failing)
+  test "fails with a test that skips itself and needs nothing", %{tmp_dir: folder} do
+    assert {1, [1, 1, 0, 0], output} = run(folder, @passing <> @skipping)
     assert output =~ "skips itself (no GPU)"
   end
 
-  test "fails when the list names a test that does not exist", %{tmp_dir: folder} do
-    assert {1, [1, 0, 0, 0], output} = run(folder, @passing, [{"test_sample.TestSample.test_z", "gone"}])
-    assert output =~ "there is no test test_sample.TestSample.test_z"
+  test "fails when a list names a test that does not exist", %{tmp_dir: folder} do
+    for list <- [:not_applicable, :requirements] do
+      assert {1, [1, 0, 0, 0], output} = run(folder, @passing, [{list, [{"test_sample.TestSample.test_z", "gone"}]}])
+      assert output =~ "there is no test test_sample.TestSample.test_z"
+    end
   end
 
   # Its transposes have to be the convolution's, and the convolution numpy's.

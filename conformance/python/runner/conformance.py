@@ -1,14 +1,18 @@
 """Runs MLX's own tests on Elixir and prints what came of them: `conformance.py FOLDER [FILE | TEST]... [OPTION]...`.
 
 FOLDER holds MLX's tests. Each file runs in a process of its own; when that dies or a test takes too long, the rest of the
-file goes on in a new one. Tests of `not_applicable.tsv` are left out, and no other test may skip itself. Where the reason
-is that a test needs something (a GPU, PyTorch), the test is run all the same, and left out only when it skips itself.
+file goes on in a new one. Two lists say what may be left out:
+
+    not_applicable.tsv    tests that cannot apply, each with its reason: they are never run
+    requirements.tsv      tests that need what not every machine has (a GPU, PyTorch): they are run everywhere, and may skip
+                          themselves. No other test may.
 
 Options: `--jobs`, how many files run at once (default: one for each processor), `--timeout`, the seconds that a test may
-take, and `--not-applicable`, another list.
+take, and `--not-applicable` and `--requirements`, other lists.
 """
 
 import argparse
+import collections
 import concurrent.futures
 import importlib.util
 import json
@@ -131,30 +135,32 @@ def run_tests(folder, module, tests, timeout):
     return outcomes
 
 
-def judge(outcomes, not_applicable):
-    """A test that skips itself has to be on the list."""
+def judge(outcomes, requirements):
+    """A test that skips itself has to be on the list; what it needs is then the detail."""
 
     def verdict(test, outcome, detail):
-        if outcome == "skipped" and test not in not_applicable:
-            return "failed", f"skips itself ({detail}) and is not in not_applicable.tsv"
-        return outcome, detail
+        if outcome != "skipped":
+            return outcome, detail
+        if test not in requirements:
+            return "failed", f"skips itself ({detail}) and is not in requirements.tsv"
+        return outcome, requirements[test]
 
     return {test: verdict(test, *result) for test, result in outcomes.items()}
 
 
 def read_list(path):
-    """The reasons for which tests are left out."""
+    """What a list says of each of its tests."""
     return dict(line.split("\t") for line in path.read_text().splitlines()[1:])
 
 
-def run_file(module, wanted, not_applicable, options):
-    """The outcomes of a file, and the entries of the list that name no test."""
+def run_file(module, wanted, not_applicable, requirements, options):
+    """The outcomes of a file, and the entries of the lists that name no test."""
     tests = list_tests(options.folder, module, options.timeout)
-    stale = [test for test in not_applicable if test.split(".")[0] == module and test not in tests]
+    stale = [test for test in [*not_applicable, *requirements] if test.split(".")[0] == module and test not in tests]
     chosen = [test for test in tests if not wanted or any(test == name or test.startswith(name + ".") for name in wanted)]
-    left_out = [test for test in chosen if not not_applicable.get(test, "needs").startswith("needs")]
+    left_out = [test for test in chosen if test in not_applicable]
     outcomes = run_tests(options.folder, module, [test for test in chosen if test not in left_out], options.timeout)
-    return judge(outcomes, not_applicable) | {test: ("not applicable", "") for test in left_out}, stale
+    return judge(outcomes, requirements) | {test: ("not applicable", "") for test in left_out}, stale
 
 
 def show(name, *columns):
@@ -173,6 +179,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("--not-applicable", type=pathlib.Path, default=ROOT / "conformance" / "not_applicable.tsv")
+    parser.add_argument("--requirements", type=pathlib.Path, default=ROOT / "conformance" / "requirements.tsv")
     options = parser.parse_intermixed_args()
     names = [name.removesuffix(".py") for name in options.names]
     names = names or (ROOT / "conformance" / "files.txt").read_text().split()
@@ -180,25 +187,28 @@ def main():
     for name in names:
         module, _, test = name.partition(".")
         modules.setdefault(module, []).extend([name] if test else [])
-    not_applicable = read_list(options.not_applicable)
+    lists = read_list(options.not_applicable), read_list(options.requirements)
 
     show("file", *COLUMNS)
-    totals, failures, stale = dict.fromkeys(COLUMNS, 0), [], []
+    totals, missing, failures, stale = dict.fromkeys(COLUMNS, 0), collections.Counter(), [], []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        runs = {module: pool.submit(run_file, module, wanted, not_applicable, options) for module, wanted in modules.items()}
+        runs = {module: pool.submit(run_file, module, wanted, *lists, options) for module, wanted in modules.items()}
         for module, run in runs.items():
             outcomes, names_without_test = run.result()
             counts = {column: sum(outcome == column for outcome, _ in outcomes.values()) for column in COLUMNS}
             totals = {column: totals[column] + counts[column] for column in COLUMNS}
+            missing.update(detail for outcome, detail in outcomes.values() if outcome == "skipped")
             failures.extend((test, detail) for test, (outcome, detail) in outcomes.items() if outcome == "failed")
             stale.extend(names_without_test)
             show(module + ".py", *counts.values())
     show("total", *totals.values())
+    if missing:
+        print("missing on this machine: " + ", ".join(f"{what} ({count})" for what, count in missing.most_common()))
     whole = any(modules.values())
     for test, detail in failures:
         print(f"\nbin/conformance {test}\n  {first_lines(detail, whole)}")
     for test in stale:
-        print(f"\nconformance/not_applicable.tsv: there is no test {test}")
+        print(f"\nnot_applicable.tsv or requirements.tsv: there is no test {test}")
     sys.exit(1 if failures or stale else 0)
 
 
