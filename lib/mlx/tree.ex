@@ -1,37 +1,50 @@
 defmodule Mlx.Tree do
   @moduledoc """
-  Containers of arrays: lists, tuples, maps and structs, at any depth.
+  Containers of arrays: lists, keyword lists, tuples, maps and structs, at any depth.
 
-  A model, its gradients and the state of an optimizer are such containers. What is neither an array nor a container
-  is a leaf without arrays.
+  A model, its gradients and the state of an optimizer are such containers. These functions act on the arrays inside;
+  whatever else is there, such as a number or a function, stays as it is.
+
+  Arrays come in the order of the elements, those of maps and structs in the order of their keys. An array has a path, the
+  keys and indices that lead to it with dots between them, as in Python:
+
+      iex> model = %{layers: [%{weight: Mlx.ones({2}), rate: 0.1}], bias: Mlx.zeros({2})}
+      iex> model |> Mlx.Tree.flatten() |> Enum.map(fn {path, _array} -> path end)
+      ["bias", "layers.0.weight"]
+
+  Python: `mlx.utils`.
   """
 
   alias Mlx.Array
+  alias Mlx.Tree.{Merge, Paths}
+
+  @typedoc "An array, or a container of arrays."
+  @type t :: term()
 
   @doc """
-  The arrays of a container, in the order of its elements, and of the keys of its maps.
+  The arrays of a container.
 
       iex> Mlx.Tree.arrays(%{b: [Mlx.array(1), :other], a: {Mlx.array(2)}}) |> Enum.map(&Mlx.to_number/1)
       [2, 1]
   """
-  @spec arrays(term()) :: [Array.t()]
-  def arrays(%Array{} = array), do: [array]
-  def arrays(container), do: container |> collect([]) |> Enum.reverse()
+  @spec arrays(t()) :: [Array.t()]
+  def arrays(container), do: collect(container, [])
 
+  # From the last element to the first.
   defp collect(%Array{} = array, found), do: [array | found]
-  defp collect(list, found) when is_list(list), do: collect_list(list, found)
-  defp collect(tuple, found) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> collect_list(found)
-  defp collect(%_{} = struct, found), do: struct |> Map.from_struct() |> collect(found)
+  defp collect([head | tail], found), do: collect(head, collect(tail, found))
+  defp collect(map, found) when is_map(map), do: collect_values(keys(map), map, found)
+  defp collect(tuple, found) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> collect(found)
+  defp collect(_other, found), do: found
 
-  defp collect(map, found) when is_map(map) do
-    map |> Enum.sort_by(&elem(&1, 0)) |> Enum.reduce(found, fn {_key, value}, found -> collect(value, found) end)
+  defp collect_values([key | keys], map, found) do
+    %{^key => value} = map
+    collect(value, collect_values(keys, map, found))
   end
 
-  defp collect(_leaf, found), do: found
+  defp collect_values([], _map, found), do: found
 
-  defp collect_list([element | rest], found), do: collect_list(rest, collect(element, found))
-  defp collect_list([], found), do: found
-  defp collect_list(tail, found), do: collect(tail, found)
+  defp keys(map), do: :lists.sort(:maps.keys(map))
 
   @doc """
   The container with other arrays, given in the order of `arrays/1`.
@@ -40,48 +53,19 @@ defmodule Mlx.Tree do
       iex> {a, %{rate: 0.1, weight: b}} = Mlx.Tree.with_arrays(container, [Mlx.array(10), Mlx.array(20)])
       iex> Enum.map([a, b], &Mlx.to_number/1)
       [10, 20]
+
+  Raises `ArgumentError` when there are more or fewer of them.
   """
-  @spec with_arrays(container, [Array.t()]) :: container when container: term()
+  @spec with_arrays(t(), [term()]) :: t()
   def with_arrays(container, arrays) do
-    case fill(container, arrays) do
+    case map_reduce(container, arrays, &next/2) do
       {filled, []} -> filled
       {_filled, _rest} -> raise ArgumentError, "Mlx.Tree.with_arrays: there are more arrays than the container holds"
     end
   end
 
-  defp fill(%Array{}, [array | rest]), do: {array, rest}
-  defp fill(%Array{}, []), do: raise(ArgumentError, "Mlx.Tree.with_arrays: the container holds more arrays than given")
-  defp fill([element | rest], arrays), do: fill_list(element, rest, arrays)
-
-  defp fill(tuple, arrays) when is_tuple(tuple) do
-    {elements, arrays} = tuple |> Tuple.to_list() |> fill(arrays)
-    {List.to_tuple(elements), arrays}
-  end
-
-  defp fill(%module{} = struct, arrays) do
-    {map, arrays} = struct |> Map.from_struct() |> fill(arrays)
-    {Map.put(map, :__struct__, module), arrays}
-  end
-
-  defp fill(map, arrays) when is_map(map) do
-    {pairs, arrays} =
-      map
-      |> Enum.sort_by(&elem(&1, 0))
-      |> Enum.map_reduce(arrays, fn {key, value}, arrays ->
-        {value, arrays} = fill(value, arrays)
-        {{key, value}, arrays}
-      end)
-
-    {Map.new(pairs), arrays}
-  end
-
-  defp fill(leaf, arrays), do: {leaf, arrays}
-
-  defp fill_list(element, rest, arrays) do
-    {element, arrays} = fill(element, arrays)
-    {rest, arrays} = fill(rest, arrays)
-    {[element | rest], arrays}
-  end
+  defp next(_former, [array | rest]), do: {array, rest}
+  defp next(_former, []), do: raise(ArgumentError, "Mlx.Tree.with_arrays: the container holds more arrays than given")
 
   @doc """
   The container with each array changed by a function.
@@ -91,6 +75,191 @@ defmodule Mlx.Tree do
 
   Python: `mlx.utils.tree_map`.
   """
-  @spec map(term(), (Array.t() -> Array.t())) :: term()
-  def map(container, fun), do: with_arrays(container, container |> arrays() |> Enum.map(fun))
+  @spec map(t(), (Array.t() -> term())) :: t()
+  def map(container, fun) when is_function(fun, 1) do
+    {changed, nil} = map_reduce(container, nil, fn array, nil -> {fun.(array), nil} end)
+    changed
+  end
+
+  @doc """
+  The container with each array changed by a function that also gets what other containers have at the same path.
+
+  The others may have more elements, and containers where the first one has an array.
+
+      iex> model = %{w: Mlx.array(1.0), rate: 0.1}
+      iex> state = %{w: %{step: 3}, b: :unused}
+      iex> %{w: {w, 3}, rate: 0.1} = Mlx.Tree.map(model, [state], fn w, %{step: step} -> {w, step} end)
+      iex> Mlx.to_number(w)
+      1.0
+
+  Raises `ArgumentError` when one of them lacks an element that leads to an array of the first. Python:
+  `mlx.utils.tree_map`.
+  """
+  @spec map(t(), [t()], (... -> term())) :: t()
+  def map(container, others, fun) when is_list(others) and is_function(fun, length(others) + 1) do
+    Paths.map(container, others, fn _path, arrays -> apply(fun, arrays) end)
+  end
+
+  @doc """
+  As `map/2`, for a function that gets the path of each array in front.
+
+      iex> Mlx.Tree.map_with_path([Mlx.array(1), {Mlx.array(2)}], fn path, array -> {path, array.type} end)
+      [{"0", :s32}, {{"1.0", :s32}}]
+
+  Python: `mlx.utils.tree_map_with_path`.
+  """
+  @spec map_with_path(t(), (String.t(), Array.t() -> term())) :: t()
+  def map_with_path(container, fun) when is_function(fun, 2) do
+    Paths.map(container, [], fn path, [array] -> fun.(path, array) end)
+  end
+
+  @doc """
+  As `map/3`, for a function that gets the path of each array in front.
+
+      iex> Mlx.Tree.map_with_path(%{a: Mlx.array(1)}, [%{a: 5}], fn path, _array, number -> {path, number} end)
+      %{a: {"a", 5}}
+
+  Python: `mlx.utils.tree_map_with_path`.
+  """
+  @spec map_with_path(t(), [t()], (... -> term())) :: t()
+  def map_with_path(container, others, fun) when is_list(others) and is_function(fun, length(others) + 2) do
+    Paths.map(container, others, fn path, arrays -> apply(fun, [path | arrays]) end)
+  end
+
+  @doc """
+  The container with each array changed by a function that also takes and returns an accumulator.
+
+      iex> {[a, %{b: b}], 2} = Mlx.Tree.map_reduce([Mlx.array(5), %{b: Mlx.array(6)}], 0, &{Mlx.add(&1, &2), &2 + 1})
+      iex> Enum.map([a, b], &Mlx.to_number/1)
+      [5, 7]
+  """
+  @spec map_reduce(t(), accumulator, (Array.t(), accumulator -> {term(), accumulator})) :: {t(), accumulator}
+        when accumulator: term()
+  def map_reduce(container, accumulator, fun)
+  def map_reduce(%Array{} = array, accumulator, fun), do: fun.(array, accumulator)
+
+  def map_reduce([head | tail], accumulator, fun) do
+    {head, accumulator} = map_reduce(head, accumulator, fun)
+    {tail, accumulator} = map_reduce(tail, accumulator, fun)
+    {[head | tail], accumulator}
+  end
+
+  def map_reduce(map, accumulator, fun) when is_map(map), do: map_reduce_values(keys(map), map, accumulator, fun)
+
+  def map_reduce(tuple, accumulator, fun) when is_tuple(tuple) do
+    {elements, accumulator} = tuple |> Tuple.to_list() |> map_reduce(accumulator, fun)
+    {List.to_tuple(elements), accumulator}
+  end
+
+  def map_reduce(other, accumulator, _fun), do: {other, accumulator}
+
+  defp map_reduce_values([key | keys], map, accumulator, fun) do
+    %{^key => value} = map
+    {value, accumulator} = map_reduce(value, accumulator, fun)
+    map_reduce_values(keys, %{map | key => value}, accumulator, fun)
+  end
+
+  defp map_reduce_values([], map, accumulator, _fun), do: {map, accumulator}
+
+  @doc """
+  Combines the arrays one after another: `fun.(array, accumulator)`.
+
+      iex> Mlx.Tree.reduce([Mlx.ones({2, 3}), %{a: Mlx.ones({4})}], 0, &(Mlx.size(&1) + &2))
+      10
+
+  Python: `mlx.utils.tree_reduce`.
+  """
+  @spec reduce(t(), accumulator, (Array.t(), accumulator -> accumulator)) :: accumulator when accumulator: term()
+  def reduce(container, accumulator, fun) when is_function(fun, 2) do
+    container |> arrays() |> Enum.reduce(accumulator, fun)
+  end
+
+  @doc """
+  Combines the arrays one after another, beginning with the first.
+
+      iex> Mlx.Tree.reduce({Mlx.array(1), [Mlx.array(2)]}, &Mlx.add/2) |> Mlx.to_number()
+      3
+
+  Raises `ArgumentError` when there are none. Python: `mlx.utils.tree_reduce`.
+  """
+  @spec reduce(t(), (Array.t(), accumulator -> accumulator)) :: Array.t() | accumulator when accumulator: term()
+  def reduce(container, fun) when is_function(fun, 2) do
+    case arrays(container) do
+      [first | rest] -> Enum.reduce(rest, first, fun)
+      [] -> raise ArgumentError, "Mlx.Tree.reduce: the container holds no arrays"
+    end
+  end
+
+  @doc """
+  The first container with tuples in place of arrays: each array with what the others have at its path, as for `map/3`.
+
+      iex> [%{a: {x, y}}, {nil}] = Mlx.Tree.zip([[%{a: Mlx.array(1)}, {nil}], [%{a: Mlx.array(2)}, {nil}]])
+      iex> {Mlx.to_number(x), Mlx.to_number(y)}
+      {1, 2}
+  """
+  @spec zip([t(), ...]) :: t()
+  def zip([container | others]), do: Paths.map(container, others, fn _path, arrays -> List.to_tuple(arrays) end)
+
+  @doc """
+  The arrays of a container with their paths.
+
+      iex> for {path, array} <- Mlx.Tree.flatten(%{b: [Mlx.array(1), Mlx.array(2)], a: [x: Mlx.array(3)]}) do
+      ...>   {path, Mlx.to_number(array)}
+      ...> end
+      [{"a.x", 3}, {"b.0", 1}, {"b.1", 2}]
+
+  Raises `ArgumentError` when a map has a key that is no atom, string or integer. Python: `mlx.utils.tree_flatten`.
+  """
+  @spec flatten(t()) :: [{String.t(), Array.t()}]
+  def flatten(container), do: Paths.flatten(container)
+
+  @doc """
+  The container whose elements have these paths, a list of `{path, element}` or a map.
+
+  Elements whose keys are numbers become a list, in which `%{}` stands for those that are missing; others become a map
+  with strings as keys. Numbers above 65535 are keys of a map, too.
+
+      iex> Mlx.Tree.unflatten([{"a.0.w", 1}, {"a.1.w", 2}, {"b", 3}])
+      %{"a" => [%{"w" => 1}, %{"w" => 2}], "b" => 3}
+
+  Raises `ArgumentError` when an element is inside another one, or a path is there twice. Python:
+  `mlx.utils.tree_unflatten`.
+  """
+  @spec unflatten([{String.t(), term()}] | %{optional(String.t()) => term()}) :: term()
+  def unflatten(elements) when is_list(elements) or (is_map(elements) and not is_struct(elements)) do
+    elements |> Enum.to_list() |> Paths.unflatten()
+  end
+
+  @doc """
+  The container with other arrays, given with their paths, as a list of `{path, array}` or a map.
+
+      iex> model = %{layer: {Mlx.array(1), 0.1}}
+      iex> %{layer: {weight, 0.1}} = Mlx.Tree.unflatten(%{"layer.0" => Mlx.array(7)}, model)
+      iex> Mlx.to_number(weight)
+      7
+
+  Raises `ArgumentError` when the paths are not those of the container's arrays.
+  """
+  @spec unflatten([{String.t(), term()}] | %{optional(String.t()) => term()}, t()) :: t()
+  def unflatten(arrays, container) when is_list(arrays) or (is_map(arrays) and not is_struct(arrays)) do
+    Paths.replace(container, Map.new(arrays))
+  end
+
+  @doc """
+  The elements of two containers in one.
+
+  Maps, structs and keyword lists are merged by their keys, lists and tuples by their indices, at any depth; `nil` and
+  empty containers count as nothing. Where both have an element, `fun.(a, b)` decides, unless the two are the same and
+  no arrays.
+
+      iex> Mlx.Tree.merge(%{a: [1, nil], b: %{c: 2}}, %{a: [nil, 3], b: %{d: 4}})
+      %{a: [1, 3], b: %{c: 2, d: 4}}
+      iex> Mlx.Tree.merge(%{a: 1, b: 2}, %{a: 10}, fn _a, b -> b end)
+      %{a: 10, b: 2}
+
+  Raises `ArgumentError` when both have an element and there is no function, or when a struct gets keys that it does not
+  have. Python: `mlx.utils.tree_merge`.
+  """
+  @spec merge(t(), t(), (term(), term() -> term()) | nil) :: t()
+  def merge(a, b, fun \\ nil) when is_nil(fun) or is_function(fun, 2), do: Merge.merge(a, b, fun, [])
 end

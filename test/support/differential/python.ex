@@ -47,6 +47,11 @@ defmodule Mlx.Differential.Python do
   def term({:python, text}), do: text
   def term(list) when is_list(list), do: "[#{Enum.map_join(list, ", ", &term/1)}]"
   def term(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> Enum.map(&term/1) |> tuple()
+
+  def term(map) when is_map(map) do
+    "{#{Enum.map_join(map, ", ", fn {key, value} -> "#{term(key)}: #{term(value)}" end)}}"
+  end
+
   def term(number), do: to_string(number)
 
   @doc "A tuple of expressions."
