@@ -58,7 +58,9 @@ defmodule Mlx do
     Mlx.Gradient,
     Mlx.Vectorization,
     Mlx.Compilation,
-    Mlx.CustomFunction
+    Mlx.CustomFunction,
+    Mlx.FunctionFile,
+    Mlx.Graph
   ])
 
   @doc """

@@ -1,5 +1,5 @@
 defmodule MlxTest do
-  use ExUnit.Case, async: true
+  use ExUnit.Case, async: false
 
   doctest Mlx
 end

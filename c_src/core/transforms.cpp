@@ -18,6 +18,7 @@ using Results = std::vector<ArrayHandle>;
 using ValueAndGradHandle = Handle<mlx_closure_value_and_grad, mlx_closure_value_and_grad_free>;
 using CustomHandle = Handle<mlx_closure_custom, mlx_closure_custom_free>;
 using CustomJvpHandle = Handle<mlx_closure_custom_jvp, mlx_closure_custom_jvp_free>;
+using CustomVmapHandle = Handle<mlx_closure_custom_vmap, mlx_closure_custom_vmap_free>;
 
 // Derivatives add nodes for each node of the program.
 constexpr std::size_t nodes_of_derivative = 3;
@@ -153,12 +154,43 @@ int call_jvp(mlx_vector_array* results, const mlx_vector_array primals, const ml
   });
 }
 
-void* payload_of(const ProgramPointer& program) {
-  return new ProgramPointer(program);
+VmapRules::Input describe(mlx_array array, int axis) {
+  const int* shape = mlx_array_shape(array);
+  return {axis, {shape, shape + mlx_array_ndim(array)}, mlx_array_dtype(array)};
 }
 
+int call_vmap(mlx_vector_array* results, mlx_vector_int* result_axes, const mlx_vector_array arrays, const int* axes,
+              std::size_t count, void* payload) {
+  return guard_closure([&] {
+    const auto& rules = *static_cast<const std::shared_ptr<VmapRules>*>(payload);
+    std::vector<ArrayHandle> given;
+    append_all(given, arrays);
+    require(given.size() == count, "expected an axis for each input");
+    std::vector<VmapRules::Input> inputs;
+    for (std::size_t index = 0; index < count; ++index) {
+      inputs.push_back(describe(given[index].get(), axes[index]));
+    }
+    const auto rule = rules->find(inputs);
+    if (!rule) {
+      throw NeedsVmapRule(rules, std::move(inputs));
+    }
+    std::vector<mlx_array> all = borrow(given);
+    std::ranges::transform(rule->captured, std::back_inserter(all), &ArrayHandle::get);
+    set_all(results, rule->program->run(all));
+    std::vector<int> output_axes = rule->output_axes;
+    check(mlx_vector_int_set_data(result_axes, output_axes.data(), output_axes.size()));
+  });
+}
+
+// A shared pointer as the payload of a closure.
+template <typename Object>
+void* payload_of(const std::shared_ptr<Object>& object) {
+  return new std::shared_ptr<Object>(object);
+}
+
+template <typename Object>
 void free_payload(void* payload) {
-  delete static_cast<ProgramPointer*>(payload);
+  delete static_cast<std::shared_ptr<Object>*>(payload);
 }
 
 }  // namespace
@@ -204,22 +236,22 @@ InstructionPointer vmap(ProgramPointer program, std::vector<int> input_axes, std
   const Program& of = *program;
   require(input_axes.size() == of.input_count() && output_axes.size() == of.output_count(),
           "expected an axis for each input and output");
-  return make(
-      of, 1, of.input_count(),
-      [program = std::move(program), input_axes = std::move(input_axes), output_axes = std::move(output_axes)](
-          Arrays inputs, Results& results) {
-        check_mapped_results(*program, mapped_size(inputs, input_axes));
-        const ClosureHandle closure = program->closure();
-        const ArrayVectorHandle all = vector_of(inputs);
-        ArrayVectorHandle traced_inputs;
-        ArrayVectorHandle traced_outputs;
-        check_transform(mlx_detail_vmap_trace(traced_inputs.out(), traced_outputs.out(), closure.get(), all.get(),
-                                              input_axes.data(), input_axes.size()));
-        ArrayVectorHandle outputs;
-        check(mlx_detail_vmap_replace(outputs.out(), all.get(), traced_inputs.get(), traced_outputs.get(),
-                                      input_axes.data(), input_axes.size(), output_axes.data(), output_axes.size()));
-        append_all(results, outputs.get());
-      });
+  return make(of, 1, of.input_count(),
+              [program = std::move(program), input_axes = std::move(input_axes), output_axes = std::move(output_axes)](
+                  Arrays inputs, Results& results) {
+                check_mapped_results(*program, mapped_size(inputs, input_axes));
+                const ClosureHandle closure = program->closure();
+                const ArrayVectorHandle all = vector_of(inputs);
+                ArrayVectorHandle traced_inputs;
+                ArrayVectorHandle traced_outputs;
+                check_transform(mlx_detail_vmap_trace(traced_inputs.out(), traced_outputs.out(), closure.get(),
+                                                      all.get(), input_axes.data(), input_axes.size()));
+                ArrayVectorHandle outputs;
+                check_transform(mlx_detail_vmap_replace(outputs.out(), all.get(), traced_inputs.get(),
+                                                        traced_outputs.get(), input_axes.data(), input_axes.size(),
+                                                        output_axes.data(), output_axes.size()));
+                append_all(results, outputs.get());
+              });
 }
 
 InstructionPointer checkpoint(ProgramPointer program) {
@@ -232,26 +264,32 @@ InstructionPointer checkpoint(ProgramPointer program) {
   });
 }
 
-InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, ProgramPointer jvp) {
+InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, ProgramPointer jvp,
+                                   std::shared_ptr<VmapRules> vmap) {
   const Program& of = *program;
   require(!vjp || (vjp->input_count() == of.input_count() + 2 * of.output_count() &&
                    vjp->output_count() == of.input_count()),
           "expected a vjp that takes inputs, cotangents and outputs, and gives a cotangent for each input");
   require(!jvp || (jvp->input_count() == 2 * of.input_count() && jvp->output_count() == of.output_count()),
           "expected a jvp that takes inputs and a tangent for each, and gives a tangent for each output");
-  return make(
-      of, 2, of.input_count(),
-      [program = std::move(program), vjp = std::move(vjp), jvp = std::move(jvp)](Arrays inputs, Results& results) {
-        const ClosureHandle closure = program->closure();
-        const CustomHandle custom_vjp(vjp ? mlx_closure_custom_new_func_payload(call_vjp, payload_of(vjp), free_payload)
-                                          : mlx_closure_custom{});
-        const CustomJvpHandle custom_jvp(
-            jvp ? mlx_closure_custom_jvp_new_func_payload(call_jvp, payload_of(jvp), free_payload)
-                : mlx_closure_custom_jvp{});
-        ClosureHandle transformed;
-        check(mlx_custom_function(transformed.out(), closure.get(), custom_vjp.get(), custom_jvp.get(), {}));
-        apply_closure(transformed.get(), inputs, results);
-      });
+  return make(of, 2, of.input_count(),
+              [program = std::move(program), vjp = std::move(vjp), jvp = std::move(jvp), vmap = std::move(vmap)](
+                  Arrays inputs, Results& results) {
+                const ClosureHandle closure = program->closure();
+                const CustomHandle custom_vjp(
+                    vjp ? mlx_closure_custom_new_func_payload(call_vjp, payload_of(vjp), free_payload<const Program>)
+                        : mlx_closure_custom{});
+                const CustomJvpHandle custom_jvp(jvp ? mlx_closure_custom_jvp_new_func_payload(
+                                                           call_jvp, payload_of(jvp), free_payload<const Program>)
+                                                     : mlx_closure_custom_jvp{});
+                const CustomVmapHandle custom_vmap(vmap ? mlx_closure_custom_vmap_new_func_payload(
+                                                              call_vmap, payload_of(vmap), free_payload<VmapRules>)
+                                                        : mlx_closure_custom_vmap{});
+                ClosureHandle transformed;
+                check(mlx_custom_function(transformed.out(), closure.get(), custom_vjp.get(), custom_jvp.get(),
+                                          custom_vmap.get()));
+                apply_closure(transformed.get(), inputs, results);
+              });
 }
 
 }  // namespace mlx_nif::transforms

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/program.hpp"
+#include "core/vmap_rules.hpp"
 
 namespace mlx_nif::transforms {
 
@@ -33,7 +34,8 @@ InstructionPointer checkpoint(ProgramPointer program);
 
 // The outputs, with a derivative given by other programs, which may be null. `vjp` takes inputs, cotangents and outputs
 // and gives cotangents of the inputs; `jvp` takes inputs and a tangent for each input and gives tangents of the
-// outputs.
-InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, ProgramPointer jvp);
+// outputs. `vmap` says how it maps over axes.
+InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, ProgramPointer jvp,
+                                   std::shared_ptr<VmapRules> vmap);
 
 }  // namespace mlx_nif::transforms

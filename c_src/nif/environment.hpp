@@ -13,4 +13,16 @@ struct FreeEnvironment {
 };
 using OwnEnvironment = std::unique_ptr<ErlNifEnv, FreeEnvironment>;
 
+// A term that outlives the call that it came with.
+class KeptTerm {
+ public:
+  explicit KeptTerm(ERL_NIF_TERM term) : env_(enif_alloc_env()), term_(enif_make_copy(env_.get(), term)) {}
+
+  ERL_NIF_TERM copy_to(ErlNifEnv* env) const { return enif_make_copy(env, term_); }
+
+ private:
+  OwnEnvironment env_;
+  ERL_NIF_TERM term_;
+};
+
 }  // namespace mlx_nif

@@ -5,10 +5,12 @@
 
 #include "core/array.hpp"
 #include "core/compilation.hpp"
+#include "core/function_file.hpp"
 #include "core/group.hpp"
 #include "core/kernel.hpp"
 #include "core/program.hpp"
 #include "core/tape.hpp"
+#include "core/vmap_rules.hpp"
 #include "nif/arrays.hpp"
 #include "nif/resource.hpp"
 #include "nif/term_cache.hpp"
@@ -38,6 +40,14 @@ struct CompiledResource {
   std::shared_ptr<CompiledFunction> function;
 };
 
+struct VmapRulesResource {
+  std::shared_ptr<VmapRules> rules;
+};
+
+struct ImportedResource {
+  std::shared_ptr<ImportedFunction> function;
+};
+
 // A tape that nobody can finish any more is abandoned.
 struct TapeResource {
   std::shared_ptr<Tape> tape;
@@ -52,7 +62,9 @@ inline bool open_resources(ErlNifEnv* env) {
          Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group") &&
          Resource<Kernel>::open(env, "kernel") && Resource<TapeResource>::open(env, "tape") &&
          Resource<ProgramResource>::open(env, "program") && Resource<InstructionResource>::open(env, "instruction") &&
-         Resource<CompiledResource>::open(env, "compiled_function") && Resource<TermCache>::open(env, "cache");
+         Resource<CompiledResource>::open(env, "compiled_function") && Resource<TermCache>::open(env, "cache") &&
+         Resource<VmapRulesResource>::open(env, "vmap_rules") &&
+         Resource<ImportedResource>::open(env, "imported_function");
 }
 
 }  // namespace mlx_nif

@@ -21,6 +21,7 @@ std::vector<ErlNifFunc> shape_operations();
 std::vector<ErlNifFunc> array_functions();
 std::vector<ErlNifFunc> device_functions();
 std::vector<ErlNifFunc> distributed_functions();
+std::vector<ErlNifFunc> function_file_functions();
 std::vector<ErlNifFunc> io_functions();
 std::vector<ErlNifFunc> memory_functions();
 std::vector<ErlNifFunc> transform_functions();

@@ -4,6 +4,8 @@
 #include <erl_nif.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -70,6 +72,19 @@ void for_each_element(ErlNifEnv* env, ERL_NIF_TERM term, const Visit& visit) {
   while (enif_get_list_cell(env, term, &head, &term) != 0) {
     visit(head);
   }
+}
+
+// The elements of a tuple of that size.
+template <std::size_t count>
+std::array<ERL_NIF_TERM, count> elements(ErlNifEnv* env, ERL_NIF_TERM term) {
+  int arity = 0;
+  const ERL_NIF_TERM* terms = nullptr;
+  if (enif_get_tuple(env, term, &arity, &terms) == 0 || arity != count) {
+    expected(env, ("a tuple of " + std::to_string(count) + " elements").c_str(), term);
+  }
+  std::array<ERL_NIF_TERM, count> result;
+  std::copy_n(terms, count, result.begin());
+  return result;
 }
 
 template <>

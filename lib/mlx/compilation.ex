@@ -6,6 +6,8 @@ defmodule Mlx.Compilation do
 
   alias Mlx.{Arity, Array, Native, Recording, Tree}
 
+  @disabled {__MODULE__, :disabled}
+
   @doc """
   A function that does what `fun` does, compiled.
 
@@ -43,7 +45,41 @@ defmodule Mlx.Compilation do
   # MLX waits for the C++ compiler, and the VM ignores the signal that this needs.
   defp allow_kernel_compiler, do: :os.set_signal(:sigchld, :default)
 
+  @doc """
+  Has compiled functions do what the functions that they were made of do, until `enable_compile/0`: their effects happen
+  at each call, and values can be read. For finding mistakes, and for all processes.
+
+      iex> Mlx.disable_compile()
+      iex> Mlx.compile(fn x -> if Mlx.to_number(x) > 0, do: x, else: Mlx.negate(x) end).(Mlx.array(-1.5)) |> Mlx.to_number()
+      1.5
+      iex> Mlx.enable_compile()
+      :ok
+
+  Python: `mlx.core.disable_compile`.
+  """
+  @spec disable_compile() :: :ok
+  def disable_compile, do: :persistent_term.put(@disabled, true)
+
+  @doc """
+  Has compiled functions be compiled again, after `disable_compile/0`.
+
+      iex> Mlx.enable_compile()
+      :ok
+
+  Python: `mlx.core.enable_compile`.
+  """
+  @spec enable_compile() :: :ok
+  def enable_compile, do: :persistent_term.put(@disabled, false)
+
   defp call(cache, fun, shapeless, arguments) do
+    if :persistent_term.get(@disabled, false) do
+      apply(fun, arguments)
+    else
+      call_compiled(cache, fun, shapeless, arguments)
+    end
+  end
+
+  defp call_compiled(cache, fun, shapeless, arguments) do
     key = form(arguments, shapeless)
     {compiled, captured, result} = Native.cache_find(cache, key) || compile(cache, key, fun, shapeless, arguments)
     tag = make_ref()
@@ -63,13 +99,10 @@ defmodule Mlx.Compilation do
 
   defp compile(cache, key, fun, shapeless, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), &apply(fun, &1))
-    # Arrays of an evaluated graph are constants; others would be computed again by each call.
-    Enum.each(recorded.captured, &evaluate/1)
+    Recording.evaluate_captured(recorded)
     entry = {Native.compile(recorded.program, shapeless), recorded.captured, form(recorded.result, false)}
     Native.cache_insert(cache, key, entry)
   end
-
-  defp evaluate(array), do: if(not Native.is_traced([array]), do: Mlx.eval(array))
 
   # A container without the arrays' contents: what was compiled fits all arguments of one form.
   defp form(container, shapeless) do

@@ -1,10 +1,10 @@
 defmodule Mlx.CustomFunction do
   @moduledoc false
-  # Functions whose derivatives are computed in another way than MLX would.
+  # Functions that are transformed in another way than MLX would.
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Native, Recording, Tree}
+  alias Mlx.{Arity, MappedFunction, Native, Recording, Tree}
 
   @doc """
   A function that does what `fun` does and keeps nothing of it for the gradient: what is between the arguments and the
@@ -25,7 +25,7 @@ defmodule Mlx.CustomFunction do
   end
 
   @doc """
-  A function that does what `fun` does, with derivatives of your own.
+  A function that does what `fun` does, with transforms of your own.
 
   `fun` takes and returns containers of arrays (see `Mlx.Tree`). Where a transform needs a derivative, it takes it from:
 
@@ -34,23 +34,35 @@ defmodule Mlx.CustomFunction do
     * `:jvp` - `fn primals, tangents -> tangents of the result end`. The tangents come as a list in the form of the
       arguments, zero for arguments that are not differentiated.
 
-  Without one of them the derivative is that of `fun`. Arrays that `fun` uses from outside get no gradient.
+  Where `vmap/2` maps it over axes, it takes the result from:
+
+    * `:vmap` - `fn primals, axes -> {result, axes of the result} end`. The primals come with the mapped axis, `axes` is
+      a list in their form with the axis of each array, nil for one that is the same for all. The axes of the result are
+      in its form, or one that holds for all of its arrays.
+
+  Without one of them MLX uses `fun` itself. Arrays that `fun` uses from outside get no gradient.
 
       iex> clipped = Mlx.custom_function(&Mlx.square/1, vjp: fn [x], c, _y -> [Mlx.multiply(c, Mlx.clip(x, -1, 1))] end)
       iex> Mlx.grad(clipped).(Mlx.array(5.0)) |> Mlx.to_number()
       1.0
 
-  Raises `ArgumentError` when a derivative has another form than it should. Python: `mlx.core.custom_function`.
+      iex> shifted = Mlx.custom_function(&Mlx.negate/1, vmap: fn [x], [axis] -> {Mlx.add(x, 1), axis} end)
+      iex> {Mlx.to_number(shifted.(Mlx.array(2))), Mlx.to_list(Mlx.vmap(shifted).(Mlx.array([2, 3])))}
+      {-2, [3, 4]}
+
+  Raises `ArgumentError` when one of them has a result of another form than it should.
+
+  Python: `mlx.core.custom_function`.
   """
   @spec custom_function(function(), keyword()) :: function()
-  def custom_function(fun, derivatives) when is_function(fun) do
-    derivatives = Keyword.validate!(derivatives, [:vjp, :jvp])
-    Arity.function(Arity.of(fun), &call(fun, derivatives[:vjp], derivatives[:jvp], &1))
+  def custom_function(fun, transforms) when is_function(fun) do
+    transforms = Keyword.validate!(transforms, [:vjp, :jvp, :vmap])
+    Arity.function(Arity.of(fun), &call(fun, transforms[:vjp], transforms[:jvp], transforms[:vmap], &1))
   end
 
   # A derivative may use arrays from outside, too. So all three programs take whatever any of them captured: the
   # arguments of each are the primals, all captured arrays, and what it has of its own.
-  defp call(fun, vjp, jvp, primals) do
+  defp call(fun, vjp, jvp, vmap, primals) do
     function = record(primals, [], &apply(fun, &1), nil)
     outputs = function.result
     vjp = vjp && record(primals, [outputs, outputs], fn [p, c, o] -> vjp.(p, c, o) end, {"cotangents", primals})
@@ -64,7 +76,8 @@ defmodule Mlx.CustomFunction do
         widen(function, primals, captured, programs, [], fn _captured -> [] end),
         vjp &&
           widen(vjp, primals, captured, programs, [outputs, outputs], &Enum.map(&1, fn x -> Mlx.zeros_like(x) end)),
-        jvp && widen_jvp(jvp, primals, captured, programs)
+        jvp && widen_jvp(jvp, primals, captured, programs),
+        vmap && Native.vmap_rules_new(MappedFunction.recorder(vmap, primals, outputs))
       )
 
     run(instruction, function, inputs)
@@ -113,9 +126,9 @@ defmodule Mlx.CustomFunction do
     Enum.slice(captured, before, length(recorded.captured))
   end
 
-  defp call_program(recorded, inputs), do: Native.apply_instruction(Native.program_call(recorded.program), inputs)
+  defp call_program(recorded, inputs), do: Recording.run(Native.program_call(recorded.program), inputs)
 
   defp run(instruction, recorded, inputs) do
-    Tree.with_arrays(recorded.result, Native.apply_instruction(instruction, inputs))
+    Tree.with_arrays(recorded.result, Recording.run(instruction, inputs))
   end
 end

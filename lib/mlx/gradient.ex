@@ -83,7 +83,7 @@ defmodule Mlx.Gradient do
     check_scalar!(name, recorded.result)
     {numbers, ranges} = array_numbers(name, arguments, differentiated)
     instruction = Native.program_value_and_grad(recorded.program, numbers)
-    results = Native.apply_instruction(instruction, Tree.arrays(arguments) ++ recorded.captured)
+    results = Recording.run(instruction, Tree.arrays(arguments) ++ recorded.captured)
     {values, gradients} = Enum.split(results, length(results) - length(numbers))
     by_number = numbers |> Enum.zip(gradients) |> Map.new()
 
@@ -147,7 +147,7 @@ defmodule Mlx.Gradient do
     check_same_shapes!("Mlx.vjp", "cotangents", recorded.result, cotangents)
     inputs = Tree.arrays(primals)
     instruction = Native.program_vjp(recorded.program, length(inputs))
-    results = Native.apply_instruction(instruction, inputs ++ recorded.captured ++ Tree.arrays(cotangents))
+    results = Recording.run(instruction, inputs ++ recorded.captured ++ Tree.arrays(cotangents))
     {values, products} = Enum.split(results, length(results) - length(inputs))
     {Tree.with_arrays(recorded.result, values), Tree.with_arrays(primals, products)}
   end
@@ -169,7 +169,7 @@ defmodule Mlx.Gradient do
     recorded = Recording.with_values("Mlx.jvp", primals, &apply(fun, &1))
     inputs = Tree.arrays(primals)
     instruction = Native.program_jvp(recorded.program, length(inputs))
-    results = Native.apply_instruction(instruction, inputs ++ recorded.captured ++ Tree.arrays(tangents))
+    results = Recording.run(instruction, inputs ++ recorded.captured ++ Tree.arrays(tangents))
     {values, products} = Enum.split(results, div(length(results), 2))
     {Tree.with_arrays(recorded.result, values), Tree.with_arrays(recorded.result, products)}
   end

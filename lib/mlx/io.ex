@@ -19,7 +19,7 @@ defmodule Mlx.IO do
   """
 
   alias Mlx.{Array, Native, Options, Type}
-  alias Mlx.IO.{GGUF, GGUFMetadata, Npy, Npz}
+  alias Mlx.IO.{GGUF, GGUFMetadata, Npy, Npz, WholeFile}
 
   @type format :: :safetensors | :gguf | :npy | :npz
 
@@ -104,7 +104,10 @@ defmodule Mlx.IO do
     format = format!(:save, format, path)
     without_metadata!(:save, metadata, format)
     content = content!(format, content)
-    about("cannot write", path, fn -> replace(path, format, &write(format, &1, content, metadata || %{}, compress)) end)
+
+    about("cannot write", path, fn ->
+      WholeFile.write(path, ".#{format}", &write(format, &1, content, metadata || %{}, compress))
+    end)
   end
 
   # Reading
@@ -156,20 +159,6 @@ defmodule Mlx.IO do
   defp write(:gguf, path, arrays, metadata, _compress) do
     Native.save_gguf(path, arrays, Map.new(metadata, fn {key, value} -> {to_string(key), gguf_value(value)} end))
     GGUFMetadata.read(path)
-  end
-
-  # MLX adds the extension where it is missing, so the temporary name has it.
-  defp replace(path, format, write) do
-    temporary = "#{path}.#{System.pid()}-#{System.unique_integer([:positive])}.#{format}"
-
-    try do
-      write.(temporary)
-      File.rename!(temporary, path)
-    after
-      File.rm(temporary)
-    end
-
-    :ok
   end
 
   defp string_metadata!(metadata) do

@@ -38,6 +38,44 @@ defmodule Mlx.Recording do
     Native.abandon_tape(tape)
   end
 
+  @doc """
+  The results of an instruction, which the native functions made of a program, for the arrays of its inputs.
+
+  It may have to map a custom function over axes in a way that it was not mapped before: the rule is recorded first.
+  """
+  @spec run(reference(), [Array.t()]) :: [Array.t()]
+  def run(instruction, inputs) do
+    case Native.apply_instruction(instruction, inputs) do
+      {rules, record_rule, mapped} ->
+        {program, captured, axes} = record_rule.(mapped)
+        Native.vmap_rule_insert(rules, mapped, program, captured, axes)
+        run(instruction, inputs)
+
+      results ->
+        results
+    end
+  end
+
+  @doc """
+  Evaluates what the function used from outside, so that it is a constant: of what is not evaluated, each call would
+  compute it again. What an outer transform traces stays as it is.
+  """
+  @spec evaluate_captured(t()) :: t()
+  def evaluate_captured(%__MODULE__{captured: captured} = recorded) do
+    for array <- captured, not Native.is_traced([array]), do: Mlx.eval(array)
+    recorded
+  end
+
+  @doc "The same, where nothing from outside may be traced."
+  @spec evaluate_captured!(t(), String.t()) :: t()
+  def evaluate_captured!(%__MODULE__{captured: captured} = recorded, what) do
+    if Native.is_traced(captured) do
+      raise ArgumentError, "#{what} uses an array that is traced, from outside; give it as an argument instead"
+    end
+
+    evaluate_captured(recorded)
+  end
+
   @doc "The shapes and types of the arrays in a container, for `without_values/4`."
   @spec shapes(term()) :: [{tuple(), Mlx.Type.t()}]
   def shapes(container), do: for(%Array{shape: shape, type: type} <- Tree.arrays(container), do: {shape, type})

@@ -4,7 +4,10 @@ defmodule Mlx.Vectorization do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Array, Native, Recording, Tree}
+  alias Mlx.{Arity, Array, MappedAxes, Native, Recording, Tree}
+
+  @in_axes "Mlx.vmap: :in_axes"
+  @out_axes "Mlx.vmap: :out_axes"
 
   @doc """
   A function that applies `fun` to slices of its arguments, all at once, and stacks the results.
@@ -40,20 +43,27 @@ defmodule Mlx.Vectorization do
 
   defp map(fun, arguments, in_axes, out_axes) do
     arrays = Tree.arrays(arguments)
-    input_axes = Enum.zip_with(axes_of(in_axes, arguments, :in_axes), arrays, &axis!(&1, &2.shape, :in_axes))
+
+    input_axes =
+      Enum.zip_with(
+        MappedAxes.flatten(in_axes, arguments, @in_axes),
+        arrays,
+        &MappedAxes.normalize(&1, &2.shape, @in_axes)
+      )
+
     check_sizes!(arrays, input_axes)
-    slices = Enum.zip_with(arrays, input_axes, &{without(&1.shape, &2), &1.type})
+    slices = Enum.zip_with(arrays, input_axes, &{MappedAxes.without(&1.shape, &2), &1.type})
     recorded = Recording.without_values("Mlx.vmap", arguments, slices, &apply(fun, &1))
     results = Tree.arrays(recorded.result)
 
     output_axes =
-      Enum.zip_with(axes_of(out_axes, recorded.result, :out_axes), results, fn axis, %Array{shape: shape} ->
-        axis!(axis, Tuple.insert_at(shape, 0, 1), :out_axes)
+      Enum.zip_with(MappedAxes.flatten(out_axes, recorded.result, @out_axes), results, fn axis, %Array{shape: shape} ->
+        MappedAxes.normalize(axis, Tuple.insert_at(shape, 0, 1), @out_axes)
       end)
 
     captured_axes = Enum.map(recorded.captured, fn _array -> -1 end)
     instruction = Native.program_vmap(recorded.program, input_axes ++ captured_axes, output_axes)
-    Tree.with_arrays(recorded.result, Native.apply_instruction(instruction, arrays ++ recorded.captured))
+    Tree.with_arrays(recorded.result, Recording.run(instruction, arrays ++ recorded.captured))
   end
 
   defp check_sizes!(arrays, axes) do
@@ -65,54 +75,4 @@ defmodule Mlx.Vectorization do
       sizes -> raise ArgumentError, "Mlx.vmap: the mapped axes have sizes #{Enum.join(sizes, " and ")}"
     end
   end
-
-  # One axis for each array of the container.
-  defp axes_of(axis, container, _option) when is_integer(axis) or is_nil(axis) do
-    Enum.map(Tree.arrays(container), fn _array -> axis end)
-  end
-
-  defp axes_of(_axes, %Array{} = array, option) do
-    raise ArgumentError,
-          "Mlx.vmap: expected an axis in #{inspect(option)} for an array of shape #{inspect(array.shape)}"
-  end
-
-  defp axes_of(axes, container, option) do
-    case pairs(axes, container) do
-      {:ok, pairs} -> Enum.flat_map(pairs, fn {axis, element} -> axes_of(axis, element, option) end)
-      :error -> raise ArgumentError, "Mlx.vmap: the form of #{inspect(option)} differs from that of the arrays"
-    end
-  end
-
-  # The entries of two containers of one form, those of maps by their keys in order.
-  defp pairs(%_{} = axes, container), do: axes |> Map.from_struct() |> pairs(container)
-  defp pairs(axes, %_{} = container), do: pairs(axes, Map.from_struct(container))
-
-  defp pairs(axes, container) when is_list(axes) and is_list(container) do
-    if length(axes) == length(container), do: {:ok, Enum.zip(axes, container)}, else: :error
-  end
-
-  defp pairs(axes, container) when is_tuple(axes) and is_tuple(container) do
-    pairs(Tuple.to_list(axes), Tuple.to_list(container))
-  end
-
-  defp pairs(axes, container) when is_map(axes) and is_map(container) do
-    keys = container |> Map.keys() |> Enum.sort()
-    if Enum.sort(Map.keys(axes)) == keys, do: {:ok, for(key <- keys, do: {axes[key], container[key]})}, else: :error
-  end
-
-  defp pairs(_axes, _container), do: :error
-
-  defp axis!(nil, _shape, _option), do: -1
-
-  defp axis!(axis, shape, _option) when is_integer(axis) and axis >= -tuple_size(shape) and axis < tuple_size(shape) do
-    Integer.mod(axis, tuple_size(shape))
-  end
-
-  defp axis!(axis, shape, option) do
-    raise ArgumentError,
-          "Mlx.vmap: #{inspect(option)} has the axis #{inspect(axis)}, and an array has #{tuple_size(shape)} axes"
-  end
-
-  defp without(shape, -1), do: shape
-  defp without(shape, axis), do: Tuple.delete_at(shape, axis)
 end

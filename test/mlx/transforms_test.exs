@@ -1,5 +1,6 @@
 defmodule Mlx.TransformsTest do
-  use ExUnit.Case, async: true
+  # Whether functions are compiled is a setting of the virtual machine.
+  use ExUnit.Case, async: false
 
   defp number(array), do: Mlx.to_number(array)
 
@@ -169,6 +170,23 @@ defmodule Mlx.TransformsTest do
       |> Enum.each(fn {n, i, sum} -> assert sum == 4 * (n + i) * i end)
     end
 
+    test "can be switched off" do
+      caller = self()
+      fun = Mlx.compile(fn x -> send(caller, :called) && Mlx.add(x, 1) end)
+      Mlx.disable_compile()
+
+      try do
+        for _ <- 1..2, do: assert(number(fun.(Mlx.array(1))) == 2)
+        for _ <- 1..2, do: assert_received(:called)
+      after
+        Mlx.enable_compile()
+      end
+
+      for _ <- 1..2, do: assert(number(fun.(Mlx.array(1))) == 2)
+      assert_received :called
+      refute_received :called
+    end
+
     test "raises where the function reads a value or fails" do
       assert_raise Mlx.Error, ~r/for Mlx.compile/, fn -> Mlx.compile(&number/1).(Mlx.array(1.0)) end
       assert_raise Mlx.Error, ~r/Mlx.add/, fn -> Mlx.compile(&Mlx.add/2).(Mlx.ones({2}), Mlx.ones({3})) end
@@ -213,6 +231,55 @@ defmodule Mlx.TransformsTest do
       {_, {tangent, _}} = Mlx.jvp(fun, [x, y], [x, y])
       assert Mlx.to_list(tangent) == [60.0, 90.0]
       assert Mlx.to_list(Mlx.compile(Mlx.grad(loss)).(x, y)) == [30.0, 30.0]
+    end
+
+    test "map over axes by a rule of one's own" do
+      scaled =
+        Mlx.custom_function(fn %{x: x}, y -> Mlx.multiply(x, y) end,
+          vmap: fn [%{x: x}, y], axes ->
+            assert [%{x: x_axis}, y_axis] = axes
+            send(self(), {:axes, x_axis, y_axis})
+            # Not what the function itself would give.
+            {Mlx.add(Mlx.multiply(x, y), 100), x_axis || y_axis}
+          end
+        )
+
+      fun = fn x, y -> scaled.(%{x: x}, y) end
+      x = Mlx.array([1.0, 2.0])
+      assert number(fun.(Mlx.array(2.0), Mlx.array(3.0))) == 6.0
+      assert Mlx.to_list(Mlx.vmap(fun, in_axes: [0, nil]).(x, Mlx.array(3.0))) == [103.0, 106.0]
+      assert_received {:axes, 0, nil}
+      assert Mlx.to_list(Mlx.vmap(fun).(x, x)) == [101.0, 104.0]
+      assert_received {:axes, 0, 0}
+
+      columns = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      by_column = Mlx.vmap(fun, in_axes: [1, nil], out_axes: 1)
+      assert Mlx.to_list(by_column.(columns, Mlx.array(1.0))) == [[101.0, 102.0], [103.0, 104.0]]
+      assert_received {:axes, 1, nil}
+    end
+
+    test "map over axes inside of other transforms" do
+      shifted = Mlx.custom_function(&Mlx.square/1, vmap: fn [x], [axis] -> {Mlx.add(Mlx.square(x), 10), axis} end)
+      x = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      expected = [[11.0, 14.0], [19.0, 26.0]]
+      assert Mlx.to_list(Mlx.vmap(Mlx.vmap(shifted)).(x)) == expected
+      assert Mlx.to_list(Mlx.compile(Mlx.vmap(Mlx.vmap(shifted))).(x)) == expected
+      assert Mlx.to_list(Mlx.vmap(Mlx.compile(Mlx.vmap(shifted))).(x)) == expected
+      assert Mlx.to_list(Mlx.grad(fn x -> Mlx.sum(Mlx.vmap(shifted).(x)) end).(Mlx.array([1.0, 2.0]))) == [2.0, 4.0]
+    end
+
+    test "refuse a rule that gives something else" do
+      map = fn rule -> Mlx.vmap(Mlx.custom_function(&Mlx.square/1, vmap: rule)).(Mlx.array([1.0, 2.0])) end
+      assert_raise ArgumentError, ~r/has to return a result and its axes/, fn -> map.(fn [x], _ -> x end) end
+      assert_raise ArgumentError, ~r/has to return arrays of the shapes/, fn -> map.(fn [x], [0] -> {x, nil} end) end
+      assert_raise ArgumentError, ~r/has the axis 3/, fn -> map.(fn [x], [0] -> {x, 3} end) end
+      assert_raise KeyError, fn -> map.(fn [_], [0] -> Keyword.fetch!([rule: 1], :other) end) end
+
+      assert_raise ArgumentError, ~r/takes a mapped array from outside/, fn ->
+        Mlx.vmap(fn y ->
+          Mlx.custom_function(&Mlx.multiply(&1, y), vmap: fn [x], [axis] -> {x, axis} end).(Mlx.add(y, 1))
+        end).(Mlx.array([1.0, 2.0]))
+      end
     end
 
     test "must have the form of what they are derivatives of" do

@@ -35,7 +35,7 @@ defmodule Mlx.Argument do
   def specials do
     ~w(reference pid function array_reference stream_reference stream deallocated array_of_other_reference
        array_of_stream_reference stream_of_array_reference placeholder placeholder_without_value ended_placeholder
-       tape program instruction compiled_function cache)a
+       tape program instruction compiled_function cache vmap_rules example_call imported_function)a
   end
 
   defp special(:reference), do: make_ref()
@@ -70,6 +70,16 @@ defmodule Mlx.Argument do
   defp special(:instruction), do: Native.program_value_and_grad(special(:program), [0])
   defp special(:compiled_function), do: Native.compile(special(:program), false)
   defp special(:cache), do: Native.cache_new()
+  defp special(:vmap_rules), do: Native.vmap_rules_new("the user's function")
+  defp special(:example_call), do: {special(:program), [build_array({4, 4}, :f32, :varied, :plain)], [], []}
+
+  defp special(:imported_function) do
+    path = Path.join(System.tmp_dir!(), "mlx_imported_#{System.pid()}_#{System.unique_integer([:positive])}.mlxfn")
+    :ok = Native.export_functions(path, [special(:example_call)], false, "")
+    {imported, ""} = Native.import_function(path)
+    File.rm!(path)
+    imported
+  end
 
   defp special(:program) do
     {tape, [placeholder]} = shape_only_tape()

@@ -105,6 +105,14 @@ defmodule Mlx.CallRunner do
     array = Native.from_binary(<<1, 2, 3, 4, 5, 6>>, {2, 3}, :u8)
     Native.save(Path.join(folder, "example.npy"), array)
     Native.save_safetensors(Path.join(folder, "example.safetensors"), %{"a" => array}, %{"k" => "v"})
+
+    Native.export_functions(
+      Path.join(folder, "example.mlxfn"),
+      [Argument.build({:special, :example_call}, folder)],
+      false,
+      ""
+    )
+
     Native.save_gguf(Path.join(folder, "example.gguf"), %{"a" => Native.astype(array, :f32, nil)}, %{"k" => "v"})
     Native.set_array_limit(@array_limit)
   end

@@ -260,7 +260,11 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:device), do: pick([:cpu, :gpu])
 
   defp plausible(kind) when kind in [:cache, :compiled_function, :instruction, :program, :tape], do: {:special, kind}
+  defp plausible(kind) when kind in [:example_call, :imported_function, :vmap_rules], do: {:special, kind}
+  defp plausible(:example_calls), do: some(2, fn -> {:special, :example_call} end)
   defp plausible(:optional_program), do: pick([nil, {:special, :program}])
+  defp plausible(:optional_vmap_rules), do: pick([nil, {:special, :vmap_rules}])
+  defp plausible(:vmap_inputs), do: some(3, fn -> {plausible(:axis), pick(@shapes), pick(Argument.types())} end)
   defp plausible(:shapes), do: some(3, fn -> {pick(@shapes), pick(Argument.types())} end)
   defp plausible(:flag), do: pick([true, false])
   defp plausible(:index_list), do: some(3, fn -> plausible(:indices) end)
@@ -287,7 +291,8 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:offset), do: pick([0, 1, 2, 15, 16, 1_000_000, 9_223_372_036_854_775_807, 18_446_744_073_709_551_615])
 
   defp plausible(:path) do
-    {:path, pick(~w(example example.npy example.gguf example.safetensors missing/folder.npy . written.gguf))}
+    {:path,
+     pick(~w(example example.npy example.gguf example.safetensors example.mlxfn missing/folder.npy . written.gguf))}
   end
 
   defp plausible(:group), do: {:special, :group}

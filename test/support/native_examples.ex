@@ -68,6 +68,12 @@ defmodule Mlx.NativeExamples do
   def default(:optional_indices), do: nil
   def default(:optional_number), do: nil
   def default(:optional_program), do: nil
+  def default(:optional_vmap_rules), do: nil
+  def default(:vmap_rules), do: {:special, :vmap_rules}
+  def default(:vmap_inputs), do: [{0, {2, 4, 4}, :f32}]
+  def default(:example_call), do: {:special, :example_call}
+  def default(:example_calls), do: [{:special, :example_call}]
+  def default(:imported_function), do: {:special, :imported_function}
   def default(:optional_size), do: nil
   def default(:optional_type), do: nil
 
@@ -76,6 +82,10 @@ defmodule Mlx.NativeExamples do
   defp listed(:from_fp8), do: [[array({4, 4}, :u8), :f32, nil]]
   # The recorded function takes one array and gives one.
   defp listed(name) when name in [:program_jvp, :program_vjp], do: [[{:special, :program}, 1]]
+  defp listed(:import_function), do: [[{:path, "example.mlxfn"}]]
+  defp listed(:imported_call), do: [[{:special, :imported_function}, 1, []]]
+  defp listed(:vmap_rule_insert), do: [[{:special, :vmap_rules}, [{0, {2, 4, 4}, :f32}], {:special, :program}, [], [0]]]
+  defp listed(:export_to_dot), do: [[[array({4, 4})], ["a"]]]
   defp listed(:program_vmap), do: [[{:special, :program}, [0], [0]]]
   defp listed(:apply_instruction), do: [[{:special, :instruction}, [array({4, 4})]]]
   defp listed(:call_compiled), do: [[{:special, :compiled_function}, [array({4, 4})], "tag"]]

@@ -1,6 +1,8 @@
 // Recording functions, and MLX's transforms of what was recorded.
 #include "core/transforms.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -106,6 +108,67 @@ std::shared_ptr<const Program> decode_optional_program(ErlNifEnv* env, ERL_NIF_T
   return is_nil(term) ? nullptr : decode_program(env, term);
 }
 
+// The rules by which a custom function maps over axes; they are recorded from what `function` is for Elixir.
+ERL_NIF_TERM vmap_rules_new(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return Resource<VmapRulesResource>::make(env, std::make_shared<VmapRules>(std::make_shared<const KeptTerm>(argv[0])));
+}
+
+std::shared_ptr<VmapRules> decode_vmap_rules(ErlNifEnv* env, ERL_NIF_TERM term) {
+  const VmapRulesResource* rules = Resource<VmapRulesResource>::find(env, term);
+  if (rules == nullptr) {
+    expected(env, "the rules of a custom function", term);
+  }
+  return rules->rules;
+}
+
+std::shared_ptr<VmapRules> decode_optional_vmap_rules(ErlNifEnv* env, ERL_NIF_TERM term) {
+  return is_nil(term) ? nullptr : decode_vmap_rules(env, term);
+}
+
+// {axis, shape, type} of each input that a rule is for.
+ERL_NIF_TERM encode_rule_inputs(ErlNifEnv* env, const std::vector<VmapRules::Input>& inputs) {
+  std::vector<ERL_NIF_TERM> terms;
+  for (const auto& [axis, shape, type] : inputs) {
+    std::vector<ERL_NIF_TERM> dimensions;
+    std::ranges::transform(shape, std::back_inserter(dimensions),
+                           [env](int dimension) { return enif_make_int(env, dimension); });
+    const ERL_NIF_TERM shape_term =
+        enif_make_tuple_from_array(env, dimensions.data(), static_cast<unsigned>(dimensions.size()));
+    terms.push_back(enif_make_tuple3(env, enif_make_int(env, axis), shape_term, type_atom(type)));
+  }
+  return make_list(env, terms);
+}
+
+std::vector<VmapRules::Input> decode_rule_inputs(ErlNifEnv* env, ERL_NIF_TERM list) {
+  std::vector<VmapRules::Input> inputs;
+  for_each_element(env, list, [&](ERL_NIF_TERM element) {
+    const auto [axis, shape, type] = elements<3>(env, element);
+    inputs.push_back({decode<int>(env, axis), decode<std::vector<int>>(env, shape), decode<mlx_dtype>(env, type)});
+  });
+  return inputs;
+}
+
+// Adds the rule for such inputs: a recorded function, what it captured, and the axes of its results.
+ERL_NIF_TERM vmap_rule_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto rules = decode_vmap_rules(env, argv[0]);
+  std::vector<VmapRules::Input> inputs = decode_rule_inputs(env, argv[1]);
+  VmapRules::Rule rule{
+      .program = decode_program(env, argv[2]), .captured = {}, .output_axes = decode<std::vector<int>>(env, argv[4])};
+  const PinnedArrays captured(env, argv[3]);
+  for (const Array* array : captured.all()) {
+    if (!array->settled()) {
+      throw ArgumentError("expected captured arrays that are evaluated");
+    }
+    check(mlx_array_set(rule.captured.emplace_back().out(), array->get()));
+  }
+  if (rule.program->input_count() != inputs.size() + rule.captured.size() ||
+      rule.program->output_count() != rule.output_axes.size()) {
+    throw ArgumentError("expected a rule with such inputs and outputs");
+  }
+  rules->insert(std::move(inputs), std::move(rule));
+  return atoms.ok;
+}
+
 using transforms::InstructionPointer;
 using transforms::ProgramPointer;
 
@@ -144,7 +207,7 @@ InstructionPointer checkpoint(ErlNifEnv*, ProgramPointer program, const ERL_NIF_
 
 InstructionPointer custom_function(ErlNifEnv* env, ProgramPointer program, const ERL_NIF_TERM argv[]) {
   return transforms::custom_function(std::move(program), decode_optional_program(env, argv[1]),
-                                     decode_optional_program(env, argv[2]));
+                                     decode_optional_program(env, argv[2]), decode_optional_vmap_rules(env, argv[3]));
 }
 
 // Building more than this takes too long for a normal scheduler.
@@ -179,7 +242,15 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instructi
   return encoder.encode(results);
 }
 
-// The results of a transformed function for a list of arrays.
+// {rules, function, inputs}: what has to be recorded before the instruction can be run.
+ERL_NIF_TERM encode(ErlNifEnv* env, const NeedsVmapRule& needed) {
+  const auto& function = *static_cast<const KeptTerm*>(needed.rules->function().get());
+  return enif_make_tuple3(env, Resource<VmapRulesResource>::make(env, needed.rules), function.copy_to(env),
+                          encode_rule_inputs(env, needed.inputs));
+}
+
+// The results of a transformed function for a list of arrays; or, when a custom function in it is mapped over axes in a
+// way that it was not before, the rule that is missing.
 ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const InstructionResource* function = Resource<InstructionResource>::find(env, argv[0]);
   if (function == nullptr) {
@@ -189,6 +260,8 @@ ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     return run_instruction(env, function->instruction, argv[1]);
   } catch (const NeedsDirtyScheduler&) {
     throw;
+  } catch (const NeedsVmapRule& needed) {
+    return encode(env, needed);
   } catch (...) {
     throw ErrorOf{function->name, std::current_exception()};
   }
@@ -308,7 +381,9 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"program_value_and_grad", 2, transform<value_and_grad>>(),
       function<"program_vmap", 3, transform<vmap>>(),
       function<"program_checkpoint", 1, transform<checkpoint>>(),
-      function<"program_custom_function", 3, transform<custom_function>>(),
+      function<"program_custom_function", 4, transform<custom_function>>(),
+      function<"vmap_rules_new", 1, vmap_rules_new>(),
+      function<"vmap_rule_insert", 5, vmap_rule_insert>(),
       function<"apply_instruction", 2, apply_instruction>(),
       function<"compile", 2, compile>(),
       function<"call_compiled", 3, call_compiled>(),

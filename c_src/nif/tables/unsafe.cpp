@@ -50,18 +50,6 @@ struct Decoder<KernelCall> {
   }
 
  private:
-  template <std::size_t count>
-  static std::array<ERL_NIF_TERM, count> elements(ErlNifEnv* env, ERL_NIF_TERM term) {
-    int arity = 0;
-    const ERL_NIF_TERM* terms = nullptr;
-    if (enif_get_tuple(env, term, &arity, &terms) == 0 || arity != count) {
-      expected(env, ("a tuple of " + std::to_string(count) + " elements").c_str(), term);
-    }
-    std::array<ERL_NIF_TERM, count> result;
-    std::copy_n(terms, count, result.begin());
-    return result;
-  }
-
   static KernelCall::Size size(ErlNifEnv* env, ERL_NIF_TERM term) {
     KernelCall::Size result;
     std::ranges::transform(elements<3>(env, term), result.begin(),

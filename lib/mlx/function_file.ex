@@ -1,0 +1,118 @@
+defmodule Mlx.FunctionFile do
+  @moduledoc false
+  # Functions in files.
+
+  use Mlx.Topic
+
+  alias Mlx.{Array, ExampleCall, Native, Recording}
+  alias Mlx.IO.WholeFile
+
+  @doc """
+  Writes a function of arrays to a file, in MLX's format, `.mlxfn`: its operations, and the arrays that it uses from
+  outside. Any program with MLX can import it, in any language.
+
+  `arguments` is a list of arrays, which may end with keywords: `[x, y, mask: mask]`. Of the arrays only the shapes and
+  types count: the imported function takes such arrays. `fun` gets an argument for each, and the keywords as a keyword
+  list, and returns an array, or a list or tuple of arrays. While it runs, its arrays have no values that could be read.
+
+  Options:
+
+    * `:shapeless` - whether the imported function takes arrays of any shape with as many axes, default false. `fun`
+      must then not depend on the shapes.
+    * `:metadata` - a string that is kept in the file, default `""`.
+
+  Raises `ArgumentError` for other arguments and results, and `Mlx.Error` when the file cannot be written or MLX has no
+  form in the file for an operation. A file that could not be written whole is not left behind.
+
+      iex> path = Path.join(System.tmp_dir!(), "mlx_export_example.mlxfn")
+      iex> weight = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      iex> Mlx.export_function(path, &Mlx.matmul(&1, weight), [Mlx.zeros({1, 2})])
+      :ok
+      iex> imported = Mlx.import_function(path)
+      iex> [y] = imported.([Mlx.array([[1.0, 1.0]])])
+      iex> File.rm!(path)
+      iex> Mlx.to_list(y)
+      [[4.0, 6.0]]
+
+  Python: `mlx.core.export_function`.
+  """
+  @spec export_function(Path.t(), function(), [Array.t() | {atom(), Array.t()}], keyword()) :: :ok
+  def export_function(path, fun, arguments, options \\ []) do
+    write("Mlx.export_function", path, [{fun, arguments}], options)
+  end
+
+  @doc """
+  Writes several functions to one file, each with its arguments. The imported function is the one of them that takes the
+  arguments of the call. They may share arrays, which are written once. Otherwise as `export_function/4`.
+
+      iex> path = Path.join(System.tmp_dir!(), "mlx_exports_example.mlxfn")
+      iex> one = Mlx.array(1.0)
+      iex> Mlx.export_functions(path, [{&Mlx.negate/1, [one]}, {&Mlx.subtract/2, [one, one]}])
+      :ok
+      iex> imported = Mlx.import_function(path)
+      iex> results = [imported.([Mlx.array(3.0)]), imported.([Mlx.array(3.0), Mlx.array(1.0)])]
+      iex> File.rm!(path)
+      iex> Enum.map(results, fn [y] -> Mlx.to_number(y) end)
+      [-3.0, 2.0]
+
+  Python: `mlx.core.exporter`.
+  """
+  @spec export_functions(Path.t(), [{function(), [Array.t() | {atom(), Array.t()}]}], keyword()) :: :ok
+  def export_functions(path, functions, options \\ []) do
+    write("Mlx.export_functions", path, functions, options)
+  end
+
+  defp write(name, path, functions, options) do
+    options = Keyword.validate!(options, shapeless: false, metadata: "")
+    metadata = options[:metadata]
+
+    if not is_binary(metadata) do
+      raise ArgumentError, "#{name}: expected :metadata to be a string, got: #{inspect(metadata)}"
+    end
+
+    calls = Enum.map(functions, fn {fun, arguments} -> ExampleCall.record(name, fun, arguments) end)
+    path = IO.chardata_to_string(path)
+    WholeFile.write(path, ".mlxfn", &Native.export_functions(&1, calls, options[:shapeless], metadata))
+  end
+
+  @doc """
+  The function in a file that `export_function/4`, or MLX in another language, has written.
+
+  The returned function takes a list of arrays, which may end with keywords, as `export_function/4` does, and returns a
+  list of arrays. It composes with every transform. The arrays in the file are read at the first call, so the file has to
+  stay until then.
+
+  Options:
+
+    * `:metadata` - `true` returns `{function, metadata}`, with the string that was written with the function; default
+      false.
+
+  A file of this kind is a program: import only what you trust. Raises `Mlx.Error` when the file cannot be read, and when
+  the function is called with arrays that it was not exported for.
+
+      iex> path = Path.join(System.tmp_dir!(), "mlx_import_example.mlxfn")
+      iex> Mlx.export_function(path, fn x, [by: y] -> Mlx.multiply(x, y) end, [Mlx.array(1.0), by: Mlx.array(1.0)])
+      iex> [y] = Mlx.import_function(path).([Mlx.array(2.0), by: Mlx.array(3.0)])
+      iex> File.rm!(path)
+      iex> Mlx.to_number(y)
+      6.0
+
+  Python: `mlx.core.import_function`.
+  """
+  @spec import_function(Path.t(), keyword()) ::
+          ([Array.t() | {atom(), Array.t()}] -> [Array.t()])
+          | {([Array.t() | {atom(), Array.t()}] -> [Array.t()]), String.t()}
+  def import_function(path, options \\ []) do
+    [metadata: with_metadata] = Keyword.validate!(options, metadata: false)
+    {imported, metadata} = path |> IO.chardata_to_string() |> Native.import_function()
+    function = fn arguments -> call(imported, arguments) end
+    if with_metadata, do: {function, metadata}, else: function
+  end
+
+  defp call(imported, arguments) do
+    {arrays, keywords} = ExampleCall.split!("Mlx.import_function", arguments)
+    inputs = arrays ++ Keyword.values(keywords)
+    names = keywords |> Keyword.keys() |> Enum.map(&Atom.to_string/1)
+    imported |> Native.imported_call(length(inputs), names) |> Recording.run(inputs)
+  end
+end
