@@ -1,103 +1,215 @@
 #include "core/compilation.hpp"
 
-#include <condition_variable>
-#include <deque>
+#include <mlx/compile_impl.h>
+#include <mlx/primitives.h>
+
 #include <format>
-#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
 
 #include "core/deep_thread.hpp"
-#include "core/error.hpp"
-#include "core/streams.hpp"
+#include "core/mlx_objects.hpp"
+#include "core/transforms.hpp"
 
 namespace mlx_nif {
 namespace {
 
-// Tracing recurses over the operations of a function.
-constexpr std::size_t stack_bytes = std::size_t{1} << 30;
+namespace mx = mlx::core;
 
-using CacheHandle = Handle<mlx_compile_cache, mlx_compile_cache_free>;
+// The evaluation of a first result makes kernels: so long nothing is evaluated on a normal scheduler.
+constexpr int calls_that_may_make_kernels = 16;
+constexpr std::size_t nodes_while_kernels_are_made = 1000;
 
-// Runs one piece of work after another. Never destroyed and never joined: the thread lives as long as the process.
-class CompilationThread {
- public:
-  static CompilationThread& instance() {
-    static CompilationThread* const thread = new CompilationThread;
-    return *thread;
-  }
-
-  void add(std::function<void()> work) {
-    {
-      const std::lock_guard lock(mutex_);
-      queue_.push_back(std::move(work));
-    }
-    added_.notify_one();
-  }
-
- private:
-  CompilationThread() {
-    start_deep_thread(stack_bytes, [this] { run(); });
-  }
-
-  void run() {
-    for (;;) {
-      std::function<void()> work;
-      {
-        std::unique_lock lock(mutex_);
-        added_.wait(lock, [this] { return !queue_.empty(); });
-        work = std::move(queue_.front());
-        queue_.pop_front();
-      }
-      Streams::instance().adopt_thread();
-      work();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable added_;
-  std::deque<std::function<void()>> queue_;
-};
-
-// MLX tells compiled functions apart by the addresses of their code; no code is at these.
-std::atomic<std::uintptr_t> next_number{1};
-
-void erase(std::uintptr_t number) {
-  CacheHandle cache;
-  if (mlx_detail_compile_cache(cache.out()) == 0) {
-    mlx_detail_compile_erase(cache.get(), number);
-  }
-}
+// A thread has a cache of MLX's own, which ends with the thread.
+constexpr std::uintptr_t only_function = 1;
 
 }  // namespace
 
-void on_compilation_thread(std::function<void()> work) {
-  CompilationThread::instance().add(std::move(work));
-}
+// The nodes of a compiled function, in the order of computation.
+class CompiledFunction::Graph {
+ public:
+  Graph(const std::vector<mx::array>& placeholders, const std::vector<mx::array>& outputs, bool shapeless)
+      : shapeless_(shapeless) {
+    for (const mx::array& placeholder : placeholders) {
+      add_place(placeholder);
+      inputs_.emplace_back(placeholder.shape(), placeholder.dtype());
+    }
+    for (const mx::array& output : outputs) {
+      add(output);
+    }
+    for (const mx::array& output : outputs) {
+      outputs_.push_back(places_of_.at(output.id()));
+    }
+    places_of_.clear();
+  }
+
+  std::size_t node_count() const { return nodes_.size(); }
+
+  void call(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const {
+    std::vector<std::optional<mx::array>> arrays(place_count_);
+    for (std::size_t index = 0; index < inputs_.size(); ++index) {
+      arrays[index] = array_of(inputs[index]);
+      check_input(inputs_[index], *arrays[index]);
+    }
+    for (const auto& [place, constant] : constants_) {
+      arrays[place] = constant;
+    }
+    for (const Node& node : nodes_) {
+      std::vector<mx::array> node_inputs;
+      node_inputs.reserve(node.inputs.size());
+      for (const std::size_t input : node.inputs) {
+        node_inputs.push_back(*arrays[input]);
+      }
+      std::vector<mx::Shape> shapes = shapeless_ ? node.primitive->output_shapes(node_inputs) : node.shapes;
+      if (node.outputs.size() == 1) {
+        arrays[node.outputs[0]].emplace(std::move(shapes[0]), node.types[0], node.primitive, std::move(node_inputs));
+      } else {
+        auto made = mx::array::make_arrays(std::move(shapes), node.types, node.primitive, node_inputs);
+        for (std::size_t index = 0; index < made.size(); ++index) {
+          arrays[node.outputs[index]] = std::move(made[index]);
+        }
+      }
+    }
+    for (const std::size_t output : outputs_) {
+      results.push_back(handle_of(*arrays[output]));
+    }
+  }
+
+ private:
+  struct Node {
+    std::shared_ptr<mx::Primitive> primitive;
+    std::vector<std::size_t> inputs;
+    std::vector<std::size_t> outputs;
+    std::vector<mx::Shape> shapes;
+    std::vector<mx::Dtype> types;
+  };
+
+  using Kind = std::pair<mx::Shape, mx::Dtype>;
+
+  void check_input(const Kind& expected, const mx::array& input) const {
+    const auto& [shape, type] = expected;
+    if (input.dtype() != type || (shapeless_ ? input.ndim() != shape.size() : input.shape() != shape)) {
+      throw ArgumentError("expected arrays as those that the function was compiled for");
+    }
+  }
+
+  std::size_t add_place(const mx::array& array) {
+    places_of_.emplace(array.id(), place_count_);
+    return place_count_++;
+  }
+
+  bool is_added(const mx::array& array) const { return places_of_.contains(array.id()); }
+
+  // The node of the array after those of its inputs, without recursion.
+  void add(const mx::array& output) {
+    std::vector<mx::array> open{output};
+    while (!open.empty()) {
+      const mx::array array = open.back();
+      if (is_added(array)) {
+        open.pop_back();
+      } else if (!array.has_primitive()) {
+        constants_.emplace_back(add_place(array), array);
+        open.pop_back();
+      } else {
+        bool ready = true;
+        for (const mx::array& input : array.inputs()) {
+          if (!is_added(input)) {
+            open.push_back(input);
+            ready = false;
+          }
+        }
+        if (ready) {
+          add_node(array);
+          open.pop_back();
+        }
+      }
+    }
+  }
+
+  void add_node(mx::array array) {
+    Node node{.primitive = array.primitive_ptr(), .inputs = {}, .outputs = {}, .shapes = {}, .types = {}};
+    for (const mx::array& input : array.inputs()) {
+      node.inputs.push_back(places_of_.at(input.id()));
+    }
+    for (const mx::array& output : array.outputs()) {
+      node.outputs.push_back(add_place(output));
+      node.shapes.push_back(output.shape());
+      node.types.push_back(output.dtype());
+    }
+    nodes_.push_back(std::move(node));
+  }
+
+  const bool shapeless_;
+  std::vector<Kind> inputs_;
+  std::size_t place_count_ = 0;
+  std::vector<std::pair<std::size_t, mx::array>> constants_;
+  std::vector<Node> nodes_;
+  std::vector<std::size_t> outputs_;
+  // While it is made.
+  std::unordered_map<std::uintptr_t, std::size_t> places_of_;
+};
 
 CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless)
-    : program_(std::move(program)), shapeless_(shapeless), number_(next_number.fetch_add(1)) {
-  if (program_->traits().nodes > nodes_for_stack(stack_bytes)) {
-    throw Error(std::format("a function of {} operations is too long to be compiled", program_->traits().nodes));
+    : program_(std::move(program)), shapeless_(shapeless) {}
+
+CompiledFunction::~CompiledFunction() = default;
+
+InstructionTraits CompiledFunction::traits() const {
+  InstructionTraits traits = program_->traits();
+  traits.depth = 0;
+  const Graph* graph = compiled_.load(std::memory_order_acquire);
+  if (calls_.load(std::memory_order_relaxed) < calls_that_may_make_kernels) {
+    traits.nodes = nodes_while_kernels_are_made;
+  } else if (graph != nullptr) {
+    traits.nodes = graph->node_count();
   }
+  return traits;
 }
 
-CompiledFunction::~CompiledFunction() {
-  // What the closure keeps is freed after what was compiled of it.
-  auto closure = std::make_shared<ClosureHandle>(std::move(closure_));
-  on_compilation_thread([closure, number = number_] { erase(number); });
-}
-
-std::vector<ArrayHandle> CompiledFunction::call(std::span<const mlx_array> inputs) {
+void CompiledFunction::run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const {
   if (inputs.size() != program_->input_count()) {
     throw ArgumentError("expected as many arrays as the recorded function takes");
   }
-  if (!closure_) {
-    const ClosureHandle closure = program_->closure();
-    check(mlx_detail_compile(closure_.out(), closure.get(), number_, shapeless_, nullptr, 0));
-  }
+  const Graph& graph = compiled_for(inputs);
   calls_.fetch_add(1, std::memory_order_relaxed);
-  std::vector<ArrayHandle> results;
-  apply_closure(closure_.get(), inputs, results);
-  return results;
+  graph.call(inputs, results);
+}
+
+std::shared_ptr<const Instruction> CompiledFunction::recorded_as() const {
+  return transforms::call(program_);
+}
+
+const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const mlx_array> inputs) const {
+  if (const Graph* graph = compiled_.load(std::memory_order_acquire)) {
+    return *graph;
+  }
+  const std::lock_guard lock(mutex_);
+  if (!graph_) {
+    std::vector<mx::array> placeholders;
+    for (const mlx_array input : inputs) {
+      const mx::array& array = array_of(input);
+      placeholders.emplace_back(array.shape(), array.dtype(), nullptr, std::vector<mx::array>{});
+    }
+    on_deep_thread(program_->traits().nodes, [&] {
+      const auto compiled = mx::detail::compile(
+          [this](const std::vector<mx::array>& arrays) {
+            std::vector<mlx_array> borrowed;
+            for (const mx::array& array : arrays) {
+              borrowed.push_back(borrow(array));
+            }
+            std::vector<mx::array> outputs;
+            for (const ArrayHandle& output : program_->run(borrowed)) {
+              outputs.push_back(array_of(output.get()));
+            }
+            return outputs;
+          },
+          only_function, shapeless_);
+      graph_ = std::make_unique<const Graph>(placeholders, compiled(placeholders), shapeless_);
+    });
+    compiled_.store(graph_.get(), std::memory_order_release);
+  }
+  return *graph_;
 }
 
 }  // namespace mlx_nif

@@ -2,41 +2,43 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
-#include <functional>
 #include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
 
 #include "core/program.hpp"
 
 namespace mlx_nif {
 
-// MLX keeps what it compiled for a thread, so that all of it happens on one: compiling, calling and erasing.
-void on_compilation_thread(std::function<void()> work);
-
-class CompiledFunction {
+// MLX keeps what it compiled for the thread that did it, and finds it by the shapes of the arguments at each call. Here
+// MLX compiles a function once, on a thread of its own; what comes out is a graph over placeholders, and a call makes a
+// copy of it over its arguments, on any thread.
+class CompiledFunction final : public Instruction {
  public:
   // `shapeless`: compiled once for all shapes.
   CompiledFunction(std::shared_ptr<const Program> program, bool shapeless);
-  ~CompiledFunction();
-  CompiledFunction(const CompiledFunction&) = delete;
-  CompiledFunction& operator=(const CompiledFunction&) = delete;
+  ~CompiledFunction() override;
 
-  const std::shared_ptr<const Program>& program() const { return program_; }
+  InstructionTraits traits() const override;
 
-  // On the compilation thread, under the locks of the graphs.
-  std::vector<ArrayHandle> call(std::span<const mlx_array> inputs);
+  void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override;
 
-  // The evaluation of a first result compiles kernels, which takes long.
-  bool may_compile_kernels() const { return calls_.load(std::memory_order_relaxed) <= calls_that_may_compile; }
+  // The program: MLX does not transform what it compiled.
+  std::shared_ptr<const Instruction> recorded_as() const override;
 
  private:
-  static constexpr int calls_that_may_compile = 16;
+  class Graph;
+
+  const Graph& compiled_for(std::span<const mlx_array> inputs) const;
 
   const std::shared_ptr<const Program> program_;
   const bool shapeless_;
-  const std::uintptr_t number_;
-  ClosureHandle closure_;
-  std::atomic<int> calls_{0};
+
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<const Graph> graph_;
+  mutable std::atomic<const Graph*> compiled_{nullptr};
+  mutable std::atomic<int> calls_{0};
 };
 
 }  // namespace mlx_nif

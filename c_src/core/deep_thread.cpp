@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <format>
-#include <future>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -34,14 +33,11 @@ void* run_body(void* argument) {
   return nullptr;
 }
 
-}  // namespace
-
-void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
+pthread_t start(std::size_t stack_bytes, std::function<void()> body) {
   auto owned = std::make_unique<std::function<void()>>(std::move(body));
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, stack_bytes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
   const int status = pthread_create(&thread, &attributes, run_body, owned.get());
   pthread_attr_destroy(&attributes);
@@ -49,27 +45,41 @@ void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
     throw std::system_error(status, std::generic_category(), "a thread could not be started");
   }
   static_cast<void>(owned.release());
+  return thread;
 }
 
-std::size_t nodes_for_stack(std::size_t stack_bytes) {
-  return stack_bytes / stack_bytes_per_node;
+}  // namespace
+
+void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
+  pthread_detach(start(stack_bytes, std::move(body)));
 }
 
 void with_stack_for(std::size_t nodes, const std::function<void()>& work) {
   if (nodes <= most_nodes_on_any_stack) {
     work();
-    return;
+  } else {
+    on_deep_thread(nodes, work);
   }
-  if (nodes > nodes_for_stack(most_stack_bytes)) {
+}
+
+void on_deep_thread(std::size_t nodes, const std::function<void()>& work) {
+  if (nodes > most_stack_bytes / stack_bytes_per_node) {
     throw Error(std::format("a function of {} operations is too long to be transformed", nodes));
   }
-  const auto task = std::make_shared<std::packaged_task<void()>>([&] {
-    Streams::instance().adopt_thread();
-    work();
+  std::exception_ptr error;
+  const pthread_t thread = start(std::max(least_stack_bytes, nodes * stack_bytes_per_node), [&] {
+    try {
+      Streams::instance().adopt_thread();
+      work();
+    } catch (...) {
+      error = std::current_exception();
+    }
   });
-  std::future<void> done = task->get_future();
-  start_deep_thread(std::max(least_stack_bytes, nodes * stack_bytes_per_node), [task] { (*task)(); });
-  done.get();
+  // To its end, when what MLX keeps for a thread is gone, too.
+  pthread_join(thread, nullptr);
+  if (error) {
+    std::rethrow_exception(error);
+  }
 }
 
 DeepThread::DeepThread() {

@@ -16,8 +16,8 @@ void start_deep_thread(std::size_t stack_bytes, std::function<void()> body);
 // for so many nodes; throws Error when no stack would be.
 void with_stack_for(std::size_t nodes, const std::function<void()>& work);
 
-// So many nodes are safe on a stack of so many bytes.
-std::size_t nodes_for_stack(std::size_t stack_bytes);
+// The same, always on a thread of its own.
+void on_deep_thread(std::size_t nodes, const std::function<void()>& work);
 
 // A thread that does one piece of work after another. Encoding for a GPU can compile kernels, which overflows the stack
 // of a scheduler, too.

@@ -3,7 +3,6 @@
 #include "core/function_file.hpp"
 
 #include <mlx/graph_utils.h>
-#include <mlx/mlx.h>
 #include <mlx/primitives.h>
 
 #include <algorithm>
@@ -19,35 +18,13 @@
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
 #include "core/limits.hpp"
+#include "core/mlx_objects.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
 namespace {
 
 namespace mx = mlx::core;
-
-// mlx-c's object is a pointer to MLX's.
-const mx::array& array_of(mlx_array array) {
-  return *static_cast<const mx::array*>(array.ctx);
-}
-
-mlx_array borrow(const mx::array& array) {
-  return {const_cast<mx::array*>(&array)};
-}
-
-ArrayHandle handle_of(const mx::array& array) {
-  ArrayHandle handle;
-  check(mlx_array_set(handle.out(), borrow(array)));
-  return handle;
-}
-
-std::vector<mx::array> arrays_of(std::span<const mlx_array> arrays) {
-  std::vector<mx::array> copies;
-  for (const mlx_array array : arrays) {
-    copies.push_back(array_of(array));
-  }
-  return copies;
-}
 
 // The arrays of a call as MLX wants them.
 struct Arguments {

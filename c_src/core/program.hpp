@@ -23,11 +23,14 @@ struct InstructionTraits {
   bool fallible = false;
   // About how many nodes it adds to a graph.
   std::size_t nodes = 1;
+  // How many nodes MLX recurses over to run it.
+  std::size_t depth = 0;
 
   InstructionTraits& operator+=(const InstructionTraits& other) {
     largest_result = std::max(largest_result, other.largest_result);
     fallible |= other.fallible;
     nodes += other.nodes;
+    depth = std::max(depth, other.depth);
     return *this;
   }
 };
@@ -41,6 +44,9 @@ class Instruction {
 
   // Appends the results. A null array stands for an argument that is left out.
   virtual void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const = 0;
+
+  // What a tape takes in place of it, where that is something else.
+  virtual std::shared_ptr<const Instruction> recorded_as() const { return nullptr; }
 };
 
 // Where a program keeps an array while it runs.

@@ -54,6 +54,7 @@ class Transform final : public Instruction {
 // `nodes`: how many the transform makes of one.
 InstructionPointer make(const Program& program, std::size_t nodes, std::size_t input_count, Transform::Run run) {
   InstructionTraits traits = program.traits();
+  traits.depth = traits.nodes;
   traits.nodes *= nodes;
   return std::make_shared<const Transform>(traits, input_count, std::move(run));
 }
@@ -196,10 +197,12 @@ void free_payload(void* payload) {
 }  // namespace
 
 InstructionPointer call(ProgramPointer program) {
-  const Program& of = *program;
-  return make(of, 1, of.input_count(), [program = std::move(program)](Arrays inputs, Results& results) {
-    std::ranges::move(program->run(inputs), std::back_inserter(results));
-  });
+  const InstructionTraits traits = program->traits();
+  const std::size_t input_count = program->input_count();
+  return std::make_shared<const Transform>(traits, input_count,
+                                           [program = std::move(program)](Arrays inputs, Results& results) {
+                                             std::ranges::move(program->run(inputs), std::back_inserter(results));
+                                           });
 }
 
 InstructionPointer vjp(ProgramPointer program, std::size_t primal_count) {

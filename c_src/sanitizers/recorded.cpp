@@ -1,7 +1,5 @@
 #include "sanitizers/recorded.hpp"
 
-#include <future>
-
 #include "core/expression.hpp"
 #include "core/tape.hpp"
 
@@ -42,14 +40,6 @@ std::vector<Reference> run_recorded(const Instruction& instruction, std::initial
     instruction.run(handles(arrays), results);
     return results;
   });
-}
-
-std::vector<Reference> run_compiled(const std::shared_ptr<CompiledFunction>& function,
-                                    std::initializer_list<Reference> arrays) {
-  std::promise<std::vector<Reference>> results;
-  on_compilation_thread(
-      [&] { results.set_value(build_all(arrays, [&](mlx_stream) { return function->call(handles(arrays)); })); });
-  return results.get_future().get();
 }
 
 }  // namespace mlx_nif::stress

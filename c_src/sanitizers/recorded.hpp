@@ -13,8 +13,4 @@ std::shared_ptr<const Program> square_times();
 // What a transformed function gives for arrays.
 std::vector<Reference> run_recorded(const Instruction& instruction, std::initializer_list<Reference> arrays);
 
-// What a compiled function gives, from the thread where it lives.
-std::vector<Reference> run_compiled(const std::shared_ptr<CompiledFunction>& function,
-                                    std::initializer_list<Reference> arrays);
-
 }  // namespace mlx_nif::stress

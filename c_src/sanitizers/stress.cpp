@@ -430,7 +430,7 @@ void compiled_functions() {
       const auto own = std::make_shared<CompiledFunction>(program, false);
       const Reference x = add(value(static_cast<float>(index)), 1);
       const float expected = static_cast<float>(2 * (index + 1) * (index + 1));
-      expect_equal(read(run_compiled(round % 4 == 0 ? own : shared, {x, value(2)})[0]), expected,
+      expect_equal(read(run_recorded(round % 4 == 0 ? *own : *shared, {x, value(2)})[0]), expected,
                    "a compiled function");
     }
   });

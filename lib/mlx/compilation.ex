@@ -82,19 +82,7 @@ defmodule Mlx.Compilation do
   defp call_compiled(cache, fun, shapeless, arguments) do
     key = form(arguments, shapeless)
     {compiled, captured, result} = Native.cache_find(cache, key) || compile(cache, key, fun, shapeless, arguments)
-    tag = make_ref()
-
-    case Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured, tag) do
-      :ok -> Tree.with_arrays(result, receive_results(tag))
-      results -> Tree.with_arrays(result, results)
-    end
-  end
-
-  defp receive_results(tag) do
-    receive do
-      {^tag, {:ok, results}} -> results
-      {^tag, {:error, message}} -> raise Mlx.Error, "Mlx.compile: " <> message
-    end
+    Tree.with_arrays(result, Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured))
   end
 
   defp compile(cache, key, fun, shapeless, arguments) do

@@ -62,7 +62,7 @@ defmodule Mlx.Native do
     cache_find: 2,
     cache_insert: 3,
     cache_new: 0,
-    call_compiled: 3,
+    call_compiled: 2,
     ceil: 2,
     choose_stream: 1,
     clear_cache: 0,

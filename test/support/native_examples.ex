@@ -88,7 +88,7 @@ defmodule Mlx.NativeExamples do
   defp listed(:export_to_dot), do: [[[array({4, 4})], ["a"]]]
   defp listed(:program_vmap), do: [[{:special, :program}, [0], [0]]]
   defp listed(:apply_instruction), do: [[{:special, :instruction}, [array({4, 4})]]]
-  defp listed(:call_compiled), do: [[{:special, :compiled_function}, [array({4, 4})], "tag"]]
+  defp listed(:call_compiled), do: [[{:special, :compiled_function}, [array({4, 4})]]]
 
   defp listed(:conv1d), do: [[array({1, 9, 2}), array({4, 3, 2}), 1, 1, 1, 1, nil]]
   defp listed(:conv2d), do: [[array(@convolution), array(@kernel), 1, 1, 1, 1, 1, 1, 1, nil]]

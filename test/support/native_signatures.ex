@@ -154,7 +154,7 @@ defmodule Mlx.NativeSignatures do
     {~w(imported_function size texts)a, ~w(imported_call)a},
     {~w(instruction arrays)a, ~w(apply_instruction)a},
     {~w(program flag)a, ~w(compile)a},
-    {~w(compiled_function arrays text)a, ~w(call_compiled)a},
+    {~w(compiled_function arrays)a, ~w(call_compiled)a},
     {~w(cache text)a, ~w(cache_find)a},
     {~w(cache text text)a, ~w(cache_insert)a},
     {~w(array)a, ~w(deallocate is_available item to_binary to_pointer)a},

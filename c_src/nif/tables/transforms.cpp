@@ -213,13 +213,18 @@ InstructionPointer custom_function(ErlNifEnv* env, ProgramPointer program, const
 // Building more than this takes too long for a normal scheduler.
 constexpr std::size_t most_nodes_built_inline = 500;
 
-ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instruction, ERL_NIF_TERM list) {
-  const InstructionTraits traits = instruction->traits();
-  if (traits.nodes > most_nodes_built_inline) {
+ERL_NIF_TERM run_instruction(ErlNifEnv* env, InstructionPointer instruction, ERL_NIF_TERM list) {
+  if (instruction->traits().nodes > most_nodes_built_inline) {
     require_dirty_scheduler();
   }
   const PinnedArrays operands(env, list);
   Tape* const tape = innermost_tape(operands.all());
+  if (tape != nullptr) {
+    if (InstructionPointer other = instruction->recorded_as()) {
+      instruction = std::move(other);
+    }
+  }
+  const InstructionTraits traits = instruction->traits();
   GraphLock lock(operands.all(), on_dirty_scheduler);
   NodeTraits result_traits{.fallible = traits.fallible};
   std::vector<mlx_array> inputs;
@@ -228,7 +233,7 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instructi
     inputs.push_back(array->get());
   }
   std::vector<ArrayHandle> results;
-  with_stack_for(traits.nodes, [&] { instruction->run(inputs, results); });
+  with_stack_for(traits.depth, [&] { instruction->run(inputs, results); });
   const std::shared_ptr<Graph>& graph = lock.join();
   graph->add_nodes(traits.nodes);
   Encoder encoder(env, graph, current_streams::of_caller(env), result_traits, false);
@@ -237,7 +242,7 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, const InstructionPointer& instructi
     for (Array* array : operands.all()) {
       registers.push_back(tape->register_of(*array, Resource<Array>::share));
     }
-    encoder.trace(*tape, tape->add_step(instruction, std::move(registers), results.size()));
+    encoder.trace(*tape, tape->add_step(std::move(instruction), std::move(registers), results.size()));
   }
   return encoder.encode(results);
 }
@@ -272,78 +277,19 @@ ERL_NIF_TERM compile(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
       env, std::make_shared<CompiledFunction>(decode_program(env, argv[0]), decode<bool>(env, argv[1])));
 }
 
-// A call of a compiled function on its way to the thread where that lives and back to the process.
-class CompiledCall {
- public:
-  CompiledCall(ErlNifEnv* caller, std::shared_ptr<CompiledFunction> function, const PinnedArrays& operands,
-               ERL_NIF_TERM tag)
-      : function_(std::move(function)), stream_(current_streams::of_caller(caller)), env_(enif_alloc_env()) {
-    enif_self(caller, &process_);
-    tag_ = enif_make_copy(env_.get(), tag);
-    for (Array* array : operands.all()) {
-      kept_.push_back(Resource<Array>::share(*array));
-      pins_.emplace_back(*array);
-      operands_.push_back(array);
-    }
-  }
-
-  void run() {
-    const ERL_NIF_TERM result = run_guarded();
-    enif_send(nullptr, &process_, env_.get(), enif_make_tuple2(env_.get(), tag_, result));
-  }
-
- private:
-  ERL_NIF_TERM run_guarded() {
-    try {
-      return enif_make_tuple2(env_.get(), atoms.ok, results());
-    } catch (const std::exception& error) {
-      return enif_make_tuple2(env_.get(), atoms.error, make_binary(env_.get(), error.what()));
-    } catch (...) {
-      return enif_make_tuple2(env_.get(), atoms.error, make_binary(env_.get(), "unknown error"));
-    }
-  }
-
-  ERL_NIF_TERM results() {
-    GraphLock lock(operands_, GraphLock::Waiting::allowed);
-    const InstructionTraits traits = function_->program()->traits();
-    NodeTraits result_traits{.fallible = traits.fallible};
-    std::vector<mlx_array> inputs;
-    for (const Array* array : operands_) {
-      inherit(result_traits, *array, nullptr);
-      inputs.push_back(array->get());
-    }
-    std::vector<ArrayHandle> results = function_->call(inputs);
-    const std::shared_ptr<Graph>& graph = lock.join();
-    graph->add_nodes(function_->may_compile_kernels() ? most_nodes_built_inline : traits.nodes);
-    Encoder encoder(env_.get(), graph, stream_, result_traits, false);
-    return encoder.encode(results);
-  }
-
-  const std::shared_ptr<CompiledFunction> function_;
-  const mlx_stream stream_;
-  const OwnEnvironment env_;
-  ErlNifPid process_;
-  ERL_NIF_TERM tag_;
-  // In the order in which they have to be freed, from the last to the first.
-  std::vector<std::shared_ptr<Array>> kept_;
-  std::vector<Pin> pins_;
-  std::vector<Array*> operands_;
-};
-
-// The results, if the call is itself recorded; else they come as a message, `{tag, {:ok, results}}` or
-// `{tag, {:error, message}}`.
+// The results of a compiled function for a list of arrays.
 ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const CompiledResource* compiled = Resource<CompiledResource>::find(env, argv[0]);
   if (compiled == nullptr) {
     expected(env, "a compiled function", argv[0]);
   }
-  const PinnedArrays operands(env, argv[1]);
-  if (innermost_tape(operands.all()) != nullptr) {
-    return run_instruction(env, transforms::call(compiled->function->program()), argv[1]);
+  try {
+    return run_instruction(env, compiled->function, argv[1]);
+  } catch (const NeedsDirtyScheduler&) {
+    throw;
+  } catch (...) {
+    throw ErrorOf{"Mlx.compile", std::current_exception()};
   }
-  auto call = std::make_shared<CompiledCall>(env, compiled->function, operands, argv[2]);
-  on_compilation_thread([call = std::move(call)] { call->run(); });
-  return atoms.ok;
 }
 
 ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM[]) {
@@ -386,7 +332,7 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"vmap_rule_insert", 5, vmap_rule_insert>(),
       function<"apply_instruction", 2, apply_instruction>(),
       function<"compile", 2, compile>(),
-      function<"call_compiled", 3, call_compiled>(),
+      function<"call_compiled", 2, call_compiled>(),
       function<"cache_new", 0, cache_new>(),
       function<"cache_find", 2, cache_find>(),
       function<"cache_insert", 3, cache_insert>(),

@@ -1,0 +1,38 @@
+// MLX's own objects behind those of mlx-c, for what mlx-c has no function for.
+#pragma once
+
+#include <mlx/mlx.h>
+
+#include <span>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/handle.hpp"
+
+namespace mlx_nif {
+
+// mlx-c's object is a pointer to MLX's.
+inline const mlx::core::array& array_of(mlx_array array) {
+  return *static_cast<const mlx::core::array*>(array.ctx);
+}
+
+inline mlx_array borrow(const mlx::core::array& array) {
+  return {const_cast<mlx::core::array*>(&array)};
+}
+
+inline ArrayHandle handle_of(const mlx::core::array& array) {
+  ArrayHandle handle;
+  check(mlx_array_set(handle.out(), borrow(array)));
+  return handle;
+}
+
+inline std::vector<mlx::core::array> arrays_of(std::span<const mlx_array> arrays) {
+  std::vector<mlx::core::array> copies;
+  copies.reserve(arrays.size());
+  for (const mlx_array array : arrays) {
+    copies.push_back(array_of(array));
+  }
+  return copies;
+}
+
+}  // namespace mlx_nif
