@@ -7,7 +7,7 @@ defmodule Mlx.Conformance.Kinds do
 
   import Mlx.Conformance.PythonError, only: [type_error!: 1]
 
-  alias Mlx.Conformance.PythonError
+  alias Mlx.Conformance.{PythonError, Value}
 
   @doc "Converts a value (`Mlx.Conformance.Value`) for the parameter `name`."
   def convert(kind, value, name)
@@ -17,9 +17,9 @@ defmodule Mlx.Conformance.Kinds do
   def convert(:any, value, _name), do: value
   def convert(kind, {:instance, _class, elements}, name), do: convert(kind, {:tuple, elements}, name)
   def convert(:array, %Mlx.Array{} = array, _name), do: array
-  def convert(:array, {:buffer, array}, _name), do: array
+  def convert(:array, {:buffer, _array} = buffer, _name), do: Value.array(buffer)
 
-  def convert(:operand, {:buffer, array}, _name), do: array
+  def convert(:operand, {:buffer, _array} = buffer, _name), do: Value.array(buffer)
   def convert(:operand, {:complex, real, imaginary}, _name), do: Mlx.array({real, imaginary})
   def convert(:operand, %Mlx.Array{} = array, _name), do: array
   def convert(:operand, x, _name) when is_number(x) or is_boolean(x), do: x

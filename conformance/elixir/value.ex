@@ -58,6 +58,15 @@ defmodule Mlx.Conformance.Value do
 
   def from_python(value), do: value
 
+  @doc """
+  The array that MLX makes of one of numpy, of the type that is asked for or its own; doubles become floats unless they are
+  asked for. It is converted on the CPU, the only device that has doubles.
+  """
+  def array({:buffer, array}, type \\ nil), do: Mlx.as_type(array, type || single(array.type), stream: :cpu)
+
+  defp single(:f64), do: :f32
+  defp single(type), do: type
+
   @doc "Encodes a result for Python."
   def to_python(:ok), do: nil
   def to_python(:cpu), do: {:device, :cpu, 0}

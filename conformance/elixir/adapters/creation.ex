@@ -3,7 +3,7 @@ defmodule Mlx.Conformance.Creation do
   Adapters for making arrays.
   """
 
-  alias Mlx.Conformance.PythonError
+  alias Mlx.Conformance.{PythonError, Value}
 
   @doc "`array(val, dtype)`: numbers, lists of numbers or of arrays, arrays of numpy."
   def array(_call, %{val: value} = bound, _options), do: create(value, bound[:dtype])
@@ -28,8 +28,7 @@ defmodule Mlx.Conformance.Creation do
   def bernoulli(call, %{p: p}, options), do: call.([p], options)
 
   defp create(%Mlx.Array{} = array, type), do: Mlx.as_type(array, type || array.type)
-  defp create({:buffer, %{type: :f64} = array}, type), do: Mlx.as_type(array, type || :f32)
-  defp create({:buffer, array}, type), do: Mlx.as_type(array, type || array.type)
+  defp create({:buffer, _array} = buffer, type), do: Value.array(buffer, type)
   defp create({:complex, real, imaginary}, type), do: Mlx.array({real, imaginary}, type: type)
   defp create({:bytes, bytes}, type), do: bytes |> Mlx.from_binary({byte_size(bytes)}, :u8) |> create(type)
   defp create({:tuple, elements}, type), do: create(elements, type)

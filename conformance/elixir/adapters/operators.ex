@@ -3,7 +3,7 @@ defmodule Mlx.Conformance.Operators do
   Adapters for operations on two operands.
   """
 
-  alias Mlx.Conformance.PythonError
+  alias Mlx.Conformance.{PythonError, Value}
 
   @doc "Two operands: a number or an array of numpy takes the type of the array beside it."
   def pair(call, %{a: a, b: b}, options), do: call.(operands(a, b), options)
@@ -41,8 +41,7 @@ defmodule Mlx.Conformance.Operators do
   end
 
   @doc "What `Mlx` takes for a value that stands beside an array of a type."
-  def operand({:buffer, array}, nil), do: array
-  def operand({:buffer, array}, type), do: Mlx.as_type(array, type)
+  def operand({:buffer, _array} = buffer, type), do: Value.array(buffer, type)
   def operand({:complex, real, imaginary}, _type), do: Mlx.array({real, imaginary})
 
   def operand(value, _type) do
