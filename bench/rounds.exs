@@ -6,9 +6,18 @@ defmodule Bench.Rounds do
   def alternate(script, arguments, count, ours) do
     python = System.fetch_env!("MLX_ORACLE_PYTHON")
     script = Path.join(__DIR__, script)
-    port = Port.open({:spawn_executable, python}, [:binary, :exit_status, line: 1000, args: [script | arguments]])
+    options = [:binary, :exit_status, line: 1000, args: [script | arguments], env: environment()]
+    port = Port.open({:spawn_executable, python}, options)
 
     for _round <- 1..count, do: {ours.(), ask(port)}
+  end
+
+  # BENCH_MLX is the MLX that Python uses on Linux in place of its own.
+  defp environment do
+    case System.get_env("BENCH_MLX") do
+      nil -> []
+      path -> [{~c"LD_PRELOAD", to_charlist(path)}]
+    end
   end
 
   defp ask(port) do

@@ -1,8 +1,34 @@
 #include "core/streams.hpp"
 
+#include <pthread.h>
+
 #include "core/error.hpp"
 
 namespace mlx_nif {
+namespace {
+
+// Threads that are started meanwhile never take the processor from the thread that wakes them. Otherwise, where a
+// stream and the thread that fills its queue share a core, the two take turns with each task.
+class PatientThreads {
+#ifdef SCHED_BATCH
+ public:
+  PatientThreads() {
+    pthread_getschedparam(pthread_self(), &policy_, &parameters_);
+    if (policy_ == SCHED_OTHER) {
+      pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters_);
+    }
+  }
+  ~PatientThreads() { pthread_setschedparam(pthread_self(), policy_, &parameters_); }
+  PatientThreads(const PatientThreads&) = delete;
+  PatientThreads& operator=(const PatientThreads&) = delete;
+
+ private:
+  int policy_ = SCHED_OTHER;
+  sched_param parameters_{};
+#endif
+};
+
+}  // namespace
 
 Streams& Streams::instance() {
   // Never destroyed: the VM runs static destructors while its threads still use the streams.
@@ -21,8 +47,6 @@ void Streams::start() {
       defaults_[type] = make(type);
     }
   }
-  // Makes MLX's scheduler, which takes the thread that makes it for the main one.
-  check(mlx_synchronize(default_of(MLX_CPU)));
 }
 
 mlx_stream Streams::default_of(mlx_device_type type) const {
@@ -62,6 +86,11 @@ StreamHandle Streams::make(mlx_device_type type) {
   StreamHandle stream(mlx_stream_new_thread_unsafe(device.get()));
   if (!stream) {
     check(1);
+  }
+  if (type == MLX_CPU) {
+    // Starts the stream's thread; the first time also MLX's scheduler, which takes this thread for the main one.
+    [[maybe_unused]] const PatientThreads patient;
+    check(mlx_synchronize(stream.get()));
   }
   return stream;
 }
