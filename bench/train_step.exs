@@ -1,0 +1,174 @@
+Code.require_file("rounds.exs", __DIR__)
+
+defmodule Bench.Models do
+  @moduledoc false
+  # Models as plain functions: `{parameters, loss, inputs}`, where `loss` takes the parameters and the inputs.
+  # train_step.py has the same.
+
+  alias Mlx.{Fast, Random}
+
+  @layers 4
+  @width 256
+  @heads 4
+  @vocabulary 512
+
+  def new("mlp"), do: mlp([784, 128, 10], 64)
+  def new("tiny"), do: mlp([16, 16, 4], 8)
+
+  def new("transformer") do
+    shapes = [
+      attention_norm: {@width},
+      query: {@width, @width},
+      key: {@width, @width},
+      value: {@width, @width},
+      output: {@width, @width},
+      norm: {@width},
+      up: {@width, 4 * @width},
+      down: {4 * @width, @width}
+    ]
+
+    layers = for _layer <- 1..@layers, do: Map.new(shapes, fn {name, shape} -> {name, weight(shape)} end)
+
+    parameters = %{
+      embedding: weight({@vocabulary, @width}),
+      layers: layers,
+      norm: weight({@width}),
+      head: weight({@width, @vocabulary})
+    }
+
+    tokens = Mlx.remainder(Mlx.reshape(Mlx.iota({8 * 128}), {8, 128}), @vocabulary)
+    {parameters, &transformer_loss/3, [tokens, Mlx.remainder(Mlx.add(tokens, 1), @vocabulary)]}
+  end
+
+  defp mlp(widths, batch) do
+    layers =
+      for [input, output] <- Enum.chunk_every(widths, 2, 1, :discard) do
+        %{weight: weight({input, output}), bias: Mlx.zeros({output})}
+      end
+
+    targets = Mlx.remainder(Mlx.iota({batch}), List.last(widths))
+    {layers, &mlp_loss/3, [Random.normal({batch, hd(widths)}, key: Random.key(1)), targets]}
+  end
+
+  defp weight(shape), do: Mlx.multiply(Random.normal(shape, key: Random.key(0)), 0.05)
+
+  defp mlp_loss([first, second], x, targets) do
+    x |> linear(first) |> Mlx.max(0) |> linear(second) |> cross_entropy(targets)
+  end
+
+  defp linear(x, %{weight: weight, bias: bias}), do: Mlx.add(Mlx.matmul(x, weight), bias)
+
+  defp transformer_loss(parameters, tokens, targets) do
+    parameters.layers
+    |> Enum.reduce(Mlx.take(parameters.embedding, tokens, axis: 0), &block/2)
+    |> Fast.rms_norm(parameters.norm)
+    |> Mlx.matmul(parameters.head)
+    |> cross_entropy(targets)
+  end
+
+  defp block(layer, x) do
+    x = Mlx.add(x, attention(layer, Fast.rms_norm(x, layer.attention_norm)))
+    hidden = x |> Fast.rms_norm(layer.norm) |> Mlx.matmul(layer.up)
+    Mlx.add(x, Mlx.matmul(Mlx.multiply(hidden, Mlx.sigmoid(hidden)), layer.down))
+  end
+
+  defp attention(layer, %Mlx.Array{shape: {batch, length, _width}} = x) do
+    [queries, keys, values] =
+      for name <- [:query, :key, :value] do
+        x
+        |> Mlx.matmul(Map.fetch!(layer, name))
+        |> Mlx.reshape({batch, length, @heads, div(@width, @heads)})
+        |> Mlx.transpose(axes: [0, 2, 1, 3])
+      end
+
+    queries
+    |> Fast.scaled_dot_product_attention(keys, values, scale: :math.sqrt(@heads / @width), mask: :causal)
+    |> Mlx.transpose(axes: [0, 2, 1, 3])
+    |> Mlx.reshape({batch, length, @width})
+    |> Mlx.matmul(layer.output)
+  end
+
+  defp cross_entropy(logits, targets) do
+    targets = Mlx.new_axis(targets, -1)
+    chosen = logits |> Mlx.take_along_axis(targets, axis: -1) |> Mlx.squeeze(axes: -1)
+    Mlx.mean(Mlx.subtract(Mlx.logsumexp(logits, axes: -1), chosen))
+  end
+end
+
+defmodule Bench.TrainStep do
+  @moduledoc false
+
+  alias Mlx.Tree
+
+  @rounds 10
+  @rate 0.01
+  # The steps of a round: compiled ones, and ones that are traced and built but not evaluated.
+  @counts %{"tiny" => {500, 100}, "mlp" => {200, 100}, "transformer" => {3, 10}}
+
+  def run(models) do
+    IO.puts(row("us, best of #{@rounds} rounds", ["Mlx", "Python", "ratio"]))
+    Enum.each(models, &compare/1)
+  end
+
+  defp compare(model) do
+    {compiled, built} = Map.fetch!(@counts, model)
+    {parameters, loss, inputs} = Bench.Models.new(model)
+    Mlx.eval([parameters, inputs])
+    step = fn parameters, x, targets -> step(loss, parameters, x, targets) end
+    fast = Mlx.compile(step)
+    arguments = [model, Float.to_string(@rate), Integer.to_string(compiled), Integer.to_string(built)]
+
+    {ours, theirs} =
+      "train_step.py"
+      |> Bench.Rounds.alternate(arguments, @rounds, fn ->
+        :erlang.garbage_collect()
+        train(fast, parameters, inputs, compiled)
+
+        [time(fn -> train(fast, parameters, inputs, compiled) end) / compiled] ++
+          [time(fn -> build(step, parameters, inputs, built) end) / built]
+      end)
+      |> Enum.unzip()
+
+    for {name, us, py} <- Enum.zip([["compiled step", "tracing and building"], best(ours), best(theirs)]) do
+      IO.puts(row("#{model}: #{name}", [format(us), format(py), format(us / py)]))
+    end
+  end
+
+  defp step(loss, parameters, x, targets) do
+    {value, gradient} = Mlx.value_and_grad(loss).(parameters, x, targets)
+
+    updated =
+      Enum.zip_with(Tree.arrays(parameters), Tree.arrays(gradient), fn parameter, gradient ->
+        Mlx.subtract(parameter, Mlx.multiply(gradient, @rate))
+      end)
+
+    {value, Tree.with_arrays(parameters, updated)}
+  end
+
+  defp train(_step, _parameters, _inputs, 0), do: :ok
+
+  defp train(step, parameters, [x, targets] = inputs, count) do
+    {_value, parameters} = Mlx.eval(step.(parameters, x, targets))
+    train(step, parameters, inputs, count - 1)
+  end
+
+  defp build(_step, _parameters, _inputs, 0), do: :ok
+
+  defp build(step, parameters, [x, targets] = inputs, count) do
+    step.(parameters, x, targets)
+    build(step, parameters, inputs, count - 1)
+  end
+
+  # In microseconds.
+  defp time(fun) do
+    start = System.monotonic_time(:nanosecond)
+    fun.()
+    (System.monotonic_time(:nanosecond) - start) / 1000
+  end
+
+  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
+  defp row(name, cells), do: String.pad_trailing(name, 40) <> Enum.map_join(cells, &String.pad_leading(&1, 12))
+  defp format(number), do: :erlang.float_to_binary(number, decimals: 2)
+end
+
+Bench.TrainStep.run(System.argv())
