@@ -52,17 +52,19 @@ defmodule Mlx.FunctionFileTest do
     assert_raise Mlx.Error, fn -> imported.([Mlx.zeros({1, 1})]) end
   end
 
-  test "functions of one file share their arrays", %{tmp_dir: folder} do
+  test "functions of one file share their arrays, whatever their strides", %{tmp_dir: folder} do
     path = Path.join(folder, "functions.mlxfn")
-    shared = Mlx.Random.normal({1000})
-    functions = for count <- 1..4, do: {Mlx.Arity.function(count, &Mlx.sum(Mlx.stack([shared | &1]))), count}
-    calls = for {fun, count} <- functions, do: {fun, List.duplicate(Mlx.zeros({1000}), count)}
-    :ok = Mlx.export_functions(path, calls)
-    assert File.stat!(path).size < 8000
-    imported = Mlx.import_function(path)
 
-    for {fun, arguments} <- calls,
-        do: assert(Mlx.to_number(hd(imported.(arguments))) == Mlx.to_number(apply(fun, arguments)))
+    for shared <- [Mlx.Random.normal({1000}), Mlx.zeros({1000}), Mlx.Random.normal({2000})[0..1998//2]] do
+      functions = for count <- 1..4, do: {Mlx.Arity.function(count, &Mlx.sum(Mlx.stack([shared | &1]))), count}
+      calls = for {fun, count} <- functions, do: {fun, List.duplicate(Mlx.zeros({1000}), count)}
+      :ok = Mlx.export_functions(path, calls)
+      assert File.stat!(path).size < 8000
+      imported = Mlx.import_function(path)
+
+      for {fun, arguments} <- calls,
+          do: assert(Mlx.to_number(hd(imported.(arguments))) == Mlx.to_number(apply(fun, arguments)))
+    end
   end
 
   test "is called by many processes at once, before its arrays are read", %{tmp_dir: folder} do

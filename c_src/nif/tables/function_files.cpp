@@ -4,6 +4,7 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -19,23 +20,40 @@
 namespace mlx_nif {
 namespace {
 
+// What functions use from outside. MLX writes the bytes of an array whatever its strides are, so these are row-major,
+// and one value for all functions that use the array, which the file then holds once.
+class CapturedValues {
+ public:
+  mlx_array of(Array& array) {
+    ArrayHandle& value = values_[&array];
+    if (!value) {
+      value = row_major_value(array, Patience::unlimited);
+    }
+    return value.get();
+  }
+
+ private:
+  std::unordered_map<const Array*, ArrayHandle> values_;
+};
+
 // A call of `export_functions` as it comes from Elixir: {program, inputs, keywords, captured}.
 class DecodedCall {
  public:
-  DecodedCall(ErlNifEnv* env, ERL_NIF_TERM term) : DecodedCall(env, elements<4>(env, term)) {}
+  DecodedCall(ErlNifEnv* env, ERL_NIF_TERM term, CapturedValues& values)
+      : DecodedCall(env, elements<4>(env, term), values) {}
 
   const std::vector<Array*>& inputs() const { return inputs_; }
   const Program& program() const { return *program_; }
 
   // Under the locks of the inputs.
   ExampleCall example() const {
-    ExampleCall call{.program = program_, .inputs = {}, .keywords = keywords_, .captured = borrow(captured_)};
+    ExampleCall call{.program = program_, .inputs = {}, .keywords = keywords_, .captured = captured_};
     std::ranges::transform(inputs_, std::back_inserter(call.inputs), &Array::get);
     return call;
   }
 
  private:
-  DecodedCall(ErlNifEnv* env, const std::array<ERL_NIF_TERM, 4>& parts)
+  DecodedCall(ErlNifEnv* env, const std::array<ERL_NIF_TERM, 4>& parts, CapturedValues& values)
       : pinned_(env, parts[1]), inputs_(pinned_.all().begin(), pinned_.all().end()) {
     const ProgramResource* program = Resource<ProgramResource>::find(env, parts[0]);
     if (program == nullptr) {
@@ -44,9 +62,8 @@ class DecodedCall {
     program_ = program->program;
     keywords_ = decode<std::vector<std::string>>(env, parts[2]);
     const PinnedArrays captured(env, parts[3]);
-    // MLX writes the bytes of an array whatever its strides are.
     std::ranges::transform(captured.all(), std::back_inserter(captured_),
-                           [](Array* array) { return row_major_value(*array, Patience::unlimited); });
+                           [&values](Array* array) { return values.of(*array); });
     if (keywords_.size() > inputs_.size() || inputs_.size() + captured_.size() != program_->input_count()) {
       throw ArgumentError("expected the arrays that the function was recorded for");
     }
@@ -56,7 +73,7 @@ class DecodedCall {
   std::vector<Array*> inputs_;
   std::shared_ptr<const Program> program_;
   std::vector<std::string> keywords_;
-  std::vector<ArrayHandle> captured_;
+  std::vector<mlx_array> captured_;
 };
 
 std::size_t nodes_of(const std::vector<std::unique_ptr<DecodedCall>>& calls) {
@@ -72,10 +89,11 @@ ERL_NIF_TERM write_file(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto path = decode<std::string>(env, argv[0]);
   const auto shapeless = decode<bool>(env, argv[2]);
   const auto metadata = decode<std::string>(env, argv[3]);
+  CapturedValues values;
   std::vector<std::unique_ptr<DecodedCall>> calls;
   std::vector<Array*> inputs;
   for_each_element(env, argv[1], [&](ERL_NIF_TERM term) {
-    const DecodedCall& call = *calls.emplace_back(std::make_unique<DecodedCall>(env, term));
+    const DecodedCall& call = *calls.emplace_back(std::make_unique<DecodedCall>(env, term, values));
     inputs.insert(inputs.end(), call.inputs().begin(), call.inputs().end());
   });
   const GraphLock lock(inputs, on_dirty_scheduler);
@@ -112,7 +130,8 @@ class DescriptionEncoder {
 
 // A call as for `export_functions`, shapeless.
 ERL_NIF_TERM describe(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const DecodedCall call(env, argv[0]);
+  CapturedValues values;
+  const DecodedCall call(env, argv[0], values);
   const auto shapeless = decode<bool>(env, argv[1]);
   const GraphLock lock(call.inputs(), on_dirty_scheduler);
   Description description;
