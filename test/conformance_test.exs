@@ -95,6 +95,27 @@ defmodule ConformanceTest do
     end
   end
 
+  test "has a core of its own under the layers of Python's MLX, none of which is native" do
+    source = """
+    import importlib.machinery, importlib.util, pathlib
+    import mlx
+    ours, installed = map(pathlib.Path, mlx.__path__)
+    print(pathlib.Path(importlib.util.find_spec("mlx.core").origin).is_relative_to(ours))
+    print(pathlib.Path(importlib.util.find_spec("mlx.nn").origin).is_relative_to(installed))
+    endings = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    native = {path.name.split(".")[0] for path in installed.rglob("*") if path.name.endswith(endings)}
+    print(native - {"libmlx"})
+    """
+
+    {output, 0} =
+      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), ["-B", "-c", source],
+        env: [{"PYTHONPATH", Path.expand("../conformance/python", __DIR__)}],
+        stderr_to_stdout: true
+      )
+
+    assert output == "True\nTrue\n{'core'}\n"
+  end
+
   # Its transposes have to be the convolution's, and the convolution numpy's.
   test "has convolutions in place of PyTorch's that are adjoint to each other" do
     source = """

@@ -35,6 +35,7 @@ defmodule Mlx.Conformance.Kinds do
 
   def convert(:boolean, x, _name) when is_boolean(x), do: x
   def convert(:function, function, _name) when is_function(function, 2), do: function
+  def convert(:group, %Mlx.Distributed.Group{} = group, _name), do: group
   def convert(:type, {:type, type}, _name), do: type
   def convert(:text, text, _name) when is_binary(text), do: text
   # A file of Python is known by its path.

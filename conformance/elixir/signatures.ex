@@ -21,8 +21,8 @@ defmodule Mlx.Conformance.Signatures do
   is used whose parameters fit the arguments.
   """
 
-  alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Files, Fourier, Kernels, LinearAlgebra}
-  alias Mlx.Conformance.{Mapping, Operators, Reading, Selection, Shapes, Transforms, Types}
+  alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Exports, Files, Fourier, Kernels}
+  alias Mlx.Conformance.{LinearAlgebra, Mapping, Operators, Reading, Selection, Shapes, Transforms, Types}
 
   @key __MODULE__
 
@@ -62,7 +62,9 @@ defmodule Mlx.Conformance.Signatures do
       shapes() ++
       selection() ++
       products() ++
-      runtime() ++ random() ++ linear_algebra() ++ fourier() ++ files() ++ networks() ++ kernels() ++ transforms()
+      runtime() ++
+      random() ++
+      linear_algebra() ++ fourier() ++ files() ++ networks() ++ kernels() ++ transforms() ++ exports() ++ distributed()
   end
 
   defp full("conformance." <> _ = name), do: name
@@ -455,9 +457,41 @@ defmodule Mlx.Conformance.Signatures do
       {~w(vjp), [fun: :function, primals: arrays, cotangents: arrays], &Transforms.vjp/3},
       {~w(jvp), [fun: :function, primals: arrays, tangents: arrays], &Transforms.jvp/3},
       {~w(vmap), [fun: :function] ++ axes, &Transforms.vmap/3},
-      {~w(compile), [fun: :function, shapeless: option(:boolean, :shapeless)]}
+      {~w(compile), [fun: :function, shapeless: option(:boolean, :shapeless)]},
+      {~w(enable_compile disable_compile), []},
+      {~w(checkpoint), [fun: :function]},
+      {~w(custom_function),
+       [f: :function, vjp: option(:function, :vjp), jvp: option(:function, :jvp)] ++
+         [vmap: option(:function, :vmap)], &Transforms.custom_function/3}
     ]
   end
 
+  defp exports do
+    options = [shapeless: option(:boolean, :shapeless), metadata: option(:text, :metadata)]
+
+    [
+      {~w(export_function),
+       [file_or_callback: {:either, [:text, :function]}, fun: :function, args: variadic(:any)] ++
+         options ++ [kwargs: named(:any)], &Exports.export/3},
+      {~w(exporter), [file: :text, fun: :function, calls: {:list, :any}] ++ options, &Exports.export_several/3},
+      {~w(import_function), [file: :text, return_metadata: default(:boolean, false)], &Exports.import/3},
+      {~w(export_to_dot), [args: variadic(:any), kwargs: named(:array)], &Exports.graph/3}
+    ]
+  end
+
+  defp distributed do
+    group = [group: option(:group, :group)]
+
+    [
+      {processes(~w(init)), [strict: option(:boolean, :strict), backend: option(:word, :backend)]},
+      {processes(~w(is_available)), [backend: default(:word, :any)]},
+      {processes(~w(Group.rank)), [self: :group], fn _call, %{self: group}, _options -> group.rank end},
+      {processes(~w(Group.size)), [self: :group], fn _call, %{self: group}, _options -> group.size end},
+      {processes(~w(Group.split)), [self: :group, color: :integer, key: default(:integer, -1)]},
+      {processes(~w(all_sum all_max all_min all_gather sum_scatter)), [x: :operand] ++ group}
+    ]
+  end
+
+  defp processes(names), do: for(name <- names, do: "distributed." <> name)
   defp dunder(words), do: for(word <- words, do: "array.__#{word}__")
 end

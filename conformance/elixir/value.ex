@@ -8,7 +8,7 @@ defmodule Mlx.Conformance.Value do
   | text, a list, a dictionary | a binary, a list, a map | the same |
   | a tuple, a complex number | `{:tuple, list}`, `{:complex, real, imaginary}` | the same: kinds of arguments tell them apart |
   | an object of a class derived from `tuple` | `{:instance, class, list}` | the same |
-  | an array, a stream | `{:array, id}`, `{:stream, id}` | the struct |
+  | an array, a stream, a group | `{:array, id}`, `{:stream, id}`, `{:group, id}` | the struct |
   | `float32`, `gpu` | `{:dtype, "float32"}`, `{:device, "gpu", 0}` | `{:type, :f32}`, `{:device, :gpu}` |
   | `inexact` | `{:category, "inexact"}` | `{:category, :inexact}` |
   | an array of numpy | `{:buffer, shape, "float32", bytes}` | `{:buffer, array}` |
@@ -36,9 +36,7 @@ defmodule Mlx.Conformance.Value do
   ]
 
   @doc "Decodes what came from Python."
-  def from_python({:array, id}), do: Handles.fetch!(id)
-  def from_python({:stream, id}), do: Handles.fetch!(id)
-  def from_python({:callable, id}), do: Handles.fetch!(id)
+  def from_python({kind, id}) when kind in [:array, :stream, :group, :callable], do: Handles.fetch!(id)
   def from_python({:tuple, elements}), do: {:tuple, from_python(elements)}
   def from_python({:instance, class, elements}), do: {:instance, class, from_python(elements)}
   def from_python({:device, name, _index}), do: {:device, if(name == "gpu", do: :gpu, else: :cpu)}
@@ -85,6 +83,7 @@ defmodule Mlx.Conformance.Value do
     {:stream, Handles.keep(stream), to_python(stream.device), stream.index}
   end
 
+  def to_python(%Mlx.Distributed.Group{} = group), do: {:group, Handles.keep(group)}
   def to_python(function) when is_function(function, 2), do: {:callable, Handles.keep(function)}
   def to_python({:bytes, bytes}), do: bytes
   def to_python({:instance, class, elements}), do: {:instance, class, to_python(elements)}

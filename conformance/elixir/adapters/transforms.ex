@@ -8,7 +8,7 @@ defmodule Mlx.Conformance.Transforms do
 
   import Mlx.Conformance.PythonError, only: [value_error!: 1]
 
-  alias Mlx.{Arity, Array}
+  alias Mlx.{Arity, Array, Tree}
 
   @doc "Calls a function that Elixir returned."
   def apply_function(_call, %{function: function, arguments: arguments, keywords: keywords}, _options) do
@@ -120,6 +120,41 @@ defmodule Mlx.Conformance.Transforms do
 
   defp axes_of_one({axis}), do: axis
   defp axes_of_one(axes), do: axes
+
+  @doc """
+  `custom_function(f)` with its transforms. Python gives them the arguments, or the single one, and the keyword arguments
+  to `vjp` only.
+  """
+  def custom_function(call, %{f: fun}, transforms) do
+    call.([fun, for({name, transform} <- transforms, do: {name, custom(name, transform)})], [])
+  end
+
+  defp custom(:vjp, vjp) do
+    fn [arguments, keywords] = primals, cotangents, outputs ->
+      result = vjp.([own(arguments), cotangents, outputs], keywords)
+      Tree.with_arrays(primals, Tree.arrays(result))
+    end
+  end
+
+  defp custom(:jvp, jvp), do: fn primals, tangents -> jvp.(positional!(primals, tangents), %{}) end
+
+  defp custom(:vmap, vmap) do
+    fn primals, axes ->
+      case vmap.(positional!(primals, axes), %{}) do
+        {result, axes} -> {result, axes}
+        other -> value_error!("expected a result and its axes, got: #{inspect(other)}")
+      end
+    end
+  end
+
+  defp positional!([arguments, keywords], [others, _]) do
+    if keywords != %{}, do: value_error!("keyword arguments can be given to functions with a vjp only")
+    [own(arguments), own(others)]
+  end
+
+  # A single argument stands for itself.
+  defp own([argument]), do: argument
+  defp own(arguments), do: List.to_tuple(arguments)
 
   defp transform(call, fun, arity, options), do: call.([Arity.function(arity, fun)], options)
 

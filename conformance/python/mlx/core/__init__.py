@@ -13,10 +13,13 @@ import numpy
 from . import _array
 from ._array import ArrayAt, array
 from ._connection import connection
-from ._functions import compile, grad, value_and_grad, vmap
+from ._distributed import Group
+from ._exports import FunctionExporter, export_function, export_to_dot, exporter
+from ._functions import checkpoint, compile, custom_function, grad, value_and_grad, vmap
 from ._types import Device, DeviceType, Dtype, DtypeCategory, Stream, StreamContext, finfo, iinfo
 
 SUBMODULES = ("random", "fft", "linalg", "fast", "metal", "cuda", "distributed")
+CLASSES = {"distributed": {"Group": Group}}
 
 bool_ = Dtype("bool")
 uint8, uint16, uint32, uint64 = map(Dtype, ("uint8", "uint16", "uint32", "uint64"))
@@ -28,7 +31,6 @@ cpu, gpu = DeviceType.cpu, DeviceType.gpu
 stream = StreamContext
 newaxis = None
 globals().update({category.name: category for category in DtypeCategory})
-
 
 
 def forward(name):
@@ -53,6 +55,7 @@ def fill():
         module = types.ModuleType(f"{__name__}.{submodule}")
         sys.modules[module.__name__] = module
         globals()[submodule] = module
+        vars(module).update(CLASSES.get(submodule, {}))
     for name, value in listed.items():
         path, _, last = name.rpartition(".")
         if path == "mlx.core.array":

@@ -107,9 +107,15 @@ class Connection:
         print(f"the Elixir process ended (exit status {self.process.wait()})", flush=True)
         os._exit(1)
 
-    def put_function(self, out, function):
+    def reference(self, function):
+        """A function for Elixir to call, which may be of a class of containers."""
+        if not callable(function):
+            raise TypeError(f"expected a function, got an object of the type {type(function).__name__}")
         self.functions[id(function)] = function
-        _terms.put_tagged(out, Tagged("function", id(function)))
+        return Tagged("function", id(function))
+
+    def put_function(self, out, function):
+        _terms.put_tagged(out, self.reference(function))
 
 
 def write_all(descriptor, data):

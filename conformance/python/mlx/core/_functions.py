@@ -3,23 +3,17 @@
 import functools
 
 from ._connection import BUILDERS, connection
-from ._terms import Tagged
+from ._containers import arrays, changed, copied, filled
+from ._handle import Handle
 
 
-class Function:
-    """A transformed function: a handle of a function of the server."""
+class Function(Handle):
+    """A function that Elixir made."""
 
-    def __init__(self, id):
-        self._id = id
+    TAG = "callable"
 
     def __call__(self, *arguments, **keywords):
         return connection.call("conformance.apply", [self, list(arguments), keywords], {})
-
-    def _term(self):
-        return Tagged("callable", self._id)
-
-    def __del__(self):
-        connection.release(self._id)
 
 
 def wrapped(result, fun):
@@ -29,15 +23,48 @@ def wrapped(result, fun):
 
 def transform(name):
     def function(fun, *arguments, **options):
-        return wrapped(connection.call(f"mlx.core.{name}", [fun, *arguments], options), fun)
+        return wrapped(connection.call(f"mlx.core.{name}", [connection.reference(fun), *arguments], options), fun)
 
     function.__name__ = function.__qualname__ = name
     return function
 
 
-grad = transform("grad")
-value_and_grad = transform("value_and_grad")
+def differentiation(name):
+    """A transform whose function is called with the caller's own containers, which hold other arrays meanwhile."""
+    make = transform(name)
+
+    def function(fun, *arguments, **options):
+        calls = []
+
+        def with_originals(*positional, **keywords):
+            call = calls[-1]
+            originals = arrays(call)
+            filled(call, [list(positional), keywords])
+            former = {other._id: original for other, original in zip(arrays(call), originals)}
+            try:
+                return fun(*call[0], **call[1])
+            finally:
+                changed(call, lambda current: former.get(current._id, current))
+
+        transformed = make(functools.update_wrapper(with_originals, fun, updated=()), *arguments, **options)
+
+        def called(*positional, **keywords):
+            calls.append([list(positional), keywords])
+            try:
+                return transformed(*positional, **keywords)
+            finally:
+                calls.pop()
+
+        return wrapped(called, transformed)
+
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+grad = differentiation("grad")
+value_and_grad = differentiation("value_and_grad")
 vmap = transform("vmap")
+checkpoint = transform("checkpoint")
 compile_without_state = transform("compile")
 
 
@@ -48,41 +75,51 @@ def compile(fun, inputs=None, outputs=None, shapeless=False):
 
     def with_state(state, *arguments, **keywords):
         originals = copied(inputs)
-        update(inputs, state)
+        filled(inputs, state)
         try:
             return fun(*arguments, **keywords), copied(outputs)
         finally:
-            update(inputs, originals)
+            filled(inputs, originals)
 
     compiled = compile_without_state(with_state, shapeless=shapeless)
 
     @functools.wraps(fun)
     def function(*arguments, **keywords):
         result, state = compiled(inputs, *arguments, **keywords)
-        update(outputs, state)
+        filled(outputs, state)
         return result
 
     return function
 
 
-def copied(container):
-    """The same values in containers of their own."""
-    if isinstance(container, dict):
-        return {key: copied(value) for key, value in container.items()}
-    if isinstance(container, (list, tuple)):
-        return type(container)(map(copied, container))
-    return container
+class custom_function:
+    """A function with transforms of its own, which are given one after another."""
 
+    def __init__(self, f):
+        self._function = f
+        self._transforms = {}
+        self._make()
 
-def update(container, other):
-    """Puts the values of another container into this one."""
-    if container is None:
-        return
-    for key, value in other.items() if isinstance(other, dict) else enumerate(other):
-        if isinstance(value, (dict, list, tuple)):
-            update(container[key], value)
-        else:
-            container[key] = value
+    def _make(self):
+        references = {name: connection.reference(fun) for name, fun in self._transforms.items()}
+        self._made = connection.call("mlx.core.custom_function", [connection.reference(self._function)], references)
+
+    def _set(self, name, fun):
+        self._transforms[name] = fun
+        self._make()
+        return self
+
+    def vjp(self, f):
+        return self._set("vjp", f)
+
+    def jvp(self, f):
+        return self._set("jvp", f)
+
+    def vmap(self, f):
+        return self._set("vmap", f)
+
+    def __call__(self, *arguments, **keywords):
+        return self._made(*arguments, **keywords)
 
 
 BUILDERS["callable"] = Function

@@ -3,6 +3,7 @@
 import enum
 
 from ._connection import BUILDERS, connection
+from ._handle import Handle
 from ._terms import Tagged
 
 
@@ -95,11 +96,11 @@ class Device:
         return Tagged("device", self.type.name, self.index)
 
 
-class Stream:
-    """A stream of the server, held by a handle."""
+class Stream(Handle):
+    TAG = "stream"
 
     def __init__(self, id, device, index):
-        self._id = id
+        super().__init__(id)
         self.device = device
         self.index = index
 
@@ -111,12 +112,6 @@ class Stream:
 
     def __repr__(self):
         return f"Stream({self.device}, {self.index})"
-
-    def _term(self):
-        return Tagged("stream", self._id)
-
-    def __del__(self):
-        connection.release(self._id)
 
 
 class StreamContext:
