@@ -151,7 +151,11 @@ class CompiledFunction::Graph {
 };
 
 CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless)
-    : program_(std::move(program)), shapeless_(shapeless) {}
+    : program_(std::move(program)), shapeless_(shapeless) {
+  if (program_->traits().dynamic) {
+    throw ArgumentError("a function with loops, branches or calls that depend on values cannot be compiled as a whole");
+  }
+}
 
 CompiledFunction::~CompiledFunction() = default;
 

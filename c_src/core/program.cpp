@@ -36,8 +36,8 @@ void keep_needed_steps(Program::Parts& parts) {
   std::vector<Program::Step> kept;
   for (auto step = parts.steps.rbegin(); step != parts.steps.rend(); ++step) {
     const auto first = needed.begin() + step->first_result;
-    if (std::find(first, first + static_cast<std::ptrdiff_t>(step->result_count), true) ==
-        first + static_cast<std::ptrdiff_t>(step->result_count)) {
+    const auto last = first + static_cast<std::ptrdiff_t>(step->result_count);
+    if (std::find(first, last, true) == last && !step->instruction->has_effects()) {
       continue;
     }
     for (const Register input : step->inputs) {
@@ -58,6 +58,14 @@ Program::Program(Parts parts) : parts_(std::move(parts)) {
 }
 
 std::vector<ArrayHandle> Program::run(std::span<const mlx_array> inputs) const {
+  return run_steps(inputs, &Instruction::run);
+}
+
+std::vector<ArrayHandle> Program::infer(std::span<const mlx_array> inputs) const {
+  return run_steps(inputs, &Instruction::infer);
+}
+
+std::vector<ArrayHandle> Program::run_steps(std::span<const mlx_array> inputs, RunStep run_step) const {
   if (inputs.size() != parts_.inputs.size()) {
     throw Error("a recorded function got another number of arrays than it was recorded with");
   }
@@ -76,7 +84,7 @@ std::vector<ArrayHandle> Program::run(std::span<const mlx_array> inputs) const {
       arguments.push_back(input == no_register ? mlx_array{} : registers[input]);
     }
     const std::size_t first = results.size();
-    step.instruction->run(arguments.all(), results);
+    (*step.instruction.*run_step)(arguments.all(), results);
     if (results.size() != first + step.result_count) {
       throw Error("an operation has another number of results than when it was recorded");
     }

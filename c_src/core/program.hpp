@@ -25,12 +25,15 @@ struct InstructionTraits {
   std::size_t nodes = 1;
   // How many nodes MLX recurses over to run it.
   std::size_t depth = 0;
+  // What it does depends on values: it evaluates arrays while it runs, see core/control_flow.hpp.
+  bool dynamic = false;
 
   InstructionTraits& operator+=(const InstructionTraits& other) {
     largest_result = std::max(largest_result, other.largest_result);
     fallible |= other.fallible;
     nodes += other.nodes;
     depth = std::max(depth, other.depth);
+    dynamic |= other.dynamic;
     return *this;
   }
 };
@@ -44,6 +47,14 @@ class Instruction {
 
   // Appends the results. A null array stands for an argument that is left out.
   virtual void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const = 0;
+
+  // Appends arrays of the shapes and types that the results have; for inputs that have no values.
+  virtual void infer(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const {
+    run(inputs, results);
+  }
+
+  // It does more than giving results.
+  virtual bool has_effects() const { return false; }
 
   // What a tape takes in place of it, where that is something else.
   virtual std::shared_ptr<const Instruction> recorded_as() const { return nullptr; }
@@ -79,7 +90,7 @@ class Program : public std::enable_shared_from_this<Program> {
     InstructionTraits traits{.nodes = 0};
   };
 
-  // Drops the steps that no output needs.
+  // Drops the steps that no output needs and that have no effects.
   explicit Program(Parts parts);
 
   const std::string& name() const { return parts_.name; }
@@ -89,10 +100,16 @@ class Program : public std::enable_shared_from_this<Program> {
 
   std::vector<ArrayHandle> run(std::span<const mlx_array> inputs) const;
 
+  // Arrays with the shapes and types of the outputs.
+  std::vector<ArrayHandle> infer(std::span<const mlx_array> inputs) const;
+
   // For MLX's transforms. `last_inputs` are given to each call after those that the caller gives.
   ClosureHandle closure(std::span<const mlx_array> last_inputs = {}) const;
 
  private:
+  using RunStep = void (Instruction::*)(std::span<const mlx_array>, std::vector<ArrayHandle>&) const;
+  std::vector<ArrayHandle> run_steps(std::span<const mlx_array> inputs, RunStep run_step) const;
+
   Parts parts_;
 };
 

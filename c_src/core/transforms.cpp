@@ -51,9 +51,29 @@ class Transform final : public Instruction {
   const Run run_;
 };
 
+// The program as it is.
+class Call final : public Instruction {
+ public:
+  explicit Call(ProgramPointer program) : program_(std::move(program)) {}
+
+  InstructionTraits traits() const override { return program_->traits(); }
+
+  void run(Arrays inputs, Results& results) const override {
+    std::ranges::move(program_->run(inputs), std::back_inserter(results));
+  }
+
+  void infer(Arrays inputs, Results& results) const override {
+    std::ranges::move(program_->infer(inputs), std::back_inserter(results));
+  }
+
+ private:
+  const ProgramPointer program_;
+};
+
 // `nodes`: how many the transform makes of one.
 InstructionPointer make(const Program& program, std::size_t nodes, std::size_t input_count, Transform::Run run) {
   InstructionTraits traits = program.traits();
+  require(!traits.dynamic, "a function with loops, branches or calls that depend on values cannot be transformed");
   traits.depth = traits.nodes;
   traits.nodes *= nodes;
   return std::make_shared<const Transform>(traits, input_count, std::move(run));
@@ -197,12 +217,7 @@ void free_payload(void* payload) {
 }  // namespace
 
 InstructionPointer call(ProgramPointer program) {
-  const InstructionTraits traits = program->traits();
-  const std::size_t input_count = program->input_count();
-  return std::make_shared<const Transform>(traits, input_count,
-                                           [program = std::move(program)](Arrays inputs, Results& results) {
-                                             std::ranges::move(program->run(inputs), std::back_inserter(results));
-                                           });
+  return std::make_shared<const Call>(std::move(program));
 }
 
 InstructionPointer vjp(ProgramPointer program, std::size_t primal_count) {

@@ -10,6 +10,7 @@ void make_atoms(ErlNifEnv* env) {
   atoms = Atoms{
       .ok = atom("ok"),
       .error = atom("error"),
+      .call = atom("call"),
       .busy = atom("busy"),
       .nil = atom("nil"),
       .true_ = atom("true"),

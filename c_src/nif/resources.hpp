@@ -12,7 +12,9 @@
 #include "core/tape.hpp"
 #include "core/vmap_rules.hpp"
 #include "nif/arrays.hpp"
+#include "nif/execution.hpp"
 #include "nif/resource.hpp"
+#include "nif/term.hpp"
 #include "nif/term_cache.hpp"
 
 namespace mlx_nif {
@@ -57,6 +59,23 @@ struct TapeResource {
   TapeResource& operator=(const TapeResource&) = delete;
 };
 
+// What a native function takes of a resource.
+template <typename T>
+T& decode_resource(ErlNifEnv* env, ERL_NIF_TERM term, const char* what) {
+  T* object = Resource<T>::find(env, term);
+  if (object == nullptr) {
+    expected(env, what, term);
+  }
+  return *object;
+}
+
+template <>
+struct Decoder<std::shared_ptr<const Program>> {
+  static std::shared_ptr<const Program> decode(ErlNifEnv* env, ERL_NIF_TERM term) {
+    return decode_resource<ProgramResource>(env, term, "a recorded function").program;
+  }
+};
+
 inline bool open_resources(ErlNifEnv* env) {
   return Resource<Array>::open(env, "array") && Resource<SharedBytes>::open(env, "bytes") &&
          Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group") &&
@@ -64,7 +83,8 @@ inline bool open_resources(ErlNifEnv* env) {
          Resource<ProgramResource>::open(env, "program") && Resource<InstructionResource>::open(env, "instruction") &&
          Resource<CompiledResource>::open(env, "compiled_function") && Resource<TermCache>::open(env, "cache") &&
          Resource<VmapRulesResource>::open(env, "vmap_rules") &&
-         Resource<ImportedResource>::open(env, "imported_function");
+         Resource<ImportedResource>::open(env, "imported_function") &&
+         Resource<ExecutionResource>::open(env, "execution");
 }
 
 }  // namespace mlx_nif

@@ -19,6 +19,7 @@ std::vector<ErlNifFunc> reduction_operations();
 std::vector<ErlNifFunc> shape_operations();
 
 std::vector<ErlNifFunc> array_functions();
+std::vector<ErlNifFunc> control_flow_functions();
 std::vector<ErlNifFunc> device_functions();
 std::vector<ErlNifFunc> distributed_functions();
 std::vector<ErlNifFunc> function_file_functions();

@@ -35,7 +35,8 @@ defmodule Mlx.Argument do
   def specials do
     ~w(reference pid function array_reference stream_reference stream deallocated array_of_other_reference
        array_of_stream_reference stream_of_array_reference placeholder placeholder_without_value ended_placeholder
-       tape program instruction compiled_function cache vmap_rules example_call imported_function)a
+       tape program instruction compiled_function cache vmap_rules
+       example_call imported_function execution loop_condition loop_body)a
   end
 
   defp special(:reference), do: make_ref()
@@ -70,6 +71,20 @@ defmodule Mlx.Argument do
   defp special(:instruction), do: Native.program_value_and_grad(special(:program), [0])
   defp special(:compiled_function), do: Native.compile(special(:program), false)
   defp special(:cache), do: Native.cache_new()
+  defp special(:execution), do: Native.execute(special(:instruction), [build_array({4, 4}, :f32, :varied, :lazy)], :tag)
+
+  defp special(:loop_condition) do
+    {tape, [placeholder]} = shape_only_tape()
+    {program, []} = Native.finish_tape(tape, [placeholder |> Native.sum(false, nil) |> Native.less(100, nil)])
+    program
+  end
+
+  defp special(:loop_body) do
+    {tape, [placeholder]} = shape_only_tape()
+    {program, []} = Native.finish_tape(tape, [Native.add(placeholder, 1, nil)])
+    program
+  end
+
   defp special(:vmap_rules), do: Native.vmap_rules_new("the user's function")
   defp special(:example_call), do: {special(:program), [build_array({4, 4}, :f32, :varied, :plain)], [], []}
 

@@ -68,7 +68,10 @@ defmodule Mlx.NativeExamples do
   def default(:optional_indices), do: nil
   def default(:optional_number), do: nil
   def default(:optional_program), do: nil
+  def default(:optional_arrays), do: nil
   def default(:optional_vmap_rules), do: nil
+  def default(:execution), do: {:special, :execution}
+  def default(:loop_condition), do: {:special, :loop_condition}
   def default(:vmap_rules), do: {:special, :vmap_rules}
   def default(:vmap_inputs), do: [{0, {2, 4, 4}, :f32}]
   def default(:example_call), do: {:special, :example_call}
@@ -85,6 +88,8 @@ defmodule Mlx.NativeExamples do
   defp listed(:import_function), do: [[{:path, "example.mlxfn"}]]
   defp listed(:imported_call), do: [[{:special, :imported_function}, 1, []]]
   defp listed(:vmap_rule_insert), do: [[{:special, :vmap_rules}, [{0, {2, 4, 4}, :f32}], {:special, :program}, [], [0]]]
+  defp listed(:program_loop), do: [[{:special, :loop_condition}, {:special, :loop_body}, 1]]
+  defp listed(:execute), do: [[{:special, :instruction}, [array({4, 4})], "tag"]]
   defp listed(:export_to_dot), do: [[[array({4, 4})], ["a"]]]
   defp listed(:program_vmap), do: [[{:special, :program}, [0], [0]]]
   defp listed(:apply_instruction), do: [[{:special, :instruction}, [array({4, 4})]]]

@@ -55,11 +55,7 @@ class DecodedCall {
  private:
   DecodedCall(ErlNifEnv* env, const std::array<ERL_NIF_TERM, 4>& parts, CapturedValues& values)
       : pinned_(env, parts[1]), inputs_(pinned_.all().begin(), pinned_.all().end()) {
-    const ProgramResource* program = Resource<ProgramResource>::find(env, parts[0]);
-    if (program == nullptr) {
-      expected(env, "a recorded function", parts[0]);
-    }
-    program_ = program->program;
+    program_ = decode<std::shared_ptr<const Program>>(env, parts[0]);
     keywords_ = decode<std::vector<std::string>>(env, parts[2]);
     const PinnedArrays captured(env, parts[3]);
     std::ranges::transform(captured.all(), std::back_inserter(captured_),
@@ -148,12 +144,9 @@ ERL_NIF_TERM read_file(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 // An instruction that calls an imported function with so many arrays, the last ones by keyword.
 ERL_NIF_TERM make_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const ImportedResource* imported = Resource<ImportedResource>::find(env, argv[0]);
-  if (imported == nullptr) {
-    expected(env, "an imported function", argv[0]);
-  }
+  const auto& imported = decode_resource<ImportedResource>(env, argv[0], "an imported function");
   return Resource<InstructionResource>::make(env, std::string("Mlx.import_function"),
-                                             imported_call(imported->function, decode<std::size_t>(env, argv[1]),
+                                             imported_call(imported.function, decode<std::size_t>(env, argv[1]),
                                                            decode<std::vector<std::string>>(env, argv[2])));
 }
 

@@ -66,17 +66,9 @@ ERL_NIF_TERM begin_tape_without_values(ErlNifEnv* env, const ERL_NIF_TERM argv[]
   return make_tape(env, tape, placeholders);
 }
 
-TapeResource& decode_tape(ErlNifEnv* env, ERL_NIF_TERM term) {
-  TapeResource* tape = Resource<TapeResource>::find(env, term);
-  if (tape == nullptr) {
-    expected(env, "a tape", term);
-  }
-  return *tape;
-}
-
 // The recorded function, and the arrays that it captured.
 ERL_NIF_TERM finish_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const TapeResource& tape = decode_tape(env, argv[0]);
+  const TapeResource& tape = decode_resource<TapeResource>(env, argv[0], "a tape");
   const PinnedArrays outputs(env, argv[1]);
   const auto recorded = tape.tape->finish(outputs.all(), Resource<Array>::share);
   std::vector<ERL_NIF_TERM> captured;
@@ -87,7 +79,7 @@ ERL_NIF_TERM finish_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 }
 
 ERL_NIF_TERM abandon_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  decode_tape(env, argv[0]).tape->abandon();
+  decode_resource<TapeResource>(env, argv[0], "a tape").tape->abandon();
   return atoms.ok;
 }
 
@@ -96,33 +88,19 @@ ERL_NIF_TERM is_traced(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return make_boolean(innermost_tape(arrays.all()) != nullptr);
 }
 
-std::shared_ptr<const Program> decode_program(ErlNifEnv* env, ERL_NIF_TERM term) {
-  const ProgramResource* program = Resource<ProgramResource>::find(env, term);
-  if (program == nullptr) {
-    expected(env, "a recorded function", term);
-  }
-  return program->program;
+std::shared_ptr<const Program> decode_optional_program(ErlNifEnv* env, ERL_NIF_TERM term) {
+  return is_nil(term) ? nullptr : decode<std::shared_ptr<const Program>>(env, term);
 }
 
-std::shared_ptr<const Program> decode_optional_program(ErlNifEnv* env, ERL_NIF_TERM term) {
-  return is_nil(term) ? nullptr : decode_program(env, term);
-}
+constexpr const char* rules_expected = "the rules of a custom function";
 
 // The rules by which a custom function maps over axes; they are recorded from what `function` is for Elixir.
 ERL_NIF_TERM vmap_rules_new(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return Resource<VmapRulesResource>::make(env, std::make_shared<VmapRules>(std::make_shared<const KeptTerm>(argv[0])));
 }
 
-std::shared_ptr<VmapRules> decode_vmap_rules(ErlNifEnv* env, ERL_NIF_TERM term) {
-  const VmapRulesResource* rules = Resource<VmapRulesResource>::find(env, term);
-  if (rules == nullptr) {
-    expected(env, "the rules of a custom function", term);
-  }
-  return rules->rules;
-}
-
 std::shared_ptr<VmapRules> decode_optional_vmap_rules(ErlNifEnv* env, ERL_NIF_TERM term) {
-  return is_nil(term) ? nullptr : decode_vmap_rules(env, term);
+  return is_nil(term) ? nullptr : decode_resource<VmapRulesResource>(env, term, rules_expected).rules;
 }
 
 // {axis, shape, type} of each input that a rule is for.
@@ -150,10 +128,11 @@ std::vector<VmapRules::Input> decode_rule_inputs(ErlNifEnv* env, ERL_NIF_TERM li
 
 // Adds the rule for such inputs: a recorded function, what it captured, and the axes of its results.
 ERL_NIF_TERM vmap_rule_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto rules = decode_vmap_rules(env, argv[0]);
+  const auto rules = decode_resource<VmapRulesResource>(env, argv[0], rules_expected).rules;
   std::vector<VmapRules::Input> inputs = decode_rule_inputs(env, argv[1]);
-  VmapRules::Rule rule{
-      .program = decode_program(env, argv[2]), .captured = {}, .output_axes = decode<std::vector<int>>(env, argv[4])};
+  VmapRules::Rule rule{.program = decode<std::shared_ptr<const Program>>(env, argv[2]),
+                       .captured = {},
+                       .output_axes = decode<std::vector<int>>(env, argv[4])};
   const PinnedArrays captured(env, argv[3]);
   for (const Array* array : captured.all()) {
     if (!array->settled()) {
@@ -175,7 +154,7 @@ using transforms::ProgramPointer;
 // A native function that makes an instruction of a program.
 template <InstructionPointer make(ErlNifEnv*, ProgramPointer, const ERL_NIF_TERM*)>
 ERL_NIF_TERM transform(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  ProgramPointer program = decode_program(env, argv[0]);
+  ProgramPointer program = decode<std::shared_ptr<const Program>>(env, argv[0]);
   std::string name = program->name();
   return Resource<InstructionResource>::make(env, std::move(name), make(env, std::move(program), argv));
 }
@@ -225,15 +204,19 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, InstructionPointer instruction, ERL
     }
   }
   const InstructionTraits traits = instruction->traits();
+  if (traits.dynamic && tape == nullptr) {
+    throw ArgumentError("what depends on values has to be executed");
+  }
   GraphLock lock(operands.all(), on_dirty_scheduler);
-  NodeTraits result_traits{.fallible = traits.fallible};
+  NodeTraits result_traits{.fallible = traits.fallible, .valueless = traits.dynamic};
   std::vector<mlx_array> inputs;
   for (const Array* array : operands.all()) {
     inherit(result_traits, *array, tape);
     inputs.push_back(array->get());
   }
   std::vector<ArrayHandle> results;
-  with_stack_for(traits.depth, [&] { instruction->run(inputs, results); });
+  with_stack_for(traits.depth,
+                 [&] { traits.dynamic ? instruction->infer(inputs, results) : instruction->run(inputs, results); });
   const std::shared_ptr<Graph>& graph = lock.join();
   graph->add_nodes(traits.nodes);
   Encoder encoder(env, graph, current_streams::of_caller(env), result_traits, false);
@@ -257,34 +240,29 @@ ERL_NIF_TERM encode(ErlNifEnv* env, const NeedsVmapRule& needed) {
 // The results of a transformed function for a list of arrays; or, when a custom function in it is mapped over axes in a
 // way that it was not before, the rule that is missing.
 ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const InstructionResource* function = Resource<InstructionResource>::find(env, argv[0]);
-  if (function == nullptr) {
-    expected(env, "a transformed function", argv[0]);
-  }
+  const auto& function = decode_resource<InstructionResource>(env, argv[0], "a transformed function");
   try {
-    return run_instruction(env, function->instruction, argv[1]);
+    return run_instruction(env, function.instruction, argv[1]);
   } catch (const NeedsDirtyScheduler&) {
     throw;
   } catch (const NeedsVmapRule& needed) {
     return encode(env, needed);
   } catch (...) {
-    throw ErrorOf{function->name, std::current_exception()};
+    throw ErrorOf{function.name, std::current_exception()};
   }
 }
 
 ERL_NIF_TERM compile(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return Resource<CompiledResource>::make(
-      env, std::make_shared<CompiledFunction>(decode_program(env, argv[0]), decode<bool>(env, argv[1])));
+      env, std::make_shared<CompiledFunction>(decode<std::shared_ptr<const Program>>(env, argv[0]),
+                                              decode<bool>(env, argv[1])));
 }
 
 // The results of a compiled function for a list of arrays.
 ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const CompiledResource* compiled = Resource<CompiledResource>::find(env, argv[0]);
-  if (compiled == nullptr) {
-    expected(env, "a compiled function", argv[0]);
-  }
+  const auto& compiled = decode_resource<CompiledResource>(env, argv[0], "a compiled function");
   try {
-    return run_instruction(env, compiled->function, argv[1]);
+    return run_instruction(env, compiled.function, argv[1]);
   } catch (const NeedsDirtyScheduler&) {
     throw;
   } catch (...) {
@@ -296,20 +274,12 @@ ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return Resource<TermCache>::make(env);
 }
 
-TermCache& decode_cache(ErlNifEnv* env, ERL_NIF_TERM term) {
-  TermCache* cache = Resource<TermCache>::find(env, term);
-  if (cache == nullptr) {
-    expected(env, "a cache", term);
-  }
-  return *cache;
-}
-
 ERL_NIF_TERM cache_find(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return decode_cache(env, argv[0]).find(env, argv[1]).value_or(atoms.nil);
+  return decode_resource<TermCache>(env, argv[0], "a cache").find(env, argv[1]).value_or(atoms.nil);
 }
 
 ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return decode_cache(env, argv[0]).insert(env, argv[1], argv[2]);
+  return decode_resource<TermCache>(env, argv[0], "a cache").insert(env, argv[1], argv[2]);
 }
 
 }  // namespace

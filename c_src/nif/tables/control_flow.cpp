@@ -1,0 +1,103 @@
+// Programs that depend on values.
+#include "core/control_flow.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/evaluation.hpp"
+#include "core/tracing.hpp"
+#include "nif/arrays.hpp"
+#include "nif/execution.hpp"
+#include "nif/function.hpp"
+#include "nif/resources.hpp"
+#include "nif/tables.hpp"
+#include "nif/term.hpp"
+
+namespace mlx_nif {
+namespace {
+
+using ProgramPointer = std::shared_ptr<const Program>;
+
+ERL_NIF_TERM make_instruction(ErlNifEnv* env, std::shared_ptr<const Instruction> instruction) {
+  return Resource<InstructionResource>::make(env, std::string("Mlx.Compiler"), std::move(instruction));
+}
+
+ERL_NIF_TERM is_dynamic(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_boolean(decode<ProgramPointer>(env, argv[0])->traits().dynamic);
+}
+
+// Condition, body, and the number of arrays of the state.
+ERL_NIF_TERM loop(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_instruction(env,
+                          control_flow::loop(decode<ProgramPointer>(env, argv[0]), decode<ProgramPointer>(env, argv[1]),
+                                             decode<std::size_t>(env, argv[2])));
+}
+
+// What is run for true, and what for false.
+ERL_NIF_TERM branch(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_instruction(
+      env, control_flow::branch(decode<ProgramPointer>(env, argv[0]), decode<ProgramPointer>(env, argv[1])));
+}
+
+// The number of a function, and the shape and type of each of its results.
+ERL_NIF_TERM host_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  std::vector<control_flow::ResultKind> results;
+  for_each_element(env, argv[1], [&](ERL_NIF_TERM element) {
+    const auto [shape, type] = elements<2>(env, element);
+    results.push_back({decode<std::vector<int>>(env, shape), decode<mlx_dtype>(env, type)});
+  });
+  return make_instruction(env, control_flow::host_call(decode<std::uint64_t>(env, argv[0]), std::move(results)));
+}
+
+// Starts an instruction for a list of arrays; see `Execution` for what is sent with the tag.
+ERL_NIF_TERM execute(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto& function = decode_resource<InstructionResource>(env, argv[0], "a transformed function");
+  const PinnedArrays operands(env, argv[1]);
+  if (innermost_tape(operands.all()) != nullptr) {
+    throw ArgumentError("expected arrays that are not traced");
+  }
+  std::vector<std::shared_ptr<Array>> inputs;
+  std::ranges::transform(operands.all(), std::back_inserter(inputs),
+                         [](Array* array) { return Resource<Array>::share(*array); });
+  ErlNifPid process;
+  enif_self(env, &process);
+  auto execution = std::make_shared<Execution>(function.instruction, std::move(inputs), process, argv[2]);
+  const ERL_NIF_TERM term = Resource<ExecutionResource>::make(env, execution);
+  Execution::start(execution);
+  return term;
+}
+
+// Answers a call with its results, or ends the execution with nil.
+ERL_NIF_TERM resume(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  Execution& execution = *decode_resource<ExecutionResource>(env, argv[0], "an execution").execution;
+  if (is_nil(argv[1])) {
+    execution.resume(std::nullopt);
+    return atoms.ok;
+  }
+  const PinnedArrays arrays(env, argv[1]);
+  evaluate(arrays.all(), Patience::unlimited);
+  std::vector<ArrayHandle> results;
+  for (const Array* array : arrays.all()) {
+    check(mlx_array_set(results.emplace_back().out(), array->get()));
+  }
+  execution.resume(std::move(results));
+  return atoms.ok;
+}
+
+}  // namespace
+
+std::vector<ErlNifFunc> control_flow_functions() {
+  return {
+      function<"program_is_dynamic", 1, is_dynamic>(),
+      function<"program_loop", 3, loop>(),   function<"program_branch", 2, branch>(),
+      function<"host_call", 2, host_call>(), function<"execute", 3, execute>(),
+      dirty_function<"resume", 2, resume>(),
+  };
+}
+
+}  // namespace mlx_nif

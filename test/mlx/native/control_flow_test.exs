@@ -1,0 +1,136 @@
+defmodule Mlx.Native.ControlFlowTest do
+  use ExUnit.Case, async: true
+
+  alias Mlx.Native
+
+  defp program(kinds, fun) do
+    {tape, placeholders} = Native.begin_tape_without_values("a test", kinds)
+    {program, []} = Native.finish_tape(tape, placeholders |> fun.() |> List.wrap())
+    program
+  end
+
+  defp kinds(count), do: List.duplicate({{}, :s32}, count)
+
+  # Adds the second of the state to the first until that is not less than the limit.
+  defp count_up(limit) do
+    condition = program(kinds(2), fn [sum, _step] -> Mlx.less(sum, limit) end)
+    body = program(kinds(2), fn [sum, step] -> [Mlx.add(sum, step), step] end)
+    Native.program_loop(condition, body, 2)
+  end
+
+  defp recorded(count, fun), do: Native.program_call(program(kinds(count), fun))
+
+  defp execute(instruction, numbers, functions \\ %{}) do
+    tag = make_ref()
+    execution = Native.execute(instruction, Enum.map(numbers, &Mlx.array/1), tag)
+    answer(execution, tag, functions)
+  end
+
+  defp answer(execution, tag, functions) do
+    receive do
+      {^tag, :ok, results} ->
+        Enum.map(results, &Mlx.to_number/1)
+
+      {^tag, :error, message} ->
+        {:error, message}
+
+      {^tag, :call, function, arrays} ->
+        Native.resume(execution, functions[function].(arrays))
+        answer(execution, tag, functions)
+    end
+  end
+
+  test "a loop runs until its condition is false" do
+    assert execute(count_up(10), [0, 3]) == [12, 3]
+    assert execute(count_up(10), [11, 3]) == [11, 3]
+  end
+
+  test "a branch runs one of two programs" do
+    branch =
+      Native.program_branch(
+        program(kinds(1), fn [x] -> Mlx.add(x, 1) end),
+        program(kinds(1), fn [y] -> Mlx.negate(y) end)
+      )
+
+    for {condition, expected} <- [{true, 6}, {false, -7}] do
+      chosen = recorded(2, fn [x, y] -> Native.apply_instruction(branch, [Mlx.less(x, 5) | [x, y]]) end)
+      assert execute(chosen, [if(condition, do: 4, else: 5), 7]) == [if(condition, do: 5, else: expected)]
+    end
+  end
+
+  test "loops are nested, in the body of a loop" do
+    inner = count_up(6)
+
+    body =
+      program(kinds(2), fn [total, round] ->
+        zero = Mlx.multiply(round, 0)
+        [sum, _step] = Native.apply_instruction(inner, [zero, Mlx.add(zero, 2)])
+        [Mlx.add(total, sum), Mlx.add(round, 1)]
+      end)
+
+    condition = program(kinds(2), fn [_total, round] -> Mlx.less(round, 4) end)
+    assert execute(Native.program_loop(condition, body, 2), [0, 0]) == [24, 4]
+  end
+
+  test "functions of Elixir are called while it runs" do
+    body =
+      program(kinds(2), fn [sum, step] ->
+        [called] = 7 |> Native.host_call([{{}, :s32}]) |> Native.apply_instruction([sum, step])
+        [called, step]
+      end)
+
+    condition = program(kinds(2), fn [sum, _step] -> Mlx.less(sum, 10) end)
+    caller = self()
+
+    add = fn [sum, step] ->
+      send(caller, {:sum, Mlx.to_number(sum)})
+      [Mlx.add(sum, step)]
+    end
+
+    assert execute(Native.program_loop(condition, body, 2), [0, 4], %{7 => add}) == [12, 4]
+    for sum <- [0, 4, 8], do: assert_received({:sum, ^sum})
+
+    wrong = fn [_sum, _step] -> [Mlx.array(1.5)] end
+    assert {:error, message} = execute(Native.program_loop(condition, body, 2), [0, 4], %{7 => wrong})
+    assert message =~ "other shapes or types"
+  end
+
+  test "what fails while it runs is an error" do
+    inverse = program([{{2, 2}, :f32}], fn [x] -> Mlx.Linalg.invert(x) end)
+    Native.execute(Native.program_call(inverse), [Mlx.zeros({2, 2})], :tag)
+    assert_receive {:tag, :error, message}, 5000
+    assert message =~ "singular"
+  end
+
+  test "it ends with the process that waits for it" do
+    endless =
+      Native.program_loop(
+        program(kinds(1), fn [x] -> Mlx.greater_equal(x, 0) end),
+        program(kinds(1), &Function.identity/1),
+        1
+      )
+
+    for _ <- 1..5 do
+      {pid, monitor} = spawn_monitor(fn -> execute(endless, [1]) end)
+      Process.sleep(20)
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
+    end
+
+    # The threads are gone, or they would take turns with this.
+    assert execute(count_up(100), [0, 1]) == [100, 1]
+  end
+
+  test "it cannot be transformed, compiled as a whole or run on the spot" do
+    loop = recorded(2, &Native.apply_instruction(count_up(10), &1))
+
+    assert_raise ArgumentError, ~r/has to be executed/, fn ->
+      Native.apply_instruction(loop, [Mlx.array(0), Mlx.array(1)])
+    end
+
+    program = program(kinds(2), &Native.apply_instruction(count_up(10), &1))
+    assert Native.program_is_dynamic(program)
+    assert_raise ArgumentError, ~r/cannot be compiled as a whole/, fn -> Native.compile(program, false) end
+    assert_raise ArgumentError, ~r/cannot be transformed/, fn -> Native.program_vjp(program, 1) end
+  end
+end
