@@ -66,6 +66,77 @@ defmodule Mlx.Native.MemoryTest do
     assert_flat(code, "5,000 failing evaluations")
   end
 
+  test "a hundred thousand calls of a compiled function, by 8 processes, leave memory as it was" do
+    code =
+      quote do
+        x = Mlx.eval(Mlx.ones({64, 64}))
+        step = Mlx.compile(fn x, y -> {Mlx.multiply(Mlx.add(x, y), 0.5), Mlx.sum(Mlx.sin(Mlx.multiply(x, y)))} end)
+
+        call = fn y ->
+          {y, _sum} = Mlx.eval(step.(x, y))
+          y
+        end
+
+        Mlx.MemoryProbe.measure(8_000, 100_000, fn count ->
+          1..8
+          |> Enum.map(fn _ -> Task.async(fn -> Enum.reduce(1..div(count, 8), x, fn _, y -> call.(y) end) end) end)
+          |> Task.await_many(:infinity)
+        end)
+      end
+
+    assert_flat(code, "100,000 compiled calls")
+  end
+
+  test "ten thousand compiled functions, made and dropped, leave memory as it was" do
+    code =
+      quote do
+        x = Mlx.eval(Mlx.ones({64, 64}))
+
+        Mlx.MemoryProbe.measure(1_000, 10_000, fn count ->
+          Enum.each(1..count, fn _ ->
+            loss = fn x -> Mlx.sum(Mlx.sin(Mlx.multiply(x, x))) end
+            Mlx.eval(Mlx.compile(Mlx.grad(loss)).(x))
+          end)
+        end)
+      end
+
+    assert_flat(code, "10,000 compiled functions")
+  end
+
+  test "processes killed in the middle of transforms leave memory as it was" do
+    code =
+      quote do
+        shared = Mlx.compile(Mlx.grad(fn x, y -> Mlx.sum(Mlx.multiply(Mlx.sin(x), y)) end))
+
+        transform = fn transform ->
+          captured = Mlx.eval(Mlx.add(Mlx.ones({64, 64}), :rand.uniform()))
+          loss = fn x -> Mlx.sum(Mlx.multiply(Mlx.sin(x), captured)) end
+          Mlx.eval(Mlx.grad(loss).(captured))
+          Mlx.eval(Mlx.compile(Mlx.value_and_grad(loss)).(captured))
+          Mlx.eval(Mlx.vmap(Mlx.checkpoint(&Mlx.multiply(&1, Mlx.sum(captured)))).(captured))
+          Mlx.eval(shared.(captured, captured))
+          transform.(transform)
+        end
+
+        victims = fn _ ->
+          {pid, monitor} = spawn_monitor(fn -> transform.(transform) end)
+          deadline = System.monotonic_time(:microsecond) + :rand.uniform(4_000)
+          Stream.repeatedly(&:erlang.yield/0) |> Enum.find(fn _ -> System.monotonic_time(:microsecond) > deadline end)
+          Process.exit(pid, :kill)
+          receive do: ({:DOWN, ^monitor, _, _, :killed} -> :ok)
+        end
+
+        Mlx.MemoryProbe.measure(500, 4_000, fn count ->
+          1..count |> Task.async_stream(victims, max_concurrency: 4, timeout: :infinity) |> Stream.run()
+        end)
+
+        x = Mlx.array([0.0, 1.0])
+        [1.0, _] = Mlx.to_list(shared.(x, Mlx.ones({2})))
+      end
+
+    assert_flat(code, "4,000 killed processes")
+  end
+
   test "a graph of a million nodes is dropped without a stall, and its memory comes back" do
     code =
       quote do
