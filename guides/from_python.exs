@@ -50,7 +50,8 @@ defmodule Mlx.Guides.FromPython do
   - **Laziness** is the same: an operation adds a node to a graph, and `Mlx.eval/1` or reading a value computes it.
     `Mlx.eval/1` takes one container of arrays and returns it.
   - **Randomness.** Keys are given with `key:`. Without a key each process has a sequence of its own, started by
-    `Mlx.Random.seed/1`; for the same seed it is Python's.
+    `Mlx.Random.seed/1`; for the same seed it is Python's. `Mlx.Random.state/0` and `with_state/2` are what
+    `mx.random.state` is for: random numbers in compiled functions.
   - **Devices and streams** are chosen by `Mlx.with_device/2` and `Mlx.with_stream/2` in place of `with` blocks, for the
     calling process. Any process can use any stream and any array.
   - **Errors.** Wrong arguments raise `ArgumentError`, and what MLX refuses raises `Mlx.Error`; both name the function.

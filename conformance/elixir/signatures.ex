@@ -89,6 +89,7 @@ defmodule Mlx.Conformance.Signatures do
   defp own do
     [
       {~w(conformance.names), [], fn _call, _bound, _options -> Constants.names() end},
+      {~w(conformance.random_state), [], fn _call, _bound, _options -> Mlx.Random.state() end},
       {~w(conformance.version), [], fn _call, _bound, _options -> Mlx.Native.version() end},
       {~w(conformance.buffer), [self: :array], &Reading.buffer/3},
       {~w(conformance.bytes), [self: :array], fn _, %{self: array}, _ -> {:bytes, Mlx.to_binary(array)} end},
@@ -304,7 +305,8 @@ defmodule Mlx.Conformance.Signatures do
     type = [dtype: option(:type, :type)]
 
     [
-      {~w(random.seed random.key), [seed: :integer]},
+      {~w(random.seed), [seed: {:either, [:integer, :array]}]},
+      {~w(random.key), [seed: :integer]},
       {~w(random.split), [key: :array, num: option(:integer, :parts)]},
       {~w(random.uniform),
        [low: option(:operand, :low), high: option(:operand, :high), shape: default(:shape, {})] ++

@@ -17,7 +17,7 @@ defmodule Mlx.Compilation do
 
   What else than arrays is among the arguments, such as numbers, belongs to their form: another number is compiled anew.
   Arrays that `fun` uses from outside are taken as they are at the first call. Random numbers need a key among the
-  arguments.
+  arguments, or a state: see `Mlx.Random.with_state/2`.
 
   Any number of processes may call the function. What was compiled is freed with the function.
 

@@ -64,17 +64,72 @@ defmodule Mlx.Random do
   end
 
   @doc """
-  Starts the sequence of the calling process anew.
+  Starts the sequence of the calling process anew, or takes it up at a state that `state/0` gave.
 
       iex> Mlx.Random.seed(0)
       :ok
 
   Python: `mlx.core.random.seed`.
   """
-  @spec seed(non_neg_integer()) :: :ok
-  def seed(seed) do
-    Process.put(@state, key(seed))
+  @spec seed(non_neg_integer() | Array.t()) :: :ok
+  def seed(%Array{} = state) do
+    Process.put(@state, check_state!(state, "seed"))
     :ok
+  end
+
+  def seed(seed), do: seed |> key() |> seed()
+
+  @doc """
+  Where the sequence of the calling process is: a key.
+
+      iex> state = Mlx.Random.state()
+      iex> first = Mlx.Random.uniform({2}) |> Mlx.to_list()
+      iex> Mlx.Random.seed(state)
+      iex> first == Mlx.Random.uniform({2}) |> Mlx.to_list()
+      true
+
+  Python: `random.state`, which is no function.
+  """
+  @spec state() :: Array.t()
+  def state do
+    with nil <- Process.get(@state) do
+      Process.put(@state, key(random_seed()))
+      state()
+    end
+  end
+
+  @doc """
+  Runs a function with the sequence of the calling process at a state, and returns its result and the state after it. The
+  process's own sequence goes on later as if nothing had happened.
+
+  So a compiled function can use random numbers without keys, and give others at each call:
+
+      iex> noisy = Mlx.compile(fn state, x -> Mlx.Random.with_state(state, fn -> Mlx.add(x, Mlx.Random.normal({2})) end) end)
+      iex> x = Mlx.zeros({2})
+      iex> {first, state} = noisy.(Mlx.Random.state(), x)
+      iex> {second, state} = noisy.(state, x)
+      iex> Mlx.Random.seed(state)
+      iex> Mlx.to_list(first) == Mlx.to_list(second)
+      false
+
+  Python: none; `random.state` as the `inputs` and `outputs` of `compile`.
+  """
+  @spec with_state(Array.t(), (-> result)) :: {result, Array.t()} when result: term()
+  def with_state(%Array{} = state, fun) when is_function(fun, 0) do
+    former = Process.put(@state, check_state!(state, "with_state"))
+
+    try do
+      {fun.(), state()}
+    after
+      if former, do: Process.put(@state, former), else: Process.delete(@state)
+    end
+  end
+
+  defp check_state!(%Array{shape: {2}, type: :u32} = state, _function), do: state
+
+  defp check_state!(%Array{shape: shape, type: type}, function) do
+    raise ArgumentError,
+          "Mlx.Random.#{function}: expected a key, of the shape {2} and type :u32, got: #{inspect(shape)}, #{inspect(type)}"
   end
 
   @doc """
@@ -348,7 +403,7 @@ defmodule Mlx.Random do
   end
 
   defp next_key do
-    {state, key} = Native.random_split(Process.get(@state) || key(random_seed()), nil)
+    {state, key} = Native.random_split(state(), nil)
     Process.put(@state, state)
     key
   end

@@ -92,6 +92,50 @@ defmodule Mlx.RandomTest do
     assert Mlx.to_list(Random.uniform({4})) == first
   end
 
+  test "a sequence goes on at its state" do
+    Random.seed(3)
+    Random.uniform({4})
+    state = Random.state()
+    next = Mlx.to_list(Random.uniform({4}))
+    assert {^next, other} = Random.with_state(state, fn -> Mlx.to_list(Random.uniform({4})) end)
+    assert Mlx.to_list(other) == Mlx.to_list(Random.state())
+    Random.uniform({4})
+    Random.seed(state)
+    assert Mlx.to_list(Random.uniform({4})) == next
+  end
+
+  test "with_state leaves the sequence of the process as it was" do
+    draw = fn -> Mlx.to_list(Random.uniform({4})) end
+    Random.seed(3)
+    first = draw.()
+    Random.seed(3)
+    Random.with_state(Random.key(1), fn -> Random.seed(2) end)
+    assert_raise RuntimeError, fn -> Random.with_state(Random.key(1), fn -> raise "no" end) end
+    assert draw.() == first
+
+    in_fresh_process = fn ->
+      Random.with_state(Random.key(1), draw)
+      draw.()
+    end
+
+    assert Task.await(Task.async(in_fresh_process)) != Task.await(Task.async(in_fresh_process))
+  end
+
+  test "a compiled function draws from a state among its arguments, as an ordinary one" do
+    fun = fn state -> Random.with_state(state, fn -> Mlx.add(Random.bits({3}), Random.bits({3})) end) end
+
+    [expected, actual] =
+      for function <- [fun, Mlx.compile(fun)] do
+        {first, state} = function.(Random.key(5))
+        {second, _state} = function.(state)
+        Enum.map([first, second], &Mlx.to_list/1)
+      end
+
+    assert actual == expected
+    assert [first, second] = actual
+    assert first != second
+  end
+
   test "a sequence that was not seeded leaves :rand alone" do
     draw = fn ->
       :rand.seed(:exsss, {1, 2, 3})
@@ -105,6 +149,8 @@ defmodule Mlx.RandomTest do
   test "wrong arguments" do
     assert_raise ArgumentError, fn -> Random.key(-1) end
     assert_raise ArgumentError, fn -> Random.key(2 ** 64) end
+    assert_raise ArgumentError, ~r/Random.seed: expected a key/, fn -> Random.seed(Mlx.zeros({2})) end
+    assert_raise ArgumentError, ~r/with_state: expected a key/, fn -> Random.with_state(Mlx.array(1), fn -> 1 end) end
     assert_raise ArgumentError, ~r/unknown option :seed/, fn -> Random.uniform({2}, seed: 1) end
     assert_raise ArgumentError, ~r/not both/, fn -> Random.categorical(Mlx.zeros({2}), shape: {}, num_samples: 1) end
     assert_raise Mlx.Error, fn -> Random.uniform({2}, type: :s32) end

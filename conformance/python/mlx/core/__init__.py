@@ -16,10 +16,11 @@ from ._connection import connection
 from ._distributed import Group
 from ._exports import FunctionExporter, export_function, export_to_dot, exporter
 from ._functions import checkpoint, compile, custom_function, grad, value_and_grad, vmap
+from ._random import RandomState
 from ._types import Device, DeviceType, Dtype, DtypeCategory, Stream, StreamContext, finfo, iinfo
 
 SUBMODULES = ("random", "fft", "linalg", "fast", "metal", "cuda", "distributed")
-CLASSES = {"distributed": {"Group": Group}}
+MEMBERS = {"distributed": {"Group": Group}, "random": {"state": RandomState()}}
 
 bool_ = Dtype("bool")
 uint8, uint16, uint32, uint64 = map(Dtype, ("uint8", "uint16", "uint32", "uint64"))
@@ -55,7 +56,7 @@ def fill():
         module = types.ModuleType(f"{__name__}.{submodule}")
         sys.modules[module.__name__] = module
         globals()[submodule] = module
-        vars(module).update(CLASSES.get(submodule, {}))
+        vars(module).update(MEMBERS.get(submodule, {}))
     for name, value in listed.items():
         path, _, last = name.rpartition(".")
         if path == "mlx.core.array":

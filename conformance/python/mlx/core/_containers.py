@@ -1,8 +1,10 @@
-"""Containers of arrays: lists, tuples, dictionaries, and objects of classes derived from these."""
+"""Containers of arrays: lists, tuples, dictionaries, objects of classes derived from these, and the state of the random
+numbers."""
 
 from itertools import zip_longest
 
 from ._array import array
+from ._random import RandomState
 
 
 def rebuilt(container, elements):
@@ -18,7 +20,7 @@ def copied(container):
         return [copied(value) for value in container]
     if isinstance(container, tuple):
         return rebuilt(container, map(copied, container))
-    return container
+    return container.key if isinstance(container, RandomState) else container
 
 
 def arrays(container):
@@ -27,7 +29,7 @@ def arrays(container):
         return [container]
     if isinstance(container, dict):
         container = container.values()
-    elif not isinstance(container, (list, tuple)):
+    elif not isinstance(container, (list, tuple, RandomState)):
         return []
     return [found for value in container for found in arrays(value)]
 
@@ -43,6 +45,8 @@ def changed(container, change):
         container[:] = [changed(value, change) for value in container]
     elif isinstance(container, tuple):
         return rebuilt(container, [changed(value, change) for value in container])
+    elif isinstance(container, RandomState):
+        container.key = change(container.key)
     return container
 
 
@@ -57,6 +61,8 @@ def filled(container, values):
         container[:] = [filled(former, value) for former, value in zip_longest(container[: len(values)], values)]
     elif isinstance(container, tuple) and isinstance(values, tuple):
         return rebuilt(values, map(filled, container, values))
+    elif isinstance(container, RandomState):
+        container.key = values
     elif container is None or isinstance(values, array):
         return values
     return container
