@@ -1,4 +1,5 @@
 Code.require_file("mix/compile_native.exs", __DIR__)
+Code.require_file("mix/compile_nx.exs", __DIR__)
 
 defmodule Mlx.MixProject do
   use Mix.Project
@@ -10,11 +11,11 @@ defmodule Mlx.MixProject do
       app: :mlx,
       version: @version,
       elixir: "~> 1.17",
-      compilers: [:mlx_native | Mix.compilers()],
+      compilers: [:mlx_native, :mlx_nx | Mix.compilers()],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
       test_coverage: [summary: [threshold: 90], ignore_modules: uncovered()],
-      deps: [],
+      deps: deps(),
       aliases: aliases(),
       description: description(),
       package: package(),
@@ -23,8 +24,14 @@ defmodule Mlx.MixProject do
     ]
   end
 
+  # Nx is used where it is: as a dependency, or in a folder of ERL_LIBS.
   def application do
-    [extra_applications: [:logger]]
+    [extra_applications: [:logger, nx: :optional]]
+  end
+
+  # Without Hex nothing can be fetched, and nothing has to be.
+  defp deps do
+    if Code.ensure_loaded?(Hex), do: [{:nx, "~> 0.13", optional: true}], else: []
   end
 
   defp aliases do
@@ -52,6 +59,7 @@ defmodule Mlx.MixProject do
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
         Files: ~r/^Mlx\.IO/,
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
+        Nx: [Mlx.Backend, Mlx.Nx],
         "Language models": ~r/^Mlx\.LM/
       ],
       groups_for_docs: for(topic <- topics(), do: {topic, &(&1[:topic] == topic)})

@@ -1,0 +1,78 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Backend.Arithmetic do
+    @moduledoc false
+    # Operations on two numbers.
+
+    import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
+
+    alias Mlx.{Array, Native, Type}
+    alias Nx.Tensor
+
+    @natives [
+      add: :add,
+      subtract: :subtract,
+      multiply: :multiply,
+      divide: :divide,
+      pow: :power,
+      min: :minimum,
+      max: :maximum,
+      quotient: :floor_divide
+    ]
+
+    for {name, native} <- @natives do
+      @spec unquote(name)(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+      def unquote(name)(out, a, b) do
+        {a, b} = alike(out, a, b)
+        Native.unquote(native)(a, b, nil)
+      end
+    end
+
+    @spec atan2(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+    def atan2(out, a, b) do
+      {a, b} = alike(out, a, b)
+      if a.type == :c64, do: complex_atan2(a, b), else: Native.arctan2(a, b, nil)
+    end
+
+    # There is an angle of real numbers only.
+    defp complex_atan2(a, b) do
+      real = for number <- [a, b], do: number |> Native.imag(nil) |> Native.equal(0, nil)
+      angle = Native.arctan2(Native.real(a, nil), Native.real(b, nil), nil)
+      real |> Enum.reduce(&Native.logical_and(&1, &2, nil)) |> Native.where(angle, :nan, nil)
+    end
+
+    # MLX gives the result the sign of the divisor, as Python does, and Nx that of the dividend, as C does.
+    @spec remainder(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+    def remainder(out, a, b) do
+      {a, b} = alike(out, a, b)
+
+      case Type.class(a.type) do
+        :unsigned -> Native.remainder(a, b, nil)
+        :signed -> integer_remainder(a, b)
+        _float -> float_remainder(a, b)
+      end
+    end
+
+    defp integer_remainder(a, b) do
+      remainder = Native.remainder(a, b, nil)
+      negative = Native.less(a, 0, nil)
+      opposite = remainder |> Native.less(0, nil) |> Native.not_equal(negative, nil)
+      inexact = Native.not_equal(remainder, 0, nil)
+      by_zero = Native.equal(b, 0, nil)
+
+      inexact
+      |> Native.logical_and(opposite, nil)
+      |> Native.logical_and(Native.logical_not(by_zero, nil), nil)
+      |> Native.where(Native.subtract(remainder, b, nil), remainder, nil)
+    end
+
+    # Of positive numbers both are the same, and subtracting the divisor would round.
+    defp float_remainder(a, b) do
+      remainder = Native.remainder(Native.abs(a, nil), Native.abs(b, nil), nil)
+      Native.where(Native.less(a, 0, nil), Native.negative(remainder, nil), remainder, nil)
+    end
+
+    # Operands of two types get that of the result: Nx and MLX do not agree on what it is. Operands of one type are MLX's.
+    defp alike(_out, %Array{type: type} = a, %Array{type: type} = b), do: {a, b}
+    defp alike(out, a, b), do: {cast(a, type(out)), cast(b, type(out))}
+  end
+end

@@ -1,0 +1,94 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Backend.Conversion do
+    @moduledoc false
+    # Tensors as arrays, and arrays as tensors.
+
+    import Mlx.Backend.ForeignTypes, only: [is_narrow: 1]
+
+    alias Mlx.{Array, Backend, Native, Pressure, Type}
+    alias Mlx.Backend.ForeignTypes
+    alias Nx.Tensor
+
+    @doc "The array of a tensor of any backend."
+    @spec array(Tensor.t()) :: Array.t()
+    def array(%Tensor{data: %Backend{array: array}}), do: array
+
+    def array(%Tensor{type: type, shape: shape} = tensor), do: tensor |> Nx.to_binary() |> read(shape, type)
+
+    @doc "The array of a shape and type whose elements are in a bitstring."
+    @spec read(bitstring(), tuple(), Nx.Type.t()) :: Array.t()
+    def read(bits, shape, type) do
+      bytes = if is_narrow(type), do: ForeignTypes.unpack(bits, type), else: bits
+      Native.from_binary(bytes, shape, type(type))
+    end
+
+    @doc "The elements of an array that holds numbers of a type."
+    @spec write(Array.t(), Nx.Type.t()) :: bitstring()
+    def write(array, type) do
+      bytes = Native.to_binary(array)
+      Pressure.relieve()
+      if is_narrow(type), do: ForeignTypes.pack(bytes, type), else: bytes
+    end
+
+    @doc "The arrays of tensors."
+    @spec arrays([Tensor.t()]) :: [Array.t()]
+    def arrays(tensors), do: Enum.map(tensors, &array/1)
+
+    @doc "The arrays of those positions that are tensors; integers stay."
+    @spec positions([integer() | Tensor.t()]) :: [integer() | Array.t()]
+    def positions(positions) do
+      for position <- positions, do: if(is_integer(position), do: position, else: array(position))
+    end
+
+    @doc "Whether what is computed of a tensor waits until it is needed."
+    @spec lazy?(Tensor.t() | integer()) :: boolean()
+    def lazy?(%Tensor{data: %Backend{lazy: lazy}}), do: lazy
+    def lazy?(_other), do: false
+
+    @doc "The tensor that an operation returns: of the type of `out`, and computed from now on unless it is lazy."
+    @spec result(Tensor.t(), Array.t(), boolean()) :: Tensor.t()
+    def result(%Tensor{type: type} = out, %Array{} = array, lazy) do
+      array = cast(array, type(type))
+      array = if is_narrow(type), do: ForeignTypes.wrap_around(array, type), else: array
+
+      if not lazy do
+        :ok = Native.async_eval([array])
+        Pressure.relieve()
+      end
+
+      %{out | data: %Backend{array: array, lazy: lazy}}
+    end
+
+    @doc "A tensor of an array that is computed already, or of no cost to compute."
+    @spec wrap(Tensor.t(), Array.t(), boolean()) :: Tensor.t()
+    def wrap(%Tensor{} = out, %Array{} = array, lazy), do: %{out | data: %Backend{array: array, lazy: lazy}}
+
+    @doc "The array with a type; itself if it has it."
+    @spec cast(Array.t(), Type.t()) :: Array.t()
+    def cast(%Array{type: type} = array, type), do: array
+    def cast(%Array{} = array, type), do: Native.astype(array, type, nil)
+
+    @doc "The array with a shape; itself if it has it."
+    @spec shaped(Array.t(), tuple()) :: Array.t()
+    def shaped(%Array{shape: shape} = array, shape), do: array
+    def shaped(%Array{} = array, shape), do: Native.reshape(array, shape, nil)
+
+    @doc "The type of arrays for a type of Nx."
+    @spec type(Nx.Type.t() | Tensor.t()) :: Type.t()
+    def type(%Tensor{type: type}), do: type(type)
+
+    for type <- Type.all(), type != :bool do
+      def type(unquote(Type.to_nx(type))), do: unquote(type)
+    end
+
+    for {narrow, type} <- ForeignTypes.held() do
+      def type(unquote(narrow)), do: unquote(type)
+    end
+
+    def type(type) do
+      raise ArgumentError,
+            "Mlx.Backend: MLX has no type #{Nx.Type.to_string(type)}; " <>
+              "convert the tensor with Nx.as_type/2 in Nx.BinaryBackend, or keep it there"
+    end
+  end
+end

@@ -1,0 +1,72 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Backend.Indexing do
+    @moduledoc false
+    # Elements and blocks by arrays of indices.
+
+    import Mlx.Backend.Conversion, only: [cast: 2, shaped: 2, type: 1]
+
+    alias Mlx.{Array, Native}
+    alias Nx.Tensor
+
+    @spec gather(Tensor.t(), Array.t(), Array.t(), keyword()) :: Array.t()
+    def gather(out, array, indices, options) do
+      axes = options[:axes]
+      gathered = Native.gather(array, columns(indices, array, axes), axes, blocks(array, axes), nil)
+      shaped(gathered, out.shape)
+    end
+
+    @spec take(Tensor.t(), Array.t(), Array.t(), non_neg_integer()) :: Array.t()
+    def take(_out, array, indices, axis), do: Native.take_axis(array, checked(indices, array, axis), axis, nil)
+
+    @spec take_along_axis(Tensor.t(), Array.t(), Array.t(), non_neg_integer()) :: Array.t()
+    def take_along_axis(_out, array, indices, axis) do
+      Native.take_along_axis(array, checked(indices, array, axis), axis, nil)
+    end
+
+    for {name, native} <- [indexed_add: :scatter_add, indexed_put: :scatter] do
+      @spec unquote(name)(Tensor.t(), Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
+      def unquote(name)(out, array, indices, updates, options) do
+        axes = options[:axes]
+        {array, updates} = {cast(array, type(out)), cast(updates, type(out))}
+        sizes = List.to_tuple([elem(updates.shape, 0) | blocks(array, axes)])
+        Native.unquote(native)(array, columns(indices, array, axes), shaped(updates, sizes), axes, nil)
+      end
+    end
+
+    # The indices into each of the axes, which are the last axis of an array.
+    defp columns(%Array{shape: shape} = indices, array, axes) do
+      last = tuple_size(shape) - 1
+      starts = List.duplicate(0, last)
+      stops = shape |> Tuple.delete_at(last) |> Tuple.to_list()
+      strides = List.duplicate(1, last + 1)
+
+      for {axis, column} <- Enum.with_index(axes) do
+        indices
+        |> Native.slice(starts ++ [column], stops ++ [column + 1], strides, nil)
+        |> Native.reshape(Tuple.delete_at(shape, last), nil)
+        |> checked(array, axis)
+      end
+    end
+
+    # Of the indexed axes one element, of the others all.
+    defp blocks(%Array{shape: shape}, axes) do
+      for {size, axis} <- Enum.with_index(Tuple.to_list(shape)), do: if(axis in axes, do: 1, else: size)
+    end
+
+    # The native functions clamp indices, unless the application has them checked. In Nx none is negative.
+    defp checked(%Array{} = indices, %Array{shape: shape}, axis) do
+      if Application.get_env(:mlx, :bounds_check) == :raise do
+        for native <- [&Native.min/3, &Native.max/3],
+            do: indices |> native.(false, nil) |> Native.item() |> check(axis, shape)
+      end
+
+      indices
+    end
+
+    defp check(index, axis, shape) do
+      if index not in 0..(elem(shape, axis) - 1)//1 do
+        raise ArgumentError, "index #{index} is out of bounds for axis #{axis} in shape #{inspect(shape)}"
+      end
+    end
+  end
+end

@@ -1,0 +1,121 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Backend.Transfer do
+    @moduledoc false
+    # Tensors out of this backend, and into another one.
+
+    import Mlx.Backend.Conversion, only: [array: 1, type: 1, wrap: 3, write: 2]
+
+    alias Inspect.Algebra
+    alias Mlx.{Array, Backend, Native, Unsafe}
+    alias Nx.{Pointer, Tensor}
+
+    @spec backend_copy(Tensor.t(), module(), keyword()) :: Tensor.t()
+    def backend_copy(tensor, Backend, options) do
+      wrap(tensor, tensor |> array() |> Native.copy(nil), Keyword.get(options, :lazy, false))
+    end
+
+    def backend_copy(tensor, Tensor, options), do: backend_copy(tensor, Nx.BinaryBackend, options)
+
+    def backend_copy(tensor, backend, options),
+      do: backend.from_binary(tensor, write(array(tensor), tensor.type), options)
+
+    @spec backend_transfer(Tensor.t(), module(), keyword()) :: Tensor.t()
+    def backend_transfer(tensor, Backend, options) do
+      wrap(tensor, array(tensor), Keyword.get(options, :lazy, false))
+    end
+
+    def backend_transfer(tensor, backend, options) do
+      copy = backend_copy(tensor, backend, options)
+      backend_deallocate(tensor)
+      copy
+    end
+
+    @spec backend_deallocate(Tensor.t()) :: :ok | :already_deallocated
+    def backend_deallocate(tensor) do
+      array = array(tensor)
+      if deallocated?(array), do: :already_deallocated, else: Native.deallocate(array)
+    end
+
+    # There is no other question that can be asked of an array that has no value.
+    defp deallocated?(array) do
+      Native.is_available(array)
+      false
+    rescue
+      _ in [ArgumentError, Mlx.Error] -> true
+    end
+
+    @spec to_binary(Tensor.t(), non_neg_integer()) :: bitstring()
+    def to_binary(tensor, limit), do: tensor |> array() |> first(limit) |> write(tensor.type)
+
+    defp first(%Array{shape: shape} = array, limit) do
+      size = Tuple.product(shape)
+      if limit >= size, do: array, else: array |> Native.reshape({size}, nil) |> Native.slice([0], [limit], [1], nil)
+    end
+
+    @spec to_batched(Tensor.t(), Tensor.t(), keyword()) :: Enumerable.t()
+    def to_batched(%Tensor{shape: batch} = out, %Tensor{shape: shape} = tensor, options) do
+      {size, total} = {elem(batch, 0), elem(shape, 0)}
+      last = if options[:leftover] == :repeat, do: total, else: total - size + 1
+
+      Stream.map(0..(last - 1)//size, fn first ->
+        {before, behind} = {min(size, total - first), size - min(size, total - first)}
+        rows = Nx.slice_along_axis(tensor, first, before, axis: 0)
+        rows = if behind == 0, do: rows, else: Nx.concatenate([rows, Nx.slice_along_axis(tensor, 0, behind, axis: 0)])
+        %{out | data: rows.data}
+      end)
+    end
+
+    @spec inspect(Tensor.t(), Inspect.Opts.t()) :: Algebra.t()
+    def inspect(%Tensor{shape: shape} = tensor, options) do
+      limit = if options.limit == :infinity, do: Tuple.product(shape), else: options.limit + 1
+      elements = Nx.Backend.inspect(tensor, to_binary(tensor, limit), options)
+
+      if Application.get_env(:mlx, :add_backend_on_inspect, true) do
+        Algebra.concat(["Mlx.Backend", Algebra.line(), elements])
+      else
+        elements
+      end
+    end
+
+    @spec from_pointer(Pointer.t(), Nx.Type.t(), tuple(), keyword(), keyword()) :: Tensor.t()
+    def from_pointer(%Pointer{kind: :local} = pointer, type, shape, backend_options, options) do
+      {unsafe, backend_options} = Keyword.pop(backend_options, :unsafe, false)
+      options = Keyword.validate!(options, [:names, :owner, unsafe: unsafe])
+      require_consent(:from_pointer, options)
+      out = Nx.template(shape, type, names: options[:names])
+      expected = Nx.byte_size(out)
+
+      if pointer.data_size != expected do
+        raise ArgumentError,
+              "Nx.from_pointer: the shape and type take #{expected} bytes, and the pointer has #{inspect(pointer.data_size)}"
+      end
+
+      array = Unsafe.from_pointer(pointer.address, shape, type(out), owner: options[:owner])
+      wrap(out, array, backend_options |> Backend.init() |> Keyword.fetch!(:lazy))
+    end
+
+    def from_pointer(%Pointer{kind: kind}, _type, _shape, _backend_options, _options) do
+      raise ArgumentError, "Nx.from_pointer: Mlx.Backend takes pointers of the kind :local, got: #{inspect(kind)}"
+    end
+
+    @spec to_pointer(Tensor.t(), keyword()) :: Pointer.t()
+    def to_pointer(tensor, options) do
+      options = Keyword.validate!(options, mode: :local, unsafe: false)
+
+      if options[:mode] != :local do
+        raise ArgumentError, "Nx.to_pointer: Mlx.Backend has the mode :local only, got: #{inspect(options[:mode])}"
+      end
+
+      require_consent(:to_pointer, options)
+      %Pointer{kind: :local, address: tensor |> array() |> Unsafe.to_pointer(), data_size: Nx.byte_size(tensor)}
+    end
+
+    defp require_consent(function, options) do
+      if options[:unsafe] != true do
+        raise ArgumentError,
+              "Nx.#{function}: memory by its address can end the virtual machine (see Mlx.Unsafe); " <>
+                "the option unsafe: true is needed"
+      end
+    end
+  end
+end

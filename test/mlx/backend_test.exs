@@ -1,0 +1,474 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.BackendTest do
+    # Nx's own tests run with this backend, too (bin/nx_conformance). Here is what they do not ask.
+    use ExUnit.Case, async: false
+
+    import ExUnit.CaptureLog
+
+    alias Mlx.{Backend, Native}
+
+    doctest Mlx.Backend
+    doctest Mlx.Nx
+
+    setup do
+      Nx.default_backend(Backend)
+      :ok
+    end
+
+    defp with_config(key, value) do
+      Application.put_env(:mlx, key, value)
+      on_exit(fn -> Application.delete_env(:mlx, key) end)
+    end
+
+    test "has every callback of the behaviour" do
+      for {name, arity} <- Nx.Backend.behaviour_info(:callbacks) do
+        assert function_exported?(Backend, name, arity), "#{name}/#{arity} is missing"
+      end
+    end
+
+    describe "what stops the process elsewhere" do
+      test "an index far out of bounds is clamped" do
+        t = Nx.tensor([1, 2, 3])
+        assert Nx.to_list(Nx.take(t, Nx.tensor([1_000_000_000, 0]))) == [3, 1]
+        assert Nx.to_list(Nx.gather(t, Nx.tensor([[1_000_000_000]]))) == [3]
+        assert Nx.to_list(Nx.take_along_axis(t, Nx.tensor([1_000_000_000]))) == [3]
+        assert Nx.to_list(Nx.indexed_add(t, Nx.tensor([[1_000_000_000]]), Nx.tensor([10]))) == [1, 2, 13]
+        assert Nx.to_list(Nx.indexed_put(t, Nx.tensor([[-1_000_000_000]]), Nx.tensor([10]))) == [10, 2, 3]
+        assert Nx.to_list(Nx.slice(t, [Nx.tensor(1_000_000_000)], [2])) == [2, 3]
+        assert Nx.to_list(Nx.put_slice(t, [Nx.tensor(-1_000_000_000)], Nx.tensor([7, 8]))) == [7, 8, 3]
+      end
+
+      test "an index out of bounds raises where the application has them checked" do
+        with_config(:bounds_check, :raise)
+        t = Nx.iota({2, 3})
+        message = "index 3 is out of bounds for axis 1 in shape {2, 3}"
+        assert_raise ArgumentError, message, fn -> Nx.take(t, Nx.tensor([3]), axis: 1) end
+        assert_raise ArgumentError, message, fn -> Nx.gather(t, Nx.tensor([[1, 3]])) end
+        assert_raise ArgumentError, ~r/index -1 is out of bounds/, fn -> Nx.take(t, Nx.tensor([-1])) end
+      end
+
+      test "integers are divided by 0" do
+        a = Nx.tensor([7, -7, 0])
+        assert Nx.to_list(Nx.quotient(a, 0)) == [0, 0, 0]
+        assert Nx.to_list(Nx.remainder(a, 0)) == [7, -7, 0]
+        least = Nx.tensor([-0x80000000])
+        assert Nx.to_list(Nx.quotient(least, -1)) == [-0x80000000]
+        assert Nx.to_list(Nx.remainder(least, -1)) == [0]
+      end
+
+      test "a result that is larger than the memory raises" do
+        row = Nx.iota({200_000, 1}, type: :f32)
+        assert_raise Mlx.Error, fn -> Nx.add(row, Nx.transpose(row)) end
+        large = Nx.broadcast(1.0, {1_000_000, 1_000_000})
+        assert large.shape == {1_000_000, 1_000_000}
+        assert_raise Mlx.Error, fn -> Nx.to_binary(large) end
+      end
+
+      test "what has no solution raises where it is made" do
+        assert_raise Mlx.Error, fn -> Nx.LinAlg.solve(Nx.tensor([[1.0, 1.0], [1.0, 1.0]]), Nx.tensor([1.0, 2.0])) end
+      end
+    end
+
+    describe "eager and lazy" do
+      test "results are computed as they are made" do
+        t = Nx.add(Nx.iota({1000}), 1)
+        refute t.data.lazy
+        assert eventually(fn -> Native.is_available(t.data.array) end)
+      end
+
+      test "results of lazy tensors wait" do
+        t = Nx.tensor([1, 2], backend: {Backend, lazy: true})
+        sum = Nx.add(t, Nx.tensor([3, 4]))
+        assert sum.data.lazy
+        refute Native.is_available(sum.data.array)
+        assert Nx.to_list(sum) == [4, 6]
+        assert Nx.concatenate([Nx.tensor([1]), t]).data.lazy
+        assert elem(Nx.LinAlg.qr(Nx.tensor([[1.0]], backend: {Backend, lazy: true})), 0).data.lazy
+      end
+
+      test "unknown options are refused" do
+        assert_raise ArgumentError, fn -> Nx.tensor(1, backend: {Backend, Backend.init(speed: 1)}) end
+      end
+    end
+
+    defp eventually(condition, attempts \\ 1000) do
+      cond do
+        condition.() ->
+          true
+
+        attempts == 0 ->
+          false
+
+        true ->
+          Process.sleep(1)
+          eventually(condition, attempts - 1)
+      end
+    end
+
+    describe "types" do
+      test "are those of Nx in both directions" do
+        for type <- Mlx.Type.all(), nx = Mlx.Type.to_nx(type) do
+          t = Mlx.Nx.to_nx(Mlx.ones({2}, type: type))
+          assert t.type == nx
+          assert Mlx.Nx.from_nx(t).type == Mlx.Type.normalize!(nx)
+          assert Mlx.Nx.from_nx(t) |> Mlx.as_type(:f32) |> Mlx.to_list() == [1.0, 1.0]
+        end
+      end
+
+      test "integers of a few bits wrap around" do
+        for {type, high} <- [s2: 1, s4: 7, u2: 3, u4: 15] do
+          sums = for backend <- [Backend, Nx.BinaryBackend], do: sum(high, type, backend)
+          assert [sum, sum] = sums
+        end
+      end
+
+      defp sum(number, type, backend) do
+        t = Nx.tensor([number, 1], type: type, backend: backend)
+        t |> Nx.add(Nx.tensor(1, type: type, backend: backend)) |> Nx.to_binary()
+      end
+
+      test "of 8 bits with fractions keep their bits" do
+        for type <- [{:f, 8}, {:f8_e4m3fn, 8}] do
+          bytes = for byte <- 8..120, into: <<>>, do: <<byte, byte + 128>>
+          read = bytes |> Nx.from_binary(type, backend: Nx.BinaryBackend) |> Nx.to_list()
+          back = bytes |> Nx.from_binary(type) |> Nx.backend_copy(Nx.BinaryBackend) |> Nx.to_list()
+          assert back == read
+        end
+      end
+
+      test "sums of 16 bits do not stop at the precision of 16 bits" do
+        for type <- [:f16, :bf16] do
+          ones = Nx.broadcast(Nx.tensor(1, type: type), {4096})
+          assert ones |> Nx.sum() |> Nx.to_number() == 4096.0
+          assert ones |> Nx.window_sum({4096}) |> Nx.to_flat_list() == [4096.0]
+        end
+      end
+
+      test "functions of f64 have the digits of f64" do
+        numbers = [-3.7, -0.2, 1.0e-9, 0.3, 1.0, 2.5, 10.0]
+        functions = [exp: &:math.exp/1, sin: &:math.sin/1, cos: &:math.cos/1, erf: &:math.erf/1, erfc: &:math.erfc/1]
+
+        for {name, exact} <- functions do
+          results = Nx |> apply(name, [Nx.tensor(numbers, type: :f64)]) |> Nx.to_list()
+
+          for {number, result} <- Enum.zip(numbers, results) do
+            assert_in_delta result, exact.(number), 1.0e-14 * abs(exact.(number)), "#{name}(#{number})"
+          end
+        end
+
+        assert_in_delta Nx.to_number(Nx.erf(Nx.erf_inv(Nx.tensor(0.3, type: :f64)))), 0.3, 1.0e-15
+      end
+
+      test "erfc keeps the digits of small results" do
+        result = 5.0 |> Nx.erfc() |> Nx.to_number()
+        assert_in_delta result, :math.erfc(5.0), 1.0e-5 * :math.erfc(5.0)
+      end
+    end
+
+    @doc false
+    def send_event(_event, measurements, metadata, parent), do: send(parent, {:fallback, measurements, metadata})
+
+    describe "what MLX has no operation for" do
+      setup do
+        parent = self()
+        handler = "#{inspect(self())}"
+        :ok = :telemetry.attach(handler, [:mlx, :backend, :fallback], &__MODULE__.send_event/4, parent)
+        on_exit(fn -> :telemetry.detach(handler) end)
+      end
+
+      test "is computed, and announced" do
+        t = Nx.tensor([[1, 2], [3, 4]])
+        sum = Nx.reduce(t, 0, [axes: [1]], fn a, b -> Nx.add(Nx.multiply(a, 2), b) end)
+        assert %Backend{} = sum.data
+        assert Nx.to_list(sum) == [6, 14]
+        assert_receive {:fallback, %{bytes: 20}, %{function: :reduce}}
+        assert t |> Nx.window_reduce(0, {2, 1}, fn a, b -> Nx.max(a, b) end) |> Nx.to_list() == [[3, 4]]
+        assert_receive {:fallback, _, %{function: :window_reduce}}
+        refute_received {:fallback, _, _}
+      end
+
+      test "of complex numbers of 128 bits, too" do
+        result = Nx.fft(Nx.tensor([1.0, 2.0], type: :f64))
+        assert result.type == {:c, 128}
+        assert_receive {:fallback, _, %{function: :fft}}
+        assert result |> Nx.real() |> Nx.to_list() == [3.0, -1.0]
+        assert Nx.add(result, Nx.tensor([1.0, 1.0])) |> Nx.real() |> Nx.to_list() == [4.0, 0.0]
+        assert_receive {:fallback, _, %{function: :add}}
+      end
+
+      test "is logged or forbidden where the application wants that" do
+        reduce = fn -> Nx.reduce(Nx.tensor([1, 2]), 0, &Nx.add/2) end
+        with_config(:nx_fallback, :warn)
+        assert capture_log(reduce) =~ "Nx.reduce"
+        with_config(:nx_fallback, :raise)
+        assert_raise ArgumentError, ~r/Nx.reduce/, reduce
+      end
+
+      test "is nothing else" do
+        t = Nx.iota({2, 4, 4}, type: :f32)
+        Nx.sum(t)
+        Nx.window_max(t, {1, 2, 2})
+        Nx.LinAlg.svd(t)
+        Nx.dot(Nx.iota({3, 3}), Nx.iota({3, 3}))
+        Nx.conv(Nx.iota({1, 1, 2, 2, 2, 2}), Nx.iota({1, 1, 1, 1, 1, 1}))
+        Nx.LinAlg.triangular_solve(Nx.tensor([[Complex.new(1, 1)]]), Nx.tensor([Complex.new(2, 0)]))
+        refute_received {:fallback, _, _}
+      end
+    end
+
+    describe "memory" do
+      test "is shared by arrays and tensors" do
+        array = Mlx.eval(Mlx.arange(1000))
+        address = Mlx.Unsafe.to_pointer(array)
+        assert array |> Mlx.Nx.to_nx() |> Mlx.Nx.from_nx() |> Mlx.Unsafe.to_pointer() == address
+      end
+
+      test "is given back once" do
+        t = Nx.tensor([1, 2, 3])
+        copy = Nx.backend_copy(t, Backend)
+        assert Nx.backend_deallocate(t) == :ok
+        assert Nx.backend_deallocate(t) == :already_deallocated
+        assert Nx.to_list(copy) == [1, 2, 3]
+      end
+
+      test "is left by a transfer to another backend" do
+        t = Nx.tensor([1, 2, 3])
+        moved = Nx.backend_transfer(t)
+        assert %Nx.BinaryBackend{} = moved.data
+        assert Nx.backend_deallocate(t) == :already_deallocated
+        assert moved |> Nx.backend_transfer(Backend) |> Nx.to_list() == [1, 2, 3]
+      end
+
+      test "has addresses for those who ask for them" do
+        t = Nx.tensor([1, 2, 3])
+        assert_raise ArgumentError, ~r/unsafe: true/, fn -> Nx.to_pointer(t) end
+        pointer = Nx.to_pointer(t, unsafe: true)
+        assert %Nx.Pointer{kind: :local, data_size: 12} = pointer
+        assert_raise ArgumentError, ~r/unsafe: true/, fn -> Nx.from_pointer(Backend, pointer, :s32, {3}) end
+        same = Nx.from_pointer(Backend, pointer, :s32, {3}, unsafe: true, owner: t, names: [:x])
+        assert same.names == [:x]
+        assert Nx.to_list(same) == [1, 2, 3]
+
+        assert_raise ArgumentError, ~r/16 bytes/, fn ->
+          Nx.from_pointer({Backend, unsafe: true}, pointer, :s32, {4})
+        end
+      end
+    end
+
+    test "inspect names the backend, or not" do
+      t = Nx.tensor([1, 2])
+      assert inspect(t) == "#Nx.Tensor<\n  s32[2]\n  Mlx.Backend\n  [1, 2]\n>"
+      with_config(:add_backend_on_inspect, false)
+      assert inspect(t) == "#Nx.Tensor<\n  s32[2]\n  [1, 2]\n>"
+    end
+
+    test "a matrix that is not positive definite has no factor" do
+      matrices = Nx.tensor([[[1.0, 2.0], [2.0, 1.0]], [[4.0, 0.0], [0.0, 9.0]], [[1.0, 1.0], [1.0, 1.0]]])
+
+      assert [[[:nan, :nan], _], [[2.0, +0.0], [+0.0, 3.0]], [[1.0, +0.0], [1.0, +0.0]]] =
+               Nx.to_list(Nx.LinAlg.cholesky(matrices))
+    end
+
+    describe "the same values as Nx.BinaryBackend:" do
+      # The function is called with tensors of both backends, the shapes and types given.
+      defp same(inputs, fun) do
+        key = Nx.with_default_backend(Nx.BinaryBackend, fn -> Nx.Random.key(17) end)
+
+        tensors =
+          for {{shape, type}, index} <- Enum.with_index(inputs) do
+            random =
+              Nx.with_default_backend(Nx.BinaryBackend, fn -> random(Nx.Random.fold_in(key, index), shape, type) end)
+
+            {random, Nx.backend_copy(random, Backend)}
+          end
+
+        expected = Nx.with_default_backend(Nx.BinaryBackend, fn -> apply(fun, Enum.map(tensors, &elem(&1, 0))) end)
+        result = apply(fun, Enum.map(tensors, &elem(&1, 1)))
+        assert %Backend{} = result.data
+        assert {result.shape, result.type, result.names} == {expected.shape, expected.type, expected.names}
+        assert Mlx.Nx.from_nx(result).shape == expected.shape
+        assert close?(Nx.backend_copy(result, Nx.BinaryBackend), expected), "#{inspect(result)}\n#{inspect(expected)}"
+      end
+
+      defp random(key, shape, {:float, type}) do
+        {numbers, _key} = Nx.Random.normal(key, 0, 1, shape: shape, type: type)
+        numbers
+      end
+
+      defp random(key, shape, {:integer, type, low, high}) do
+        {numbers, _key} = Nx.Random.randint(key, low, high, shape: shape, type: type)
+        numbers
+      end
+
+      defp close?(a, b) do
+        Nx.with_default_backend(Nx.BinaryBackend, fn ->
+          a |> Nx.all_close(b, atol: 1.0e-4, rtol: 1.0e-4, equal_nan: true) |> Nx.to_number() == 1
+        end)
+      end
+
+      @f32 {:float, :f32}
+
+      test "convolutions" do
+        for {input, kernel, options} <- [
+              {{2, 4, 9}, {6, 4, 3}, []},
+              {{2, 4, 9}, {6, 2, 3}, [feature_group_size: 2, padding: :same]},
+              {{4, 3, 9}, {6, 3, 2}, [batch_group_size: 2, strides: 2]},
+              {{2, 3, 7, 8}, {4, 3, 2, 3}, [strides: [2, 1], padding: [{1, 2}, {0, 1}]]},
+              {{2, 3, 7, 8}, {4, 3, 2, 3}, [input_dilation: [2, 1], kernel_dilation: [1, 2]]},
+              {{2, 3, 7, 8}, {4, 3, 2, 3}, [padding: [{-1, 2}, {1, -2}], input_dilation: [1, 2]]},
+              {{2, 7, 8, 3}, {2, 3, 3, 4},
+               [input_permutation: [0, 3, 1, 2], kernel_permutation: [3, 2, 0, 1], output_permutation: [0, 3, 1, 2]]},
+              {{2, 7, 8, 4}, {2, 3, 2, 4},
+               [
+                 input_permutation: [0, 3, 1, 2],
+                 kernel_permutation: [3, 2, 0, 1],
+                 output_permutation: [2, 0, 3, 1],
+                 feature_group_size: 2
+               ]},
+              {{1, 2, 4, 5, 4}, {3, 2, 2, 2, 3}, [strides: [1, 2, 1]]},
+              {{1, 4, 4, 3, 4}, {2, 2, 2, 2, 3}, [feature_group_size: 2]},
+              {{1, 2, 3, 3, 2, 3}, {3, 2, 2, 2, 1, 2}, [padding: :same]}
+            ] do
+          same([{input, @f32}, {kernel, @f32}], &Nx.conv(&1, &2, options))
+        end
+
+        options = [feature_group_size: 2, padding: [{1, 0}], kernel_dilation: [2], input_dilation: [2]]
+        same([{{2, 4, 9}, {:float, :f64}}, {{6, 2, 3}, {:float, :f64}}], &Nx.conv(&1, &2, options))
+        same([{{2, 4, 9}, {:float, :c64}}, {{6, 2, 3}, @f32}], &Nx.conv(&1, &2, options))
+      end
+
+      test "windows" do
+        for name <- [:window_sum, :window_max, :window_min, :window_product, :window_mean],
+            {shape, window, options} <- [
+              {{7}, {3}, []},
+              {{5, 6}, {2, 3}, [strides: [1, 2], padding: :same]},
+              {{5, 6}, {2, 2}, [window_dilations: [2, 3], padding: [{1, 0}, {2, 3}]]},
+              {{3, 4, 5}, {1, 2, 2}, [strides: [2, 1, 3]]}
+            ] do
+          same([{shape, @f32}], &apply(Nx, name, [&1, window, options]))
+        end
+
+        same([{{5, 6}, {:integer, :s16, -9, 9}}], &Nx.window_max(&1, {2, 2}, padding: :same))
+        same([{{5, 6}, {:integer, :u8, 0, 9}}], &Nx.window_sum(&1, {2, 2}, padding: :same))
+      end
+
+      test "scattered windows" do
+        for name <- [:window_scatter_max, :window_scatter_min], type <- [@f32, {:integer, :s32, 0, 3}] do
+          scatter = &apply(Nx, name, [&1, &2, 0, {2, 3}, [strides: [2, 3], padding: :valid]])
+          same([{{4, 6}, type}, {{2, 2}, type}], scatter)
+          overlapping = &apply(Nx, name, [&1, &2, 1, {2, 2}, [strides: [1, 1], padding: [{1, 0}, {0, 1}]]])
+          same([{{4, 6}, type}, {{4, 6}, type}], overlapping)
+        end
+      end
+
+      test "pads" do
+        for config <- [[{1, 2, 0}, {0, 0, 1}], [{-1, 0, 0}, {2, -1, 2}], [{-1, -1, 1}, {0, -3, 2}]] do
+          same([{{3, 4}, @f32}], &Nx.pad(&1, 7, config))
+        end
+      end
+
+      test "products of axes" do
+        for {a, b, arguments} <- [
+              {{3, 4}, {4, 5}, [[1], [], [0], []]},
+              {{2, 3, 4}, {2, 4, 5}, [[2], [0], [1], [0]]},
+              {{2, 3, 4}, {2, 4, 3}, [[1, 2], [0], [2, 1], [0]]},
+              {{5, 3}, {4, 5}, [[0], [], [1], []]},
+              {{4}, {4}, [[0], [], [0], []]},
+              {{2, 2, 3, 4}, {2, 2, 5, 4}, [[3], [0, 1], [3], [0, 1]]}
+            ],
+            type <- [@f32, {:integer, :s32, -99, 99}, {:integer, :u8, 0, 250}, {:float, :c64}] do
+          [ac, ab, bc, bb] = arguments
+          same([{a, type}, {b, type}], &Nx.dot(&1, ac, ab, &2, bc, bb))
+        end
+      end
+
+      test "products of more integers than one block holds" do
+        a = Nx.remainder(Nx.iota({300, 200}, type: :s64), 199)
+        b = Nx.remainder(Nx.iota({200, 100}, type: :s64), 97)
+        exact = Nx.dot(Nx.as_type(a, :f64), Nx.as_type(b, :f64))
+        assert Nx.to_number(Nx.all(Nx.equal(Nx.dot(a, b), exact))) == 1
+      end
+
+      test "orders, also of NaN and of equal numbers" do
+        numbers = [3.0, :nan, -1.0, :infinity, 3.0, :neg_infinity, :nan, 0.0, -1.0]
+
+        for backend_fun <- [
+              &Nx.argsort(&1, direction: :asc, stable: true),
+              &Nx.argsort(&1, direction: :desc, stable: true),
+              &Nx.sort(&1, direction: :desc),
+              &Nx.argmax(&1, tie_break: :low),
+              &Nx.argmax(&1, tie_break: :high),
+              &Nx.argmin(&1, tie_break: :high),
+              &Nx.reduce_max/1,
+              &elem(Nx.top_k(&1, k: 4), 1)
+            ],
+            numbers <- [numbers, Enum.reject(numbers, &(&1 == :nan))] do
+          [ours, theirs] =
+            for backend <- [Backend, Nx.BinaryBackend] do
+              Nx.with_default_backend(backend, fn -> numbers |> Nx.tensor() |> backend_fun.() |> Nx.to_flat_list() end)
+            end
+
+          # NaN has no order among its like.
+          assert positions(ours, numbers) == positions(theirs, numbers)
+        end
+      end
+
+      defp positions(results, numbers) do
+        for result <- results, do: if(is_integer(result) and Enum.at(numbers, result) == :nan, do: :nan, else: result)
+      end
+
+      test "quotients and remainders" do
+        for type <- [{:integer, :s32, -20, 20}, {:integer, :s8, -20, 20}, @f32] do
+          divisor = fn b -> Nx.select(Nx.equal(b, 0), 3, b) |> Nx.as_type(b.type) end
+          same([{{200}, type}, {{200}, type}], &Nx.remainder(&1, divisor.(&2)))
+          if type != @f32, do: same([{{200}, type}, {{200}, type}], &Nx.quotient(&1, divisor.(&2)))
+        end
+      end
+
+      test "mixed types" do
+        types = [{:integer, :u8, 0, 9}, {:integer, :s64, -9, 9}, {:integer, :u64, 0, 9}, @f32, {:float, :f64}]
+
+        for a <- types, b <- types, name <- [:add, :multiply, :max, :less, :logical_and] do
+          same([{{20}, a}, {{20}, b}], &apply(Nx, name, [&1, &2]))
+        end
+      end
+
+      test "bits" do
+        for type <- [:u8, :s8, :u16, :s16, :u32, :s32, :u64, :s64], name <- [:count_leading_zeros, :population_count] do
+          {low, high} = if type in [:u8, :u16, :u32, :u64], do: {0, 100}, else: {-100, 100}
+          same([{{50}, {:integer, type, low, high}}], &apply(Nx, name, [&1]))
+        end
+
+        for name <- [:left_shift, :right_shift], type <- [:s32, :u8] do
+          same([{{50}, {:integer, type, 1, 100}}, {{50}, {:integer, type, 0, 70}}], &apply(Nx, name, [&1, &2]))
+        end
+      end
+
+      test "triangular systems" do
+        for left_side <- [true, false],
+            lower <- [true, false],
+            transform <- [:none, :transpose],
+            type <- [:f32, :f64, :c64] do
+          options = [left_side: left_side, lower: lower, transform_a: transform]
+
+          solve = fn a, b ->
+            a = a |> Nx.add(Nx.multiply(4, Nx.eye(3))) |> then(&if(lower, do: Nx.tril(&1), else: Nx.triu(&1)))
+            Nx.LinAlg.triangular_solve(a, b, options)
+          end
+
+          same([{{2, 3, 3}, {:float, type}}, {{2, 3, 3}, {:float, type}}], solve)
+          same([{{3, 3}, {:float, type}}, {{3}, {:float, type}}], solve)
+        end
+      end
+
+      test "indices on several axes" do
+        indices = fn -> Nx.tensor([[1, 0], [0, 2], [1, 0]]) end
+        same([{{3, 2, 4}, @f32}], &Nx.gather(&1, indices.(), axes: [1, 2]))
+        same([{{3, 2, 4}, @f32}], &Nx.gather(&1, Nx.tensor([[[2, 0], [1, 1]]]), axes: [0, 1]))
+        same([{{2, 3, 4}, @f32}, {{3, 4}, @f32}], &Nx.indexed_add(&1, indices.(), &2))
+        same([{{4, 2, 3}, @f32}, {{3, 4}, @f32}], &Nx.indexed_add(&1, indices.(), &2, axes: [1, 2]))
+        same([{{4, 2, 3}, @f32}, {{3, 4}, @f32}], &Nx.indexed_put(&1, indices.(), &2, axes: [1, 2]))
+      end
+    end
+  end
+end
