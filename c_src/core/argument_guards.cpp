@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/arguments.hpp"
 #include "core/error.hpp"
@@ -34,26 +37,65 @@ ArrayHandle without_elements(mlx_array array) {
 namespace mlx_nif::guarded {
 namespace {
 
-void check_steps(std::span<const int> steps) {
-  if (std::ranges::find(steps, 0) != steps.end()) {
-    throw ArgumentError("the step of a slice is 0");
-  }
+// Where a slice of an axis starts, ends and steps to.
+struct Bounds {
+  int start;
+  int stop;
+  int step;
+};
+
+// Without a step where there is one element.
+Bounds simplified(const Bounds& bounds, std::int64_t size) {
+  const auto from_front = [&](std::int64_t place) { return place < 0 ? place + size : place; };
+  const bool forward = bounds.step > 0;
+  const std::int64_t lowest = forward ? 0 : -1;
+  const std::int64_t highest = forward ? size : size - 1;
+  const std::int64_t start = std::clamp(from_front(bounds.start), lowest, std::max(highest, lowest));
+  const std::int64_t stop = std::clamp(from_front(bounds.stop), lowest, std::max(highest, lowest));
+  const std::int64_t reach = forward ? stop - start : start - stop;
+  const std::int64_t step = std::abs(static_cast<std::int64_t>(bounds.step));
+  return reach > 0 && reach <= step ? Bounds{static_cast<int>(start), static_cast<int>(start) + 1, 1} : bounds;
 }
+
+// The bounds of a slice as mlx-c takes them, simplified.
+class Slice {
+ public:
+  Slice(mlx_array a, std::span<const int> start, std::span<const int> stop, std::span<const int> steps)
+      : start_(start.begin(), start.end()), stop_(stop.begin(), stop.end()), steps_(steps.begin(), steps.end()) {
+    require_all({a});
+    if (std::ranges::find(steps, 0) != steps.end()) {
+      throw ArgumentError("the step of a slice is 0");
+    }
+    const auto shape = shape_of(a);
+    if (start.size() != shape.size() || stop.size() != shape.size() || steps.size() != shape.size()) {
+      return;
+    }
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      if (steps[axis] != 1) {
+        const Bounds bounds = simplified({start[axis], stop[axis], steps[axis]}, shape[axis]);
+        start_[axis] = bounds.start;
+        stop_[axis] = bounds.stop;
+        steps_[axis] = bounds.step;
+      }
+    }
+  }
+
+  template <typename Function>
+  int call(const Function& function, mlx_stream s) const {
+    return function(start_.data(), start_.size(), stop_.data(), stop_.size(), steps_.data(), steps_.size(), s);
+  }
+
+ private:
+  std::vector<int> start_;
+  std::vector<int> stop_;
+  std::vector<int> steps_;
+};
 
 template <auto function>
 int update_slice(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                  const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  check_steps({strides, strides_count});
-  return function(result, a, update, start, start_count, stop, stop_count, strides, strides_count, s);
-}
-
-void check_axes(mlx_array a, std::span<const int> axes) {
-  require_all({a});
-  for (const int axis : axes) {
-    if (!normal_axis(a, axis)) {
-      throw ArgumentError("the array has no axis " + std::to_string(axis));
-    }
-  }
+  const Slice slice(a, {start, start_count}, {stop, stop_count}, {strides, strides_count});
+  return slice.call([&](auto... bounds) { return function(result, a, update, bounds...); }, s);
 }
 
 void check_matrix_not_empty(mlx_array a) {
@@ -98,10 +140,19 @@ bool is_matrix(mlx_array a) {
 
 }  // namespace
 
+void check_axes(mlx_array a, std::span<const int> axes) {
+  require_all({a});
+  for (const int axis : axes) {
+    if (!normal_axis(a, axis)) {
+      throw ArgumentError("the array has no axis " + std::to_string(axis));
+    }
+  }
+}
+
 int slice(mlx_array* result, mlx_array a, const int* start, size_t start_count, const int* stop, size_t stop_count,
           const int* strides, size_t strides_count, mlx_stream s) {
-  check_steps({strides, strides_count});
-  return mlx_slice(result, a, start, start_count, stop, stop_count, strides, strides_count, s);
+  const Slice slice(a, {start, start_count}, {stop, stop_count}, {strides, strides_count});
+  return slice.call([&](auto... bounds) { return mlx_slice(result, a, bounds...); }, s);
 }
 
 int slice_update(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
@@ -132,12 +183,6 @@ int slice_update_prod(mlx_array* result, mlx_array a, mlx_array update, const in
                       const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
   return update_slice<mlx_slice_update_prod>(result, a, update, start, start_count, stop, stop_count, strides,
                                              strides_count, s);
-}
-
-int pad(mlx_array* result, mlx_array a, const int* axes, size_t axes_count, const int* low, size_t low_count,
-        const int* high, size_t high_count, mlx_array value, const char* mode, mlx_stream s) {
-  check_axes(a, {axes, axes_count});
-  return mlx_pad(result, a, axes, axes_count, low, low_count, high, high_count, value, mode, s);
 }
 
 int number_of_elements(mlx_array* result, mlx_array a, const int* axes, size_t axes_count, bool inverted,

@@ -3,6 +3,8 @@
 
 #include <mlx/c/mlx.h>
 
+#include <span>
+
 #include "core/handle.hpp"
 
 namespace mlx_nif {
@@ -53,7 +55,11 @@ int qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_in
 void check_quantization(mlx_optional_int group_size, mlx_optional_int bits);
 void check_quantized(mlx_array w, mlx_array scales);
 
-// The step of a slice is a divisor.
+// Throws for an axis that the array does not have.
+void check_axes(mlx_array a, std::span<const int> axes);
+
+// The step of a slice is a divisor. Where it makes no difference MLX drops it, but not the end that belongs to it: the
+// derivative is that of a longer slice.
 int slice(mlx_array*, mlx_array a, const int* start, size_t start_count, const int* stop, size_t stop_count,
           const int* strides, size_t strides_count, mlx_stream);
 using SliceUpdate = int(mlx_array*, mlx_array a, mlx_array update, const int* start, size_t start_count,
@@ -61,8 +67,6 @@ using SliceUpdate = int(mlx_array*, mlx_array a, mlx_array update, const int* st
 SliceUpdate slice_update, slice_update_add, slice_update_max, slice_update_min, slice_update_prod;
 
 // MLX uses these axes without a look at the rank.
-int pad(mlx_array*, mlx_array a, const int* axes, size_t axes_count, const int* low, size_t low_count, const int* high,
-        size_t high_count, mlx_array value, const char* mode, mlx_stream);
 int number_of_elements(mlx_array*, mlx_array a, const int* axes, size_t axes_count, bool inverted, mlx_dtype dtype,
                        mlx_stream);
 

@@ -8,8 +8,12 @@
 
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
+#include "core/derivative_guards.hpp"
+#include "core/differentiating.hpp"
 #include "core/error.hpp"
+#include "core/expression.hpp"
 #include "core/limits.hpp"
+#include "core/scalar.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
@@ -94,6 +98,132 @@ void check_common_multiples(const Convolution& convolution, std::size_t axis) {
   }
 }
 
+// What is left of the padding after negative padding cut elements off.
+int border(int padding) {
+  return std::max(padding, 0);
+}
+
+std::int64_t cut_size(const Convolution& convolution, std::size_t axis) {
+  return static_cast<std::int64_t>(shape_of(convolution.input)[axis + 1]) + std::min(convolution.padding_low[axis], 0) +
+         std::min(convolution.padding_high[axis], 0);
+}
+
+// MLX writes behind its result where the border is longer than what it computes row by row, if the input has no gaps.
+bool border_is_long(const Convolution& convolution, std::span<const std::int64_t> padded) {
+  if (padded.size() == 1 || std::ranges::any_of(convolution.input_dilation, [](int gap) { return gap != 1; })) {
+    return false;
+  }
+  const auto weight = shape_of(convolution.weight);
+  for (std::size_t axis = 0; axis < padded.size(); ++axis) {
+    const std::int64_t kernel = dilated(weight[axis + 1], convolution.kernel_dilation[axis]);
+    const std::int64_t steps = (padded[axis] - kernel) / convolution.stride[axis] + 1;
+    if (border(convolution.padding_low[axis]) > steps * convolution.stride[axis]) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The borders of a derivative differ where steps leave a rest of the padded input, so that its own derivative is wrong.
+bool second_derivative_is_wrong(const Convolution& convolution) {
+  const auto padded = [](int padding) { return padding != 0; };
+  return std::ranges::any_of(convolution.padding_low, padded) || std::ranges::any_of(convolution.padding_high, padded);
+}
+
+// For the simplest convolutions, MLX makes the derivative for the weights of a padded input, and the derivative of that
+// takes an axis for its place among the axes. A gap in a kernel of one element, or else a flipped kernel, prevents it.
+ArrayHandle avoid_padded_derivative(Convolution& convolution, mlx_stream s) {
+  ArrayHandle weight;
+  check(mlx_array_set(weight.out(), convolution.weight));
+  const auto is_one = [](int dilation) { return dilation == 1; };
+  if (convolution.groups != 1 || convolution.flip || !std::ranges::all_of(convolution.input_dilation, is_one) ||
+      !std::ranges::all_of(convolution.kernel_dilation, is_one)) {
+    return weight;
+  }
+  const auto kernel = shape_of(convolution.weight).subspan(1, convolution.stride.size());
+  const auto single = std::ranges::find(kernel, 1);
+  if (single != kernel.end()) {
+    convolution.kernel_dilation[static_cast<std::size_t>(single - kernel.begin())] = 2;
+    return weight;
+  }
+  std::vector<int> axes(kernel.size());
+  std::iota(axes.begin(), axes.end(), 1);
+  convolution.flip = true;
+  return mlx_nif::apply(flip_axes, convolution.weight, axes.data(), axes.size(), s);
+}
+
+// MLX's derivatives are convolutions. They are wrong, or write behind their result, unless both borders of an axis are
+// the same, no longer than what the kernel sees besides one element and not much shorter, and without gaps in the input
+// beside steps.
+bool derivative_is_wrong(const Convolution& convolution) {
+  const auto weight = shape_of(convolution.weight);
+  for (std::size_t axis = 0; axis < convolution.stride.size(); ++axis) {
+    const std::int64_t reach = dilated(weight[axis + 1], convolution.kernel_dilation[axis]) - 1;
+    const std::int64_t gaps = convolution.input_dilation[axis];
+    const int low = border(convolution.padding_low[axis]);
+    const bool stepping = std::ranges::any_of(convolution.stride, [](int step) { return step != 1; });
+    if (low != border(convolution.padding_high[axis]) || low > reach || (gaps != 1 && stepping) ||
+        reach - low > cut_size(convolution, axis) * gaps) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Zeros behind each element of an axis but the last.
+ArrayHandle with_gaps(mlx_array input, int axis, int dilation, mlx_array zero, mlx_stream s) {
+  const int inner = axis + 1;
+  const int none = 0;
+  const int gap = dilation - 1;
+  const ArrayHandle column = mlx_nif::apply(mlx_expand_dims, input, inner, s);
+  const ArrayHandle spread = mlx_nif::apply(pad, column.get(), &inner, 1, &none, 1, &gap, 1, zero, "constant", s);
+  const ArrayHandle row = mlx_nif::apply(mlx_flatten, spread.get(), axis, inner, s);
+  const auto shape = shape_of(row.get());
+  std::vector<int> stop(shape.begin(), shape.end());
+  stop[static_cast<std::size_t>(axis)] -= gap;
+  const std::vector<int> start(shape.size(), 0);
+  const std::vector<int> step(shape.size(), 1);
+  return mlx_nif::apply(mlx_slice, row.get(), start.data(), start.size(), stop.data(), stop.size(), step.data(),
+                        step.size(), s);
+}
+
+// The input that a convolution without padding and gaps needs for the same result.
+ArrayHandle prepared_input(const Convolution& convolution, mlx_stream s) {
+  const auto shape = shape_of(convolution.input);
+  const std::size_t count = convolution.stride.size();
+  std::vector<int> start(shape.size(), 0);
+  std::vector<int> stop(shape.begin(), shape.end());
+  const std::vector<int> step(shape.size(), 1);
+  std::vector<int> axes;
+  std::vector<int> low;
+  std::vector<int> high;
+  for (std::size_t axis = 0; axis < count; ++axis) {
+    start[axis + 1] = -std::min(convolution.padding_low[axis], 0);
+    stop[axis + 1] += std::min(convolution.padding_high[axis], 0);
+    axes.push_back(static_cast<int>(axis) + 1);
+    low.push_back(border(convolution.padding_low[axis]));
+    high.push_back(border(convolution.padding_high[axis]));
+  }
+  const ArrayHandle zero = make_scalar(Scalar(false), mlx_array_dtype(convolution.input));
+  ArrayHandle input = mlx_nif::apply(mlx_slice, convolution.input, start.data(), start.size(), stop.data(), stop.size(),
+                                     step.data(), step.size(), s);
+  for (std::size_t axis = 0; axis < count; ++axis) {
+    if (convolution.input_dilation[axis] != 1) {
+      input = with_gaps(input.get(), axes[axis], convolution.input_dilation[axis], zero.get(), s);
+    }
+  }
+  return mlx_nif::apply(pad, input.get(), axes.data(), count, low.data(), count, high.data(), count, zero.get(),
+                        "constant", s);
+}
+
+int convolve(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+  const std::size_t axes = convolution.stride.size();
+  return mlx_conv_general(result, convolution.input, convolution.weight, convolution.stride.data(), axes,
+                          convolution.padding_low.data(), axes, convolution.padding_high.data(), axes,
+                          convolution.kernel_dilation.data(), axes, convolution.input_dilation.data(), axes,
+                          convolution.groups, convolution.flip, s);
+}
+
 int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   require_all({convolution.input, convolution.weight});
   const auto input = shape_of(convolution.input);
@@ -113,18 +243,16 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   }
   std::vector<std::int64_t> padded(axes);
   for (std::size_t axis = 0; axis < axes; ++axis) {
-    const std::int64_t low = convolution.padding_low[axis];
-    const std::int64_t high = convolution.padding_high[axis];
     // Negative padding cuts elements off before the dilation.
-    const std::int64_t size = input[axis + 1] + std::min<std::int64_t>(low, 0) + std::min<std::int64_t>(high, 0);
+    const std::int64_t size = cut_size(convolution, axis);
     if (size < 1) {
       throw Error("the input has no elements along a spatial axis");
     }
     if (size == 1) {
       convolution.input_dilation[axis] = 1;
     }
-    padded[axis] = dilated(size, convolution.input_dilation[axis]) + std::max<std::int64_t>(low, 0) +
-                   std::max<std::int64_t>(high, 0);
+    padded[axis] = dilated(size, convolution.input_dilation[axis]) + border(convolution.padding_low[axis]) +
+                   static_cast<std::int64_t>(border(convolution.padding_high[axis]));
     if (padded[axis] > largest_size) {
       throw Error("the padded input has more than 2147483647 elements along an axis");
     }
@@ -132,10 +260,21 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
     check_common_multiples(convolution, axis);
   }
   check_memory(convolution, padded);
-  return mlx_conv_general(result, convolution.input, convolution.weight, convolution.stride.data(), axes,
-                          convolution.padding_low.data(), axes, convolution.padding_high.data(), axes,
-                          convolution.kernel_dilation.data(), axes, convolution.input_dilation.data(), axes,
-                          convolution.groups, convolution.flip, s);
+  ArrayHandle prepared;
+  if (border_is_long(convolution, padded) || (differentiating() && derivative_is_wrong(convolution)) ||
+      (differentiating_twice() && second_derivative_is_wrong(convolution))) {
+    prepared = prepared_input(convolution, s);
+    convolution.input = prepared.get();
+    std::ranges::fill(convolution.padding_low, 0);
+    std::ranges::fill(convolution.padding_high, 0);
+    std::ranges::fill(convolution.input_dilation, 1);
+  }
+  ArrayHandle kernel;
+  if (differentiating_twice()) {
+    kernel = avoid_padded_derivative(convolution, s);
+    convolution.weight = kernel.get();
+  }
+  return convolve(result, convolution, s);
 }
 
 int forward(mlx_array* result, mlx_array input, mlx_array weight, std::vector<int> stride, std::vector<int> padding,

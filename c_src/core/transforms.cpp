@@ -4,6 +4,7 @@
 #include <format>
 #include <functional>
 
+#include "core/differentiating.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/limits.hpp"
@@ -95,6 +96,7 @@ InstructionPointer derivative(ProgramPointer program, std::size_t primal_count, 
                 const auto others = vector_of(inputs.subspan(program->input_count()));
                 ArrayVectorHandle outputs;
                 ArrayVectorHandle derivatives;
+                const Differentiating scope;
                 check_transform(differentiate(outputs.out(), derivatives.out(), closure.get(), vector_of(primals).get(),
                                               others.get()));
                 append_all(results, outputs.get());
@@ -243,6 +245,7 @@ InstructionPointer value_and_grad(ProgramPointer program, std::vector<int> argum
                 check(mlx_value_and_grad(transformed.out(), closure.get(), numbers.data(), numbers.size()));
                 ArrayVectorHandle values;
                 ArrayVectorHandle gradients;
+                const Differentiating scope;
                 check_transform(mlx_closure_value_and_grad_apply(values.out(), gradients.out(), transformed.get(),
                                                                  vector_of(inputs).get()));
                 append_all(results, values.get());

@@ -7,6 +7,15 @@ defmodule Mlx.ConvolutionTest do
 
   defp wave(shape), do: Mlx.reshape(Mlx.sin(Mlx.arange(Tuple.product(shape), type: :f32)), shape)
 
+  test "borders that are longer than the result leave other memory alone" do
+    for _ <- 1..300 do
+      image = Mlx.conv(Mlx.ones({1, 1, 1, 1}), Mlx.ones({1, 3, 3, 1}), padding: 2, kernel_dilation: 2)
+      assert Mlx.to_flat_list(image) == [1.0]
+      kernel = Mlx.conv(Mlx.ones({1, 1, 2, 1, 2}), Mlx.ones({1, 3, 1, 5, 2}), padding: [2, 0, 4], kernel_dilation: 2)
+      assert Mlx.to_flat_list(kernel) == [2.0, 2.0]
+    end
+  end
+
   test "one, two and three axes" do
     x = wave({2, 9, 4})
     w = wave({3, 3, 4})

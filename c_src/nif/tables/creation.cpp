@@ -1,4 +1,5 @@
 // Operations that make arrays from nothing but numbers.
+#include "core/derivative_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -11,8 +12,8 @@ std::vector<ErlNifFunc> creation_operations() {
       operation<"blackman", &mlx_blackman>(),
       operation<"diag", &mlx_diag>(),
       operation<"eye", &mlx_eye>(),
-      operation<"full", &mlx_full>(),
-      operation<"full_like", &mlx_full_like>(),
+      operation<"full", &guarded::full>(),
+      operation<"full_like", &guarded::full_like>(),
       operation<"hamming", &mlx_hamming>(),
       operation<"hanning", &mlx_hanning>(),
       operation<"identity", &mlx_identity>(),

@@ -1,4 +1,5 @@
 // Fused operations of neural networks.
+#include "core/derivative_guards.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -10,8 +11,8 @@ std::vector<ErlNifFunc> fast_operations() {
       operation<"fast_cross_entropy", &guarded::fast_cross_entropy>(),
       operation<"fast_layer_norm", &mlx_fast_layer_norm>(),
       operation<"fast_rms_norm", &mlx_fast_rms_norm>(),
-      operation<"fast_rope", &mlx_fast_rope>(),
-      operation<"fast_rope_dynamic", &mlx_fast_rope_dynamic>(),
+      operation<"fast_rope", &guarded::fast_rope>(),
+      operation<"fast_rope_dynamic", &guarded::fast_rope_dynamic>(),
       operation<"fast_scaled_dot_product_attention", &mlx_fast_scaled_dot_product_attention>(),
   };
 }

@@ -1,5 +1,6 @@
 // Reductions, scans and sorting.
 #include "core/argument_guards.hpp"
+#include "core/derivative_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -26,10 +27,10 @@ std::vector<ErlNifFunc> reduction_operations() {
       operation<"count_nonzero", &mlx_count_nonzero>(),
       operation<"count_nonzero_axes", &mlx_count_nonzero_axes>(),
       operation<"count_nonzero_axis", &mlx_count_nonzero_axis>(),
-      operation<"cummax", &mlx_cummax>(),
-      operation<"cummax_axis", &mlx_cummax_axis>(),
-      operation<"cummin", &mlx_cummin>(),
-      operation<"cummin_axis", &mlx_cummin_axis>(),
+      operation<"cummax", &guarded::cummax>(),
+      operation<"cummax_axis", &guarded::cummax_axis>(),
+      operation<"cummin", &guarded::cummin>(),
+      operation<"cummin_axis", &guarded::cummin_axis>(),
       operation<"cumprod", &mlx_cumprod>(),
       operation<"cumprod_axis", &mlx_cumprod_axis>(),
       operation<"cumsum", &mlx_cumsum>(),

@@ -1,6 +1,7 @@
 // Operations that rearrange elements.
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
+#include "core/derivative_guards.hpp"
 #include "core/expression.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
@@ -66,12 +67,12 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"expand_dims", &mlx_expand_dims, view>(),
       operation<"expand_dims_axes", &mlx_expand_dims_axes, view>(),
       operation<"flatten", &mlx_flatten>(),
-      operation<"flip", &mlx_flip, view>(),
-      operation<"flip_axes", &mlx_flip_axes, view>(),
-      operation<"flip_axis", &mlx_flip_axis, view>(),
+      operation<"flip", &guarded::flip, view>(),
+      operation<"flip_axes", &guarded::flip_axes, view>(),
+      operation<"flip_axis", &guarded::flip_axis, view>(),
       operation<"moveaxis", &mlx_moveaxis, view>(),
       operation<"pad", &guarded::pad>(),
-      operation<"pad_symmetric", &mlx_pad_symmetric>(),
+      operation<"pad_symmetric", &guarded::pad_symmetric>(),
       operation<"repeat", &mlx_repeat>(),
       operation<"repeat_axis", &mlx_repeat_axis>(),
       operation<"reshape", &mlx_reshape>(),

@@ -26,18 +26,30 @@ defmodule Mlx.Differential.Case do
 
   @doc "Makes the call in Elixir: the values of its result, or the message of what it raises."
   @spec run(%__MODULE__{}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
-  def run(%__MODULE__{row: row} = a_case) do
-    results = row.module |> apply(row.function, build(a_case.arguments)) |> results()
-    Mlx.eval(results)
-    {:ok, for(array <- results, do: {array.type, array.shape, Mlx.to_binary(array)})}
+  def run(%__MODULE__{} = a_case) do
+    values(fn -> a_case |> call(Map.new(inputs(a_case), &{&1.name, Input.stored(&1)})) |> results() end)
+  end
+
+  @doc "The values of the arrays that a function gives, or the message of what it raises."
+  @spec values((-> [Mlx.Array.t()])) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
+  def values(fun) do
+    arrays = fun.()
+    Mlx.eval(arrays)
+    {:ok, for(array <- arrays, do: {array.type, array.shape, Mlx.to_binary(array)})}
   rescue
     error in [Mlx.Error, ArgumentError] -> {:error, Exception.message(error)}
   end
 
-  defp build(%Input{} = input), do: Input.build(input)
-  defp build(list) when is_list(list), do: Enum.map(list, &build/1)
-  defp build(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> build() |> List.to_tuple()
-  defp build(other), do: other
+  @doc "Makes the call with other arrays in the place of the stored ones, given by the names of the inputs."
+  @spec call(%__MODULE__{}, %{String.t() => Mlx.Array.t()}) :: term()
+  def call(%__MODULE__{row: row} = a_case, stored) do
+    apply(row.module, row.function, build(a_case.arguments, stored))
+  end
+
+  defp build(%Input{} = input, stored), do: Input.view(input, Map.fetch!(stored, input.name))
+  defp build(list, stored) when is_list(list), do: Enum.map(list, &build(&1, stored))
+  defp build(tuple, stored) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> build(stored) |> List.to_tuple()
+  defp build(other, _stored), do: other
 
   @types Mlx.Type.all()
 

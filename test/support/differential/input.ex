@@ -12,7 +12,7 @@ defmodule Mlx.Differential.Input do
   alias Mlx.Differential.{Python, Values}
 
   @enforce_keys [:name, :type, :shape, :bytes, :stored]
-  defstruct [:name, :type, :shape, :bytes, :stored, :view]
+  defstruct [:name, :type, :shape, :bytes, :stored, :view, :values]
 
   @types Mlx.Type.all()
 
@@ -24,16 +24,17 @@ defmodule Mlx.Differential.Input do
     shape = Keyword.get_lazy(options, :shape, &shape/0)
     type = options |> Keyword.get(:type, @types) |> List.wrap() |> one_of()
     layout = Keyword.get_lazy(options, :layout, &layout/0)
-    {count, view} = view(if(0 in Tuple.to_list(shape), do: :plain, else: layout), shape)
-    bytes = Values.bytes(type, count, Keyword.get(options, :values, :any))
+    {count, view} = layout(if(0 in Tuple.to_list(shape), do: :plain, else: layout), shape)
+    values = Keyword.get(options, :values, :any)
 
     %__MODULE__{
       name: name,
       type: type,
       shape: shape,
-      bytes: bytes,
+      bytes: Values.bytes(type, count, values),
       stored: if(view, do: {count}, else: shape),
-      view: view
+      view: view,
+      values: values
     }
   end
 
@@ -46,30 +47,30 @@ defmodule Mlx.Differential.Input do
   defp layout, do: one_of([:plain, :plain, :plain, :transposed, :strided, :reversed, :repeated, :part])
 
   # How many elements are stored, and the strides and the offset of the view.
-  defp view(:plain, shape), do: {Tuple.product(shape), nil}
+  defp layout(:plain, shape), do: {Tuple.product(shape), nil}
 
-  defp view(:transposed, shape) do
+  defp layout(:transposed, shape) do
     order = Enum.shuffle(0..(tuple_size(shape) - 1)//1)
     stored = for axis <- order, do: elem(shape, axis)
     strides = order |> Enum.zip(row_major(stored)) |> Enum.sort() |> Enum.map(&elem(&1, 1))
     {Tuple.product(shape), {strides, 0}}
   end
 
-  defp view(:strided, shape),
+  defp layout(:strided, shape),
     do: {2 * Tuple.product(shape), {for(stride <- row_major(shape), do: 2 * stride), one_of(0..1)}}
 
-  defp view(:part, shape) do
+  defp layout(:part, shape) do
     wider = for size <- Tuple.to_list(shape), do: size + 1
     strides = row_major(wider)
     {Enum.product(wider), {strides, one_of([0, Enum.sum(strides)])}}
   end
 
-  defp view(:reversed, shape) do
+  defp layout(:reversed, shape) do
     {Tuple.product(shape), {for(stride <- row_major(shape), do: -stride), Tuple.product(shape) - 1}}
   end
 
   # Along some axes every element is the same one.
-  defp view(:repeated, shape) do
+  defp layout(:repeated, shape) do
     sizes = for size <- Tuple.to_list(shape), do: if(chance?(2), do: 1, else: size)
 
     strides =
@@ -92,10 +93,16 @@ defmodule Mlx.Differential.Input do
       |> Enum.take(-length(sizes))
 
   @doc "The array of Elixir."
-  def build(%__MODULE__{view: nil} = input), do: Mlx.from_binary(input.bytes, input.stored, input.type)
+  def build(input), do: view(input, stored(input))
 
-  def build(%__MODULE__{view: {strides, offset}} = input) do
-    Mlx.as_strided(Mlx.from_binary(input.bytes, input.stored, input.type), input.shape, strides, offset: offset)
+  @doc "The array of Elixir that is stored."
+  def stored(input), do: Mlx.from_binary(input.bytes, input.stored, input.type)
+
+  @doc "The view of what is stored."
+  def view(%__MODULE__{view: nil}, stored), do: stored
+
+  def view(%__MODULE__{view: {strides, offset}} = input, stored) do
+    Mlx.as_strided(stored, input.shape, strides, offset: offset)
   end
 
   @doc "What the oracle is sent."
@@ -103,11 +110,11 @@ defmodule Mlx.Differential.Input do
 
   @doc "How the name is bound in Elixir and in Python."
   def bindings(input) do
-    bytes = Base.encode64(input.bytes)
+    bytes = input.bytes |> Base.encode64() |> inspect(printable_limit: :infinity)
 
     [
-      "#{input.name} = Mlx.from_binary(Base.decode64!(#{inspect(bytes)}), #{inspect(input.stored)}, #{inspect(input.type)})",
-      "#{input.name} = mx.array(bytearray(base64.b64decode(#{inspect(bytes)})))" <>
+      "#{input.name} = Mlx.from_binary(Base.decode64!(#{bytes}), #{inspect(input.stored)}, #{inspect(input.type)})",
+      "#{input.name} = mx.array(bytearray(base64.b64decode(#{bytes})))" <>
         ".view(#{Python.term(input.type)}).reshape(#{Python.term(input.stored)})"
     ]
   end

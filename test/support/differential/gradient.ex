@@ -1,0 +1,152 @@
+defmodule Mlx.Differential.Gradient do
+  @moduledoc """
+  Gradients of the calls of rows: for all inputs with fractions, of a number made of all results with fractions.
+  """
+
+  alias Mlx.Array
+  alias Mlx.Differential.{Case, Input}
+
+  @types [:f16, :bf16, :f32, :f64, :c64]
+
+  # The sum of the elements, each with a weight of its own, so that none of them is like another.
+  @weighted "mx.sum(p * mx.cos(mx.arange(p.size, dtype=mx.float32)).reshape(p.shape).astype(p.dtype))"
+  @parts "([mx.real(r), mx.imag(r)] if r.dtype == mx.complex64 else [r])"
+  @results "(results if isinstance(results, (list, tuple)) else [results])"
+  @fractions "isinstance(r, mx.array) and mx.issubdtype(r.dtype, mx.inexact)"
+  @loss "(lambda results: sum(#{@weighted} for r in #{@results} if #{@fractions} for p in #{@parts}))"
+
+  # Functions without a gradient.
+  @none [
+    {"gives no fractions",
+     Mlx: ~w(logical_not bitwise_not is_nan is_infinity is_positive_infinity is_negative_infinity is_finite equal)a,
+     Mlx: ~w(not_equal greater greater_equal less less_equal logical_and logical_or logical_xor bitwise_and)a,
+     Mlx: ~w(bitwise_or bitwise_xor left_shift right_shift is_close all_close array_equal all any count_nonzero)a,
+     Mlx: ~w(argmax argmin argsort argpartition searchsorted broadcast_shapes shape rank size byte_size axis_size)a,
+     Mlx: ~w(to_list to_flat_list to_number to_fp8)a,
+     "Mlx.Type": ~w(result_type can_cast?)a,
+     "Mlx.Random": ~w(randint bernoulli categorical key split)a},
+    {"takes no array with fractions",
+     Mlx: ~w(zeros ones bartlett blackman hamming hanning array from_binary eye arange iota linspace tri from_fp8)a,
+     "Mlx.Random": ~w(gumbel laplace)a,
+     "Mlx.FFT": ~w(fftfreq rfftfreq)a},
+    {"MLX has none",
+     Mlx: ~w(segmented_mm)a,
+     "Mlx.Random": ~w(multivariate_normal)a,
+     "Mlx.Linalg": ~w(cholesky cholesky_inv tri_inv invert pinv solve triangular_solve eig eigvals eigh eigvalsh lu)a,
+     "Mlx.Linalg": ~w(lu_factor qr svd)a}
+  ]
+
+  # Functions whose gradients differ from Python's in some calls. Those that are wrong there are not what differences say.
+  @other_than_python [
+    reverse: "Python: that of a single element is 0",
+    pad: "Python: that of a border with one element is 0",
+    slice: "Python: that of one element is spread over the step",
+    at: "Python: that of one element is 0 for a negative step",
+    put_at: "Python: that of one element is 0 for a negative step",
+    add_at: "Python: that of one element has another shape for a negative step",
+    subtract_at: "Python: that of one element has another shape for a negative step",
+    multiply_at: "Python: that of one element has another shape for a negative step",
+    divide_at: "Python: that of one element has another shape for a negative step",
+    max_at: "Python: that of one element has another shape for a negative step",
+    min_at: "Python: that of one element has another shape for a negative step",
+    full: "Python: it is multiplied by the values",
+    full_like: "Python: it is multiplied by the values",
+    diag: "Python has none where there are no elements",
+    diagonal: "Python has none where there are no elements",
+    bitcast: "Python has none where there are no elements",
+    conv: "Python: it has another shape for borders that differ",
+    conv_transpose: "Python: it has another shape for borders that differ",
+    convolve: "Python sums in another order",
+    rope: "Python: that of one pair of features is spread over both"
+  ]
+
+  @doc "Why a row has no gradient, or `nil`."
+  def none(row) do
+    Enum.find_value(@none, fn {reason, functions} ->
+      Enum.any?(functions, fn {module, names} -> Module.concat([module]) == row.module and row.function in names end) &&
+        reason
+    end)
+  end
+
+  @doc "Why a row may have another gradient than Python, or `nil`."
+  def other_than_python(row), do: @other_than_python[row.function]
+
+  @doc "Whether Python computes the gradient without writing to memory that is not its own, or ending."
+  def python_survives?(%Case{row: row} = a_case) do
+    options = Enum.find(a_case.arguments, [], &Keyword.keyword?/1)
+
+    case row.function do
+      function when function in [:cumulative_max, :cumulative_min] ->
+        options[:inclusive] and Enum.all?(Case.inputs(a_case), &(&1.values != :any))
+
+      :conv ->
+        options[:padding] == :valid and List.wrap(options[:input_dilation]) |> Enum.all?(&(&1 == 1))
+
+      :conv_transpose ->
+        for(name <- [:padding, :output_padding], value <- List.wrap(options[name]), do: value) |> Enum.all?(&(&1 == 0))
+
+      :gather_qmm ->
+        Enum.all?(inputs(a_case), &(&1.type == :f32))
+
+      _other ->
+        true
+    end
+  end
+
+  @doc "The inputs that a gradient is for."
+  @spec inputs(%Case{}) :: [%Input{}]
+  def inputs(a_case), do: for(%Input{type: type} = input <- Case.inputs(a_case), type in @types, do: input)
+
+  @doc "Whether the call gives a number that has a gradient."
+  @spec differentiable?(%Case{}) :: boolean()
+  def differentiable?(a_case) do
+    inputs(a_case) != [] and fractions(Case.call(a_case, stored(a_case))) != []
+  rescue
+    _error in [Mlx.Error, ArgumentError] -> false
+  end
+
+  @doc "The inputs' stored arrays by their names."
+  def stored(a_case), do: Map.new(Case.inputs(a_case), &{&1.name, Input.stored(&1)})
+
+  @doc "The gradients in Elixir, or the message of what it raises."
+  @spec run(%Case{}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
+  def run(a_case) do
+    names = for input <- inputs(a_case), do: input.name
+    {differentiated, others} = a_case |> stored() |> Map.split(names)
+
+    Case.values(fn ->
+      gradients = Mlx.grad(&loss(Case.call(a_case, Map.merge(others, &1)))).(differentiated)
+      for name <- names, do: gradients[name]
+    end)
+  end
+
+  @doc "The question for the oracle."
+  def question(a_case) do
+    inputs = inputs(a_case)
+    names = Enum.map_join(inputs, ", ", & &1.name)
+    argnums = Enum.to_list(0..(length(inputs) - 1))
+    python = "mx.grad(lambda #{names}: #{@loss}(#{a_case.python}), argnums=#{inspect(argnums)})(#{names})"
+    {python, Enum.map(Case.inputs(a_case), &Input.value/1)}
+  end
+
+  @doc "The number of all results; `part` is applied to each of them first."
+  def loss(results, part \\ & &1) do
+    results |> fractions() |> Enum.flat_map(&parts/1) |> Enum.map(&weighted(part.(&1))) |> Enum.reduce(&Mlx.add(&2, &1))
+  end
+
+  @doc "The results that are no whole numbers."
+  def fractions(results) do
+    for %Array{type: type} = array <- results |> List.wrap() |> Enum.flat_map(&elements/1), type in @types, do: array
+  end
+
+  defp elements(tuple) when is_tuple(tuple), do: Tuple.to_list(tuple)
+  defp elements(other), do: [other]
+
+  defp parts(%Array{type: :c64} = array), do: [Mlx.real(array), Mlx.imag(array)]
+  defp parts(array), do: [array]
+
+  defp weighted(%Array{shape: shape, type: type} = part) do
+    weights = shape |> Tuple.product() |> Mlx.arange(type: :f32) |> Mlx.cos() |> Mlx.reshape(shape) |> Mlx.as_type(type)
+    Mlx.sum(Mlx.multiply(part, weights))
+  end
+end
