@@ -19,9 +19,32 @@ constexpr std::size_t gpu_stack_bytes = std::size_t{64} << 20;
 
 // A level of MLX's recursion takes some 300 bytes, and an operation that MLX makes of others is several levels deep.
 constexpr std::size_t stack_bytes_per_node = 4096;
-constexpr std::size_t most_nodes_on_any_stack = 64;
+constexpr std::size_t stack_bytes_of_the_rest = std::size_t{64} << 10;
 constexpr std::size_t least_stack_bytes = std::size_t{1} << 20;
 constexpr std::size_t most_stack_bytes = std::size_t{16} << 30;
+
+const std::byte* end_of_stack() {
+#ifdef __APPLE__
+  const auto* begin = static_cast<const std::byte*>(pthread_get_stackaddr_np(pthread_self()));
+  return begin - pthread_get_stacksize_np(pthread_self());
+#else
+  pthread_attr_t attributes;
+  void* end = nullptr;
+  std::size_t size = 0;
+  if (const int status = pthread_getattr_np(pthread_self(), &attributes); status != 0) {
+    throw std::system_error(status, std::generic_category(), "the stack of a thread could not be found");
+  }
+  pthread_attr_getstack(&attributes, &end, &size);
+  pthread_attr_destroy(&attributes);
+  return static_cast<const std::byte*>(end);
+#endif
+}
+
+// Of the stack of this thread, which grows downwards.
+std::size_t stack_bytes_left() {
+  thread_local const std::byte* const end = end_of_stack();
+  return static_cast<std::size_t>(static_cast<const std::byte*>(__builtin_frame_address(0)) - end);
+}
 
 void* run_body(void* argument) {
   // Signals are the VM's.
@@ -55,7 +78,7 @@ void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
 }
 
 void with_stack_for(std::size_t nodes, const std::function<void()>& work) {
-  if (nodes <= most_nodes_on_any_stack) {
+  if (stack_bytes_of_the_rest + nodes * stack_bytes_per_node <= stack_bytes_left()) {
     work();
   } else {
     on_deep_thread(nodes, work);

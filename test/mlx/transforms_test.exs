@@ -193,6 +193,13 @@ defmodule Mlx.TransformsTest do
     end
   end
 
+  test "functions of any length fit on the stack on which they are transformed" do
+    for length <- 20..320//20 do
+      fun = fn x -> Enum.reduce(1..length, x, fn _, x -> Mlx.Fast.layer_norm(x, nil, nil) end) |> Mlx.sum() end
+      assert Mlx.grad(fun).(Mlx.array([1.0, 2.0, 4.0])).shape == {3}
+    end
+  end
+
   test "a function of many operations does not overflow a stack" do
     fun = fn x -> Enum.reduce(1..20_000, x, fn _, x -> Mlx.sin(x) end) end
     x = Mlx.array(1.0)
