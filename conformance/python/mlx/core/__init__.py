@@ -10,6 +10,7 @@ import types
 
 import numpy
 
+from ..__array_api_info import __array_namespace_info__
 from . import _array
 from ._array import ArrayAt, array
 from ._connection import connection
