@@ -311,6 +311,14 @@ void evaluate_one(Array& array, Patience patience) {
   evaluate(arrays, patience);
 }
 
+mlx_device_type device_of(mlx_stream stream) {
+  DeviceHandle device;
+  check(mlx_stream_get_device(device.out(), stream));
+  mlx_device_type type = MLX_CPU;
+  check(mlx_device_get_type(&type, device.get()));
+  return type;
+}
+
 bool is_row_major(mlx_array array) {
   bool result = false;
   check(_mlx_array_is_row_contiguous(&result, array));
@@ -371,6 +379,10 @@ void synchronize(mlx_stream stream) {
   const ArrayHandle zero(mlx_array_new_int(0));
   Array last(apply(mlx_negative, zero.get(), stream), std::make_shared<Graph>(), stream);
   evaluate_one(last, Patience::unlimited);
+  // What the operations on a GPU used is freed a little after their end, which MLX's own function waits for.
+  if (device_of(stream) == MLX_GPU) {
+    between_schedules([&] { check(mlx_synchronize(stream)); });
+  }
 }
 
 void between_schedules(const std::function<void()>& work) {

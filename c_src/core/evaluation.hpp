@@ -30,7 +30,7 @@ ArrayHandle row_major_value(Array& array, Patience patience);
 // The bytes of such a value.
 std::span<const std::byte> bytes_of(mlx_array row_major);
 
-// Waits until all that was scheduled on the stream is done.
+// Waits until all that was scheduled on the stream is done, and what it used is freed.
 void synchronize(mlx_stream stream);
 
 // Runs what frees memory that streams may use, while nothing is being scheduled.

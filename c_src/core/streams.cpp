@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <cstdlib>
+
 #include "core/error.hpp"
 
 namespace mlx_nif {
@@ -37,6 +39,9 @@ Streams& Streams::instance() {
 }
 
 void Streams::start() {
+  // When many different graphs are evaluated on CUDA, MLX tells that a cache of its own is too small for them by ending
+  // an evaluation halfway: arrays that count as evaluated never get their values. It only costs time.
+  setenv("MLX_ENABLE_CACHE_THRASHING_CHECK", "0", 0);
   // On CUDA the process aborts at its end unless the allocator was made before the first stream.
   std::size_t active = 0;
   check(mlx_get_active_memory(&active));

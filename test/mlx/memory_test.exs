@@ -22,6 +22,7 @@ defmodule Mlx.MemoryTest do
     assert Memory.active() - before >= 4_000_000
     assert Memory.peak() >= Memory.active()
     Mlx.deallocate(array)
+    Mlx.Stream.synchronize()
     assert Memory.active() - before < 4_000_000
   end
 

@@ -47,7 +47,10 @@ def forward(name):
 
 def from_dlpack(x, /, *, copy=None):
     """An array of what another library holds, whose bytes numpy reads."""
-    return asarray(numpy.from_dlpack(x), copy=copy)
+    try:
+        return asarray(numpy.from_dlpack(x), copy=copy)
+    except BufferError as error:
+        raise ValueError(str(error)) from error
 
 
 def fill():
