@@ -3,7 +3,7 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Operations on two numbers.
 
-    import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
+    import Mlx.Backend.Promotion, only: [alike: 2]
 
     alias Mlx.{Array, Native, Type}
     alias Nx.Tensor
@@ -21,15 +21,15 @@ if Code.ensure_loaded?(Nx) do
 
     for {name, native} <- @natives do
       @spec unquote(name)(Tensor.t(), Array.t(), Array.t()) :: Array.t()
-      def unquote(name)(out, a, b) do
-        {a, b} = alike(out, a, b)
+      def unquote(name)(_out, a, b) do
+        {a, b} = alike(a, b)
         Native.unquote(native)(a, b, nil)
       end
     end
 
     @spec atan2(Tensor.t(), Array.t(), Array.t()) :: Array.t()
-    def atan2(out, a, b) do
-      {a, b} = alike(out, a, b)
+    def atan2(_out, a, b) do
+      {a, b} = alike(a, b)
       if a.type == :c64, do: complex_atan2(a, b), else: Native.arctan2(a, b, nil)
     end
 
@@ -42,8 +42,8 @@ if Code.ensure_loaded?(Nx) do
 
     # MLX gives the result the sign of the divisor, as Python does, and Nx that of the dividend, as C does.
     @spec remainder(Tensor.t(), Array.t(), Array.t()) :: Array.t()
-    def remainder(out, a, b) do
-      {a, b} = alike(out, a, b)
+    def remainder(_out, a, b) do
+      {a, b} = alike(a, b)
 
       case Type.class(a.type) do
         :unsigned -> Native.remainder(a, b, nil)
@@ -70,9 +70,5 @@ if Code.ensure_loaded?(Nx) do
       remainder = Native.remainder(Native.abs(a, nil), Native.abs(b, nil), nil)
       Native.where(Native.less(a, 0, nil), Native.negative(remainder, nil), remainder, nil)
     end
-
-    # Operands of two types get that of the result: Nx and MLX do not agree on what it is. Operands of one type are MLX's.
-    defp alike(_out, %Array{type: type} = a, %Array{type: type} = b), do: {a, b}
-    defp alike(out, a, b), do: {cast(a, type(out)), cast(b, type(out))}
   end
 end

@@ -4,8 +4,9 @@ if Code.ensure_loaded?(Nx) do
     # Comparisons, and what is done with their results.
 
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
+    import Mlx.Backend.Promotion, only: [alike: 2]
 
-    alias Mlx.{Array, Native, Type}
+    alias Mlx.{Array, Native}
     alias Nx.Tensor
 
     for name <- [:equal, :not_equal, :greater, :less, :greater_equal, :less_equal] do
@@ -41,12 +42,5 @@ if Code.ensure_loaded?(Nx) do
     @spec truth(Array.t()) :: Array.t()
     def truth(%Array{type: :c64} = array), do: Native.not_equal(array, 0, nil)
     def truth(%Array{} = array), do: array
-
-    defp alike(%Array{type: type} = a, %Array{type: type} = b), do: {a, b}
-
-    defp alike(a, b) do
-      type = a.type |> Type.to_nx() |> Nx.Type.merge(Type.to_nx(b.type)) |> type()
-      {cast(a, type), cast(b, type)}
-    end
   end
 end

@@ -1,0 +1,32 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Backend.Promotion do
+    @moduledoc false
+    # The type that two operands are brought to: that of Nx. Where MLX has the same one it does that itself, in the same call.
+
+    import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
+
+    alias Mlx.{Array, Type}
+
+    @types for type <- Type.all(), type != :bool, do: type
+
+    @merged for a <- @types,
+                b <- @types,
+                merged = a |> Type.to_nx() |> Nx.Type.merge(Type.to_nx(b)),
+                # MLX lacks that one, and takes c64.
+                merged != {:c, 128},
+                type(merged) != Type.result_type([a, b]),
+                into: %{},
+                do: {{a, b}, type(merged)}
+
+    @doc "The operands for an operation of MLX."
+    @spec alike(Array.t(), Array.t()) :: {Array.t(), Array.t()}
+    def alike(%Array{type: type} = a, %Array{type: type} = b), do: {a, b}
+
+    def alike(a, b) do
+      case Map.get(@merged, {a.type, b.type}) do
+        nil -> {a, b}
+        merged -> {cast(a, merged), cast(b, merged)}
+      end
+    end
+  end
+end
