@@ -96,4 +96,12 @@ defmodule Mlx do
   def with_stream(stream, fun) when is_function(fun, 0) do
     raise ArgumentError, "Mlx.with_stream: expected a Mlx.Stream, got: #{inspect(stream)}"
   end
+
+  if Code.ensure_loaded?(Nx) do
+    # `compiler: Mlx`
+    for {name, arity} <- [__jit__: 5, __compile__: 4, __partitions_options__: 1, __to_backend__: 1, __shard_jit__: 6] do
+      @doc false
+      defdelegate unquote(name)(unquote_splicing(Macro.generate_arguments(arity, __MODULE__))), to: Mlx.Compiler
+    end
+  end
 end

@@ -12,10 +12,10 @@ defmodule Mlx.NxConformance do
 
   @spec main([String.t()]) :: no_return()
   def main(arguments) do
-    {options, files} = OptionParser.parse!(arguments, strict: [verbose: :boolean])
+    {options, files} = OptionParser.parse!(arguments, strict: [verbose: :boolean, compiler: :boolean])
 
     case root() do
-      {:ok, root} -> root |> run(files, options[:verbose]) |> exit_with()
+      {:ok, root} -> root |> run(files, options) |> exit_with()
       {:error, reason} -> IO.puts("Nx's own tests are left out: #{reason}")
     end
   end
@@ -28,7 +28,7 @@ defmodule Mlx.NxConformance do
     end
   end
 
-  defp run(root, files, verbose) do
+  defp run(root, files, options) do
     {:ok, _} = Application.ensure_all_started(:mlx)
     File.cd!(root)
     configure()
@@ -36,8 +36,9 @@ defmodule Mlx.NxConformance do
     # What the tests compute while they are compiled becomes a part of their code, which no reference can.
     Code.with_diagnostics(fn -> for file <- files(files), do: load(file) end)
     Nx.global_default_backend(Mlx.Backend)
+    if options[:compiler], do: Nx.Defn.global_default_options(compiler: Mlx.Compiler)
     ExUnit.run()
-    report(Report.take(), files == [], verbose)
+    report(Report.take(), files == [], options[:verbose])
   end
 
   defp configure do

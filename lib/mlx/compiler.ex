@@ -1,0 +1,67 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Compiler do
+    @moduledoc """
+    The compiler of Nx's numerical definitions.
+
+        Nx.Defn.default_options(compiler: Mlx)
+
+        Nx.Defn.jit(fun, compiler: Mlx)
+
+    A definition is traced once for each kind of arguments (their shapes, types, names and containers), and becomes one
+    program of MLX and one native call. What was compiled is kept for the whole virtual machine, so that `Nx.Defn.jit/2`
+    may be called again and again, and from any process. The #{1024} latest are kept.
+
+    | | |
+    | --- | --- |
+    | a definition without control flow | one function that MLX has compiled, as by `Mlx.compile/2` |
+    | `while`, `cond` | native loops and branches, nested as they are, over compiled bodies; such a definition runs on a native thread of its own while the calling process waits, and ends with the process |
+    | hooks, `Nx.runtime_call/4`, `Nx.reduce/4`, `Nx.window_reduce/5` | the program calls the function in the calling process |
+
+    Results are tensors of `Mlx.Backend`. They are computed from the call on; with `lazy: true` not before they are needed.
+
+    ## Options
+
+      * `:lazy` - see above, default false
+      * `:hooks` - functions by the name of a hook, as for any compiler
+      * `:max_concurrency` - the number of partitions of an `Nx.Serving`, default 1
+
+    Sharding (`Nx.Defn.shard_jit/3`) needs several devices in one virtual machine, and MLX has one.
+    """
+
+    @behaviour Nx.Defn.Compiler
+
+    alias Mlx.Compiler.{Cache, Executable}
+
+    @options [:lazy, :hooks, :max_concurrency, :garbage_collect]
+
+    @impl true
+    def __jit__(key, vars, fun, args_list, options) do
+      executable = Cache.fetch({key, Enum.map(vars, &Nx.to_template/1), options}, fn -> build(vars, fun, options) end)
+      Enum.map(args_list, &Executable.call(executable, &1))
+    end
+
+    @impl true
+    def __compile__(_key, vars, fun, options) do
+      executable = build(vars, fun, options)
+      fn args_list -> Enum.map(args_list, &Executable.call(executable, &1)) end
+    end
+
+    defp build(vars, fun, options) do
+      Keyword.validate!(options, @options)
+      Executable.build(vars, fun, options)
+    end
+
+    @impl true
+    def __partitions_options__(options) do
+      List.duplicate(options, Keyword.get(options, :max_concurrency, 1))
+    end
+
+    @impl true
+    def __to_backend__(options), do: {Mlx.Backend, Keyword.take(options, [:lazy])}
+
+    @impl true
+    def __shard_jit__(_key, _mesh, _vars, _fun, _args_list, _options) do
+      raise ArgumentError, "Mlx.Compiler: MLX has one device in a virtual machine, so that nothing can be sharded"
+    end
+  end
+end

@@ -1,0 +1,213 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.Compiler.Lowering do
+    @moduledoc false
+    # Expressions of Nx as operations on arrays that are recorded: `Mlx.Backend` computes each node, lazily, and the tape
+    # that its arrays are on takes it down.
+    #
+    # A scope is what is computed together: the definition itself, the condition and the body of a loop, a branch. It has
+    #
+    #   * `parameters` - the tensors of its parameters
+    #   * `values` - the nodes that are computed by now, by id
+    #   * `ids` - the nodes that belong to it or to the scopes around it (`Nx.Defn.Tree.scope_ids/2`)
+    #   * `anchor` - an array of its tape. Control flow over nothing but constants hangs on it: what is on no tape is
+    #     computed while the definition is compiled
+    #   * `hooks` - functions by name
+
+    alias Mlx.Backend.{Conversion, Logic}
+    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Tensors}
+    alias Mlx.{Array, Backend, Native}
+    alias Nx.Defn.{Composite, Expr, Tree}
+    alias Nx.Tensor
+
+    @type scope :: %{
+            parameters: [Tensor.t()],
+            values: %{reference() => term()},
+            ids: map(),
+            anchor: Array.t(),
+            hooks: map()
+          }
+
+    @creation [:eye, :iota, :from_binary]
+
+    @doc "The tensors of an expression for tensors of its parameters."
+    @spec lower(Nx.Container.t(), [Tensor.t()], Array.t(), map()) :: Nx.Container.t()
+    def lower(expression, parameters, anchor, hooks) do
+      scope = %{parameters: parameters, values: %{}, ids: Tree.scope_ids(expression), anchor: anchor, hooks: hooks}
+      expression |> composite(scope) |> elem(0)
+    end
+
+    @doc "The tensors of a container of nodes."
+    @spec composite(Nx.Container.t(), scope()) :: {Nx.Container.t(), scope()}
+    def composite(container, scope), do: Composite.traverse(container, scope, &node/2)
+
+    @doc "The value of a node: a tensor, or a tuple of them."
+    @spec node(Tensor.t(), scope()) :: {term(), scope()}
+    def node(%Tensor{data: %Expr{id: id, op: op, args: args}} = node, %{values: values} = scope) do
+      case values do
+        %{^id => value} ->
+          {value, scope}
+
+        %{} ->
+          {value, scope} = compute(op, args, node, scope)
+          {value, put_in(scope.values[id], value)}
+      end
+    end
+
+    @doc "The value of a boolean node, as an array of MLX's booleans."
+    @spec truth(Tensor.t(), scope()) :: {Array.t(), scope()}
+    def truth(node, scope) do
+      {tensor, scope} = node(node, scope)
+      {tensor |> Conversion.array() |> Logic.truth(), scope}
+    end
+
+    defp compute(:parameter, [index], _node, scope), do: {Enum.fetch!(scope.parameters, index), scope}
+    defp compute(:tensor, [tensor], node, scope), do: {Tensors.tensor(node, Conversion.array(tensor)), scope}
+    defp compute(:constant, [number], node, scope), do: {Backend.constant(node, number, lazy: true), scope}
+    defp compute(:metadata, [inner, _metadata], _node, scope), do: composite(inner, scope)
+
+    defp compute(:elem, [tuple, index], _node, scope) do
+      {tuple, scope} = node(tuple, scope)
+      {elem(tuple, index), scope}
+    end
+
+    defp compute(:cond, [clauses, last], _node, scope), do: Branch.lower(clauses, last, scope)
+
+    defp compute(:while, [initial, _parameters, condition, body], _node, scope) do
+      Loop.lower(initial, condition, body, scope)
+    end
+
+    defp compute(:block, [block, arguments, default, _callback], node, scope) do
+      {arguments, scope} =
+        Enum.map_reduce(arguments, scope, fn
+          %Tensor{} = argument, scope -> node(argument, scope)
+          option, scope -> {option, scope}
+        end)
+
+      # Where MLX has no operation for the block, it is what Nx makes of it.
+      parameters = Enum.take_while(arguments, &is_struct(&1, Tensor))
+
+      composed =
+        Mlx.Arity.function(length(arguments) + 1, fn _block_and_arguments ->
+          lower(default, parameters, scope.anchor, scope.hooks)
+        end)
+
+      out = if match?({:tuple, _}, node.type), do: default, else: node
+      {Backend.block(block, out, arguments, composed), scope}
+    end
+
+    defp compute(:hook, [hooked, callback, template, _reference], _node, scope) do
+      {value, scope} = composite(hooked, scope)
+      {with_leaves(value, template), run_hook(callback, value, scope)}
+    end
+
+    defp compute(:runtime_call, [argument, fun, template, options], _node, scope) do
+      {argument, scope} = composite(argument, scope)
+      call = fn argument -> fun.(argument, options) end
+      {call_host(argument, template, call, scope), scope}
+    end
+
+    # Functions of two numbers, which Elixir calls for each element.
+    defp compute(op, [tensor, accumulator | rest], node, scope) when op in [:reduce, :window_reduce] do
+      {tensor, scope} = node(tensor, scope)
+      {accumulator, scope} = node(accumulator, scope)
+      {options, [fun]} = Enum.split(rest, -1)
+      fun = evaluated(fun)
+      call = fn {tensor, accumulator} -> apply(Backend, op, [node, tensor, accumulator | options] ++ [fun]) end
+      {call_host({tensor, accumulator}, Nx.to_template(node), call, scope), scope}
+    end
+
+    defp compute(op, _args, node, scope) when op in @creation do
+      {args, scope} = Tree.apply_args(node, scope, &node/2)
+      {apply(Backend, op, [node | args] ++ [[lazy: true]]), scope}
+    end
+
+    defp compute(op, _args, node, scope) do
+      {args, scope} = Tree.apply_args(node, scope, &node/2)
+      # Operations with several results get no template.
+      args = if match?({:tuple, _}, node.type), do: args, else: [node | args]
+      {apply(Backend, op, args), scope}
+    end
+
+    # What is around the hooked value is known by its place among the leaves.
+    defp with_leaves(%Tensor{} = value, %Tensor{}), do: value
+    defp with_leaves(value, _template), do: [value] |> Composite.flatten_list() |> List.to_tuple()
+
+    defp run_hook({:token_hook, hooked, callback}, _value, scope) do
+      {value, scope} = composite(hooked, scope)
+      run_hook(callback, value, scope)
+    end
+
+    defp run_hook(callback, value, scope) do
+      if fun = hook(callback, scope.hooks) do
+        register_hook(value, fun, scope)
+      end
+
+      scope
+    end
+
+    defp hook({:fn, fun}, _hooks), do: fun
+    defp hook({:named, name, fun}, hooks), do: hooks[name] || fun
+
+    defp register_hook(value, fun, scope) do
+      templates = Composite.traverse(value, &Nx.to_template/1)
+
+      number =
+        HostFunctions.register(fn arrays ->
+          fun.(with_arrays(templates, arrays))
+          []
+        end)
+
+      [] = number |> Native.host_call([]) |> Native.apply_instruction(traced(Tensors.arrays(value), scope))
+    end
+
+    # The results of a function of tensors that Elixir computes.
+    defp call_host(argument, template, fun, scope) do
+      argument_templates = Composite.traverse(argument, &Nx.to_template/1)
+      results = Composite.flatten_list([template])
+
+      number =
+        HostFunctions.register(fn arrays ->
+          result = fun.(with_arrays(argument_templates, arrays))
+
+          if not Nx.compatible?(template, result) do
+            raise "expected the runtime_call function to match the given output template"
+          end
+
+          Tensors.arrays(result)
+        end)
+
+      arrays =
+        number
+        |> Native.host_call(Enum.map(results, &Tensors.kind/1))
+        |> Native.apply_instruction(traced(Tensors.arrays(argument), scope))
+
+      tensors = Enum.zip_with(results, arrays, &Tensors.tensor/2)
+      if is_struct(template, Tensor), do: hd(tensors), else: List.to_tuple(tensors)
+    end
+
+    defp with_arrays(templates, arrays) do
+      {tensors, []} =
+        Composite.traverse(templates, arrays, fn template, [array | arrays] ->
+          {%{template | data: %Backend{array: array}}, arrays}
+        end)
+
+      tensors
+    end
+
+    # A function node as a function of tensors.
+    defp evaluated(%Tensor{data: %Expr{op: :fun, args: [parameters, body, _mfa]}}) do
+      run = Nx.Defn.Evaluator.__compile__(nil, parameters, fn _parameters -> body end, [])
+
+      fn a, b ->
+        [result] = run.([[fn -> Nx.to_tensor(a) end, fn -> Nx.to_tensor(b) end]])
+        result
+      end
+    end
+
+    @doc "The arrays, on the scope's tape if none of them is on any."
+    @spec traced([Array.t()], scope()) :: [Array.t()]
+    def traced(arrays, %{anchor: anchor}) do
+      if Native.is_traced(arrays), do: arrays, else: Native.depends(arrays, [anchor])
+    end
+  end
+end

@@ -1,0 +1,366 @@
+if Code.ensure_loaded?(Nx) do
+  defmodule Mlx.CompilerTest do
+    use ExUnit.Case, async: true
+
+    import Nx.Defn
+
+    alias Nx.Defn.Composite
+
+    doctest Mlx.Compiler
+
+    # What the compiler gives, which has to be what Nx's evaluator gives.
+    defp check(fun, arguments) do
+      compiled = Nx.Defn.jit_apply(fun, arguments, compiler: Mlx)
+
+      expected =
+        Nx.with_default_backend(Nx.BinaryBackend, fn ->
+          Nx.Defn.jit_apply(fun, arguments, compiler: Nx.Defn.Evaluator)
+        end)
+
+      Enum.zip_with(Composite.flatten_list([compiled]), Composite.flatten_list([expected]), &assert_equal/2)
+      compiled
+    end
+
+    defp assert_equal(a, b) do
+      assert {a.shape, a.type, a.names, a.vectorized_axes} == {b.shape, b.type, b.names, b.vectorized_axes}
+      [a, b] = for tensor <- [a, b], do: tensor |> Nx.backend_copy(Nx.BinaryBackend) |> Nx.devectorize()
+      assert Nx.to_number(Nx.all_close(a, b, rtol: 1.0e-4, atol: 1.0e-5, equal_nan: true)) == 1, inspect({a, b})
+    end
+
+    defp x, do: Nx.tensor([1.0, -2.0, 3.0], backend: Nx.BinaryBackend)
+
+    describe "constructs" do
+      defn(containers(%{a: a, b: {b, c}}), do: %{sum: {a + b, c}, constant: 1, nested: %{product: a * b}})
+
+      defn(vectorized(x, y), do: Nx.sum(x * y, axes: [0]))
+
+      test "containers, names and vectorized tensors" do
+        check(&containers/1, [%{a: x(), b: {Nx.tensor(2), Nx.tensor([[1]], names: [:x, :y])}}])
+        rows = Nx.tensor([[1.0, 2.0], [3.0, 4.0]]) |> Nx.vectorize(:rows)
+        check(&vectorized/2, [rows, Nx.tensor([10.0, 1.0])])
+      end
+
+      defn random_sum(key) do
+        {values, key} = Nx.Random.uniform(key, shape: {8})
+        {Nx.sum(values), key}
+      end
+
+      test "random numbers and what has no argument" do
+        check(&random_sum/1, [Nx.Random.key(7)])
+        check(fn -> Nx.iota({3}) |> Nx.add(1) end, [])
+      end
+
+      defn(derivative(x), do: grad(x, fn x -> Nx.sum(Nx.exp(x) * Nx.sin(x)) end))
+
+      defn through_loop(x) do
+        grad(x, fn x ->
+          {_, y} =
+            while {i = 0, x}, i < 3 do
+              {i + 1, x * Nx.cos(x)}
+            end
+
+          Nx.sum(y)
+        end)
+      end
+
+      test "derivatives, also through loops" do
+        check(&derivative/1, [x()])
+        check(&through_loop/1, [x()])
+      end
+
+      test "linear algebra, which Nx composes of loops where MLX has nothing" do
+        matrix = Nx.tensor([[4.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]])
+        check(&Nx.LinAlg.cholesky/1, [matrix])
+        check(&Nx.LinAlg.invert/1, [matrix])
+        check(&Nx.LinAlg.determinant/1, [matrix])
+        check(&Nx.LinAlg.norm/1, [matrix])
+      end
+
+      test "functions that Elixir calls for each element" do
+        check(fn x -> Nx.reduce(x, 0.0, fn a, b -> Nx.add(Nx.abs(a), b) end) end, [x()])
+        check(fn x -> Nx.window_reduce(x, 0.0, {2}, fn a, b -> Nx.max(a, b) end) end, [x()])
+      end
+
+      test "calls at run time" do
+        double = fn {a, b}, factor -> {Nx.multiply(a, factor), Nx.add(b, 1)} end
+
+        fun = fn x ->
+          {a, b} = Nx.runtime_call({x, Nx.sum(x)}, {Nx.sin(x), Nx.sum(x)}, 2, double)
+          Nx.add(a, b)
+        end
+
+        check(fun, [x()])
+        wrong = fn x -> Nx.runtime_call(x, x, [], fn _x, _options -> Nx.tensor(1) end) end
+        assert_raise RuntimeError, ~r/output template/, fn -> Nx.Defn.jit_apply(wrong, [x()], compiler: Mlx) end
+      end
+    end
+
+    describe "branches" do
+      defn three(x, y) do
+        cond do
+          Nx.sum(x) > 10 -> {Nx.sin(x), y}
+          Nx.sum(x) < -10 -> {Nx.cos(x), y + 1}
+          true -> {x - y, y * 2}
+        end
+      end
+
+      test "take the first clause that is true" do
+        for factor <- [1, 10, -10], do: check(&three/2, [Nx.multiply(x(), factor), 1.0])
+      end
+
+      defn shared(x) do
+        y = Nx.exp(x)
+        z = if Nx.sum(x) > 0, do: y + 1, else: y - x
+        {y, z, if(Nx.all(x == x), do: {x, y}, else: {y, x})}
+      end
+
+      test "share with what is around them" do
+        for factor <- [1, -1], do: check(&shared/1, [Nx.multiply(x(), factor)])
+      end
+
+      defn taken(x) do
+        if x > 0 do
+          hook(x, :positive, &send_value/1)
+        else
+          hook(x - 1, :negative, &send_value/1)
+        end
+      end
+
+      defp send_value(tensor), do: send(self(), {:value, Nx.to_number(tensor)})
+
+      test "compute only what is taken" do
+        assert Nx.to_number(Nx.Defn.jit_apply(&taken/1, [3], compiler: Mlx)) == 3
+        assert_received {:value, 3}
+        assert Nx.to_number(Nx.Defn.jit_apply(&taken/1, [-3], compiler: Mlx)) == -4
+        assert_received {:value, -4}
+        refute_received {:value, _}
+      end
+
+      defn(constant(x), do: if(1, do: x + if(0, do: 1, else: 2), else: x))
+
+      test "may depend on constants only" do
+        check(&constant/1, [x()])
+      end
+    end
+
+    describe "loops" do
+      defn count(x, n) do
+        {_, x, _} =
+          while {i = 0, x, n}, i < n do
+            {i + 1, x * 2 + 1, n}
+          end
+
+        x
+      end
+
+      defn over_rows(t) do
+        while sum = 0.0, row <- t do
+          sum + Nx.sum(row) * Nx.cos(sum)
+        end
+      end
+
+      defn constants do
+        {i, sum} =
+          while {i = 0, sum = 0}, i < 5 do
+            {i + 1, sum + i}
+          end
+
+        i + sum
+      end
+
+      test "run as often as they have to" do
+        for n <- [0, 1, 5], do: check(&count/2, [x(), n])
+        check(&over_rows/1, [Nx.iota({4, 3}, type: :f32)])
+        check(&constants/0, [])
+      end
+
+      defn endless(x) do
+        while x, x > 0 do
+          x
+        end
+      end
+
+      test "end with the process that waits for them" do
+        {pid, monitor} = spawn_monitor(fn -> Nx.Defn.jit_apply(&endless/1, [1], compiler: Mlx) end)
+        Process.sleep(100)
+        Process.exit(pid, :kill)
+        assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
+      end
+    end
+
+    describe "every construct in every other" do
+      defn while_in_cond_in_while(x, n) do
+        {x, _, _} =
+          while {x, i = 0, n}, i < n do
+            x =
+              if Nx.remainder(i, 2) == 0 do
+                {x, _} =
+                  while {x, j = 0}, j < 3 do
+                    {x + j, j + 1}
+                  end
+
+                x
+              else
+                x * 2
+              end
+
+            {x, i + 1, n}
+          end
+
+        x
+      end
+
+      defn cond_in_while_in_cond(x) do
+        if Nx.sum(x) > 0 do
+          {x, _} =
+            while {x, i = 0}, i < 4 do
+              y =
+                cond do
+                  i == 0 -> %{v: x + 1, w: {x, i}}
+                  i == 1 -> %{v: x * 2, w: {x, i + 1}}
+                  true -> %{v: Nx.sin(x), w: {Nx.cos(x), i}}
+                end
+
+              {y.v + elem(y.w, 0) + elem(y.w, 1), i + 1}
+            end
+
+          x
+        else
+          -x
+        end
+      end
+
+      defn hooks_everywhere(x) do
+        x = hook(x, :outside)
+
+        {x, _} =
+          while {x, i = 0}, i < 2 do
+            x = if i == 0, do: hook(x + 1, :first), else: hook(x * 2, :second)
+            {hook(x, :each), i + 1}
+          end
+
+        hook(x * 3, :last)
+      end
+
+      test "loops, branches and containers" do
+        for n <- 0..4, do: check(&while_in_cond_in_while/2, [x(), n])
+        for factor <- [1, -1], do: check(&cond_in_while_in_cond/1, [Nx.multiply(x(), factor)])
+      end
+
+      test "hooks, in the order of computation" do
+        caller = self()
+        names = [:outside, :first, :second, :each, :last]
+        hooks = for name <- names, into: %{}, do: {name, &send(caller, {name, Nx.to_flat_list(&1)})}
+        result = Nx.Defn.jit_apply(&hooks_everywhere/1, [Nx.tensor([1.0])], compiler: Mlx, hooks: hooks)
+        assert Nx.to_flat_list(result) == [12.0]
+
+        expected = [outside: [1.0], first: [2.0], each: [2.0], second: [4.0], each: [4.0], last: [12.0]]
+        assert for(_ <- expected, do: receive(do: (message -> message))) == expected
+      end
+
+      test "an exception of a hook keeps its stack trace, and leaves nothing behind" do
+        hook = fn _tensor -> raise KeyError, key: :gone, term: %{} end
+
+        assert_raise KeyError, fn ->
+          Nx.Defn.jit_apply(&hooks_everywhere/1, [Nx.tensor([1.0])], compiler: Mlx, hooks: %{first: hook})
+        end
+
+        assert {:messages, []} = Process.info(self(), :messages)
+      end
+    end
+
+    describe "what was compiled" do
+      test "is traced once for each kind of arguments" do
+        caller = self()
+
+        fun = fn x ->
+          send(caller, :traced)
+          Nx.multiply(x, 2)
+        end
+
+        for _ <- 1..3, do: Nx.Defn.jit(fun, compiler: Mlx).(Nx.tensor([1, 2]))
+        for _ <- 1..3, do: Nx.Defn.jit(fun, compiler: Mlx).(Nx.tensor([1.0]))
+        for _ <- 1..2, do: assert_received(:traced)
+        refute_received :traced
+        Task.await(Task.async(fn -> Nx.Defn.jit(fun, compiler: Mlx).(Nx.tensor([1, 2])) end))
+        refute_received :traced
+      end
+
+      test "is called by many processes at once" do
+        expected = check(&while_in_cond_in_while/2, [x(), 4]) |> Nx.to_flat_list()
+
+        1..16
+        |> Task.async_stream(fn _ ->
+          for _ <- 1..20, do: Nx.Defn.jit_apply(&while_in_cond_in_while/2, [x(), 4], compiler: Mlx) |> Nx.to_flat_list()
+        end)
+        |> Enum.each(fn {:ok, results} -> assert Enum.uniq(results) == [expected] end)
+      end
+
+      test "can be compiled ahead, and serves batches" do
+        fun = Nx.Defn.compile(&count/2, [Nx.template({3}, :f32), Nx.template({}, :s32)], compiler: Mlx)
+        assert Nx.to_flat_list(fun.(x(), 2)) == [7.0, -5.0, 15.0]
+        assert {Mlx.Backend, []} = Nx.Defn.to_backend(compiler: Mlx)
+      end
+
+      test "is part of what records it" do
+        fun = Nx.Defn.jit(&derivative/1, compiler: Mlx)
+        mlx = fn x -> x |> Mlx.Nx.to_nx(lazy: true) |> fun.() |> Mlx.Nx.from_nx() |> Mlx.sum() end
+        x = Mlx.array([1.0, 2.0])
+        step = 1.0e-3
+        [first, _] = Mlx.to_list(Mlx.grad(mlx).(x))
+        {above, below} = {mlx.(Mlx.array([1 + step, 2.0])), mlx.(Mlx.array([1 - step, 2.0]))}
+        assert_in_delta first, (Mlx.to_number(above) - Mlx.to_number(below)) / (2 * step), 0.05
+      end
+    end
+
+    describe "random expressions" do
+      @unary [:sin, :cos, :tanh, :sigmoid, :negate, :abs, :floor, :erf]
+      @binary [:add, :subtract, :multiply, :max, :min, :atan2]
+
+      # A definition of nested operations, branches and loops over three tensors.
+      defp random(0, x, y, z), do: Enum.random([x, y, z])
+
+      defp random(depth, x, y, z) do
+        next = fn -> random(depth - 1, x, y, z) end
+
+        case :rand.uniform(6) do
+          1 -> apply(Nx, Enum.random(@unary), [next.()])
+          2 -> apply(Nx, Enum.random(@binary), [next.(), next.()])
+          3 -> Nx.select(Nx.greater(next.(), next.()), next.(), next.())
+          4 -> Nx.sum(next.(), axes: [0], keep_axes: true) |> Nx.add(next.())
+          5 -> branch(Nx.greater(Nx.sum(next.()), 0), next.(), next.())
+          6 -> repeat(next.(), next.())
+        end
+      end
+
+      defnp branch(predicate, a, b) do
+        if predicate, do: a + 1, else: b * 2
+      end
+
+      defnp repeat(a, b) do
+        {a, _, _} =
+          while {a, b, i = 0}, i < 2 do
+            {Nx.sin(a) + b, b, i + 1}
+          end
+
+        a
+      end
+
+      test "give what Nx's own evaluator gives" do
+        count = String.to_integer(System.get_env("MLX_COMPILER_EXPRESSIONS", "300"))
+        tensors = for seed <- 1..3, do: Nx.Random.key(seed) |> Nx.Random.normal(shape: {4, 3}) |> elem(0)
+
+        for seed <- 1..count do
+          # The definition is made twice, for the two compilers.
+          fun = fn x, y, z ->
+            :rand.seed(:exsss, {seed, 1, 1})
+            shape = Nx.broadcast(0.0, {4, 3})
+            Nx.add(random(4, x, y, z), shape)
+          end
+
+          check(fun, tensors)
+        end
+      end
+    end
+  end
+end
