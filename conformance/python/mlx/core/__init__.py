@@ -18,6 +18,7 @@ from ._distributed import Group
 from ._exports import FunctionExporter, export_function, export_to_dot, exporter
 from ._functions import checkpoint, compile, custom_function, grad, value_and_grad, vmap
 from ._random import RandomState
+from ._terms import is_tensor
 from ._types import Device, DeviceType, Dtype, DtypeCategory, Stream, StreamContext, finfo, iinfo
 
 SUBMODULES = ("random", "fft", "linalg", "fast", "metal", "cuda", "distributed")
@@ -48,7 +49,7 @@ def forward(name):
 def from_dlpack(x, /, *, copy=None):
     """An array of what another library holds, whose bytes numpy reads."""
     try:
-        return asarray(numpy.from_dlpack(x), copy=copy)
+        return asarray(numpy.from_dlpack(x.cpu() if is_tensor(x) else x), copy=copy)
     except BufferError as error:
         raise ValueError(str(error)) from error
 

@@ -168,10 +168,11 @@ def put_tensor(out, value):
     """A tensor of PyTorch. Numpy has no bfloat16: its bits are those of integers."""
     import torch
 
+    value = value.detach().cpu()
     if value.dtype == torch.bfloat16:
-        put_buffer(out, value.detach().view(torch.int16).numpy(), "bfloat16")
+        put_buffer(out, value.view(torch.int16).numpy(), "bfloat16")
     else:
-        put_buffer(out, value.detach().numpy())
+        put_buffer(out, value.numpy())
 
 
 def is_tensor(value):
