@@ -39,31 +39,27 @@ if Code.ensure_loaded?(Nx) do
       Native.linalg_solve_triangular(computable(a), computable(b), not lower, Mlx.Linalg.stream([]))
     end
 
-    # Row after row: what is known already goes to the right side.
+    # Row after row, each of which leaves the right side of the others.
     defp substitute(%Array{shape: shape} = a, b, lower) do
-      size = elem(shape, tuple_size(shape) - 1)
-      order = if lower, do: Enum.to_list(0..(size - 1)), else: Enum.to_list((size - 1)..0//-1)
+      axis = tuple_size(shape) - 2
+      size = elem(shape, axis)
+      order = if lower, do: 0..(size - 1)//1, else: (size - 1)..0//-1
 
-      rows =
-        Enum.reduce(order, %{}, fn row, solved ->
-          right = Enum.reduce(solved, part(b, row, nil), &eliminate(&1, &2, a, row))
-          Map.put(solved, row, Native.divide(right, part(a, row, row), nil))
+      {rows, _rest} =
+        Enum.map_reduce(order, b, fn index, rest ->
+          column = part(a, axis + 1, index)
+          row = rest |> part(axis, index) |> Native.divide(part(column, axis, index), nil)
+          {row, Native.subtract(rest, Native.multiply(column, row, nil), nil)}
         end)
 
-      Native.concatenate_axis(for(row <- 0..(size - 1), do: rows[row]), tuple_size(shape) - 2, nil)
+      Native.concatenate_axis(if(lower, do: rows, else: Enum.reverse(rows)), axis, nil)
     end
 
-    defp eliminate({column, known}, right, a, row) do
-      Native.subtract(right, Native.multiply(part(a, row, column), known, nil), nil)
-    end
-
-    # A row, or the element of a row in a column, with both axes kept.
-    defp part(%Array{shape: shape} = matrices, row, column) do
-      rank = tuple_size(shape)
-      {before, [_rows, columns]} = shape |> Tuple.to_list() |> Enum.split(rank - 2)
-      {first, stop} = if column, do: {column, column + 1}, else: {0, columns}
-      starts = Enum.map(before, fn _ -> 0 end) ++ [row, first]
-      Native.slice(matrices, starts, before ++ [row + 1, stop], List.duplicate(1, rank), nil)
+    # One row or column.
+    defp part(%Array{shape: shape} = matrices, axis, index) do
+      sizes = Tuple.to_list(shape)
+      starts = sizes |> Enum.map(fn _ -> 0 end) |> List.replace_at(axis, index)
+      Native.slice(matrices, starts, List.replace_at(sizes, axis, index + 1), Enum.map(sizes, fn _ -> 1 end), nil)
     end
   end
 end
