@@ -1,5 +1,6 @@
 #include "core/limits.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <format>
@@ -10,6 +11,9 @@
 
 namespace mlx_nif {
 namespace {
+
+constexpr std::size_t most_free_bytes = std::size_t{256} << 20;
+constexpr std::size_t parts_of_memory = 16;
 
 std::size_t limit_of_mlx() {
   std::size_t bytes = 0;
@@ -84,6 +88,15 @@ std::size_t set_memory_limit(std::size_t bytes) {
   check(mlx_set_memory_limit(&previous, bytes));
   limits().memory.store(bytes, std::memory_order_relaxed);
   return previous;
+}
+
+void keep_free_buffers() {
+  const std::size_t bytes = std::min(most_free_bytes, memory_limit() / parts_of_memory);
+  std::size_t previous = 0;
+  check(mlx_set_cache_limit(&previous, bytes));
+  if (previous > bytes) {
+    check(mlx_set_cache_limit(&previous, previous));
+  }
 }
 
 }  // namespace mlx_nif

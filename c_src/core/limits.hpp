@@ -30,4 +30,8 @@ std::size_t memory_limit();
 // Returns the limit that was there before. Scheduling reads it: to be called `between_schedules`.
 std::size_t set_memory_limit(std::size_t bytes);
 
+// At the start: has MLX keep more free buffers for later arrays than it does by itself on a CPU. Those are 32 MB, less
+// than a step of a small model uses, and new memory from the system costs more than many a computation.
+void keep_free_buffers();
+
 }  // namespace mlx_nif

@@ -8,6 +8,7 @@
 #include "core/array.hpp"
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
+#include "core/limits.hpp"
 #include "core/main_thread.hpp"
 #include "core/reaper.hpp"
 #include "core/streams.hpp"
@@ -37,6 +38,7 @@ bool start_mlx() {
   try {
     on_main_thread([] {
       Streams::instance().start();
+      keep_free_buffers();
       stop_scheduling_at_exit();
     });
     return true;

@@ -127,6 +127,8 @@ defmodule Mlx.Memory do
   @doc """
   Sets how many bytes of free buffers MLX keeps, and returns the limit before. 0 turns the cache off.
 
+  On a CPU the limit of the start is 256 MiB, or a sixteenth of `limit/0` where that is less; Python's is 32 MiB.
+
       iex> previous = Mlx.Memory.set_cache_limit(1_000_000)
       iex> Mlx.Memory.set_cache_limit(previous)
       1_000_000

@@ -33,6 +33,13 @@ defmodule Mlx.MemoryTest do
     assert Memory.cache() == 0
   end
 
+  test "the cache has room for what a step of a model uses" do
+    code = quote(do: IO.puts(Mlx.Memory.set_cache_limit(0)))
+    assert {:exit, 0, output} = Mlx.ChildVM.run(code)
+    {limit, "\n"} = Integer.parse(output)
+    assert limit >= min(256 * 1024 * 1024, div(Memory.limit(), 16))
+  end
+
   test "the peak can be measured anew" do
     Mlx.deallocate(Mlx.eval(Mlx.ones({2_000_000})))
     peak = Memory.peak()
