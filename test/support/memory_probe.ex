@@ -3,12 +3,13 @@ defmodule Mlx.MemoryProbe do
 
   alias Mlx.Native
 
-  @doc "Collects garbage until MLX has freed what nobody holds."
+  @doc "Collects garbage until MLX has freed what nobody holds, and gives its free buffers back to the system."
   @spec settle() :: :ok
   def settle do
     Enum.each(Process.list(), &:erlang.garbage_collect/1)
     Native.synchronize(nil)
-    settle(Native.get_active_memory(), 20)
+    :ok = settle(Native.get_active_memory(), 20)
+    Native.clear_cache()
   end
 
   # Large graphs are freed by a thread of the library.
