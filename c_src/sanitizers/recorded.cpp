@@ -1,5 +1,6 @@
 #include "sanitizers/recorded.hpp"
 
+#include "core/evaluation.hpp"
 #include "core/expression.hpp"
 #include "core/tape.hpp"
 
@@ -12,6 +13,28 @@ class Product final : public Instruction {
   void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override {
     results.push_back(apply(mlx_multiply, inputs[0], inputs[1], Streams::instance().default_stream()));
   }
+};
+
+class Sum final : public Instruction {
+ public:
+  InstructionTraits traits() const override { return {}; }
+  void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override {
+    results.push_back(apply(mlx_add, inputs[0], inputs[1], Streams::instance().default_stream()));
+  }
+};
+
+class Less final : public Instruction {
+ public:
+  InstructionTraits traits() const override { return {}; }
+  void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override {
+    results.push_back(apply(mlx_less, inputs[0], inputs[1], Streams::instance().default_stream()));
+  }
+};
+
+class GivesBack final : public Host {
+ public:
+  std::vector<ArrayHandle> call(std::uint64_t, std::vector<ArrayHandle> arrays) override { return arrays; }
+  void check_wanted() const override {}
 };
 
 std::vector<mlx_array> handles(std::initializer_list<Reference> arrays) {
@@ -40,6 +63,50 @@ std::vector<Reference> run_recorded(const Instruction& instruction, std::initial
     instruction.run(handles(arrays), results);
     return results;
   });
+}
+
+std::shared_ptr<const Instruction> sum_up(float limit) {
+  Program::Parts condition{.name = "stress"};
+  condition.inputs = {0, 1};
+  condition.constants.emplace_back(2, ArrayHandle(mlx_array_new_float32(limit)));
+  condition.steps = {{std::make_shared<const Less>(), {0, 2}, 3, 1}};
+  condition.outputs = {3};
+  condition.register_count = 4;
+  Program::Parts body{.name = "stress"};
+  body.inputs = {0, 1};
+  body.steps = {{std::make_shared<const Sum>(), {0, 1}, 2, 1},
+                {control_flow::host_call(0, {{{}, MLX_FLOAT32}}), {2}, 3, 1}};
+  body.outputs = {3, 1};
+  body.register_count = 4;
+  return control_flow::loop(std::make_shared<const Program>(std::move(condition)),
+                            std::make_shared<const Program>(std::move(body)), 2);
+}
+
+std::vector<Reference> execute(const Instruction& instruction, std::initializer_list<Reference> arrays) {
+  operations.fetch_add(1, std::memory_order_relaxed);
+  const Operands operands(arrays);
+  evaluate(operands.all(), Patience::unlimited);
+  GivesBack host;
+  std::vector<Reference> results;
+  for (ArrayHandle& handle : host.run(instruction, handles(arrays))) {
+    results.push_back(std::make_shared<Array>(std::move(handle)));
+  }
+  return results;
+}
+
+std::shared_ptr<const Instruction> written_and_read(const std::string& path, const Reference& added) {
+  Program::Parts parts{.name = "stress"};
+  parts.inputs = {0, 1};
+  parts.steps = {{std::make_shared<const Sum>(), {0, 1}, 2, 1}};
+  parts.outputs = {2};
+  parts.register_count = 3;
+  const Reference example = value(0);
+  const ExampleCall call{.program = std::make_shared<const Program>(std::move(parts)),
+                         .inputs = {example->get()},
+                         .keywords = {},
+                         .captured = {added->get()}};
+  export_functions(path, {&call, 1}, false, "");
+  return imported_call(std::make_shared<ImportedFunction>(path), 1, {});
 }
 
 }  // namespace mlx_nif::stress

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <format>
 #include <latch>
 #include <mutex>
@@ -436,6 +437,35 @@ void compiled_functions() {
   });
 }
 
+// All threads run one loop, over arrays of their own and over one that is not evaluated at first.
+void loops() {
+  const auto loop = sum_up(10);
+  const Reference shared = add(value(1), 2);
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      const Reference start = add(value(static_cast<float>(index)), 0);
+      const float sum = read(execute(*loop, {start, shared})[0]);
+      if (sum < 10 || sum >= 13 + static_cast<float>(index)) {
+        expect_equal(sum, 10, "a loop");
+      }
+    }
+  });
+}
+
+// All threads call one function from a file, the first of them before its array is read.
+void imported_functions() {
+  const std::string path = (std::filesystem::temp_directory_path() / "mlx_stress.mlxfn").string();
+  const Reference added = value(5);
+  for (int round = 0; round < rounds / 10 + 1; ++round) {
+    const auto function = written_and_read(path, added);
+    in_parallel([&](int index) {
+      const Reference x = add(value(static_cast<float>(index)), 1);
+      expect_equal(read(run_recorded(*function, {x})[0]), static_cast<float>(index + 6), "an imported function");
+    });
+  }
+  std::filesystem::remove(path);
+}
+
 struct Scenario {
   const char* name;
   void (*run)();
@@ -459,6 +489,8 @@ constexpr Scenario scenarios[] = {
     {"memory queries", memory_queries},
     {"transformed functions", transformed_functions},
     {"compiled functions", compiled_functions},
+    {"loops", loops},
+    {"imported functions", imported_functions},
 };
 
 // Two threads use one node without the lock of its graph; which of them is first makes no difference to the sanitizer.
