@@ -28,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 // What a normal scheduler may wait for and schedule; it must not be kept for a millisecond.
 constexpr auto longest_spin = std::chrono::microseconds(60);
+constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
 constexpr std::size_t most_nodes_scheduled_inline = 24;
 
 // MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
@@ -147,30 +148,38 @@ class Evaluation {
     if (fallible()) {
       return false;
     }
+    if (arrays_.empty()) {
+      return true;
+    }
     const StreamUse use(false, patience_);
     const GraphLock lock(arrays_, waiting());
+    if (patience_ == Patience::none) {
+      require_short_work();
+    }
     auto sentinels = make_sentinels();
-    schedule(sentinels);
-    auto& scheduling = Scheduling::instance();
-    const std::lock_guard scheduling_lock(scheduling.mutex);
-    std::ranges::move(sentinels, std::back_inserter(scheduling.unawaited));
+    const auto scheduling_lock = schedule(sentinels);
+    std::ranges::move(sentinels, std::back_inserter(Scheduling::instance().unawaited));
     return true;
   }
 
  private:
   // Under the locks of the graphs: a short wait, and no node but those that are asked for.
   void evaluate_inline() const {
+    require_short_work();
+    schedule({});
+    for_unsettled([end = Clock::now() + longest_spin](Array& array) {
+      spin(array.get(), end);
+      array.settle();
+    });
+  }
+
+  void require_short_work() const {
     // Encoding for a GPU can compile kernels.
     bool long_work = Streams::instance().has(MLX_GPU);
     for_unsettled([&](const Array& array) { long_work |= array.graph().nodes() > most_nodes_scheduled_inline; });
     if (long_work) {
       throw NeedsDirtyScheduler();
     }
-    schedule({});
-    for_unsettled([end = Clock::now() + longest_spin](Array& array) {
-      spin(array.get(), end);
-      array.settle();
-    });
   }
 
   // Others use the graphs while this waits.
@@ -213,22 +222,23 @@ class Evaluation {
     return sentinels;
   }
 
-  void schedule(std::span<const ArrayHandle> sentinels) const {
+  // Returns the lock of the scheduling, still held unless there was nothing to do.
+  std::unique_lock<std::mutex> schedule(std::span<const ArrayHandle> sentinels) const {
     ArrayVectorHandle outputs(mlx_vector_array_new());
     for_unsettled([&](const Array& array) { check(mlx_vector_array_append_value(outputs.get(), array.get())); });
     for (const ArrayHandle& sentinel : sentinels) {
       check(mlx_vector_array_append_value(outputs.get(), sentinel.get()));
     }
-    if (mlx_vector_array_size(outputs.get()) == 0) {
-      return;
-    }
     auto& scheduling = Scheduling::instance();
     std::unique_lock lock(scheduling.mutex, std::defer_lock);
+    if (mlx_vector_array_size(outputs.get()) == 0) {
+      return lock;
+    }
     if (patience_ == Patience::unlimited) {
       lock.lock();
       scheduling.idle();
-    } else if (!lock.try_lock() || !scheduling.idle()) {
-      throw NeedsDirtyScheduler();
+    } else {
+      lock_when_idle(lock);
     }
     try {
       schedule_outputs(outputs.get());
@@ -242,6 +252,24 @@ class Evaluation {
       throw;
     }
     for_unsettled([](const Array& array) { array.graph().evaluated(); });
+    return lock;
+  }
+
+  // What was started just before, such as the operand of the next operation, is mostly done in no time.
+  static void lock_when_idle(std::unique_lock<std::mutex>& lock) {
+    auto& scheduling = Scheduling::instance();
+    for (const auto end = Clock::now() + longest_spin_for_idleness; scheduling.awaited.load() == 0; sched_yield()) {
+      if (lock.try_lock()) {
+        if (scheduling.idle()) {
+          return;
+        }
+        lock.unlock();
+      }
+      if (Clock::now() > end) {
+        break;
+      }
+    }
+    throw NeedsDirtyScheduler();
   }
 
   static void wait_for(std::span<const ArrayHandle> sentinels) {
@@ -341,9 +369,9 @@ void evaluate(std::span<Array* const> arrays, Patience patience) {
   Evaluation(arrays, patience).run();
 }
 
-void start_evaluation(std::span<Array* const> arrays) {
-  if (!Evaluation(arrays, Patience::unlimited).start()) {
-    evaluate(arrays, Patience::unlimited);
+void start_evaluation(std::span<Array* const> arrays, Patience patience) {
+  if (!Evaluation(arrays, patience).start()) {
+    evaluate(arrays, patience);
   }
 }
 

@@ -22,7 +22,7 @@ enum class Patience {
 void evaluate(std::span<Array* const> arrays, Patience patience);
 
 // Starts the computation of the arrays. What can fail on a worker thread is waited for, so that its error is raised.
-void start_evaluation(std::span<Array* const> arrays);
+void start_evaluation(std::span<Array* const> arrays, Patience patience);
 
 // The value of the array in row-major order, in a handle that only the caller has.
 ArrayHandle row_major_value(Array& array, Patience patience);

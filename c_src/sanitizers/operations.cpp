@@ -75,9 +75,8 @@ void evaluate_now(const std::vector<Reference>& arrays) {
   call([&](Patience patience) { evaluate(Operands(arrays).all(), patience); });
 }
 
-// Runs on a dirty scheduler from the beginning.
 void start(const std::vector<Reference>& arrays) {
-  call([&](Patience) { start_evaluation(Operands(arrays).all()); });
+  call([&](Patience patience) { start_evaluation(Operands(arrays).all(), patience); });
 }
 
 bool is_available(const Reference& array) {

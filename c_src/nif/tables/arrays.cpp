@@ -66,7 +66,7 @@ ERL_NIF_TERM eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 }
 
 ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  start_evaluation(PinnedArrays(env, argv[0]).all());
+  start_evaluation(PinnedArrays(env, argv[0]).all(), patience_here());
   return atoms.ok;
 }
 
@@ -169,14 +169,9 @@ ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 std::vector<ErlNifFunc> array_functions() {
   return {
-      function<"from_binary", 3, from_binary>(),
-      function<"scalar", 2, scalar>(),
-      function<"eval", 1, eval>(),
-      dirty_function<"async_eval", 1, async_eval>(),
-      function<"to_binary", 1, to_binary>(),
-      function<"item", 1, item>(),
-      function<"is_available", 1, is_available>(),
-      function<"deallocate", 1, deallocate>(),
+      function<"from_binary", 3, from_binary>(),   function<"scalar", 2, scalar>(),         function<"eval", 1, eval>(),
+      function<"async_eval", 1, async_eval>(),     function<"to_binary", 1, to_binary>(),   function<"item", 1, item>(),
+      function<"is_available", 1, is_available>(), function<"deallocate", 1, deallocate>(),
   };
 }
 
