@@ -25,7 +25,12 @@ if Code.ensure_loaded?(Nx) do
 
         Nx.default_backend({Mlx.Backend, lazy: true})
 
-    The results of an operation on a lazy tensor are lazy.
+    The results of an operation on a lazy tensor are lazy. So are the tensors that functions of Nx need inside of
+    `Mlx.compile/2` and `Mlx.vmap/2`, where arrays have no values:
+
+        iex> sum = fn x -> x |> Mlx.Nx.to_nx(lazy: true) |> Nx.cos() |> Nx.sum() |> Mlx.Nx.from_nx() end
+        iex> Mlx.vmap(sum).(Mlx.zeros({2, 3})) |> Mlx.to_list()
+        [3.0, 3.0]
 
     ## Types
 
@@ -54,7 +59,7 @@ if Code.ensure_loaded?(Nx) do
 
     ## What MLX has no operation for
 
-    `Nx.BinaryBackend` computes, on copies of the tensors, and a thousand times slower than MLX would:
+    `Nx.BinaryBackend` computes, on copies of the tensors, element by element in Elixir:
 
       * `Nx.reduce/4` and `Nx.window_reduce/5`, which call an Elixir function for every element
       * operations whose result or one of whose tensors is `c128`, such as the Fourier transform of `f64`

@@ -6,7 +6,7 @@ if Code.ensure_loaded?(Nx) do
     Both hold the same memory: nothing is copied.
     """
 
-    alias Mlx.{Array, Type}
+    alias Mlx.{Array, Native, Type}
     alias Mlx.Backend.Conversion
 
     @doc """
@@ -26,8 +26,12 @@ if Code.ensure_loaded?(Nx) do
     def to_nx(%Array{} = array, options \\ []) do
       options = Keyword.validate!(options, [:names, lazy: false])
       out = Nx.template(array.shape, Type.to_nx(array.type), names: options[:names])
-      Conversion.result(out, array, options[:lazy])
+      Conversion.result(out, bytes(array), options[:lazy])
     end
+
+    # A boolean is a byte that is 0 or 1.
+    defp bytes(%Array{type: :bool} = array), do: Native.view(array, :u8, nil)
+    defp bytes(array), do: array
 
     @doc """
     The tensor as an array. One of another backend is copied, and a vectorized one has its vectorized axes first.

@@ -13,7 +13,8 @@ defmodule Mlx.Type do
   | `:f64` | double precision, on the CPU only | `{:f, 64}` | `float64` |
   | `:c64` | complex: two `:f32` | `{:c, 64}` | `complex64` |
 
-  Wherever a type is asked for, the form of Nx is taken too.
+  Wherever a type is asked for, the form of Nx is taken too. What becomes of the types that Nx has and MLX lacks is said in
+  `Mlx.Backend`.
 
   Operations on arrays of different types give the type that holds both, as `result_type/1` says: an integer and a
   floating-point type give the floating-point type, `:f16` and `:bf16` give `:f32`. Operations without integer results,

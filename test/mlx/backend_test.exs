@@ -221,6 +221,10 @@ if Code.ensure_loaded?(Nx) do
         array = Mlx.eval(Mlx.arange(1000))
         address = Mlx.Unsafe.to_pointer(array)
         assert array |> Mlx.Nx.to_nx() |> Mlx.Nx.from_nx() |> Mlx.Unsafe.to_pointer() == address
+        truth = Mlx.eval(Mlx.greater(array, 500))
+        tensor = Mlx.Nx.to_nx(truth)
+        assert tensor.type == {:u, 8}
+        assert tensor |> Mlx.Nx.from_nx() |> Mlx.Unsafe.to_pointer() == Mlx.Unsafe.to_pointer(truth)
       end
 
       test "is given back once" do
