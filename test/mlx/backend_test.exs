@@ -465,6 +465,137 @@ if Code.ensure_loaded?(Nx) do
         end
       end
 
+      # In the domain of all of them, and complex numbers where Nx has the function.
+      @functions ~w(exp expm1 log log1p sigmoid cos sin tan cosh sinh tanh acos asin atan asinh atanh sqrt rsqrt cbrt)a
+
+      test "functions of one number" do
+        inside = &Nx.divide(Nx.add(Nx.abs(&1), 0.1), 9)
+        for name <- @functions ++ [:erf, :erfc, :erf_inv], do: same([{{9}, @f32}], &apply(Nx, name, [inside.(&1)]))
+        # Nx.BinaryBackend has another branch of the inverse cosine than the principal one.
+        for name <- @functions -- [:acos], do: same([{{9}, {:float, :c64}}], &apply(Nx, name, [&1]))
+        same([{{9}, @f32}], &Nx.acosh(Nx.add(Nx.abs(&1), 1)))
+
+        for name <- ~w(abs ceil floor negate round sign is_nan is_infinity)a, type <- [@f32, {:integer, :s8, -9, 9}] do
+          same([{{9}, type}], &apply(Nx, name, [&1]))
+        end
+
+        same([{{50}, {:integer, :s8, -9, 9}}], &Nx.round(Nx.divide(&1, 2)))
+        for name <- [:real, :imag, :conjugate, :phase, :abs], do: same([{{9}, {:float, :c64}}], &apply(Nx, name, [&1]))
+        same([{{9}, @f32}], &Nx.conjugate/1)
+        same([{{9}, {:integer, :s8, -9, 9}}], &Nx.bitwise_not/1)
+        same([{{9}, @f32}], &Nx.bitcast(&1, :s32))
+        same([{{9}, @f32}], &Nx.clip(&1, -1, 0.5))
+      end
+
+      test "numbers into types that cannot hold them" do
+        for number <- [:nan, :infinity, :neg_infinity, 3.9, -3.9], type <- [:s8, :u16, :s32, :s64] do
+          if not (number == -3.9 and type == :u16), do: same([], fn -> Nx.as_type(Nx.tensor(number), type) end)
+        end
+
+        same([{{3}, {:float, :c64}}], &Nx.as_type(Nx.multiply(&1, 10), :s32))
+
+        for number <- [-1, 300, 2 ** 40],
+            type <- [:u8, :s8, :s64],
+            do: same([], fn -> Nx.tensor(number, type: type) end)
+      end
+
+      test "tensors made of numbers" do
+        same([], fn -> Nx.eye({2, 3, 2}, type: :bf16) end)
+        same([], fn -> Nx.iota({2, 3}, axis: 0) end)
+        same([], fn -> Nx.iota({3, 200}, type: :u8) end)
+        same([], fn -> Nx.iota({3, 2}, type: :c64, names: [:x, :y]) end)
+        same([], fn -> Nx.broadcast(Nx.tensor(Complex.new(1, -2)), {2, 2}) end)
+        same([], fn -> Nx.tensor(Complex.new(1, :infinity)) end)
+      end
+
+      test "truth" do
+        sparse = &Nx.multiply(&1, Nx.remainder(Nx.iota({4, 3}), 2))
+
+        for type <- [@f32, {:integer, :s8, -1, 2}] do
+          for name <- [:any, :all] do
+            same([{{4, 3}, type}], &apply(Nx, name, [sparse.(&1), [axes: [1], keep_axes: true]]))
+          end
+
+          same([{{4, 3}, type}, {{3}, type}], &Nx.select(sparse.(&1), 1, &2))
+        end
+
+        for type <- [@f32, {:float, :c64}] do
+          same([{{4, 3}, type}], &Nx.logical_not(sparse.(&1)))
+          same([{{4, 3}, type}, {{4, 3}, type}], &Nx.logical_xor(sparse.(&1), &2))
+        end
+
+        # Nx.BinaryBackend takes a complex 0 for true.
+        complex = Nx.tensor([[Complex.new(0, 0), Complex.new(0, 1)], [Complex.new(0, 0), Complex.new(0, 0)]])
+        assert complex |> Nx.any(axes: [1]) |> Nx.to_list() == [1, 0]
+        assert Nx.to_number(Nx.all(Nx.tensor(:infinity))) == 1
+      end
+
+      test "Fourier transforms" do
+        for name <- [:fft, :ifft], options <- [[], [length: 4], [axis: 0, length: 7]] do
+          same([{{3, 5}, {:float, :c64}}], &apply(Nx, name, [&1, options]))
+        end
+
+        for name <- [:fft2, :ifft2], do: same([{{3, 5}, @f32}], &apply(Nx, name, [&1, [lengths: [4, 4]]]))
+        # Nx.BinaryBackend exchanges axes where the transformed one is not one of the last two.
+        wave = Nx.multiply(Nx.tensor([[[1.0]], [[2.0]], [[3.0]]]), Nx.iota({1, 2, 2}))
+        assert_close(Nx.fft(wave, axis: 0)[[0]], Nx.multiply(6, Nx.iota({2, 2})))
+        same([{{3, 6}, @f32}], &Nx.rfft/1)
+        same([{{3, 4}, {:float, :c64}}], &Nx.irfft(&1, length: 6))
+        same([{{8}, @f32}], &Nx.fft(&1, eps: 1.0))
+      end
+
+      test "running results" do
+        for name <- [:cumulative_sum, :cumulative_product, :cumulative_max, :cumulative_min],
+            type <- [@f32, {:integer, :u8, 0, 3}, {:float, :bf16}],
+            reverse <- [false, true] do
+          if type != {:float, :bf16} or name in [:cumulative_max, :cumulative_min] do
+            same([{{4, 3}, type}], &apply(Nx, name, [&1, [axis: 1, reverse: reverse]]))
+          end
+        end
+      end
+
+      test "blocks of batches" do
+        for batch <- [2, 3], leftover <- [:repeat, :discard] do
+          same(
+            [{{5, 2}, @f32}],
+            &(&1 |> Nx.to_batched(batch, leftover: leftover) |> Enum.to_list() |> Nx.concatenate())
+          )
+        end
+
+        same([{{5, 4}, @f32}], &Nx.slice(&1, [Nx.tensor(1), 0], [4, 3], strides: [2, 1]))
+        same([{{5, 4}, @f32}, {{2, 2}, @f32}], &Nx.put_slice(&1, [4, -1], &2))
+        same([{{5, 4}, @f32}], &(Nx.top_k(&1, k: 2) |> elem(0)))
+        assert Nx.to_binary(Nx.iota({4, 4}, type: :u8), limit: 3) == <<0, 1, 2>>
+      end
+
+      test "factorisations, put together again" do
+        matrix = Nx.tensor([[4.0, 1.0, 2.0], [1.0, 5.0, -3.0], [2.0, -3.0, 6.0]])
+        tall = Nx.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0], [0.5, 0.0]])
+        {q, r} = Nx.LinAlg.qr(tall, mode: :complete)
+        assert {q.shape, r.shape} == {{4, 4}, {4, 2}}
+        assert_close(Nx.dot(q, r), tall)
+        assert_close(Nx.dot(Nx.transpose(q), q), Nx.eye(4))
+        {u, s, vt} = Nx.LinAlg.svd(tall)
+        assert_close(u[[.., 0..1]] |> Nx.multiply(s) |> Nx.dot(vt), tall)
+        {u, s, vt} = Nx.LinAlg.svd(tall, full_matrices?: false)
+        assert_close(u |> Nx.multiply(s) |> Nx.dot(vt), tall)
+        {p, l, u} = Nx.LinAlg.lu(Nx.reverse(matrix))
+        assert_close(p |> Nx.dot(l) |> Nx.dot(u), Nx.reverse(matrix))
+        {values, vectors} = Nx.LinAlg.eigh(matrix)
+        assert_close(Nx.dot(matrix, vectors), Nx.multiply(values, vectors))
+        assert Enum.sort_by(Nx.to_list(values), &abs/1, :desc) == Nx.to_list(values)
+        factor = Nx.LinAlg.cholesky(matrix)
+        assert_close(Nx.dot(factor, Nx.transpose(factor)), matrix)
+        odd = Nx.tensor([[0.0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 3, 1], [0, 0, 1, 2]])
+        assert_close(Nx.LinAlg.determinant(odd), Nx.tensor(-10.0))
+        assert_close(Nx.LinAlg.determinant(Nx.take(odd, Nx.tensor([1, 0, 2, 3]))), Nx.tensor(10.0))
+        deficient = Nx.outer(Nx.tensor([1.0, 2.0, 3.0]), Nx.tensor([0.3, 0.7]))
+        assert_close(deficient |> Nx.dot(Nx.LinAlg.pinv(deficient)) |> Nx.dot(deficient), deficient)
+      end
+
+      defp assert_close(a, b),
+        do: assert(Nx.to_number(Nx.all_close(a, b, atol: 1.0e-4)) == 1, "#{inspect(a)}\n#{inspect(b)}")
+
       test "indices on several axes" do
         indices = fn -> Nx.tensor([[1, 0], [0, 2], [1, 0]]) end
         same([{{3, 2, 4}, @f32}], &Nx.gather(&1, indices.(), axes: [1, 2]))
