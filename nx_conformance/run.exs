@@ -38,7 +38,7 @@ defmodule Mlx.NxConformance do
     Nx.global_default_backend(Mlx.Backend)
     if options[:compiler], do: Nx.Defn.global_default_options(compiler: Mlx.Compiler)
     ExUnit.run()
-    report(Report.take(), files == [], options[:verbose])
+    report(Report.take(), exceptions(options[:compiler]), files == [], options[:verbose])
   end
 
   defp configure do
@@ -72,8 +72,7 @@ defmodule Mlx.NxConformance do
     |> Code.eval_quoted([], file: Path.expand(file))
   end
 
-  defp report(results, complete, verbose) do
-    exceptions = exceptions()
+  defp report(results, exceptions, complete, verbose) do
     for {file, tests} <- results |> Enum.group_by(&elem(&1, 0)) |> Enum.sort(), do: summary(file, tests)
     summary("all", results)
     failed = for {file, name, :failed, text} <- results, do: {{file, name}, text}
@@ -107,10 +106,13 @@ defmodule Mlx.NxConformance do
   # A test of random numbers may pass or not.
   defp sometimes?(reason), do: String.starts_with?(reason, "sometimes: ")
 
-  # A file, a test and a reason on each line, with tabs between them.
-  defp exceptions do
+  # A file, a test, who fails it (the backend, the compiler, or both) and a reason on each line, with tabs between them.
+  defp exceptions(compiler) do
+    who = ["both", if(compiler, do: "compiler", else: "backend")]
+
     for line <- @exceptions |> File.stream!() |> Stream.map(&String.trim_trailing(&1, "\n")),
-        [file, name, reason] = String.split(line, "\t"),
+        [file, name, failing, reason] = String.split(line, "\t"),
+        failing in who,
         into: %{},
         do: {{file, name}, reason}
   end

@@ -47,7 +47,7 @@ if Code.ensure_loaded?(Nx) do
     | | here |
     | --- | --- |
     | `Nx.quotient/2`, `Nx.remainder/2` of integers by 0 | 0, and the dividend |
-    | an index out of bounds in `Nx.take/3`, `Nx.gather/3`, `Nx.indexed_add/4`, ... | clamped into the axis; a negative one counts from its end. With `config :mlx, bounds_check: :raise` an `ArgumentError`, at the price of computing the indices |
+    | an index out of bounds in `Nx.take/3`, `Nx.gather/3`, `Nx.indexed_add/4`, ... | clamped into the axis; a negative one counts from its end. With `config :mlx, bounds_check: :raise` an `ArgumentError`, at the price of computing the indices, but in compiled definitions |
     | `Nx.pow/2` of integers with a negative exponent | 0, or 1 and -1 for the bases that have an integer inverse |
     | a shift by more bits than the type has | 0, or -1 for negative numbers shifted right |
     | `Nx.LinAlg.cholesky/1` of a matrix that is not positive definite | NaN |

@@ -15,6 +15,7 @@ if Code.ensure_loaded?(Nx) do
     | --- | --- |
     | a definition without control flow | one function that MLX has compiled, as by `Mlx.compile/2` |
     | `while`, `cond` | native loops and branches, nested as they are, over compiled bodies; such a definition runs on a native thread of its own while the calling process waits, and ends with the process |
+    | numbers of `c128` | no type of MLX's: Nx's evaluator computes the definition, with `Mlx.Backend` |
     | hooks, `Nx.runtime_call/4`, `Nx.reduce/4`, `Nx.window_reduce/5` | the program calls the function in the calling process |
 
     Results are tensors of `Mlx.Backend`. They are computed from the call on; with `lazy: true` not before they are needed.
@@ -32,7 +33,8 @@ if Code.ensure_loaded?(Nx) do
 
     alias Mlx.Compiler.{Cache, Executable}
 
-    @options [:lazy, :hooks, :max_concurrency, :garbage_collect]
+    # `Nx.Serving` adds the keys of its batches, and other compilers collect garbage, which mean nothing here.
+    @options [:lazy, :hooks, :max_concurrency, :garbage_collect, :batch_keys]
 
     @impl true
     def __jit__(key, vars, fun, args_list, options) do

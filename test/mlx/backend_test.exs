@@ -45,6 +45,9 @@ if Code.ensure_loaded?(Nx) do
         assert_raise ArgumentError, message, fn -> Nx.take(t, Nx.tensor([3]), axis: 1) end
         assert_raise ArgumentError, message, fn -> Nx.gather(t, Nx.tensor([[1, 3]])) end
         assert_raise ArgumentError, ~r/index -1 is out of bounds/, fn -> Nx.take(t, Nx.tensor([-1])) end
+        # Those of a compiled definition have no values when it is made.
+        take = Nx.Defn.jit(fn t, indices -> Nx.take(t, Nx.add(indices, 1)) end, compiler: Mlx)
+        assert Nx.to_list(take.(Nx.tensor([1, 2, 3]), Nx.tensor([0, 100]))) == [2, 3]
       end
 
       test "integers are divided by 0" do

@@ -95,6 +95,45 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    describe "arguments" do
+      defmodule Lazy do
+        defstruct [:used, :unused]
+
+        defimpl Nx.LazyContainer do
+          def traverse(%{used: used, unused: unused}, acc, fun) do
+            {used, acc} = fun.(Nx.to_template(used), fn -> used end, acc)
+            {unused, acc} = fun.(Nx.to_template(unused), fn -> raise "nobody needs this" end, acc)
+            {{used, unused}, acc}
+          end
+        end
+      end
+
+      test "that are not used are not asked for" do
+        lazy = %Lazy{used: x(), unused: Nx.tensor(1)}
+
+        assert Nx.to_flat_list(Nx.Defn.jit_apply(fn {a, _} -> Nx.add(a, 1) end, [lazy], compiler: Mlx)) == [
+                 2.0,
+                 -1.0,
+                 4.0
+               ]
+
+        only_shape = Nx.Defn.jit_apply(fn {_, b} -> Nx.rank(b) end, [lazy], compiler: Mlx)
+        assert Nx.to_number(only_shape) == 0
+      end
+
+      test "of a type that MLX lacks are Nx's to compute" do
+        numbers = Nx.tensor([Complex.new(1.0, 2.0), Complex.new(-3.0, 0.5)], type: :c128, backend: Nx.BinaryBackend)
+        check(fn numbers, x -> {Nx.multiply(numbers, numbers), Nx.sum(x)} end, [numbers, x()])
+      end
+
+      test "may be as many ways into an expression as there are" do
+        doubled = fn x -> Enum.reduce(1..45, x, fn _, x -> Nx.add(x, x) end) end
+        expression = Nx.Defn.debug_expr(doubled).(x())
+        result = Nx.Defn.jit_apply(fn _x -> expression end, [x()], compiler: Mlx)
+        assert Nx.to_flat_list(result) == for(number <- Nx.to_flat_list(x()), do: number * 2 ** 45)
+      end
+    end
+
     describe "branches" do
       defn three(x, y) do
         cond do
@@ -127,6 +166,13 @@ if Code.ensure_loaded?(Nx) do
       end
 
       defp send_value(tensor), do: send(self(), {:value, Nx.to_number(tensor)})
+
+      test "give hooks the names of vectorized axes" do
+        rows = Nx.tensor([[1], [2]], names: [nil, :column]) |> Nx.vectorize(:row)
+        hooked = fn tensor -> send(self(), {:names, tensor.names}) end
+        Nx.Defn.jit_apply(fn rows -> Nx.Defn.Kernel.hook(Nx.devectorize(rows), hooked) end, [rows], compiler: Mlx)
+        assert_received {:names, [:row, :column]}
+      end
 
       test "compute only what is taken" do
         assert Nx.to_number(Nx.Defn.jit_apply(&taken/1, [3], compiler: Mlx)) == 3
@@ -300,6 +346,8 @@ if Code.ensure_loaded?(Nx) do
         fun = Nx.Defn.compile(&count/2, [Nx.template({3}, :f32), Nx.template({}, :s32)], compiler: Mlx)
         assert Nx.to_flat_list(fun.(x(), 2)) == [7.0, -5.0, 15.0]
         assert {Mlx.Backend, []} = Nx.Defn.to_backend(compiler: Mlx)
+        serving = Nx.Serving.jit(&Nx.multiply(&1, 2), compiler: Mlx)
+        assert Nx.to_list(Nx.Serving.run(serving, Nx.Batch.stack([x(), x()]))) == List.duplicate([2.0, -4.0, 6.0], 2)
       end
 
       test "is part of what records it" do

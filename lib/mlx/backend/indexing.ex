@@ -53,9 +53,10 @@ if Code.ensure_loaded?(Nx) do
       for {size, axis} <- Enum.with_index(Tuple.to_list(shape)), do: if(axis in axes, do: 1, else: size)
     end
 
-    # The native functions clamp indices, unless the application has them checked. In Nx none is negative.
+    # The native functions clamp indices, unless the application has them checked. In Nx none is negative. Those that a
+    # program computes have no values while it is recorded.
     defp checked(%Array{} = indices, %Array{shape: shape}, axis) do
-      if Application.get_env(:mlx, :bounds_check) == :raise do
+      if Application.get_env(:mlx, :bounds_check) == :raise and not Native.is_traced([indices]) do
         for native <- [&Native.min/3, &Native.max/3],
             do: indices |> native.(false, nil) |> Native.item() |> check(axis, shape)
       end

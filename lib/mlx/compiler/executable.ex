@@ -3,22 +3,24 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # A numerical definition for one kind of arguments, ready to be called.
 
+    import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
+
     alias Mlx.Backend
     alias Mlx.Backend.Conversion
-    alias Mlx.Compiler.{HostFunctions, Lowering, Tensors}
+    alias Mlx.Compiler.{Expression, HostFunctions, Lowering, Tensors}
     alias Mlx.{Native, Pressure}
-    alias Nx.Defn.Composite
+    alias Nx.Defn.{Composite, Evaluator}
 
-    # `call`: how the native code is reached. `anchored`: there are no arguments, and a number stands for them, since a
-    # program is a function of at least one array.
-    @enforce_keys [:call, :captured, :functions, :templates, :output, :lazy, :anchored]
+    # `call`: how it is computed. `used`: for each argument, whether the definition needs it; others are not asked for.
+    # `anchored`: it needs none, and a number stands for them, since a program is a function of at least one array.
+    @enforce_keys [:call, :captured, :functions, :used, :output, :lazy, :anchored]
     defstruct @enforce_keys
 
     @type t :: %__MODULE__{
-            call: {:compiled | :dynamic, reference()},
+            call: {:compiled | :dynamic, reference()} | {:evaluated, ([[(-> Nx.Tensor.t())]] -> [Nx.Container.t()])},
             captured: [Mlx.Array.t()],
             functions: %{non_neg_integer() => function()},
-            templates: [Nx.Tensor.t()],
+            used: [boolean()],
             output: Nx.Container.t(),
             lazy: boolean(),
             anchored: boolean()
@@ -27,32 +29,55 @@ if Code.ensure_loaded?(Nx) do
     @doc "Compiles `fun`, which makes an expression of `vars`."
     @spec build([Nx.Container.t()], ([Nx.Container.t()] -> Nx.Container.t()), keyword()) :: t()
     def build(vars, fun, options) do
-      parameters = Composite.flatten_list(vars)
       output = fun.(vars)
+      parameters = Composite.flatten_list(vars)
+      numbers = Expression.parameters(output)
+      used = for number <- 0..(length(parameters) - 1)//1, do: number in numbers
+      {call, captured, functions} = compile(vars, output, Enum.zip(parameters, used), Keyword.get(options, :hooks, %{}))
+
+      %__MODULE__{
+        call: call,
+        captured: captured,
+        functions: functions,
+        used: used,
+        output: Composite.traverse(output, &Nx.to_template/1),
+        lazy: Keyword.get(options, :lazy, false),
+        anchored: true not in used
+      }
+    end
+
+    # Where there are numbers that MLX has no type for, Nx evaluates the definition, and Mlx.Backend each operation.
+    defp compile(vars, output, parameters, hooks) do
+      if Expression.any?(output, &is_absent/1),
+        do: {{:evaluated, Evaluator.__compile__(nil, vars, fn _vars -> output end, hooks: hooks)}, [], %{}},
+        else: record(output, parameters, hooks)
+    end
+
+    defp record(output, parameters, hooks) do
       expression = Composite.traverse(output, &Nx.devectorize(&1, keep_names: false))
-      anchored = parameters == []
-      kinds = if anchored, do: [{{}, :bool}], else: Enum.map(parameters, &Tensors.kind/1)
+      kinds = for {parameter, true} <- parameters, do: Tensors.kind(parameter)
 
       {{program, captured}, functions} =
         HostFunctions.collect(fn ->
-          Tensors.record("a numerical definition", kinds, fn [first | _] = arrays ->
-            tensors = if anchored, do: [], else: Enum.zip_with(parameters, arrays, &Tensors.tensor/2)
-            Lowering.lower(expression, tensors, first, Keyword.get(options, :hooks, %{}))
+          Tensors.record("a numerical definition", or_anchor(kinds, {{}, :bool}), fn [first | _] = arrays ->
+            Lowering.lower(expression, place(parameters, arrays), first, hooks)
           end)
         end)
 
-      for array <- captured, do: if(not Native.is_traced([array]), do: Native.eval([array]))
-
-      %__MODULE__{
-        call: native_call(program),
-        captured: captured,
-        functions: functions,
-        templates: Enum.map(parameters, &Nx.to_template(Nx.devectorize(&1, keep_names: false))),
-        output: Composite.traverse(output, &Nx.to_template/1),
-        lazy: Keyword.get(options, :lazy, false),
-        anchored: anchored
-      }
+      for array <- captured, not Native.is_traced([array]), do: Native.eval([array])
+      {native_call(program), captured, functions}
     end
+
+    defp or_anchor([], anchor), do: [anchor]
+    defp or_anchor(kinds, _anchor), do: kinds
+
+    # The tensors of the parameters, but of those that are not used.
+    defp place([{parameter, true} | rest], [array | arrays]) do
+      [Tensors.tensor(parameter, array) | place(rest, arrays)]
+    end
+
+    defp place([{_parameter, false} | rest], arrays), do: [nil | place(rest, arrays)]
+    defp place([], _arrays), do: []
 
     defp native_call(program) do
       if Native.program_is_dynamic(program),
@@ -62,6 +87,11 @@ if Code.ensure_loaded?(Nx) do
 
     @doc "The result for arguments, each a function that returns a tensor."
     @spec call(t(), [(-> Nx.Tensor.t())]) :: Nx.Container.t()
+    def call(%__MODULE__{call: {:evaluated, run}}, arguments) do
+      [result] = Nx.with_default_backend(Backend, fn -> run.([arguments]) end)
+      result
+    end
+
     def call(%__MODULE__{} = executable, arguments) do
       inputs = inputs(executable, arguments) ++ executable.captured
       results = run(executable, inputs)
@@ -75,9 +105,14 @@ if Code.ensure_loaded?(Nx) do
       output
     end
 
-    defp inputs(%__MODULE__{anchored: true}, []), do: [Native.scalar(true, :bool)]
+    defp inputs(%__MODULE__{anchored: true}, _arguments), do: [Native.scalar(true, :bool)]
+    defp inputs(%__MODULE__{used: used}, arguments), do: inputs(used, arguments)
 
-    defp inputs(_executable, arguments), do: Enum.map(arguments, &(&1.() |> value!() |> Conversion.array()))
+    defp inputs([true | used], [argument | rest]),
+      do: [argument.() |> value!() |> Conversion.array() | inputs(used, rest)]
+
+    defp inputs([false | used], [_argument | rest]), do: inputs(used, rest)
+    defp inputs([], []), do: []
 
     defp value!(%Nx.Tensor{vectorized_axes: [_ | _]} = tensor),
       do: tensor |> Nx.devectorize(keep_names: false) |> value!()

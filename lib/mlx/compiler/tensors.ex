@@ -20,7 +20,7 @@ if Code.ensure_loaded?(Nx) do
     @doc "The array as a tensor like the template, which is not evaluated."
     @spec tensor(Tensor.t(), Array.t()) :: Tensor.t()
     def tensor(%Tensor{} = template, %Array{} = array) do
-      %{Nx.devectorize(template, keep_names: false) | data: %Backend{array: array, lazy: true}}
+      %{Nx.devectorize(template) | data: %Backend{array: array, lazy: true}}
     end
 
     @doc "The arrays of a container or of a tuple of tensors, in order."
