@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/handle.hpp"
+#include "core/running.hpp"
 
 namespace mlx_nif {
 
@@ -35,6 +36,25 @@ ArrayHandle without_elements(mlx_array array) {
 }  // namespace mlx_nif
 
 namespace mlx_nif::guarded {
+
+int second(mlx_array* result, mlx_array, mlx_array b, mlx_stream) {
+  return mlx_array_set(result, b);
+}
+
+int update_by_mask(mlx_array* result, mlx_array a, mlx_array update, const Place& place, Combine& combine,
+                   mlx_stream s) {
+  require_all({a, update});
+  const auto shape = shape_of(a);
+  const auto placed_shape = shape_of(update);
+  const ArrayHandle zeros = apply(mlx_zeros, shape.data(), shape.size(), mlx_array_dtype(a), s);
+  const ArrayHandle nowhere = apply(mlx_zeros, shape.data(), shape.size(), MLX_BOOL, s);
+  const ArrayHandle ones = apply(mlx_ones, placed_shape.data(), placed_shape.size(), MLX_BOOL, s);
+  const ArrayHandle mask = place(nowhere.get(), ones.get());
+  const ArrayHandle placed = place(zeros.get(), update);
+  const ArrayHandle combined = apply(combine, a, placed.get(), s);
+  return mlx_where(result, mask.get(), combined.get(), a, s);
+}
+
 namespace {
 
 // Where a slice of an axis starts, ends and steps to.
@@ -91,10 +111,18 @@ class Slice {
   std::vector<int> steps_;
 };
 
-template <auto function>
+template <auto function, auto combine>
 int update_slice(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                  const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
   const Slice slice(a, {start, start_count}, {stop, stop_count}, {strides, strides_count});
+  if (mapping()) {
+    const auto place = [&](mlx_array onto, mlx_array values) {
+      ArrayHandle placed;
+      check(slice.call([&](auto... bounds) { return mlx_slice_update(placed.out(), onto, values, bounds...); }, s));
+      return placed;
+    };
+    return update_by_mask(result, a, update, place, *combine, s);
+  }
   return slice.call([&](auto... bounds) { return function(result, a, update, bounds...); }, s);
 }
 
@@ -157,32 +185,32 @@ int slice(mlx_array* result, mlx_array a, const int* start, size_t start_count, 
 
 int slice_update(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                  const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update>(result, a, update, start, start_count, stop, stop_count, strides, strides_count,
-                                        s);
+  return update_slice<mlx_slice_update, second>(result, a, update, start, start_count, stop, stop_count, strides,
+                                                strides_count, s);
 }
 
 int slice_update_add(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                      const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_add>(result, a, update, start, start_count, stop, stop_count, strides,
-                                            strides_count, s);
+  return update_slice<mlx_slice_update_add, mlx_add>(result, a, update, start, start_count, stop, stop_count, strides,
+                                                     strides_count, s);
 }
 
 int slice_update_max(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                      const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_max>(result, a, update, start, start_count, stop, stop_count, strides,
-                                            strides_count, s);
+  return update_slice<mlx_slice_update_max, mlx_maximum>(result, a, update, start, start_count, stop, stop_count,
+                                                         strides, strides_count, s);
 }
 
 int slice_update_min(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                      const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_min>(result, a, update, start, start_count, stop, stop_count, strides,
-                                            strides_count, s);
+  return update_slice<mlx_slice_update_min, mlx_minimum>(result, a, update, start, start_count, stop, stop_count,
+                                                         strides, strides_count, s);
 }
 
 int slice_update_prod(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                       const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_prod>(result, a, update, start, start_count, stop, stop_count, strides,
-                                             strides_count, s);
+  return update_slice<mlx_slice_update_prod, mlx_multiply>(result, a, update, start, start_count, stop, stop_count,
+                                                           strides, strides_count, s);
 }
 
 int number_of_elements(mlx_array* result, mlx_array a, const int* axes, size_t axes_count, bool inverted,

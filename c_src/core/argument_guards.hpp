@@ -3,6 +3,8 @@
 
 #include <mlx/c/mlx.h>
 
+#include <functional>
+#include <initializer_list>
 #include <span>
 
 #include "core/handle.hpp"
@@ -54,6 +56,17 @@ int qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_in
 // Arguments of a product with quantized weights: throw for those that MLX must not get.
 void check_quantization(mlx_optional_int group_size, mlx_optional_int bits);
 void check_quantized(mlx_array w, mlx_array scales);
+// For `f64` the computation fails on a thread of MLX, and the error reaches whoever reads a value next.
+void check_factors(std::initializer_list<mlx_array> factors);
+
+// An update of the part of `a` where `place(onto, values)` puts values, in a way that can be mapped over axes of
+// either.
+using Place = std::function<ArrayHandle(mlx_array onto, mlx_array values)>;
+using Combine = int(mlx_array*, mlx_array a, mlx_array update, mlx_stream);
+int update_by_mask(mlx_array*, mlx_array a, mlx_array update, const Place& place, Combine& combine, mlx_stream);
+
+// The update itself: `combine` for values that are put in the place of others.
+Combine second;
 
 // Throws for an axis that the array does not have.
 void check_axes(mlx_array a, std::span<const int> axes);
@@ -62,6 +75,7 @@ void check_axes(mlx_array a, std::span<const int> axes);
 // derivative is that of a longer slice.
 int slice(mlx_array*, mlx_array a, const int* start, size_t start_count, const int* stop, size_t stop_count,
           const int* strides, size_t strides_count, mlx_stream);
+// Mapped over an axis of the array but not of the update, MLX only updates the first slice.
 using SliceUpdate = int(mlx_array*, mlx_array a, mlx_array update, const int* start, size_t start_count,
                         const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream);
 SliceUpdate slice_update, slice_update_add, slice_update_max, slice_update_min, slice_update_prod;

@@ -9,10 +9,10 @@
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
 #include "core/derivative_guards.hpp"
-#include "core/differentiating.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/limits.hpp"
+#include "core/running.hpp"
 #include "core/scalar.hpp"
 
 namespace mlx_nif::guarded {
@@ -216,12 +216,40 @@ ArrayHandle prepared_input(const Convolution& convolution, mlx_stream s) {
                         "constant", s);
 }
 
-int convolve(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+int convolve_group(mlx_array* result, const Convolution& convolution, mlx_stream s) {
   const std::size_t axes = convolution.stride.size();
   return mlx_conv_general(result, convolution.input, convolution.weight, convolution.stride.data(), axes,
                           convolution.padding_low.data(), axes, convolution.padding_high.data(), axes,
                           convolution.kernel_dilation.data(), axes, convolution.input_dilation.data(), axes,
                           convolution.groups, convolution.flip, s);
+}
+
+// Mapped over an axis of the weights, MLX mixes the groups.
+int convolve(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+  const int groups = convolution.groups;
+  if (!mapping() || groups == 1 || shape_of(convolution.input).back() % groups != 0 ||
+      shape_of(convolution.weight).front() % groups != 0) {
+    return convolve_group(result, convolution, s);
+  }
+  ArrayVectorHandle inputs;
+  ArrayVectorHandle weights;
+  check(mlx_split(inputs.out(), convolution.input, groups, -1, s));
+  check(mlx_split(weights.out(), convolution.weight, groups, 0, s));
+  const ArrayVectorHandle results(mlx_vector_array_new());
+  for (int group = 0; group < groups; ++group) {
+    ArrayHandle input;
+    ArrayHandle weight;
+    ArrayHandle made;
+    check(mlx_vector_array_get(input.out(), inputs.get(), static_cast<std::size_t>(group)));
+    check(mlx_vector_array_get(weight.out(), weights.get(), static_cast<std::size_t>(group)));
+    Convolution one = convolution;
+    one.input = input.get();
+    one.weight = weight.get();
+    one.groups = 1;
+    check(convolve_group(made.out(), one, s));
+    check(mlx_vector_array_append_value(results.get(), made.get()));
+  }
+  return mlx_concatenate_axis(result, results.get(), -1, s);
 }
 
 int apply(mlx_array* result, Convolution convolution, mlx_stream s) {

@@ -12,9 +12,9 @@
 
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
-#include "core/differentiating.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
+#include "core/running.hpp"
 #include "core/scalar.hpp"
 
 namespace mlx_nif::guarded {
@@ -216,7 +216,7 @@ int pad(mlx_array* result, mlx_array a, const int* axes, size_t axes_count, cons
   }
   const bool ends_twice = std::string_view(mode) == "symmetric";
   const bool mirrors = ends_twice || std::string_view(mode) == "reflect";
-  if (differentiating() && mirrors && !has_no_elements(a) && widths.flip_one(shape_of(a), ends_twice)) {
+  if ((differentiating() || mapping()) && mirrors && !has_no_elements(a) && widths.flip_one(shape_of(a), ends_twice)) {
     return pad_mirrored(result, a, widths, ends_twice, s);
   }
   return mlx_pad(result, a, widths.axes.data(), rank, widths.low.data(), rank, widths.high.data(), rank, value, mode,

@@ -11,6 +11,8 @@
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/handle.hpp"
+#include "core/mapping_guards.hpp"
+#include "core/running.hpp"
 #include "core/scalar.hpp"
 
 namespace mlx_nif::guarded {
@@ -136,6 +138,31 @@ ArrayVectorHandle vector_of(const std::vector<ArrayHandle>& elements) {
   return vector;
 }
 
+// Mapped, MLX numbers the slices in the type of the indices.
+ArrayHandle wide_index(mlx_array index, mlx_stream s) {
+  return mapping() && mlx_dtype_size(mlx_array_dtype(index)) < 4 ? apply(mlx_astype, index, MLX_INT32, s) : same(index);
+}
+
+// What a scatter takes: mapped over an axis that is not the first, MLX puts the updates in wrong places.
+class Scattered {
+ public:
+  Scattered(mlx_array onto, mlx_array updates, mlx_stream s)
+      : onto_(mapping() ? mapped_in_front(onto, s) : same(onto)),
+        updates_(mapping() ? mapped_in_front(updates, s) : same(updates)) {}
+
+  mlx_array onto() const { return onto_.get(); }
+  mlx_array updates() const { return updates_.get(); }
+
+ private:
+  ArrayHandle onto_;
+  ArrayHandle updates_;
+};
+
+// The derivative of a gather is a scatter of what comes back.
+int give_gathered(mlx_array* result, ArrayHandle gathered, mlx_stream s) {
+  return mlx_array_set(result, mapping() ? mapped_in_front(gathered.get(), s).get() : gathered.get());
+}
+
 // Clamps the indices of a gather or scatter; `length(axis)` is how many elements each takes from an axis.
 template <typename Length>
 ArrayVectorHandle clamp_starts(mlx_array a, mlx_vector_array indices, std::span<const int> axes, const Length& length,
@@ -143,7 +170,7 @@ ArrayVectorHandle clamp_starts(mlx_array a, mlx_vector_array indices, std::span<
   auto starts = elements_of(indices);
   for (std::size_t index = 0; index < starts.size() && index < axes.size(); ++index) {
     if (const auto axis = normal_axis(a, axes[index])) {
-      starts[index] = clamp_start(starts[index].get(), shape_of(a)[*axis], length(*axis), s);
+      starts[index] = clamp_start(wide_index(starts[index].get(), s).get(), shape_of(a)[*axis], length(*axis), s);
     }
   }
   return vector_of(starts);
@@ -171,9 +198,10 @@ int scatter_with(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_a
   }
   const auto length = [&](int axis) { return update_length(updates, index_rank, axis); };
   const auto starts = clamp_starts(a, indices, {axes, axes_count}, length, s);
-  ArrayHandle scattered;
-  check(function(scattered.out(), a, starts.get(), updates, axes, axes_count, s));
-  return give_scattered(result, std::move(scattered), a, updates);
+  const Scattered scattered(a, updates, s);
+  ArrayHandle made;
+  check(function(made.out(), scattered.onto(), starts.get(), scattered.updates(), axes, axes_count, s));
+  return give_scattered(result, std::move(made), a, updates);
 }
 
 template <auto function>
@@ -183,9 +211,10 @@ int scatter_single_with(mlx_array* result, mlx_array a, mlx_array indices, mlx_a
   const ArrayHandle starts =
       normal ? clamp_start(indices, shape_of(a)[*normal], update_length(updates, mlx_array_ndim(indices), *normal), s)
              : same(indices);
-  ArrayHandle scattered;
-  check(function(scattered.out(), a, starts.get(), updates, axis, s));
-  return give_scattered(result, std::move(scattered), a, updates);
+  const Scattered scattered(a, updates, s);
+  ArrayHandle made;
+  check(function(made.out(), scattered.onto(), wide_index(starts.get(), s).get(), scattered.updates(), axis, s));
+  return give_scattered(result, std::move(made), a, updates);
 }
 
 // The number of matrices in an array of them.
@@ -314,7 +343,8 @@ int gather(mlx_array* result, mlx_array a, mlx_vector_array indices, const int* 
     return static_cast<std::size_t>(axis) < slice_sizes_count ? slice_sizes[axis] : 1;
   };
   const auto starts = clamp_starts(a, indices, {axes, axes_count}, length, s);
-  return mlx_gather(result, a, starts.get(), axes, axes_count, slice_sizes, slice_sizes_count, s);
+  return give_gathered(result, apply(mlx_gather, a, starts.get(), axes, axes_count, slice_sizes, slice_sizes_count, s),
+                       s);
 }
 
 int gather_single(mlx_array* result, mlx_array a, mlx_array indices, int axis, const int* slice_sizes,
@@ -323,7 +353,7 @@ int gather_single(mlx_array* result, mlx_array a, mlx_array indices, int axis, c
   const auto normal = normal_axis(a, axis);
   const bool fits = normal && static_cast<std::size_t>(*normal) < slice_sizes_count;
   const ArrayHandle starts = fits ? clamp_start(indices, shape_of(a)[*normal], slice_sizes[*normal], s) : same(indices);
-  return mlx_gather_single(result, a, starts.get(), axis, slice_sizes, slice_sizes_count, s);
+  return give_gathered(result, apply(mlx_gather_single, a, starts.get(), axis, slice_sizes, slice_sizes_count, s), s);
 }
 
 int scatter(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_array updates, const int* axes,
@@ -385,6 +415,12 @@ int slice_update_dynamic(mlx_array* result, mlx_array a, mlx_array update, mlx_a
     throw ArgumentError("the update has more axes than the array");
   }
   const ArrayHandle clamped = clamp_slice(a, start, {axes, axes_count}, shape_of(update), s);
+  if (mapping()) {
+    const auto place = [&](mlx_array onto, mlx_array values) {
+      return apply(mlx_slice_update_dynamic, onto, values, clamped.get(), axes, axes_count, s);
+    };
+    return update_by_mask(result, a, update, place, second, s);
+  }
   return mlx_slice_update_dynamic(result, a, update, clamped.get(), axes, axes_count, s);
 }
 
@@ -402,6 +438,7 @@ int gather_qmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, ml
   check_quantization(group_size, bits);
   check_quantized(w, scales);
   require_matrices({x, w});
+  check_factors({x, scales});
   const ArrayHandle lhs = clamp_batch_index(lhs_indices, x, s);
   const ArrayHandle rhs = clamp_batch_index(rhs_indices, w, s);
   return mlx_gather_qmm(result, x, w, scales, biases, lhs.get(), rhs.get(), transpose, group_size, bits, mode,
@@ -464,7 +501,7 @@ int floor_divide(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
     return mlx_floor_divide(result, a, b, s);
   }
   const Division division(b, s);
-  const ArrayHandle quotient = apply(mlx_floor_divide, a, division.divisor.get(), s);
+  const ArrayHandle quotient = apply(floor_divide_integers, a, division.divisor.get(), s);
   return give(result, division.quotient(quotient.get(), s));
 }
 
@@ -478,27 +515,25 @@ int remainder(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
 }
 
 int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
-  if (!divides_integers(a, b)) {
+  std::vector<ArrayHandle> results(2);
+  if (divides_integers(a, b)) {
+    const Division division(b, s);
+    ArrayVectorHandle both(mlx_vector_array_new());
+    check(divmod_integers(both.out(), a, division.divisor.get(), s));
+    const auto parts = elements_of(both.get());
+    results[0] = division.quotient(parts.at(0).get(), s);
+    results[1] = division.remainder(parts.at(1).get(), a, s);
+  } else if (mapping() || differentiating()) {
+    results[0] = apply(mlx_floor_divide, a, b, s);
+    results[1] = apply(mlx_remainder, a, b, s);
+  } else {
     return mlx_divmod(result, a, b, s);
   }
-  const Division division(b, s);
-  ArrayVectorHandle both;
-  check(mlx_divmod(both.out(), a, division.divisor.get(), s));
-  const auto parts = elements_of(both.get());
-  std::vector<ArrayHandle> results;
-  results.push_back(division.quotient(parts.at(0).get(), s));
-  results.push_back(division.remainder(parts.at(1).get(), a, s));
   *result = mlx_vector_array_new();
   for (const ArrayHandle& part : results) {
     check(mlx_vector_array_append_value(*result, part.get()));
   }
   return 0;
-}
-
-int bitwise_xor(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
-  require_all({a, b});
-  const bool booleans = mlx_array_dtype(a) == MLX_BOOL && mlx_array_dtype(b) == MLX_BOOL;
-  return booleans ? mlx_not_equal(result, a, b, s) : mlx_bitwise_xor(result, a, b, s);
 }
 
 }  // namespace mlx_nif::guarded

@@ -40,9 +40,19 @@ void check_quantized(mlx_array w, mlx_array scales) {
   }
 }
 
+void check_factors(std::initializer_list<mlx_array> factors) {
+  require_all(factors);
+  for (const mlx_array factor : factors) {
+    if (mlx_array_dtype(factor) == MLX_FLOAT64) {
+      throw Error("quantization has no type f64");
+    }
+  }
+}
+
 int quantize(mlx_vector_array* result, mlx_array w, mlx_optional_int group_size, mlx_optional_int bits,
              const char* mode, mlx_array global_scale, mlx_stream s) {
   check_quantization(group_size, bits);
+  check_factors({w});
   return mlx_quantize(result, w, group_size, bits, mode, global_scale, s);
 }
 
@@ -58,12 +68,13 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
                      mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream s) {
   check_quantization(group_size, bits);
   check_quantized(w, scales);
+  check_factors({x, scales});
   return mlx_quantized_matmul(result, x, w, scales, biases, transpose, group_size, bits, mode, s);
 }
 
 int qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size,
          mlx_optional_int bits, const char* mode, mlx_array global_scale_x, mlx_array global_scale_w, mlx_stream s) {
-  require_all({x, w});
+  check_factors({x, w});
   check_quantization(group_size, bits);
   if (scales.ctx != nullptr) {
     check_quantized(w, scales);

@@ -4,10 +4,10 @@
 #include <format>
 #include <functional>
 
-#include "core/differentiating.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/limits.hpp"
+#include "core/running.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif::transforms {
@@ -263,6 +263,7 @@ InstructionPointer vmap(ProgramPointer program, std::vector<int> input_axes, std
                 check_mapped_results(*program, mapped_size(inputs, input_axes));
                 const ClosureHandle closure = program->closure();
                 const ArrayVectorHandle all = vector_of(inputs);
+                const Mapping scope;
                 ArrayVectorHandle traced_inputs;
                 ArrayVectorHandle traced_outputs;
                 check_transform(mlx_detail_vmap_trace(traced_inputs.out(), traced_outputs.out(), closure.get(),

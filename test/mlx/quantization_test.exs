@@ -32,6 +32,14 @@ defmodule Mlx.QuantizationTest do
     end)
   end
 
+  test "f64 is refused where it is given, and not where another value is read" do
+    [w, scales, biases] = Tuple.to_list(Mlx.quantize(Mlx.ones({2, 64})))
+    x = Mlx.ones({1, 64}, type: :f64)
+    assert_raise Mlx.Error, ~r/Mlx.quantize: .*f64/, fn -> Mlx.quantize(x) end
+    assert_raise Mlx.Error, ~r/Mlx.quantized_matmul: .*f64/, fn -> Mlx.quantized_matmul(x, w, scales, biases) end
+    assert_raise Mlx.Error, ~r/Mlx.gather_qmm: .*f64/, fn -> Mlx.gather_qmm(x, w, scales, biases) end
+  end
+
   test "quantize, dequantize and quantized_matmul in all modes" do
     w = wave({16, 256})
     x = wave({3, 256})

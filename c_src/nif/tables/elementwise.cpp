@@ -1,6 +1,7 @@
 // Operations on each element.
 #include "core/argument_guards.hpp"
 #include "core/guards.hpp"
+#include "core/mapping_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -18,9 +19,9 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"arctan2", &mlx_arctan2, weak>(),
       operation<"arctanh", &mlx_arctanh>(),
       operation<"astype", &mlx_astype>(),
-      operation<"bitwise_and", &mlx_bitwise_and, weak>(),
+      operation<"bitwise_and", &guarded::bitwise_and, weak>(),
       operation<"bitwise_invert", &mlx_bitwise_invert>(),
-      operation<"bitwise_or", &mlx_bitwise_or, weak>(),
+      operation<"bitwise_or", &guarded::bitwise_or, weak>(),
       operation<"bitwise_xor", &guarded::bitwise_xor, weak>(),
       operation<"ceil", &mlx_ceil>(),
       operation<"clip", &mlx_clip, weak>(),
@@ -49,7 +50,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"isnan", &mlx_isnan>(),
       operation<"isneginf", &mlx_isneginf>(),
       operation<"isposinf", &mlx_isposinf>(),
-      operation<"left_shift", &mlx_left_shift, weak>(),
+      operation<"left_shift", &guarded::left_shift, weak>(),
       operation<"less", &mlx_less, weak>(),
       operation<"less_equal", &mlx_less_equal, weak>(),
       operation<"log", &mlx_log>(),
@@ -60,13 +61,13 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"logical_and", &mlx_logical_and>(),
       operation<"logical_not", &mlx_logical_not>(),
       operation<"logical_or", &mlx_logical_or>(),
-      operation<"logical_xor", &mlx_logical_xor>(),
+      operation<"logical_xor", &guarded::logical_xor>(),
       operation<"maximum", &mlx_maximum, weak>(),
       operation<"minimum", &mlx_minimum, weak>(),
       operation<"multiply", &mlx_multiply, weak>(),
       operation<"nan_to_num", &mlx_nan_to_num>(),
       operation<"negative", &mlx_negative>(),
-      operation<"not_equal", &mlx_not_equal, weak>(),
+      operation<"not_equal", &guarded::not_equal, weak>(),
       operation<"number_of_elements", &guarded::number_of_elements>(),
       operation<"positive", &mlx_positive>(),
       operation<"power", &mlx_power, weak>(),
@@ -74,7 +75,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"real", &mlx_real>(),
       operation<"reciprocal", &mlx_reciprocal>(),
       operation<"remainder", &guarded::remainder, weak>(),
-      operation<"right_shift", &mlx_right_shift, weak>(),
+      operation<"right_shift", &guarded::right_shift, weak>(),
       operation<"round", &mlx_round>(),
       operation<"rsqrt", &mlx_rsqrt>(),
       operation<"sigmoid", &mlx_sigmoid>(),
@@ -89,7 +90,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"tanh", &mlx_tanh>(),
       operation<"to_fp8", &mlx_to_fp8>(),
       operation<"trunc", &mlx_trunc>(),
-      operation<"view", &mlx_view>(),
+      operation<"view", &guarded::view>(),
       operation<"where", &mlx_where, Traits{.weak_from = 1}>(),
   };
 }

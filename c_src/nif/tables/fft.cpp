@@ -1,4 +1,5 @@
 // Fourier transforms.
+#include "core/mapping_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -15,9 +16,9 @@ std::vector<ErlNifFunc> fft_operations() {
       operation<"fft_ifft2", &mlx_fft_ifft2>(),
       operation<"fft_ifftn", &mlx_fft_ifftn>(),
       operation<"fft_ifftshift", &mlx_fft_ifftshift>(),
-      operation<"fft_irfft", &mlx_fft_irfft>(),
-      operation<"fft_irfft2", &mlx_fft_irfft2>(),
-      operation<"fft_irfftn", &mlx_fft_irfftn>(),
+      operation<"fft_irfft", &guarded::fft_irfft>(),
+      operation<"fft_irfft2", &guarded::fft_irfft2>(),
+      operation<"fft_irfftn", &guarded::fft_irfftn>(),
       operation<"fft_rfft", &mlx_fft_rfft>(),
       operation<"fft_rfft2", &mlx_fft_rfft2>(),
       operation<"fft_rfftfreq", &mlx_fft_rfftfreq>(),

@@ -1,5 +1,6 @@
 // Linear algebra.
 #include "core/argument_guards.hpp"
+#include "core/mapping_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -8,7 +9,7 @@ namespace mlx_nif {
 std::vector<ErlNifFunc> linalg_operations() {
   return {
       operation<"linalg_cholesky", &mlx_linalg_cholesky, fallible>(),
-      operation<"linalg_cholesky_inv", &mlx_linalg_cholesky_inv, fallible>(),
+      operation<"linalg_cholesky_inv", &guarded::linalg_cholesky_inv, fallible>(),
       operation<"linalg_cross", &mlx_linalg_cross>(),
       operation<"linalg_det", &mlx_linalg_det, fallible>(),
       operation<"linalg_eig", &guarded::linalg_eig, fallible>(),
@@ -25,9 +26,9 @@ std::vector<ErlNifFunc> linalg_operations() {
       operation<"linalg_qr", &mlx_linalg_qr, fallible>(),
       operation<"linalg_slogdet", &mlx_linalg_slogdet, fallible>(),
       operation<"linalg_solve", &mlx_linalg_solve, fallible>(),
-      operation<"linalg_solve_triangular", &mlx_linalg_solve_triangular, fallible>(),
+      operation<"linalg_solve_triangular", &guarded::linalg_solve_triangular, fallible>(),
       operation<"linalg_svd", &mlx_linalg_svd, fallible>(),
-      operation<"linalg_tri_inv", &mlx_linalg_tri_inv, fallible>(),
+      operation<"linalg_tri_inv", &guarded::linalg_tri_inv, fallible>(),
   };
 }
 

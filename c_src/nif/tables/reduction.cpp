@@ -1,6 +1,7 @@
 // Reductions, scans and sorting.
 #include "core/argument_guards.hpp"
 #include "core/derivative_guards.hpp"
+#include "core/mapping_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -15,15 +16,15 @@ std::vector<ErlNifFunc> reduction_operations() {
       operation<"any", &mlx_any>(),
       operation<"any_axes", &mlx_any_axes>(),
       operation<"any_axis", &mlx_any_axis>(),
-      operation<"argmax", &mlx_argmax>(),
+      operation<"argmax", &guarded::argmax>(),
       operation<"argmax_axis", &mlx_argmax_axis>(),
-      operation<"argmin", &mlx_argmin>(),
+      operation<"argmin", &guarded::argmin>(),
       operation<"argmin_axis", &mlx_argmin_axis>(),
       operation<"argpartition", &mlx_argpartition>(),
       operation<"argpartition_axis", &mlx_argpartition_axis>(),
       operation<"argsort", &mlx_argsort>(),
       operation<"argsort_axis", &mlx_argsort_axis>(),
-      operation<"array_equal", &mlx_array_equal>(),
+      operation<"array_equal", &guarded::array_equal>(),
       operation<"count_nonzero", &mlx_count_nonzero>(),
       operation<"count_nonzero_axes", &mlx_count_nonzero_axes>(),
       operation<"count_nonzero_axis", &mlx_count_nonzero_axis>(),

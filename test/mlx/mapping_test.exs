@@ -1,0 +1,107 @@
+defmodule Mlx.MappingTest do
+  use ExUnit.Case, async: true
+
+  alias Mlx.Array
+  alias Mlx.Differential
+  alias Mlx.Differential.{Case, Input, Row}
+
+  @seed 1
+  @cases 30
+
+  # What gives no arrays, or reads values, and numbers from a key.
+  @not_mapped [:to_list, :to_number, :to_flat_list, :broadcast_shapes, :shape, :rank, :size, :byte_size, :axis_size] ++
+                [:result_type, :can_cast?, :from_binary, :array]
+
+  # MLX sums in another order, and products of other sizes; how far apart results may then be, relative and absolute.
+  @tolerance 2.0e-2
+
+  rows = for row <- Differential.rows(), row.variant in [nil, "mask"], row.function not in @not_mapped, do: row
+
+  for row <- rows, row.module != Mlx.Random do
+    test "#{Row.label(row)} over slices is that of each slice, or is refused" do
+      row = Enum.find(Differential.rows(), &(Row.label(&1) == unquote(Row.label(row))))
+      for index <- 1..@cases, a_case = Case.new(row, @seed, index), do: compare(a_case)
+    end
+  end
+
+  test "an update with one value updates every slice, and so does its gradient" do
+    x = Mlx.reshape(Mlx.arange(6, type: :f32), {2, 3})
+    assert Mlx.to_list(Mlx.vmap(&Mlx.add_at(&1, 0, 10)).(x)) == [[10.0, 1.0, 2.0], [13.0, 4.0, 5.0]]
+    assert Mlx.to_list(Mlx.vmap(&Mlx.put_at(&1, 0..1, 7.0)).(x)) == [[7.0, 7.0, 2.0], [7.0, 7.0, 5.0]]
+
+    gradient = Mlx.grad(fn x -> Mlx.sum(Mlx.square(Mlx.put_at(x, 1, 7.0))) end)
+    assert Mlx.to_list(Mlx.vmap(gradient).(x)) == [[0.0, 0.0, 4.0], [6.0, 0.0, 10.0]]
+  end
+
+  test "divisions of integers stay such, also mapped twice" do
+    a = Mlx.array([[[7, -7], [9, 16_777_217]], [[5, 0], [-1, 2]]])
+    b = Mlx.array([2, -3])
+    mapped = Mlx.vmap(Mlx.vmap(&Mlx.divmod(&1, b), in_axes: 1), in_axes: 2)
+    expected = for x <- [a[[.., .., 0]], a[[.., .., 1]]], y <- [x[[.., 0]], x[[.., 1]]], do: Mlx.divmod(y, b)
+
+    for part <- 0..1 do
+      {got, wanted} = {elem(mapped.(a), part), Enum.map(expected, &elem(&1, part))}
+      assert got.type == :s32
+      assert Mlx.to_list(Mlx.reshape(got, {4, 2})) == Enum.map(wanted, &Mlx.to_list/1)
+    end
+  end
+
+  # One of the stored inputs comes twice, along a random axis.
+  defp compare(a_case) do
+    case for(%Input{view: nil} = input <- Case.inputs(a_case), do: input) do
+      [] -> :ok
+      inputs -> compare(a_case, Enum.random(inputs))
+    end
+  end
+
+  defp compare(a_case, %Input{name: name} = input) do
+    stored = Map.new(Case.inputs(a_case), &{&1.name, Input.stored(&1)})
+    call = fn array -> a_case |> Case.call(%{stored | name => array}) |> results() end
+    {array, axis} = {stored[name], Enum.random(0..tuple_size(input.shape))}
+    slices = [array, Mlx.roll(array, 1)]
+
+    with {:ok, wanted} <- values(fn -> Enum.map(slices, call) end),
+         {:ok, got} <- values(fn -> Mlx.vmap(call, in_axes: axis).(Mlx.stack(slices, axis: axis)) end) do
+      for {slice, index} <- Enum.with_index(wanted), {expected, mapped} <- Enum.zip(slice, got) do
+        assert same?(slice_of(mapped, index, expected), expected), """
+        #{Case.elixir(a_case)} over axis #{axis} of #{name}: slice #{index} is
+        #{inspect(slice_of(mapped, index, expected))} and not #{inspect(expected)}
+        """
+      end
+    end
+  end
+
+  # What does not depend on the input has no mapped axis but that of every result.
+  defp slice_of(%Array{shape: shape} = mapped, index, expected) do
+    assert shape == Tuple.insert_at(expected.shape, 0, 2)
+    mapped[index]
+  end
+
+  defp values(fun) do
+    arrays = fun.()
+    Mlx.eval(arrays)
+    {:ok, arrays}
+  rescue
+    error in [Mlx.Error, ArgumentError] -> {:refused, error}
+  end
+
+  defp results(%Array{} = array), do: [array]
+  defp results(tuple) when is_tuple(tuple), do: Tuple.to_list(tuple)
+  defp results(list) when is_list(list), do: list
+  defp results(number), do: [Mlx.array(number)]
+
+  defp same?(a, b) do
+    {a.shape, a.type} == {b.shape, b.type} and
+      (Mlx.size(a) == 0 or Mlx.to_binary(a) == Mlx.to_binary(b) or Enum.all?(Enum.zip(parts(a), parts(b)), &close?/1))
+  end
+
+  defp parts(%Array{type: :c64} = array), do: [Mlx.real(array), Mlx.imag(array)]
+  defp parts(array), do: [array]
+
+  # Infinities and NaN come and go with the order of a sum.
+  defp close?({a, b}) do
+    finite = Mlx.logical_and(Mlx.is_finite(a), Mlx.is_finite(b))
+    [a, b] = for part <- [a, b], do: Mlx.select(finite, part, Mlx.zeros_like(part))
+    a |> Mlx.all_close(b, rtol: @tolerance, atol: @tolerance, equal_nan: true) |> Mlx.to_number()
+  end
+end
