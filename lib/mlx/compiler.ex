@@ -26,6 +26,8 @@ if Code.ensure_loaded?(Nx) do
       * `:hooks` - functions by the name of a hook, as for any compiler
       * `:max_concurrency` - the number of partitions of an `Nx.Serving`, default 1
 
+    Others, which libraries hand on and other compilers have, mean nothing here.
+
     Sharding (`Nx.Defn.shard_jit/3`) needs several devices in one virtual machine, and MLX has one.
     """
 
@@ -33,24 +35,21 @@ if Code.ensure_loaded?(Nx) do
 
     alias Mlx.Compiler.{Cache, Executable}
 
-    # `Nx.Serving` adds the keys of its batches, and other compilers collect garbage, which mean nothing here.
-    @options [:lazy, :hooks, :max_concurrency, :garbage_collect, :batch_keys]
+    # What makes another program, or one that is called otherwise.
+    @options [:lazy, :hooks]
 
     @impl true
     def __jit__(key, vars, fun, args_list, options) do
-      executable = Cache.fetch({key, Enum.map(vars, &Nx.to_template/1), options}, fn -> build(vars, fun, options) end)
+      options = Keyword.take(options, @options)
+      key = {key, Enum.map(vars, &Nx.to_template/1), options}
+      executable = Cache.fetch(key, fn -> Executable.build(vars, fun, options) end)
       Enum.map(args_list, &Executable.call(executable, &1))
     end
 
     @impl true
     def __compile__(_key, vars, fun, options) do
-      executable = build(vars, fun, options)
+      executable = Executable.build(vars, fun, Keyword.take(options, @options))
       fn args_list -> Enum.map(args_list, &Executable.call(executable, &1)) end
-    end
-
-    defp build(vars, fun, options) do
-      Keyword.validate!(options, @options)
-      Executable.build(vars, fun, options)
     end
 
     @impl true

@@ -332,6 +332,14 @@ if Code.ensure_loaded?(Nx) do
         refute_received :traced
       end
 
+      test "is not another for options that libraries hand on" do
+        caller = self()
+        fun = fn x -> send(caller, :traced) && x end
+        for mode <- [:train, :inference], do: Nx.Defn.jit_apply(fun, [x()], compiler: Mlx, mode: mode, debug: true)
+        assert_received :traced
+        refute_received :traced
+      end
+
       test "is called by many processes at once" do
         expected = check(&while_in_cond_in_while/2, [x(), 4]) |> Nx.to_flat_list()
 
