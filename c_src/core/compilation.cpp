@@ -3,7 +3,9 @@
 #include <mlx/compile_impl.h>
 #include <mlx/primitives.h>
 
+#include <algorithm>
 #include <format>
+#include <iterator>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -150,8 +152,8 @@ class CompiledFunction::Graph {
   std::unordered_map<std::uintptr_t, std::size_t> places_of_;
 };
 
-CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless)
-    : program_(std::move(program)), shapeless_(shapeless) {
+CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless, int calls_before)
+    : program_(std::move(program)), shapeless_(shapeless), calls_before_(calls_before) {
   if (program_->traits().dynamic) {
     throw ArgumentError("a function with loops, branches or calls that depend on values cannot be compiled as a whole");
   }
@@ -163,7 +165,7 @@ InstructionTraits CompiledFunction::traits() const {
   InstructionTraits traits = program_->traits();
   traits.depth = 0;
   const Graph* graph = compiled_.load(std::memory_order_acquire);
-  if (calls_.load(std::memory_order_relaxed) < calls_that_may_make_kernels) {
+  if (calls_.load(std::memory_order_relaxed) < calls_before_ + calls_that_may_make_kernels) {
     traits.nodes = nodes_while_kernels_are_made;
   } else if (graph != nullptr) {
     traits.nodes = graph->node_count();
@@ -175,9 +177,15 @@ void CompiledFunction::run(std::span<const mlx_array> inputs, std::vector<ArrayH
   if (inputs.size() != program_->input_count()) {
     throw ArgumentError("expected as many arrays as the recorded function takes");
   }
-  const Graph& graph = compiled_for(inputs);
-  calls_.fetch_add(1, std::memory_order_relaxed);
-  graph.call(inputs, results);
+  const int calls = calls_.load(std::memory_order_relaxed);
+  if (calls < calls_before_ + calls_that_may_make_kernels) {
+    calls_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (calls < calls_before_) {
+    std::ranges::move(program_->run(inputs), std::back_inserter(results));
+  } else {
+    compiled_for(inputs).call(inputs, results);
+  }
 }
 
 std::shared_ptr<const Instruction> CompiledFunction::recorded_as() const {

@@ -16,8 +16,9 @@ namespace mlx_nif {
 // copy of it over its arguments, on any thread.
 class CompiledFunction final : public Instruction {
  public:
-  // `shapeless`: compiled once for all shapes.
-  CompiledFunction(std::shared_ptr<const Program> program, bool shapeless);
+  // `shapeless`: compiled once for all shapes. It is run so often as it is before: to make kernels takes as long as
+  // thousands of small operations.
+  CompiledFunction(std::shared_ptr<const Program> program, bool shapeless, int calls_before = 0);
   ~CompiledFunction() override;
 
   InstructionTraits traits() const override;
@@ -34,6 +35,7 @@ class CompiledFunction final : public Instruction {
 
   const std::shared_ptr<const Program> program_;
   const bool shapeless_;
+  const int calls_before_;
 
   mutable std::mutex mutex_;
   mutable std::unique_ptr<const Graph> graph_;

@@ -78,12 +78,15 @@ void require_as_expected(const Results& results, const std::vector<control_flow:
   }
 }
 
+// Most loops are short.
+constexpr int calls_before_compilation = 64;
+
 // A program as something to run often: compiled, unless what it does depends on values.
 std::shared_ptr<const Instruction> prepare(const std::shared_ptr<const Program>& program) {
   if (program->traits().dynamic) {
     return transforms::call(program);
   }
-  return std::make_shared<const CompiledFunction>(program, false);
+  return std::make_shared<const CompiledFunction>(program, false, calls_before_compilation);
 }
 
 InstructionTraits dynamic_traits(const Program& first, const Program& second) {

@@ -4,7 +4,7 @@ defmodule Mlx.Compilation do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Array, Native, Recording, Tree}
+  alias Mlx.{Arity, Array, KernelCompiler, Native, Recording, Tree}
 
   @disabled {__MODULE__, :disabled}
 
@@ -37,13 +37,10 @@ defmodule Mlx.Compilation do
   @spec compile(function(), keyword()) :: function()
   def compile(fun, options \\ []) when is_function(fun) do
     [shapeless: shapeless] = Keyword.validate!(options, shapeless: false)
-    allow_kernel_compiler()
+    KernelCompiler.allow()
     cache = Native.cache_new()
     Arity.function(Arity.of(fun), &call(cache, fun, shapeless, &1))
   end
-
-  # MLX waits for the C++ compiler, and the VM ignores the signal that this needs.
-  defp allow_kernel_compiler, do: :os.set_signal(:sigchld, :default)
 
   @doc """
   Has compiled functions do what the functions that they were made of do, until `enable_compile/0`: their effects happen

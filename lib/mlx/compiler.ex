@@ -9,7 +9,7 @@ if Code.ensure_loaded?(Nx) do
 
     A definition is traced once for each kind of arguments (their shapes, types, names and containers), and becomes one
     program of MLX and one native call. What was compiled is kept for the whole virtual machine, so that `Nx.Defn.jit/2`
-    may be called again and again, and from any process. The #{1024} latest are kept.
+    may be called again and again, and from any process. The latest ones are kept, up to #{Mlx.Compiler.Cache.most()}.
 
     | | |
     | --- | --- |

@@ -369,6 +369,51 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    describe "compiled by MLX" do
+      alias Mlx.ChildVM
+
+      test "is what is called a second time, also where nothing else is compiled" do
+        code =
+          quote do
+            {:ok, _started} = Application.ensure_all_started(:nx)
+            fun = Nx.Defn.jit(&Nx.add(Nx.multiply(&1, 2.0), 1), compiler: Mlx, lazy: true)
+
+            for _call <- 1..2 do
+              dot = Nx.tensor([1.0], backend: Mlx.Backend) |> fun.() |> Mlx.Nx.from_nx() |> Mlx.export_to_dot()
+              IO.inspect(dot =~ "Compiled")
+            end
+          end
+
+        assert {:exit, 0, "false\ntrue\n"} = ChildVM.run(code)
+      end
+
+      test "is the body of a long loop" do
+        check(&count/2, [x(), 100])
+      end
+
+      test "products that are used transposed come out in that order" do
+        names = fn fun ->
+          arguments = [Nx.iota({2, 3}, type: :f32), Nx.iota({3, 4}, type: :f32)]
+          check(fun, arguments)
+          lazy = Nx.Defn.jit_apply(fun, arguments, compiler: Mlx, lazy: true)
+          dot = [lazy] |> Composite.flatten_list() |> Enum.map(&Mlx.Nx.from_nx/1) |> Mlx.export_to_dot()
+          for [_, name] <- Regex.scan(~r/label ="(Matmul|Transpose)"/, dot), do: name
+        end
+
+        # The operands are transposed instead, which costs nothing.
+        assert Enum.count(names.(&Nx.add(Nx.transpose(Nx.dot(&1, &2)), 1)), &(&1 == "Transpose")) == 2
+        both = fn a, b -> {Nx.dot(a, b), Nx.transpose(Nx.dot(a, b))} end
+        assert Enum.count(names.(both), &(&1 == "Matmul")) == 2
+
+        shared = fn a, b ->
+          product = Nx.dot(a, b)
+          {product, Nx.transpose(product)}
+        end
+
+        assert names.(shared) == ["Matmul", "Transpose"]
+      end
+    end
+
     describe "random expressions" do
       @unary [:sin, :cos, :tanh, :sigmoid, :negate, :abs, :floor, :erf]
       @binary [:add, :subtract, :multiply, :max, :min, :atan2]

@@ -8,16 +8,22 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.Backend
     alias Mlx.Backend.Conversion
     alias Mlx.Compiler.{Expression, HostFunctions, Lowering, Tensors}
-    alias Mlx.{Native, Pressure}
+    alias Mlx.{KernelCompiler, Native, Pressure}
     alias Nx.Defn.{Composite, Evaluator}
 
-    # `call`: how it is computed. `used`: for each argument, whether the definition needs it; others are not asked for.
-    # `anchored`: it needs none, and a number stands for them, since a program is a function of at least one array.
+    # `call`: how it is computed. MLX compiles what is called a second time, since to make kernels for a CPU takes longer
+    # than thousands of small operations. `used`: for each argument, whether the definition needs it; others are not asked
+    # for. `anchored`: it needs none, and a number stands for them, since a program is a function of at least one array.
     @enforce_keys [:call, :captured, :functions, :used, :output, :lazy, :anchored]
     defstruct @enforce_keys
 
+    @type call ::
+            {:compiled, reference(), first :: reference(), called :: :atomics.atomics_ref()}
+            | {:dynamic, reference()}
+            | {:evaluated, ([[(-> Nx.Tensor.t())]] -> [Nx.Container.t()])}
+
     @type t :: %__MODULE__{
-            call: {:compiled | :dynamic, reference()} | {:evaluated, ([[(-> Nx.Tensor.t())]] -> [Nx.Container.t()])},
+            call: call(),
             captured: [Mlx.Array.t()],
             functions: %{non_neg_integer() => function()},
             used: [boolean()],
@@ -29,6 +35,7 @@ if Code.ensure_loaded?(Nx) do
     @doc "Compiles `fun`, which makes an expression of `vars`."
     @spec build([Nx.Container.t()], ([Nx.Container.t()] -> Nx.Container.t()), keyword()) :: t()
     def build(vars, fun, options) do
+      KernelCompiler.allow()
       output = fun.(vars)
       parameters = Composite.flatten_list(vars)
       numbers = Expression.parameters(output)
@@ -80,9 +87,11 @@ if Code.ensure_loaded?(Nx) do
     defp place([], _arrays), do: []
 
     defp native_call(program) do
-      if Native.program_is_dynamic(program),
-        do: {:dynamic, Native.program_call(program)},
-        else: {:compiled, Native.compile(program, false)}
+      if Native.program_is_dynamic(program) do
+        {:dynamic, Native.program_call(program)}
+      else
+        {:compiled, Native.compile(program, false), Native.program_call(program), :atomics.new(1, [])}
+      end
     end
 
     @doc "The result for arguments, each a function that returns a tensor."
@@ -125,7 +134,14 @@ if Code.ensure_loaded?(Nx) do
 
     defp give(template, [array | arrays], lazy), do: {%{template | data: %Backend{array: array, lazy: lazy}}, arrays}
 
-    defp run(%__MODULE__{call: {:compiled, compiled}}, inputs), do: Native.call_compiled(compiled, inputs)
+    defp run(%__MODULE__{call: {:compiled, compiled, first, called}}, inputs) do
+      if :atomics.get(called, 1) == 1 do
+        Native.call_compiled(compiled, inputs)
+      else
+        :atomics.put(called, 1, 1)
+        Native.apply_instruction(first, inputs)
+      end
+    end
 
     defp run(%__MODULE__{call: {:dynamic, instruction}, functions: functions}, inputs) do
       # Inside of another function that is recorded it becomes part of that.

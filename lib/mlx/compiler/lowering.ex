@@ -12,9 +12,10 @@ if Code.ensure_loaded?(Nx) do
     #   * `anchor` - an array of its tape. Control flow over nothing but constants hangs on it: what is on no tape is
     #     computed while the definition is compiled
     #   * `hooks` - functions by name
+    #   * `products` - those that are used as they are (`Mlx.Compiler.Transposition`)
 
     alias Mlx.Backend.{Conversion, Logic}
-    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Tensors}
+    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Tensors, Transposition}
     alias Mlx.{Array, Backend, Native}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
@@ -24,7 +25,8 @@ if Code.ensure_loaded?(Nx) do
             values: %{reference() => term()},
             ids: map(),
             anchor: Array.t(),
-            hooks: map()
+            hooks: map(),
+            products: MapSet.t(reference())
           }
 
     @creation [:eye, :iota, :from_binary]
@@ -32,7 +34,15 @@ if Code.ensure_loaded?(Nx) do
     @doc "The tensors of an expression for tensors of its parameters."
     @spec lower(Nx.Container.t(), [Tensor.t()], Array.t(), map()) :: Nx.Container.t()
     def lower(expression, parameters, anchor, hooks) do
-      scope = %{parameters: parameters, values: %{}, ids: Tree.scope_ids(expression), anchor: anchor, hooks: hooks}
+      scope = %{
+        parameters: parameters,
+        values: %{},
+        ids: Tree.scope_ids(expression),
+        anchor: anchor,
+        hooks: hooks,
+        products: Transposition.used_as_they_are(expression)
+      }
+
       expression |> composite(scope) |> elem(0)
     end
 
@@ -69,6 +79,16 @@ if Code.ensure_loaded?(Nx) do
       {tuple, scope} = node(tuple, scope)
       {elem(tuple, index), scope}
     end
+
+    defp compute(:transpose, [%Tensor{data: %Expr{op: :dot, id: id, args: args}} = product, axes], node, scope) do
+      with false <- id in scope.products, {:ok, swapped} <- Transposition.swapped(args, axes) do
+        compute(:dot, swapped, %{node | data: %{node.data | op: :dot, args: swapped}}, scope)
+      else
+        _as_it_is -> transpose(product, axes, node, scope)
+      end
+    end
+
+    defp compute(:transpose, [tensor, axes], node, scope), do: transpose(tensor, axes, node, scope)
 
     defp compute(:cond, [clauses, last], _node, scope), do: Branch.lower(clauses, last, scope)
 
@@ -126,6 +146,11 @@ if Code.ensure_loaded?(Nx) do
       # Operations with several results get no template.
       args = if match?({:tuple, _}, node.type), do: args, else: [node | args]
       {apply(Backend, op, args), scope}
+    end
+
+    defp transpose(tensor, axes, node, scope) do
+      {tensor, scope} = node(tensor, scope)
+      {Backend.transpose(node, tensor, axes), scope}
     end
 
     # What is around the hooked value is known by its place among the leaves.
