@@ -6,8 +6,9 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [array: 1, lazy?: 1, result: 3]
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
-    alias Mlx.Backend.{Elementwise, Factorization, Fourier, Indexing, Logic, Sorting}
+    alias Mlx.Backend.{Elementwise, Factorization, Fast, Fourier, Indexing, Logic, Sorting}
     alias Mlx.{Array, Native, Type}
+    alias Mlx.Nx.Block, as: Own
     alias Nx.Block, as: B
     alias Nx.Tensor
 
@@ -85,6 +86,11 @@ if Code.ensure_loaded?(Nx) do
     end
 
     defp run(%B.LinAlg.Solve{}, out, [a, b]), do: {:ok, Factorization.solve(out, a, b)}
+
+    for name <- [Own.RMSNorm, Own.LayerNorm, Own.RoPE, Own.Attention, Own.QuantizedMatmul] do
+      defp run(%unquote(name){} = block, _out, arrays), do: Fast.run(block, arrays)
+    end
+
     defp run(_block, _out, _arrays), do: :composed
   end
 end
