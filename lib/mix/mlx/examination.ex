@@ -1,0 +1,131 @@
+defmodule Mix.Mlx.Examination do
+  @moduledoc false
+  # What `mix mlx.doctor` looks at. A check is a name, a function that returns what it found or raises, and what to do
+  # when it raises.
+
+  alias Mlx.{Device, Linalg, Native}
+
+  @type check :: {String.t(), (-> String.t()), String.t()}
+  @type finding :: {String.t(), :ok, String.t()} | {String.t(), {:error, advice :: String.t()}, String.t()}
+
+  @sources "setup/sources.txt"
+  @external_resource @sources
+  @pins for line <- File.stream!(@sources),
+            [name, version | _] <- [String.split(line)],
+            name in ["mlx-cpu", "mlx-c"],
+            into: %{},
+            do: {name, version}
+
+  @platforms [~r/^x86_64.*linux/, ~r/^aarch64.*linux/, ~r/^aarch64-apple-darwin/, ~r/^arm.*-apple-darwin/]
+  @rebuild "run `bin/setup`, then `mix compile --force`"
+
+  @doc "The checks, in the order in which one rests on the other."
+  @spec checks() :: [check()]
+  def checks do
+    [
+      {"platform", &platform/0, "use Linux (x86_64, aarch64) with glibc, or macOS 14 or newer on Apple Silicon"},
+      {"Elixir", &elixir/0, "install Elixir 1.17 or newer"},
+      {"Erlang/OTP", &otp/0, "install Erlang/OTP 26 or newer"},
+      {"NIF", &nif/0, @rebuild},
+      {"MLX", &mlx/0, "unset MLX_DIR, or let it name MLX #{@pins["mlx-cpu"]}; then " <> @rebuild},
+      {"mlx-c", fn -> @pins["mlx-c"] end, @rebuild},
+      {"device", &device/0, "choose a device that is there with `Mlx.Device.set_default/1`"},
+      {"operation", &operation/0, @rebuild},
+      {"linear algebra", &linear_algebra/0, "MLX found no LAPACK: " <> @rebuild},
+      {"compiled function", &compiled/0,
+       "MLX compiles kernels for the CPU with g++: install it, and make the folder for temporary files writable"},
+      {"Nx", &nx/0, "use Nx 0.13, and compile this library with it: `mix deps.get`, `mix compile --force`"}
+    ]
+  end
+
+  @doc "Makes the checks."
+  @spec findings([check()]) :: [finding()]
+  def findings(checks) do
+    for {name, check, advice} <- checks do
+      try do
+        {name, :ok, check.()}
+      rescue
+        error -> {name, {:error, advice}, Exception.message(error)}
+      end
+    end
+  end
+
+  @doc "A finding as lines of text."
+  @spec line(finding()) :: String.t()
+  def line({name, :ok, text}), do: "ok     #{String.pad_trailing(name, 18)} #{text}"
+  def line({name, {:error, advice}, text}), do: "wrong  #{String.pad_trailing(name, 18)} #{text}\n       -> #{advice}"
+
+  @doc "Whether nothing is wrong."
+  @spec healthy?([finding()]) :: boolean()
+  def healthy?(findings), do: Enum.all?(findings, &match?({_name, :ok, _text}, &1))
+
+  defp platform do
+    architecture = to_string(:erlang.system_info(:system_architecture))
+    demand(Enum.any?(@platforms, &(architecture =~ &1)), "#{architecture} is not supported")
+    architecture
+  end
+
+  defp elixir do
+    demand(Version.match?(System.version(), ">= 1.17.0"), "#{System.version()} is too old")
+    System.version()
+  end
+
+  defp otp do
+    demand(String.to_integer(System.otp_release()) >= 26, "#{System.otp_release()} is too old")
+    System.otp_release()
+  end
+
+  defp nif do
+    Native.get_active_memory()
+    to_string(:code.priv_dir(:mlx))
+  end
+
+  defp mlx do
+    version = Native.version()
+    demand(version == @pins["mlx-cpu"], "#{version}, where mlx-c needs #{@pins["mlx-cpu"]}")
+    version
+  end
+
+  defp device do
+    devices = for device <- [:cpu, :gpu], Device.available?(device), do: device
+    default = Device.default()
+    demand(default in devices, "the default, #{default}, is not there")
+    "#{default} (of #{Enum.join(devices, ", ")})"
+  end
+
+  defp operation do
+    a = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+    demand(Mlx.to_list(Mlx.matmul(a, a)) == [[7.0, 10.0], [15.0, 22.0]], "the product of two matrices is wrong")
+    "the product of two matrices is right"
+  end
+
+  defp linear_algebra do
+    inverse = Linalg.invert(Mlx.array([[2.0, 0.0], [0.0, 4.0]]))
+    demand(Mlx.to_list(inverse) == [[0.5, 0.0], [0.0, 0.25]], "the inverse of a matrix is wrong")
+    "the inverse of a matrix is right"
+  end
+
+  defp compiled do
+    result = Mlx.compile(fn x -> x |> Mlx.multiply(2) |> Mlx.add(1) end).(Mlx.array([1.0]))
+    fused = Mlx.export_to_dot(result) =~ "Compiled"
+    demand(Mlx.to_list(result) == [3.0], "the result is wrong")
+    demand(fused, "operations are not fused, so that compiled functions are slow")
+    "operations are fused"
+  end
+
+  defp nx do
+    if Code.ensure_loaded?(Nx), do: with_nx(), else: "not there; it is not needed"
+  end
+
+  defp with_nx do
+    demand(Code.ensure_loaded?(Mlx.Backend), "this library was compiled without it")
+    x = apply(Nx, :tensor, [[1.0, 2.0], [backend: Mlx.Backend]])
+    demand(apply(Nx, :to_list, [apply(Nx, :add, [x, x])]) == [2.0, 4.0], "Mlx.Backend adds wrongly")
+    doubled = apply(Nx.Defn, :jit_apply, [&apply(Nx, :multiply, [&1, 2]), [x], [compiler: Mlx]])
+    demand(apply(Nx, :to_list, [doubled]) == [2.0, 4.0], "the compiler Mlx multiplies wrongly")
+    "#{Application.spec(:nx, :vsn)}, with Mlx.Backend and the compiler Mlx"
+  end
+
+  defp demand(true, _problem), do: :ok
+  defp demand(false, problem), do: raise(problem)
+end
