@@ -1,0 +1,225 @@
+Code.require_file("rounds.exs", __DIR__)
+
+defmodule Bench.NxModels do
+  @moduledoc false
+  # The models of train_step.py, in Nx: `{parameters, loss, inputs}`.
+
+  alias Mlx.Nx.Fast
+
+  @layers 4
+  @width 256
+  @heads 4
+  @vocabulary 512
+
+  def new("mlp"), do: mlp([784, 128, 10], 64)
+  def new("tiny"), do: mlp([16, 16, 4], 8)
+
+  def new("transformer") do
+    shapes = [
+      attention_norm: {@width},
+      query: {@width, @width},
+      key: {@width, @width},
+      value: {@width, @width},
+      output: {@width, @width},
+      norm: {@width},
+      up: {@width, 4 * @width},
+      down: {4 * @width, @width}
+    ]
+
+    layers = for _layer <- 1..@layers, do: Map.new(shapes, fn {name, shape} -> {name, weight(shape)} end)
+
+    parameters = %{
+      embedding: weight({@vocabulary, @width}),
+      layers: List.to_tuple(layers),
+      norm: weight({@width}),
+      head: weight({@width, @vocabulary})
+    }
+
+    tokens = Nx.remainder(Nx.iota({8, 128}), @vocabulary)
+    {parameters, &transformer_loss/3, {tokens, Nx.remainder(Nx.add(tokens, 1), @vocabulary)}}
+  end
+
+  defp mlp(widths, batch) do
+    layers =
+      for [input, output] <- Enum.chunk_every(widths, 2, 1, :discard) do
+        %{weight: weight({input, output}), bias: Nx.broadcast(0.0, {output})}
+      end
+
+    {x, _key} = Nx.Random.normal(Nx.Random.key(1), shape: {batch, hd(widths)})
+    {List.to_tuple(layers), &mlp_loss/3, {x, Nx.remainder(Nx.iota({batch}), List.last(widths))}}
+  end
+
+  defp weight(shape) do
+    {numbers, _key} = Nx.Random.normal(Nx.Random.key(0), shape: shape)
+    Nx.multiply(numbers, 0.05)
+  end
+
+  defp mlp_loss({first, second}, x, targets) do
+    x |> linear(first) |> Nx.max(0) |> linear(second) |> cross_entropy(targets)
+  end
+
+  defp linear(x, %{weight: weight, bias: bias}), do: x |> Nx.dot(weight) |> Nx.add(bias)
+
+  defp transformer_loss(parameters, tokens, targets) do
+    parameters.layers
+    |> Tuple.to_list()
+    |> Enum.reduce(Nx.take(parameters.embedding, tokens, axis: 0), &block/2)
+    |> Fast.rms_norm(parameters.norm)
+    |> Nx.dot(parameters.head)
+    |> cross_entropy(targets)
+  end
+
+  defp block(layer, x) do
+    x = Nx.add(x, attention(layer, Fast.rms_norm(x, layer.attention_norm)))
+    hidden = x |> Fast.rms_norm(layer.norm) |> Nx.dot(layer.up)
+    Nx.add(x, Nx.dot(Nx.multiply(hidden, Nx.sigmoid(hidden)), layer.down))
+  end
+
+  defp attention(layer, x) do
+    {batch, length, _width} = x.shape
+
+    [queries, keys, values] =
+      for name <- [:query, :key, :value] do
+        x
+        |> Nx.dot(Map.fetch!(layer, name))
+        |> Nx.reshape({batch, length, @heads, div(@width, @heads)})
+        |> Nx.transpose(axes: [0, 2, 1, 3])
+      end
+
+    queries
+    |> Fast.scaled_dot_product_attention(keys, values, mask: :causal)
+    |> Nx.transpose(axes: [0, 2, 1, 3])
+    |> Nx.reshape({batch, length, @width})
+    |> Nx.dot(layer.output)
+  end
+
+  defp cross_entropy(logits, targets) do
+    chosen = logits |> Nx.take_along_axis(Nx.new_axis(targets, -1), axis: -1) |> Nx.squeeze(axes: [-1])
+    logits |> Nx.logsumexp(axes: [-1]) |> Nx.subtract(chosen) |> Nx.mean()
+  end
+end
+
+defmodule Bench.Nx do
+  @moduledoc false
+
+  alias Nx.Defn
+
+  @rounds 10
+  # The caches of the processor are cold after the other side's turn, so a round is the best of several repetitions.
+  @repetitions 10
+  @chain 1000
+  @reads 100
+  @rate 0.01
+  @steps %{"tiny" => 500, "mlp" => 200, "transformer" => 3}
+
+  def run do
+    IO.puts(row("us, best of #{@rounds} rounds", ["Nx", "Python", "ratio"]))
+    operations()
+
+    steps("tiny",
+      compiled: &Defn.compile/3,
+      "called by jit": fn step, _arguments, options -> Defn.jit(step, options) end
+    )
+
+    steps("mlp", compiled: &Defn.compile/3)
+    steps("transformer", compiled: &Defn.compile/3)
+  end
+
+  defp operations do
+    one = Nx.tensor([1.0, 1.0], backend: Mlx.Backend)
+    lazy_one = Nx.tensor([1.0, 1.0], backend: {Mlx.Backend, lazy: true})
+    arguments = Enum.map([@chain, @reads, @repetitions], &Integer.to_string/1)
+
+    {ours, theirs} =
+      "dispatch.py"
+      |> Bench.Rounds.alternate(arguments, @rounds, fn ->
+        best(
+          for _repetition <- 1..@repetitions do
+            :erlang.garbage_collect()
+
+            [time(fn -> chain(lazy_one, lazy_one, @chain) end) / @chain] ++
+              [time(fn -> repeat(@reads, fn -> one |> Nx.add(one) |> Nx.to_binary() end) end) / @reads]
+          end
+        )
+      end)
+      |> Enum.unzip()
+
+    [lazy, _forced, _eval, read] = best(theirs)
+    print(["lazy add, chain of #{@chain}", "add + to_binary"], best(ours), [lazy, read])
+  end
+
+  defp steps(model, ways) do
+    count = Map.fetch!(@steps, model)
+    {parameters, loss, {x, targets}} = Bench.NxModels.new(model)
+    step = fn parameters, x, targets -> step(loss, parameters, x, targets) end
+    steps = for {_name, way} <- ways, do: way.(step, [parameters, x, targets], compiler: Mlx)
+    arguments = [model, Float.to_string(@rate), Integer.to_string(count), "1"]
+
+    {ours, theirs} =
+      "train_step.py"
+      |> Bench.Rounds.alternate(arguments, @rounds, fn ->
+        for step <- steps do
+          :erlang.garbage_collect()
+          train(step, parameters, x, targets, count)
+          time(fn -> train(step, parameters, x, targets, count) end) / count
+        end
+      end)
+      |> Enum.unzip()
+
+    names = for {name, _way} <- ways, do: "#{model}: step #{name}"
+    [compiled, _built] = best(theirs)
+    print(names, best(ours), Enum.map(names, fn _ -> compiled end))
+  end
+
+  defp step(loss, parameters, x, targets) do
+    {value, gradient} = Defn.value_and_grad(parameters, &loss.(&1, x, targets))
+    {value, updated(parameters, gradient)}
+  end
+
+  defp updated(parameters, gradient) do
+    {updated, []} =
+      Defn.Composite.traverse(parameters, Defn.Composite.flatten_list([gradient]), fn parameter, [gradient | rest] ->
+        {Nx.subtract(parameter, Nx.multiply(gradient, @rate)), rest}
+      end)
+
+    updated
+  end
+
+  defp train(_step, _parameters, _x, _targets, 0), do: :ok
+
+  defp train(step, parameters, x, targets, count) do
+    {value, parameters} = step.(parameters, x, targets)
+    Nx.to_number(value)
+    train(step, parameters, x, targets, count - 1)
+  end
+
+  defp chain(sum, _one, 0), do: sum
+  defp chain(sum, one, count), do: chain(Nx.add(sum, one), one, count - 1)
+
+  defp repeat(0, _fun), do: :ok
+
+  defp repeat(count, fun) do
+    fun.()
+    repeat(count - 1, fun)
+  end
+
+  # In microseconds.
+  defp time(fun) do
+    start = System.monotonic_time(:nanosecond)
+    fun.()
+    (System.monotonic_time(:nanosecond) - start) / 1000
+  end
+
+  defp print(names, ours, theirs) do
+    for {name, us, py} <- Enum.zip([names, ours, theirs]) do
+      IO.puts(row(name, [format(us), format(py), format(us / py)]))
+    end
+  end
+
+  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
+  defp row(name, cells), do: String.pad_trailing(name, 40) <> Enum.map_join(cells, &String.pad_leading(&1, 12))
+  defp format(number), do: :erlang.float_to_binary(number, decimals: 2)
+end
+
+Nx.global_default_backend(Mlx.Backend)
+Bench.Nx.run()
