@@ -21,11 +21,15 @@ defmodule Mlx.DifferentialTest do
     {Mlx, [:qqmm, :gather_qqmm], "for GPUs only"},
     {Mlx, [:grad, :value_and_grad, :vjp, :jvp, :jacobian, :hessian, :vmap, :compile, :checkpoint, :custom_function],
      "take functions"},
+    {Mlx, [:export_function, :export_functions, :import_function, :describe_function, :export_to_dot],
+     "files and texts"},
+    {Mlx, [:enable_compile, :disable_compile], "give nothing"},
     {Mlx, [:einsum_path], "gives no arrays, and is compared with Python by its own test"},
     {Mlx.Type,
      [:all, :bits, :bytes, :class, :epsilon, :fractional?, :max, :min, :normalize!, :numpy] ++
        [:smallest_normal, :subtype?, :to_nx], "gives no arrays, and is compared with Python by its own test"},
     {Mlx.Random, [:seed], "tested below, with the sequence of a process"},
+    {Mlx.Random, [:state, :with_state], "the sequence itself"},
     {Mlx.Random, [:bits], "Python has none"}
   ]
 
