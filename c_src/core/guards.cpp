@@ -523,9 +523,9 @@ int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
     const auto parts = elements_of(both.get());
     results[0] = division.quotient(parts.at(0).get(), s);
     results[1] = division.remainder(parts.at(1).get(), a, s);
-  } else if (mapping() || differentiating()) {
+  } else if (mapping()) {
     results[0] = apply(mlx_floor_divide, a, b, s);
-    results[1] = apply(mlx_remainder, a, b, s);
+    results[1] = apply(mlx_stop_gradient, apply(mlx_remainder, a, b, s).get(), s);
   } else {
     return mlx_divmod(result, a, b, s);
   }

@@ -50,7 +50,7 @@ int as_strided(mlx_array*, mlx_array a, const int* shape, size_t rank, const int
 // smallest integer divided by -1 stays what it is.
 int floor_divide(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 int remainder(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
-// Mapped, MLX's own reads beyond its axes; and its derivative takes the remainder for a constant.
+// Mapped, MLX's own reads beyond its axes. The derivative is 0, as MLX defines it.
 int divmod(mlx_vector_array*, mlx_array a, mlx_array b, mlx_stream);
 
 }  // namespace mlx_nif::guarded

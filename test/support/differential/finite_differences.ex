@@ -38,6 +38,7 @@ defmodule Mlx.Differential.FiniteDifferences do
       {:stop_gradient, "by definition", every},
       {:round, steps, every},
       {:floor_divide, steps, every},
+      {:divmod, "MLX defines it as 0", every},
       {:pow, "MLX, and Python, do not conjugate",
        fn a_case, _ -> Enum.any?(Case.inputs(a_case), &(&1.type == :c64)) end},
       {:block_masked_mm, "MLX, and Python, have the mask as a factor", fn _case, input -> input == "o" end},
@@ -61,7 +62,7 @@ defmodule Mlx.Differential.FiniteDifferences do
 
   @doc "Whether no gradients of a row's calls are compared with differences."
   def excused?(row),
-    do: row.module == Mlx and row.function in [:stop_gradient, :round, :floor_divide, :bitcast]
+    do: row.module == Mlx and row.function in [:stop_gradient, :round, :floor_divide, :divmod, :bitcast]
 
   @doc """
   Compares the gradients of a call at some elements. Gives how many could be compared, or what differs.

@@ -49,7 +49,6 @@ defmodule Mlx.Differential.Gradient do
     divide_at: "Python: that of one element has another shape for a negative step",
     max_at: "Python: that of one element has another shape for a negative step",
     min_at: "Python: that of one element has another shape for a negative step",
-    divmod: "Python: the remainder is taken for a constant",
     full: "Python: it is multiplied by the values",
     full_like: "Python: it is multiplied by the values",
     diag: "Python has none where there are no elements",
