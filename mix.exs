@@ -52,18 +52,22 @@ defmodule Mlx.MixProject do
   defp docs do
     [
       main: "readme",
-      extras: ["README.md", "guides/from_python_to_elixir.md", "CHANGELOG.md", "LICENSE"],
+      extras: ["README.md"] ++ guides() ++ ["CHANGELOG.md", "LICENSE"],
       filter_modules: fn _module, %{source_path: path} -> List.starts_with?(path, ~c"#{__DIR__}/lib/") end,
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
         Files: ~r/^Mlx\.IO/,
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
-        Nx: [Mlx.Backend, Mlx.Nx],
+        Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast],
         "Language models": ~r/^Mlx\.LM/
       ],
       groups_for_docs: for(topic <- topics(), do: {topic, &(&1[:topic] == topic)})
     ]
+  end
+
+  defp guides do
+    ["guides/mlx_for_nx_users.md", "guides/from_python_to_elixir.md", "guides/emlx_and_emily.md"]
   end
 
   # The groups of the functions of Mlx, as `Mlx.Topic` names them.
