@@ -6,9 +6,6 @@ defmodule Mlx.Graph do
 
   alias Mlx.{Array, ExampleCall, Native, Tree}
 
-  @typedoc "An array of a function: a name, its shape and its type."
-  @type node_description :: {String.t(), tuple(), Mlx.Type.t()}
-
   @doc """
   What MLX makes of a function: its inputs, outputs, constants and operations, as data.
 
@@ -31,8 +28,8 @@ defmodule Mlx.Graph do
   Python: `mlx.core.export_function` with a callback.
   """
   @spec describe_function(function(), [Array.t() | {atom(), Array.t()}], keyword()) :: %{
-          inputs: [Mlx.Graph.node_description()],
-          outputs: [Mlx.Graph.node_description()],
+          inputs: [{name :: String.t(), shape :: tuple(), Mlx.Type.t()}],
+          outputs: [{name :: String.t(), shape :: tuple(), Mlx.Type.t()}],
           keywords: %{atom() => String.t()},
           constants: %{String.t() => Array.t()},
           operations: [map()]
