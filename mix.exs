@@ -14,6 +14,8 @@ defmodule Mlx.MixProject do
       compilers: [:mlx_native, :mlx_nx | Mix.compilers()],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
+      # Tests implement protocols of Nx.
+      consolidate_protocols: Mix.env() != :test,
       test_coverage: [summary: [threshold: 90], ignore_modules: uncovered()],
       deps: deps(),
       aliases: aliases(),
