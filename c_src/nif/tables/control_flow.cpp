@@ -94,8 +94,10 @@ ERL_NIF_TERM resume(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 std::vector<ErlNifFunc> control_flow_functions() {
   return {
       function<"program_is_dynamic", 1, is_dynamic>(),
-      function<"program_loop", 3, loop>(),   function<"program_branch", 2, branch>(),
-      function<"host_call", 2, host_call>(), function<"execute", 3, execute>(),
+      function<"program_loop", 3, loop>(),
+      function<"program_branch", 2, branch>(),
+      function<"host_call", 2, host_call>(),
+      function<"execute", 3, execute>(),
       dirty_function<"resume", 2, resume>(),
   };
 }
