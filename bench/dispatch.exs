@@ -1,7 +1,9 @@
-Code.require_file("rounds.exs", __DIR__)
+for file <- ["rounds.exs", "table.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.Dispatch do
   @moduledoc false
+
+  alias Bench.{Rounds, Table}
 
   @chain 1000
   @reads 100
@@ -18,19 +20,18 @@ defmodule Bench.Dispatch do
   def run do
     one = Mlx.eval(Mlx.ones({10}))
     arguments = Enum.map([@chain, @reads, @repetitions], &Integer.to_string/1)
-    results = Bench.Rounds.alternate("dispatch.py", arguments, @rounds, fn -> round_of(one) end)
+    results = Rounds.alternate("dispatch.py", arguments, @rounds, fn -> round_of(one) end)
     {ours, theirs} = Enum.unzip(results)
-    rows = Enum.zip([@rows, best(ours), best(theirs)])
+    [us | _] = ours = Rounds.best(ours)
+    [py | _] = theirs = Rounds.best(theirs)
 
-    IO.puts(row("us per operation", ["Mlx", "Python", "ratio"]))
-    for {name, us, py} <- rows, do: IO.puts(row(name, [format(us), format(py), format(us / py)]))
-
-    [{_lazy, us, py} | _] = rows
-    IO.puts("dispatch ratio: #{format(us / py)}")
+    Table.header("us per operation", "Mlx")
+    Table.print(@rows, ours, theirs)
+    IO.puts("dispatch ratio: #{Table.format(us / py)}")
   end
 
   defp round_of(one) do
-    best(
+    Rounds.best(
       for _repetition <- 1..@repetitions do
         :erlang.garbage_collect()
         measure(one)
@@ -39,33 +40,15 @@ defmodule Bench.Dispatch do
   end
 
   defp measure(one) do
-    {lazy, sum} = time(fn -> chain(one, one, @chain) end)
-    {forced, _sum} = time(fn -> Mlx.eval(sum) end)
-    {eval, _} = time(fn -> repeat(@reads, fn -> Mlx.eval(Mlx.add(one, one)) end) end)
-    {binary, _} = time(fn -> repeat(@reads, fn -> Mlx.to_binary(Mlx.add(one, one)) end) end)
-    [lazy / @chain, (lazy + forced) / @chain, eval / @reads, binary / @reads]
+    {lazy, sum} = Rounds.time(fn -> chain(one, one, @chain) end)
+    {forced, _sum} = Rounds.time(fn -> Mlx.eval(sum) end)
+    eval = Rounds.time_of_one(@reads, fn -> Mlx.eval(Mlx.add(one, one)) end)
+    binary = Rounds.time_of_one(@reads, fn -> Mlx.to_binary(Mlx.add(one, one)) end)
+    [lazy / @chain, (lazy + forced) / @chain, eval, binary]
   end
 
   defp chain(sum, _one, 0), do: sum
   defp chain(sum, one, count), do: chain(Mlx.add(sum, one), one, count - 1)
-
-  defp repeat(0, _fun), do: :ok
-
-  defp repeat(count, fun) do
-    fun.()
-    repeat(count - 1, fun)
-  end
-
-  # In microseconds.
-  defp time(fun) do
-    start = System.monotonic_time(:nanosecond)
-    result = fun.()
-    {(System.monotonic_time(:nanosecond) - start) / 1000, result}
-  end
-
-  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
-  defp row(name, cells), do: String.pad_trailing(name, 40) <> Enum.map_join(cells, &String.pad_leading(&1, 10))
-  defp format(number), do: :erlang.float_to_binary(number, decimals: 2)
 end
 
 Bench.Dispatch.run()

@@ -1,32 +1,24 @@
-Code.require_file("rounds.exs", __DIR__)
+for file <- ["rounds.exs", "table.exs", "transformer.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.NxModels do
   @moduledoc false
   # The models of train_step.py, in Nx: `{parameters, loss, inputs}`.
 
+  alias Bench.Transformer
   alias Mlx.Nx.Fast
 
-  @layers 4
-  @width 256
-  @heads 4
-  @vocabulary 512
+  @width Transformer.width()
+  @heads Transformer.heads()
+  @vocabulary Transformer.vocabulary()
 
   def new("mlp"), do: mlp([784, 128, 10], 64)
   def new("tiny"), do: mlp([16, 16, 4], 8)
 
   def new("transformer") do
-    shapes = [
-      attention_norm: {@width},
-      query: {@width, @width},
-      key: {@width, @width},
-      value: {@width, @width},
-      output: {@width, @width},
-      norm: {@width},
-      up: {@width, 4 * @width},
-      down: {4 * @width, @width}
-    ]
-
-    layers = for _layer <- 1..@layers, do: Map.new(shapes, fn {name, shape} -> {name, weight(shape)} end)
+    layers =
+      for _layer <- 1..Transformer.layers() do
+        Map.new(Transformer.layer_shapes(), fn {name, shape} -> {name, weight(shape)} end)
+      end
 
     parameters = %{
       embedding: weight({@vocabulary, @width}),
@@ -102,6 +94,7 @@ end
 defmodule Bench.Nx do
   @moduledoc false
 
+  alias Bench.{Rounds, Table}
   alias Nx.Defn
 
   @rounds 10
@@ -113,7 +106,7 @@ defmodule Bench.Nx do
   @steps %{"tiny" => 500, "mlp" => 200, "transformer" => 3}
 
   def run do
-    IO.puts(row("us, best of #{@rounds} rounds", ["Nx", "Python", "ratio"]))
+    Table.header("us, best of #{@rounds} rounds", "Nx")
     operations()
 
     steps("tiny",
@@ -132,20 +125,19 @@ defmodule Bench.Nx do
 
     {ours, theirs} =
       "dispatch.py"
-      |> Bench.Rounds.alternate(arguments, @rounds, fn ->
-        best(
+      |> Rounds.alternate(arguments, @rounds, fn ->
+        Rounds.best(
           for _repetition <- 1..@repetitions do
             :erlang.garbage_collect()
-
-            [time(fn -> chain(lazy_one, lazy_one, @chain) end) / @chain] ++
-              [time(fn -> repeat(@reads, fn -> one |> Nx.add(one) |> Nx.to_binary() end) end) / @reads]
+            {lazy, _sum} = Rounds.time(fn -> chain(lazy_one, lazy_one, @chain) end)
+            [lazy / @chain, Rounds.time_of_one(@reads, fn -> one |> Nx.add(one) |> Nx.to_binary() end)]
           end
         )
       end)
       |> Enum.unzip()
 
-    [lazy, _forced, _eval, read] = best(theirs)
-    print(["lazy add, chain of #{@chain}", "add + to_binary"], best(ours), [lazy, read])
+    [lazy, _forced, _eval, read] = Rounds.best(theirs)
+    Table.print(["lazy add, chain of #{@chain}", "add + to_binary"], Rounds.best(ours), [lazy, read])
   end
 
   defp steps(model, ways) do
@@ -157,18 +149,19 @@ defmodule Bench.Nx do
 
     {ours, theirs} =
       "train_step.py"
-      |> Bench.Rounds.alternate(arguments, @rounds, fn ->
+      |> Rounds.alternate(arguments, @rounds, fn ->
         for step <- steps do
           :erlang.garbage_collect()
           train(step, parameters, x, targets, count)
-          time(fn -> train(step, parameters, x, targets, count) end) / count
+          {us, :ok} = Rounds.time(fn -> train(step, parameters, x, targets, count) end)
+          us / count
         end
       end)
       |> Enum.unzip()
 
     names = for {name, _way} <- ways, do: "#{model}: step #{name}"
-    [compiled, _built] = best(theirs)
-    print(names, best(ours), Enum.map(names, fn _ -> compiled end))
+    [compiled, _built] = Rounds.best(theirs)
+    Table.print(names, Rounds.best(ours), Enum.map(names, fn _ -> compiled end))
   end
 
   defp step(loss, parameters, x, targets) do
@@ -195,30 +188,6 @@ defmodule Bench.Nx do
 
   defp chain(sum, _one, 0), do: sum
   defp chain(sum, one, count), do: chain(Nx.add(sum, one), one, count - 1)
-
-  defp repeat(0, _fun), do: :ok
-
-  defp repeat(count, fun) do
-    fun.()
-    repeat(count - 1, fun)
-  end
-
-  # In microseconds.
-  defp time(fun) do
-    start = System.monotonic_time(:nanosecond)
-    fun.()
-    (System.monotonic_time(:nanosecond) - start) / 1000
-  end
-
-  defp print(names, ours, theirs) do
-    for {name, us, py} <- Enum.zip([names, ours, theirs]) do
-      IO.puts(row(name, [format(us), format(py), format(us / py)]))
-    end
-  end
-
-  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
-  defp row(name, cells), do: String.pad_trailing(name, 40) <> Enum.map_join(cells, &String.pad_leading(&1, 12))
-  defp format(number), do: :erlang.float_to_binary(number, decimals: 2)
 end
 
 Nx.global_default_backend(Mlx.Backend)

@@ -12,6 +12,29 @@ defmodule Bench.Rounds do
     for _round <- 1..count, do: {ours.(), ask(port)}
   end
 
+  @doc "The best of each measurement of several rounds."
+  def best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
+
+  @doc "How long the function takes, in microseconds, and its result."
+  def time(fun) do
+    start = System.monotonic_time(:nanosecond)
+    result = fun.()
+    {(System.monotonic_time(:nanosecond) - start) / 1000, result}
+  end
+
+  @doc "How long a call takes of so many."
+  def time_of_one(count, fun) do
+    {us, :ok} = time(fn -> repeat(count, fun) end)
+    us / count
+  end
+
+  defp repeat(0, _fun), do: :ok
+
+  defp repeat(count, fun) do
+    fun.()
+    repeat(count - 1, fun)
+  end
+
   # BENCH_MLX is the MLX that Python uses on Linux in place of its own.
   defp environment do
     case System.get_env("BENCH_MLX") do

@@ -1,33 +1,25 @@
-Code.require_file("rounds.exs", __DIR__)
+for file <- ["rounds.exs", "table.exs", "transformer.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.Models do
   @moduledoc false
   # Models as plain functions: `{parameters, loss, inputs}`, where `loss` takes the parameters and the inputs.
   # train_step.py has the same.
 
+  alias Bench.Transformer
   alias Mlx.{Fast, Random}
 
-  @layers 4
-  @width 256
-  @heads 4
-  @vocabulary 512
+  @width Transformer.width()
+  @heads Transformer.heads()
+  @vocabulary Transformer.vocabulary()
 
   def new("mlp"), do: mlp([784, 128, 10], 64)
   def new("tiny"), do: mlp([16, 16, 4], 8)
 
   def new("transformer") do
-    shapes = [
-      attention_norm: {@width},
-      query: {@width, @width},
-      key: {@width, @width},
-      value: {@width, @width},
-      output: {@width, @width},
-      norm: {@width},
-      up: {@width, 4 * @width},
-      down: {4 * @width, @width}
-    ]
-
-    layers = for _layer <- 1..@layers, do: Map.new(shapes, fn {name, shape} -> {name, weight(shape)} end)
+    layers =
+      for _layer <- 1..Transformer.layers() do
+        Map.new(Transformer.layer_shapes(), fn {name, shape} -> {name, weight(shape)} end)
+      end
 
     parameters = %{
       embedding: weight({@vocabulary, @width}),
@@ -98,6 +90,7 @@ end
 defmodule Bench.TrainStep do
   @moduledoc false
 
+  alias Bench.{Rounds, Table}
   alias Mlx.Tree
 
   @rounds 10
@@ -106,7 +99,7 @@ defmodule Bench.TrainStep do
   @counts %{"tiny" => {500, 100}, "mlp" => {200, 100}, "transformer" => {3, 10}}
 
   def run(models) do
-    IO.puts(row("us, best of #{@rounds} rounds", ["Mlx", "Python", "ratio"]))
+    Table.header("us, best of #{@rounds} rounds", "Mlx")
     Enum.each(models, &compare/1)
   end
 
@@ -120,18 +113,16 @@ defmodule Bench.TrainStep do
 
     {ours, theirs} =
       "train_step.py"
-      |> Bench.Rounds.alternate(arguments, @rounds, fn ->
+      |> Rounds.alternate(arguments, @rounds, fn ->
         :erlang.garbage_collect()
         train(fast, parameters, inputs, compiled)
-
-        [time(fn -> train(fast, parameters, inputs, compiled) end) / compiled] ++
-          [time(fn -> build(step, parameters, inputs, built) end) / built]
+        {trained, :ok} = Rounds.time(fn -> train(fast, parameters, inputs, compiled) end)
+        [trained / compiled, Rounds.time_of_one(built, fn -> apply(step, [parameters | inputs]) end)]
       end)
       |> Enum.unzip()
 
-    for {name, us, py} <- Enum.zip([["compiled step", "tracing and building"], best(ours), best(theirs)]) do
-      IO.puts(row("#{model}: #{name}", [format(us), format(py), format(us / py)]))
-    end
+    names = ["#{model}: compiled step", "#{model}: tracing and building"]
+    Table.print(names, Rounds.best(ours), Rounds.best(theirs))
   end
 
   defp step(loss, parameters, x, targets) do
@@ -151,24 +142,6 @@ defmodule Bench.TrainStep do
     {_value, parameters} = Mlx.eval(step.(parameters, x, targets))
     train(step, parameters, inputs, count - 1)
   end
-
-  defp build(_step, _parameters, _inputs, 0), do: :ok
-
-  defp build(step, parameters, [x, targets] = inputs, count) do
-    step.(parameters, x, targets)
-    build(step, parameters, inputs, count - 1)
-  end
-
-  # In microseconds.
-  defp time(fun) do
-    start = System.monotonic_time(:nanosecond)
-    fun.()
-    (System.monotonic_time(:nanosecond) - start) / 1000
-  end
-
-  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
-  defp row(name, cells), do: String.pad_trailing(name, 40) <> Enum.map_join(cells, &String.pad_leading(&1, 12))
-  defp format(number), do: :erlang.float_to_binary(number, decimals: 2)
 end
 
 Bench.TrainStep.run(System.argv())
