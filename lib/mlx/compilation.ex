@@ -84,7 +84,7 @@ defmodule Mlx.Compilation do
 
   defp compile(cache, key, fun, shapeless, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), &apply(fun, &1))
-    Recording.evaluate_captured(recorded)
+    Recording.evaluate_captured(recorded.captured)
     entry = {Native.compile(recorded.program, shapeless), recorded.captured, form(recorded.result, false)}
     Native.cache_insert(cache, key, entry)
   end

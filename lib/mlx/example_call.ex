@@ -13,7 +13,7 @@ defmodule Mlx.ExampleCall do
     form = if keywords == [], do: arrays, else: arrays ++ [keywords]
     recorded = Recording.without_values(name, form, Recording.shapes(form), &apply(fun, &1))
     check_result!(name, recorded.result)
-    Recording.evaluate_captured!(recorded, "#{name}: the function")
+    Recording.evaluate_captured!(recorded.captured, "#{name}: the function")
     # Those of a keyword list come in its order.
     {recorded.program, Tree.arrays(form), keywords |> Keyword.keys() |> Enum.map(&Atom.to_string/1), recorded.captured}
   end

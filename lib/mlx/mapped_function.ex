@@ -39,7 +39,7 @@ defmodule Mlx.MappedFunction do
         vmap.(primals, axes)
       end)
 
-    Recording.evaluate_captured!(recorded, @result_axes)
+    Recording.evaluate_captured!(recorded.captured, @result_axes)
     {recorded.program, recorded.captured, result_axes!(recorded.result, outputs, size(inputs))}
   end
 

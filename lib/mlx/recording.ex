@@ -30,8 +30,21 @@ defmodule Mlx.Recording do
     record(Native.begin_tape_without_values(transform, shapes), arguments, fun)
   end
 
+  @doc """
+  Records a function of arrays of these shapes and types, without values, that returns a list of arrays.
+  """
+  @spec of_arrays(String.t(), [{tuple(), Mlx.Type.t()}], ([Array.t()] -> [Array.t()])) :: t()
+  def of_arrays(transform, shapes, fun) do
+    {tape, placeholders} = Native.begin_tape_without_values(transform, shapes)
+    finish(tape, fn -> fun.(placeholders) end)
+  end
+
   defp record({tape, placeholders}, arguments, fun) do
-    result = fun.(Tree.with_arrays(arguments, placeholders))
+    finish(tape, fn -> fun.(Tree.with_arrays(arguments, placeholders)) end)
+  end
+
+  defp finish(tape, run) do
+    result = run.()
     {program, captured} = Native.finish_tape(tape, Tree.arrays(result))
     %__MODULE__{program: program, captured: captured, result: result}
   after
@@ -57,23 +70,23 @@ defmodule Mlx.Recording do
   end
 
   @doc """
-  Evaluates what the function used from outside, so that it is a constant: of what is not evaluated, each call would
+  Evaluates what a function captured, so that it is a constant: of what is not evaluated, each call would
   compute it again. What an outer transform traces stays as it is.
   """
-  @spec evaluate_captured(t()) :: t()
-  def evaluate_captured(%__MODULE__{captured: captured} = recorded) do
+  @spec evaluate_captured([Array.t()]) :: :ok
+  def evaluate_captured(captured) do
     for array <- captured, not Native.is_traced([array]), do: Mlx.eval(array)
-    recorded
+    :ok
   end
 
   @doc "The same, where nothing from outside may be traced."
-  @spec evaluate_captured!(t(), String.t()) :: t()
-  def evaluate_captured!(%__MODULE__{captured: captured} = recorded, what) do
+  @spec evaluate_captured!([Array.t()], String.t()) :: :ok
+  def evaluate_captured!(captured, what) do
     if Native.is_traced(captured) do
       raise ArgumentError, "#{what} uses an array that is traced, from outside; give it as an argument instead"
     end
 
-    evaluate_captured(recorded)
+    evaluate_captured(captured)
   end
 
   @doc "The shapes and types of the arrays in a container, for `without_values/4`."

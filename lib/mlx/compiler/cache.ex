@@ -15,9 +15,10 @@ if Code.ensure_loaded?(Nx) do
     def most, do: @most
 
     @doc """
-    What is there for the key, a function with templates and options, or else what `make` makes. A key with an expression in it, which will not come again,
-    is not kept: as a term of its own an expression may be larger than the memory, since it has every node as often as there
-    are ways to it.
+    What is there for the key, a function with templates and options, or else what `make` makes.
+
+    A key with an expression in it, which will not come again, is not kept: as a term of its own an expression may be larger
+    than the memory, since it has every node as often as there are ways to it.
     """
     @spec fetch({function(), [Nx.Container.t()], keyword()}, (-> value)) :: value when value: term()
     def fetch(key, make) do

@@ -8,7 +8,7 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.Backend
     alias Mlx.Backend.Conversion
     alias Mlx.Compiler.{Expression, HostFunctions, Lowering, Tensors}
-    alias Mlx.{KernelCompiler, Native, Pressure}
+    alias Mlx.{KernelCompiler, Native, Pressure, Recording}
     alias Nx.Defn.{Composite, Evaluator}
 
     # `call`: how it is computed. MLX compiles what is called a second time, since to make kernels for a CPU takes longer
@@ -71,7 +71,7 @@ if Code.ensure_loaded?(Nx) do
           end)
         end)
 
-      for array <- captured, not Native.is_traced([array]), do: Native.eval([array])
+      Recording.evaluate_captured(captured)
       {native_call(program), captured, functions}
     end
 

@@ -3,7 +3,7 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Tensors of expressions as arrays of a program that is recorded, and back.
 
-    alias Mlx.{Array, Backend, Native, Type}
+    alias Mlx.{Array, Backend, Recording, Type}
     alias Mlx.Backend.Conversion
     alias Nx.Defn.Composite
     alias Nx.Tensor
@@ -30,13 +30,8 @@ if Code.ensure_loaded?(Nx) do
     @doc "A program of what the function returns, and what it captured. The function gets an array of each kind."
     @spec record(String.t(), [kind()], ([Array.t()] -> term())) :: {reference(), [Array.t()]}
     def record(name, kinds, fun) do
-      {tape, placeholders} = Native.begin_tape_without_values(name, kinds)
-
-      try do
-        Native.finish_tape(tape, placeholders |> fun.() |> arrays())
-      after
-        Native.abandon_tape(tape)
-      end
+      recorded = Recording.of_arrays(name, kinds, &(&1 |> fun.() |> arrays()))
+      {recorded.program, recorded.captured}
     end
   end
 end
