@@ -205,17 +205,7 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
     }
     on_deep_thread(program_->traits().nodes, [&] {
       const auto compiled = mx::detail::compile(
-          [this](const std::vector<mx::array>& arrays) {
-            std::vector<mlx_array> borrowed;
-            for (const mx::array& array : arrays) {
-              borrowed.push_back(borrow(array));
-            }
-            std::vector<mx::array> outputs;
-            for (const ArrayHandle& output : program_->run(borrowed)) {
-              outputs.push_back(array_of(output.get()));
-            }
-            return outputs;
-          },
+          [this](const std::vector<mx::array>& arrays) { return arrays_of(borrow(program_->run(borrow(arrays)))); },
           only_function, shapeless_);
       graph_ = std::make_unique<const Graph>(placeholders, compiled(placeholders), shapeless_);
     });

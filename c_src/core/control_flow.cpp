@@ -9,8 +9,6 @@
 #include "core/compilation.hpp"
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
-#include "core/expression.hpp"
-#include "core/scalar.hpp"
 #include "core/streams.hpp"
 #include "core/transforms.hpp"
 
@@ -60,18 +58,7 @@ bool boolean_of(const ArrayHandle& array) {
   return value;
 }
 
-control_flow::ResultKind kind_of(mlx_array array) {
-  const int* shape = mlx_array_shape(array);
-  return {{shape, shape + mlx_array_ndim(array)}, mlx_array_dtype(array)};
-}
-
-ArrayHandle placeholder_of(const control_flow::ResultKind& kind) {
-  const ArrayHandle zero = make_scalar(Scalar(false), kind.type);
-  return apply(mlx_broadcast_to, zero.get(), kind.shape.data(), kind.shape.size(),
-               Streams::instance().default_stream());
-}
-
-void require_as_expected(const Results& results, const std::vector<control_flow::ResultKind>& expected) {
+void require_as_expected(const Results& results, const std::vector<ArrayKind>& expected) {
   const auto fits = [](const ArrayHandle& array, const auto& kind) { return kind_of(array.get()) == kind; };
   if (!std::ranges::equal(results, expected, fits)) {
     throw Error("a function returned arrays of other shapes or types than expected");
@@ -113,7 +100,7 @@ class Loop final : public Instruction {
     const Arrays condition_captured = inputs.subspan(state_count_, condition_captured_);
     const Arrays body_captured = inputs.last(body_captured_);
     Results state = share_all(inputs.first(state_count_));
-    std::vector<control_flow::ResultKind> kinds;
+    std::vector<ArrayKind> kinds;
     std::ranges::transform(inputs.first(state_count_), std::back_inserter(kinds), kind_of);
     while (goes_on(state, condition_captured)) {
       host().check_wanted();
@@ -192,7 +179,7 @@ class Branch final : public Instruction {
 
 class HostCall final : public Instruction {
  public:
-  HostCall(std::uint64_t function, std::vector<control_flow::ResultKind> results)
+  HostCall(std::uint64_t function, std::vector<ArrayKind> results)
       : function_(function), results_(std::move(results)) {}
 
   InstructionTraits traits() const override { return {.dynamic = true}; }
@@ -207,12 +194,14 @@ class HostCall final : public Instruction {
   }
 
   void infer(Arrays, Results& results) const override {
-    std::ranges::transform(results_, std::back_inserter(results), placeholder_of);
+    std::ranges::transform(results_, std::back_inserter(results), [](const ArrayKind& kind) {
+      return placeholder_of(kind, Streams::instance().default_stream());
+    });
   }
 
  private:
   const std::uint64_t function_;
-  const std::vector<control_flow::ResultKind> results_;
+  const std::vector<ArrayKind> results_;
 };
 
 class CurrentHost {
@@ -225,12 +214,6 @@ class CurrentHost {
  private:
   Host* const before_;
 };
-
-void require(bool condition, const char* message) {
-  if (!condition) {
-    throw ArgumentError(message);
-  }
-}
 
 }  // namespace
 
@@ -258,7 +241,7 @@ InstructionPointer branch(ProgramPointer if_true, ProgramPointer if_false) {
   return std::make_shared<const Branch>(if_true, if_false);
 }
 
-InstructionPointer host_call(std::uint64_t function, std::vector<ResultKind> results) {
+InstructionPointer host_call(std::uint64_t function, std::vector<ArrayKind> results) {
   return std::make_shared<const HostCall>(function, std::move(results));
 }
 

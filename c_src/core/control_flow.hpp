@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/array_kind.hpp"
 #include "core/program.hpp"
 
 namespace mlx_nif {
@@ -36,13 +37,6 @@ namespace control_flow {
 using ProgramPointer = std::shared_ptr<const Program>;
 using InstructionPointer = std::shared_ptr<const Instruction>;
 
-struct ResultKind {
-  std::vector<int> shape;
-  mlx_dtype type;
-
-  bool operator==(const ResultKind&) const = default;
-};
-
 // Over the initial state, what the condition captured and what the body captured: the state when the condition, a
 // program with one boolean output, is false.
 InstructionPointer loop(ProgramPointer condition, ProgramPointer body, std::size_t state_count);
@@ -52,7 +46,7 @@ InstructionPointer loop(ProgramPointer condition, ProgramPointer body, std::size
 InstructionPointer branch(ProgramPointer if_true, ProgramPointer if_false);
 
 // Over any arrays: what the host's function gives for them.
-InstructionPointer host_call(std::uint64_t function, std::vector<ResultKind> results);
+InstructionPointer host_call(std::uint64_t function, std::vector<ArrayKind> results);
 
 }  // namespace control_flow
 }  // namespace mlx_nif

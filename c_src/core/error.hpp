@@ -19,6 +19,12 @@ class ArgumentError : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+inline void require(bool condition, const char* message) {
+  if (!condition) {
+    throw ArgumentError(message);
+  }
+}
+
 // A lock is held elsewhere, or the work is too long for a normal scheduler: the call has to run again on a dirty one.
 struct NeedsDirtyScheduler {};
 

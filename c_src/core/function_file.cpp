@@ -41,19 +41,12 @@ struct Arguments {
 
 // Calls the program as MLX calls a function.
 std::vector<mx::array> run(const ExampleCall& call, const mx::Args& positional, const mx::Kwargs& by_keyword) {
-  std::vector<mlx_array> inputs;
-  for (const mx::array& array : positional) {
-    inputs.push_back(borrow(array));
-  }
+  std::vector<mlx_array> inputs = borrow(positional);
   for (const std::string& keyword : call.keywords) {
     inputs.push_back(borrow(by_keyword.at(keyword)));
   }
   inputs.insert(inputs.end(), call.captured.begin(), call.captured.end());
-  std::vector<mx::array> outputs;
-  for (const ArrayHandle& output : call.program->run(inputs)) {
-    outputs.push_back(array_of(output.get()));
-  }
-  return outputs;
+  return arrays_of(borrow(call.program->run(inputs)));
 }
 
 mlx_dtype type_of(mx::Dtype type) {

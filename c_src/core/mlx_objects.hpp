@@ -20,6 +20,15 @@ inline mlx_array borrow(const mlx::core::array& array) {
   return {const_cast<mlx::core::array*>(&array)};
 }
 
+inline std::vector<mlx_array> borrow(const std::vector<mlx::core::array>& arrays) {
+  std::vector<mlx_array> borrowed;
+  borrowed.reserve(arrays.size());
+  for (const mlx::core::array& array : arrays) {
+    borrowed.push_back(borrow(array));
+  }
+  return borrowed;
+}
+
 inline ArrayHandle handle_of(const mlx::core::array& array) {
   ArrayHandle handle;
   check(mlx_array_set(handle.out(), borrow(array)));

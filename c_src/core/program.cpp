@@ -54,6 +54,9 @@ void keep_needed_steps(Program::Parts& parts) {
 }  // namespace
 
 Program::Program(Parts parts) : parts_(std::move(parts)) {
+  for (const Step& step : parts_.steps) {
+    traits_ += step.instruction->traits();
+  }
   keep_needed_steps(parts_);
 }
 

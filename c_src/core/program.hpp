@@ -87,7 +87,6 @@ class Program : public std::enable_shared_from_this<Program> {
     std::vector<Step> steps;
     std::vector<Register> outputs;
     std::size_t register_count = 0;
-    InstructionTraits traits{.nodes = 0};
   };
 
   // Drops the steps that no output needs and that have no effects.
@@ -96,7 +95,7 @@ class Program : public std::enable_shared_from_this<Program> {
   const std::string& name() const { return parts_.name; }
   std::size_t input_count() const { return parts_.inputs.size(); }
   std::size_t output_count() const { return parts_.outputs.size(); }
-  const InstructionTraits& traits() const { return parts_.traits; }
+  const InstructionTraits& traits() const { return traits_; }
 
   std::vector<ArrayHandle> run(std::span<const mlx_array> inputs) const;
 
@@ -111,6 +110,8 @@ class Program : public std::enable_shared_from_this<Program> {
   std::vector<ArrayHandle> run_steps(std::span<const mlx_array> inputs, RunStep run_step) const;
 
   Parts parts_;
+  // Of all of its steps together.
+  InstructionTraits traits_{.nodes = 0};
 };
 
 // The status that a function returns that MLX calls; the exception is kept for `check_transform`.

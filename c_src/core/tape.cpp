@@ -47,7 +47,6 @@ Register Tape::add_step(std::shared_ptr<const Instruction> instruction, std::vec
   require_recording();
   const auto first_result = static_cast<Register>(parts_.register_count);
   parts_.register_count += result_count;
-  parts_.traits += instruction->traits();
   parts_.steps.push_back({std::move(instruction), std::move(inputs), first_result, result_count});
   return first_result;
 }

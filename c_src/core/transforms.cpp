@@ -4,6 +4,7 @@
 #include <format>
 #include <functional>
 
+#include "core/array_kind.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/limits.hpp"
@@ -23,12 +24,6 @@ using CustomVmapHandle = Handle<mlx_closure_custom_vmap, mlx_closure_custom_vmap
 
 // Derivatives add nodes for each node of the program.
 constexpr std::size_t nodes_of_derivative = 3;
-
-void require(bool condition, const char* message) {
-  if (!condition) {
-    throw ArgumentError(message);
-  }
-}
 
 // An instruction made of a function.
 class Transform final : public Instruction {
@@ -178,8 +173,8 @@ int call_jvp(mlx_vector_array* results, const mlx_vector_array primals, const ml
 }
 
 VmapRules::Input describe(mlx_array array, int axis) {
-  const int* shape = mlx_array_shape(array);
-  return {axis, {shape, shape + mlx_array_ndim(array)}, mlx_array_dtype(array)};
+  auto [shape, type] = kind_of(array);
+  return {axis, std::move(shape), type};
 }
 
 int call_vmap(mlx_vector_array* results, mlx_vector_int* result_axes, const mlx_vector_array arrays, const int* axes,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/array.hpp"
+#include "core/array_kind.hpp"
 #include "core/graph_lock.hpp"
 #include "core/scalar.hpp"
 #include "core/streams.hpp"
@@ -100,6 +101,15 @@ template <>
 struct Decoder<mlx_stream> {
   // nil for the stream of the calling process, an `%Mlx.Stream{}`, or its reference.
   static mlx_stream decode(ErlNifEnv* env, ERL_NIF_TERM term);
+};
+
+// {shape, type}
+template <>
+struct Decoder<ArrayKind> {
+  static ArrayKind decode(ErlNifEnv* env, ERL_NIF_TERM term) {
+    const auto [shape, type] = elements<2>(env, term);
+    return {mlx_nif::decode<std::vector<int>>(env, shape), mlx_nif::decode<mlx_dtype>(env, type)};
+  }
 };
 
 // An `%Mlx.Array{}` of a node of the graph.

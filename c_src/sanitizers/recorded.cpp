@@ -78,7 +78,6 @@ std::shared_ptr<const Instruction> sum_up(float limit) {
                 {control_flow::host_call(0, {{{}, MLX_FLOAT32}}), {2}, 3, 1}};
   body.outputs = {3, 1};
   body.register_count = 4;
-  body.traits.dynamic = true;
   return control_flow::loop(std::make_shared<const Program>(std::move(condition)),
                             std::make_shared<const Program>(std::move(body)), 2);
 }

@@ -46,12 +46,8 @@ ERL_NIF_TERM branch(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 // The number of a function, and the shape and type of each of its results.
 ERL_NIF_TERM host_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  std::vector<control_flow::ResultKind> results;
-  for_each_element(env, argv[1], [&](ERL_NIF_TERM element) {
-    const auto [shape, type] = elements<2>(env, element);
-    results.push_back({decode<std::vector<int>>(env, shape), decode<mlx_dtype>(env, type)});
-  });
-  return make_instruction(env, control_flow::host_call(decode<std::uint64_t>(env, argv[0]), std::move(results)));
+  return make_instruction(
+      env, control_flow::host_call(decode<std::uint64_t>(env, argv[0]), decode<std::vector<ArrayKind>>(env, argv[1])));
 }
 
 // Starts an instruction for a list of arrays; see `Execution` for what is sent with the tag.

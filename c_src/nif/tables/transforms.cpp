@@ -51,18 +51,10 @@ ERL_NIF_TERM begin_tape_without_values(ErlNifEnv* env, const ERL_NIF_TERM argv[]
   const auto tape = std::make_shared<Tape>(decode<std::string>(env, argv[0]));
   const mlx_stream stream = current_streams::of_caller(env);
   std::vector<ERL_NIF_TERM> placeholders;
-  for_each_element(env, argv[1], [&](ERL_NIF_TERM element) {
-    int arity = 0;
-    const ERL_NIF_TERM* parts = nullptr;
-    if (enif_get_tuple(env, element, &arity, &parts) == 0 || arity != 2) {
-      expected(env, "a shape and a type", element);
-    }
-    const auto shape = decode<std::vector<int>>(env, parts[0]);
-    const ArrayHandle zero = make_scalar(Scalar(false), decode<mlx_dtype>(env, parts[1]));
-    ArrayHandle placeholder = apply(mlx_broadcast_to, zero.get(), shape.data(), shape.size(), stream);
-    placeholders.push_back(make_array(env, std::move(placeholder), std::make_shared<Graph>(), stream,
+  for (const ArrayKind& kind : decode<std::vector<ArrayKind>>(env, argv[1])) {
+    placeholders.push_back(make_array(env, placeholder_of(kind, stream), std::make_shared<Graph>(), stream,
                                       {.valueless = true}, {tape, tape->add_input()}));
-  });
+  }
   return make_tape(env, tape, placeholders);
 }
 
