@@ -182,6 +182,31 @@ if Code.ensure_loaded?(Nx) do
         refute_received {:value, _}
       end
 
+      defn used_by_another(x) do
+        y = if x > 0, do: x, else: hook(x - 1, :negative, &send_value/1)
+        {if(x > 1, do: y * 2, else: y), y}
+      end
+
+      test "compute only what is taken, when another one uses the result" do
+        assert {six, three} = Nx.Defn.jit_apply(&used_by_another/1, [3], compiler: Mlx)
+        assert {6, 3} = {Nx.to_number(six), Nx.to_number(three)}
+        refute_received {:value, _}
+        check(&used_by_another/1, [-3])
+        for _compiler <- 1..2, do: assert_received({:value, -4})
+      end
+
+      defn sum_of(x, which) do
+        cond do
+          which == 0 -> {Nx.reduce(x, 0, &Nx.add/2), x}
+          which == 1 -> {Nx.sum(x), Nx.window_reduce(x, 0, {2}, [padding: :same], &Nx.max/2)}
+          true -> {Nx.reduce_max(x), -x}
+        end
+      end
+
+      test "have functions that Elixir calls for each element" do
+        for which <- 0..2, do: check(&sum_of/2, [x(), which])
+      end
+
       defn(constant(x), do: if(1, do: x + if(0, do: 1, else: 2), else: x))
 
       test "may depend on constants only" do

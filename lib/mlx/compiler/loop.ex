@@ -3,7 +3,7 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # `while` as a native loop. Its condition and body are programs over the state; they see nothing else.
 
-    alias Mlx.Compiler.{Lowering, Tensors}
+    alias Mlx.Compiler.{Lowering, Placement, Tensors}
     alias Mlx.Native
     alias Nx.Defn.Composite
     alias Nx.Tensor
@@ -43,7 +43,8 @@ if Code.ensure_loaded?(Nx) do
         scope
         | parameters: Enum.zip_with(state, arrays, &Tensors.tensor/2),
           values: %{},
-          ids: Nx.Defn.Tree.scope_ids(expression),
+          place: [],
+          places: Placement.of(expression),
           anchor: first
       }
     end

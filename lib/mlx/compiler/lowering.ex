@@ -8,14 +8,15 @@ if Code.ensure_loaded?(Nx) do
     #
     #   * `parameters` - the tensors of its parameters
     #   * `values` - the nodes that are computed by now, by id
-    #   * `ids` - the nodes that belong to it or to the scopes around it (`Nx.Defn.Tree.scope_ids/2`)
+    #   * `place` - which branch it is, if it is one
+    #   * `places` - where the nodes of it and of the branches beside and around it are computed
     #   * `anchor` - an array of its tape. Control flow over nothing but constants hangs on it: what is on no tape is
     #     computed while the definition is compiled
     #   * `hooks` - functions by name
     #   * `products` - those that are used as they are (`Mlx.Compiler.Transposition`)
 
     alias Mlx.Backend.{Conversion, Logic}
-    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Tensors, Transposition}
+    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Placement, Tensors, Transposition}
     alias Mlx.{Array, Backend, Native}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
@@ -23,7 +24,8 @@ if Code.ensure_loaded?(Nx) do
     @type scope :: %{
             parameters: [Tensor.t()],
             values: %{reference() => term()},
-            ids: map(),
+            place: Placement.place(),
+            places: Placement.t(),
             anchor: Array.t(),
             hooks: map(),
             products: MapSet.t(reference())
@@ -37,7 +39,8 @@ if Code.ensure_loaded?(Nx) do
       scope = %{
         parameters: parameters,
         values: %{},
-        ids: Tree.scope_ids(expression),
+        place: [],
+        places: Placement.of(expression),
         anchor: anchor,
         hooks: hooks,
         products: Transposition.used_as_they_are(expression)
@@ -90,7 +93,8 @@ if Code.ensure_loaded?(Nx) do
 
     defp compute(:transpose, [tensor, axes], node, scope), do: transpose(tensor, axes, node, scope)
 
-    defp compute(:cond, [clauses, last], _node, scope), do: Branch.lower(clauses, last, scope)
+    defp compute(:cond, [clauses, last], %Tensor{data: %Expr{id: id}}, scope),
+      do: Branch.lower(id, clauses, last, scope)
 
     defp compute(:while, [initial, _parameters, condition, body], _node, scope) do
       Loop.lower(initial, condition, body, scope)
