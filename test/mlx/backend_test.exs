@@ -339,6 +339,24 @@ if Code.ensure_loaded?(Nx) do
           same([{input, @f32}, {kernel, @f32}], &Nx.conv(&1, &2, options))
         end
 
+        # More positions in the kernel than in the result.
+        for {input, kernel, options} <- [
+              {{2, 4, 9}, {6, 4, 7}, []},
+              {{2, 4, 5}, {6, 4, 4}, [strides: 3, padding: [{2, 3}]]},
+              {{2, 3, 7, 8}, {4, 3, 5, 6}, [strides: [2, 1], padding: [{1, 2}, {0, 1}]]},
+              {{2, 3, 9, 8}, {4, 3, 4, 3}, [kernel_dilation: [2, 3], padding: [{0, 1}, {0, 0}], strides: [2, 1]]},
+              {{2, 3, 5, 6}, {4, 3, 6, 7}, [input_dilation: [2, 1], padding: [{-1, 1}, {2, 1}]]},
+              {{3, 7, 8, 2}, {3, 5, 7, 4},
+               [
+                 input_permutation: [3, 0, 1, 2],
+                 kernel_permutation: [3, 0, 1, 2],
+                 output_permutation: [2, 3, 0, 1],
+                 padding: :same
+               ]}
+            ] do
+          same([{input, @f32}, {kernel, @f32}], &Nx.conv(&1, &2, options))
+        end
+
         options = [feature_group_size: 2, padding: [{1, 0}], kernel_dilation: [2], input_dilation: [2]]
         same([{{2, 4, 9}, {:float, :f64}}, {{6, 2, 3}, {:float, :f64}}], &Nx.conv(&1, &2, options))
         same([{{2, 4, 9}, {:float, :c64}}, {{6, 2, 3}, @f32}], &Nx.conv(&1, &2, options))
@@ -350,7 +368,8 @@ if Code.ensure_loaded?(Nx) do
               {{7}, {3}, []},
               {{5, 6}, {2, 3}, [strides: [1, 2], padding: :same]},
               {{5, 6}, {2, 2}, [window_dilations: [2, 3], padding: [{1, 0}, {2, 3}]]},
-              {{3, 4, 5}, {1, 2, 2}, [strides: [2, 1, 3]]}
+              {{3, 4, 5}, {1, 2, 2}, [strides: [2, 1, 3]]},
+              {{9, 8}, {5, 4}, [strides: [2, 1], padding: :same]}
             ] do
           same([{shape, @f32}], &apply(Nx, name, [&1, window, options]))
         end
@@ -363,8 +382,36 @@ if Code.ensure_loaded?(Nx) do
         for name <- [:window_scatter_max, :window_scatter_min], type <- [@f32, {:integer, :s32, 0, 3}] do
           scatter = &apply(Nx, name, [&1, &2, 0, {2, 3}, [strides: [2, 3], padding: :valid]])
           same([{{4, 6}, type}, {{2, 2}, type}], scatter)
+
+          padded =
+            &apply(Nx, name, [
+              &1,
+              &2,
+              2,
+              {1, 2, 3, 1},
+              [strides: [1, 2, 3, 1], padding: [{0, 0}, {1, 0}, {1, 1}, {0, 0}]]
+            ])
+
+          same([{{2, 5, 7, 2}, type}, {{2, 3, 3, 2}, type}], padded)
+          large = &apply(Nx, name, [&1, &2, 0, {5, 4}, [strides: [5, 4], padding: :valid]])
+          same([{{5, 8}, type}, {{1, 2}, type}], large)
+          rest = &apply(Nx, name, [&1, &2, 0, {2, 2}, [strides: [2, 2], padding: :valid]])
+          same([{{5, 5}, type}, {{2, 2}, type}], rest)
           overlapping = &apply(Nx, name, [&1, &2, 1, {2, 2}, [strides: [1, 1], padding: [{1, 0}, {0, 1}]]])
           same([{{4, 6}, type}, {{4, 6}, type}], overlapping)
+        end
+      end
+
+      test "scattered windows with the last NaN of each as its extreme" do
+        for {windows, expected} <- [
+              {[[1.0, :nan, :nan, 0.0], [3.0, 3.0, 2.0, 1.0]], [[0.0, 0.0, 5.0, 0.0], [0.0, 7.0, 0.0, 0.0]]},
+              {[[:nan, 9.0, 1.0, 0.0], [1.0, 2.0, 0.0, 4.0]], [[5.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 7.0]]}
+            ],
+            strides <- [[1, 4], [1, 5]] do
+          tensor = Nx.tensor(windows, backend: Mlx.Backend)
+          source = Nx.tensor([[5.0], [7.0]], backend: Mlx.Backend)
+          scattered = Nx.window_scatter_max(tensor, source, 0, {1, 4}, strides: strides, padding: :valid)
+          assert Nx.to_list(scattered) == expected
         end
       end
 
