@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "core/array.hpp"
-#include "core/compilation.hpp"
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
+#include "core/expression.hpp"
+#include "core/stages.hpp"
 #include "core/streams.hpp"
-#include "core/transforms.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -25,12 +25,6 @@ Host& host() {
     throw Error("a loop, branch or call that depends on values cannot be run here");
   }
   return *current_host;
-}
-
-ArrayHandle share(mlx_array array) {
-  ArrayHandle handle;
-  check(mlx_array_set(handle.out(), array));
-  return handle;
 }
 
 std::vector<ArrayHandle> share_all(Arrays arrays) {
@@ -68,14 +62,6 @@ void require_as_expected(const Results& results, const std::vector<ArrayKind>& e
 // Most loops are short.
 constexpr int calls_before_compilation = 64;
 
-// A program as something to run often: compiled, unless what it does depends on values.
-std::shared_ptr<const Instruction> prepare(const std::shared_ptr<const Program>& program) {
-  if (program->traits().dynamic) {
-    return transforms::call(program);
-  }
-  return std::make_shared<const CompiledFunction>(program, false, calls_before_compilation);
-}
-
 InstructionTraits dynamic_traits(const Program& first, const Program& second) {
   InstructionTraits traits = first.traits();
   traits += second.traits();
@@ -90,8 +76,8 @@ class Loop final : public Instruction {
         state_count_(state_count),
         condition_captured_(condition->input_count() - state_count),
         body_captured_(body->input_count() - state_count),
-        condition_(prepare(condition)),
-        body_(prepare(body)) {}
+        condition_(prepare(condition, calls_before_compilation)),
+        body_(prepare(body, calls_before_compilation)) {}
 
   InstructionTraits traits() const override { return traits_; }
   bool has_effects() const override { return true; }
@@ -147,8 +133,8 @@ class Branch final : public Instruction {
       : traits_(dynamic_traits(*if_true, *if_false)),
         true_captured_(if_true->input_count()),
         false_captured_(if_false->input_count()),
-        if_true_(prepare(if_true)),
-        if_false_(prepare(if_false)),
+        if_true_(prepare(if_true, calls_before_compilation)),
+        if_false_(prepare(if_false, calls_before_compilation)),
         shape_of_results_(if_false) {}
 
   InstructionTraits traits() const override { return traits_; }
@@ -175,6 +161,41 @@ class Branch final : public Instruction {
   const std::shared_ptr<const Instruction> if_true_;
   const std::shared_ptr<const Instruction> if_false_;
   const control_flow::ProgramPointer shape_of_results_;
+};
+
+// What takes less time than to wait for a predicate.
+constexpr std::size_t most_nodes_selected = 32;
+
+bool cheap(const Program& program) {
+  const InstructionTraits& traits = program.traits();
+  return !traits.dynamic && !traits.fallible && traits.nodes <= most_nodes_selected;
+}
+
+// Computes both, so that nothing waits and MLX can compile what is around it.
+class Selection final : public Instruction {
+ public:
+  Selection(control_flow::ProgramPointer if_true, control_flow::ProgramPointer if_false)
+      : if_true_(std::move(if_true)), if_false_(std::move(if_false)) {}
+
+  InstructionTraits traits() const override {
+    InstructionTraits traits = if_true_->traits();
+    traits += if_false_->traits();
+    traits.nodes += if_true_->output_count();
+    return traits;
+  }
+
+  void run(Arrays inputs, Results& results) const override {
+    const mlx_stream stream = Streams::instance().default_stream();
+    const Results chosen = if_true_->run(inputs.subspan(1, if_true_->input_count()));
+    const Results others = if_false_->run(inputs.last(if_false_->input_count()));
+    for (std::size_t index = 0; index < chosen.size(); ++index) {
+      results.push_back(apply(mlx_where, inputs[0], chosen[index].get(), others[index].get(), stream));
+    }
+  }
+
+ private:
+  const control_flow::ProgramPointer if_true_;
+  const control_flow::ProgramPointer if_false_;
 };
 
 class HostCall final : public Instruction {
@@ -236,8 +257,11 @@ InstructionPointer loop(ProgramPointer condition, ProgramPointer body, std::size
   return std::make_shared<const Loop>(condition, body, state_count);
 }
 
-InstructionPointer branch(ProgramPointer if_true, ProgramPointer if_false) {
+InstructionPointer branch(ProgramPointer if_true, ProgramPointer if_false, bool small) {
   require(if_true->output_count() == if_false->output_count(), "expected two functions with as many outputs");
+  if (small && cheap(*if_true) && cheap(*if_false)) {
+    return std::make_shared<const Selection>(std::move(if_true), std::move(if_false));
+  }
   return std::make_shared<const Branch>(if_true, if_false);
 }
 

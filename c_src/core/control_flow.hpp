@@ -42,8 +42,8 @@ using InstructionPointer = std::shared_ptr<const Instruction>;
 InstructionPointer loop(ProgramPointer condition, ProgramPointer body, std::size_t state_count);
 
 // Over a boolean, what the first program captured and what the second captured: the outputs of the first if it is true,
-// or else of the second.
-InstructionPointer branch(ProgramPointer if_true, ProgramPointer if_false);
+// or else of the second. Both may be computed where their arrays are small.
+InstructionPointer branch(ProgramPointer if_true, ProgramPointer if_false, bool small);
 
 // Over any arrays: what the host's function gives for them.
 InstructionPointer host_call(std::uint64_t function, std::vector<ArrayKind> results);

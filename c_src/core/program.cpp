@@ -167,4 +167,10 @@ std::vector<mlx_array> borrow(const std::vector<ArrayHandle>& arrays) {
   return borrowed;
 }
 
+ArrayHandle share(mlx_array array) {
+  ArrayHandle handle;
+  check(mlx_array_set(handle.out(), array));
+  return handle;
+}
+
 }  // namespace mlx_nif

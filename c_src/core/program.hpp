@@ -96,6 +96,7 @@ class Program : public std::enable_shared_from_this<Program> {
   std::size_t input_count() const { return parts_.inputs.size(); }
   std::size_t output_count() const { return parts_.outputs.size(); }
   const InstructionTraits& traits() const { return traits_; }
+  const Parts& parts() const { return parts_; }
 
   std::vector<ArrayHandle> run(std::span<const mlx_array> inputs) const;
 
@@ -128,5 +129,8 @@ ArrayVectorHandle vector_of(std::span<const mlx_array> arrays);
 void append_all(std::vector<ArrayHandle>& results, mlx_vector_array arrays);
 void set_all(mlx_vector_array* vector, const std::vector<ArrayHandle>& arrays);
 std::vector<mlx_array> borrow(const std::vector<ArrayHandle>& arrays);
+
+// The same array, owned once more.
+ArrayHandle share(mlx_array array);
 
 }  // namespace mlx_nif

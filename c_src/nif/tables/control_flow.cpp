@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/evaluation.hpp"
+#include "core/stages.hpp"
 #include "core/tracing.hpp"
 #include "nif/arrays.hpp"
 #include "nif/execution.hpp"
@@ -38,10 +39,15 @@ ERL_NIF_TERM loop(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
                                              decode<std::size_t>(env, argv[2])));
 }
 
-// What is run for true, and what for false.
+// What is run for true, and what for false, and whether their arrays are small.
 ERL_NIF_TERM branch(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return make_instruction(
-      env, control_flow::branch(decode<ProgramPointer>(env, argv[0]), decode<ProgramPointer>(env, argv[1])));
+  return make_instruction(env, control_flow::branch(decode<ProgramPointer>(env, argv[0]),
+                                                    decode<ProgramPointer>(env, argv[1]), decode<bool>(env, argv[2])));
+}
+
+// A program as something to run often, and how often it is run before it is compiled.
+ERL_NIF_TERM prepare_program(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_instruction(env, prepare(decode<ProgramPointer>(env, argv[0]), decode<int>(env, argv[1])));
 }
 
 // The number of a function, and the shape and type of each of its results.
@@ -89,11 +95,9 @@ ERL_NIF_TERM resume(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 std::vector<ErlNifFunc> control_flow_functions() {
   return {
-      function<"program_is_dynamic", 1, is_dynamic>(),
-      function<"program_loop", 3, loop>(),
-      function<"program_branch", 2, branch>(),
-      function<"host_call", 2, host_call>(),
-      function<"execute", 3, execute>(),
+      function<"program_is_dynamic", 1, is_dynamic>(), function<"program_loop", 3, loop>(),
+      function<"program_branch", 3, branch>(),         function<"program_prepare", 2, prepare_program>(),
+      function<"host_call", 2, host_call>(),           function<"execute", 3, execute>(),
       dirty_function<"resume", 2, resume>(),
   };
 }

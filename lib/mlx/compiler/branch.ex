@@ -5,9 +5,12 @@ if Code.ensure_loaded?(Nx) do
     # what it shares with the scope around it is computed there, and is an input of the branch.
 
     alias Mlx.Compiler.{Lowering, Placement, Tensors}
-    alias Mlx.{Array, Native}
+    alias Mlx.{Array, Native, Type}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
+
+    # The most bytes of a small array.
+    @small 16_384
 
     @typep clause :: {Tensor.t(), Nx.Container.t()}
 
@@ -23,13 +26,20 @@ if Code.ensure_loaded?(Nx) do
 
       arrays =
         if_true
-        |> Native.program_branch(if_false)
+        |> Native.program_branch(if_false, small?(true_inputs ++ false_inputs, body))
         |> Native.apply_instruction([predicate | true_inputs ++ false_inputs])
 
       {results, []} =
         Composite.traverse(body, arrays, fn node, [array | rest] -> {Tensors.tensor(node, array), rest} end)
 
       {results, scope}
+    end
+
+    # It may take less time to compute both branches than to wait for the predicate.
+    defp small?(inputs, body) do
+      results = for tensor <- Composite.flatten_list([body]), do: Tensors.kind(tensor)
+      kinds = for %Array{shape: shape, type: type} <- inputs, do: {shape, type}
+      Enum.all?(kinds ++ results, fn {shape, type} -> Tuple.product(shape) * Type.bytes(type) <= @small end)
     end
 
     # The clauses as a program, whose first input, the predicate, is there for a branch of constants.

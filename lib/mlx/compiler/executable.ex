@@ -88,7 +88,7 @@ if Code.ensure_loaded?(Nx) do
 
     defp native_call(program) do
       if Native.program_is_dynamic(program) do
-        {:dynamic, Native.program_call(program)}
+        {:dynamic, Native.program_prepare(program, 1)}
       else
         {:compiled, Native.compile(program, false), Native.program_call(program), :atomics.new(1, [])}
       end

@@ -49,12 +49,61 @@ defmodule Mlx.Native.ControlFlowTest do
     branch =
       Native.program_branch(
         program(kinds(1), fn [x] -> Mlx.add(x, 1) end),
-        program(kinds(1), fn [y] -> Mlx.negate(y) end)
+        program(kinds(1), fn [y] -> Mlx.negate(y) end),
+        false
       )
 
     for {condition, expected} <- [{true, 6}, {false, -7}] do
       chosen = recorded(2, fn [x, y] -> Native.apply_instruction(branch, [Mlx.less(x, 5) | [x, y]]) end)
       assert execute(chosen, [if(condition, do: 4, else: 5), 7]) == [if(condition, do: 5, else: expected)]
+    end
+  end
+
+  test "of two programs that are small and cheap both may run, and nothing waits" do
+    [increment, negate] =
+      for fun <- [&Mlx.add(&1, 1), &Mlx.negate/1], do: program(kinds(1), fn [x] -> fun.(x) end)
+
+    inverse = program([{{2, 2}, :f32}], fn [x] -> Mlx.Linalg.invert(x) end)
+    long = program(kinds(1), fn [x] -> Enum.reduce(1..50, x, fn _, sum -> Mlx.add(sum, x) end) end)
+    looped = program(kinds(2), fn state -> state |> then(&Native.apply_instruction(count_up(10), &1)) |> hd() end)
+
+    choose = fn {if_true, if_false, small}, kinds ->
+      program([{{}, :bool} | kinds], &Native.apply_instruction(Native.program_branch(if_true, if_false, small), &1))
+    end
+
+    both = choose.({increment, negate, true}, kinds(2))
+    refute Native.program_is_dynamic(both)
+    compiled = Native.compile(both, false)
+
+    for {condition, expected} <- [{true, 6}, {false, -7}] do
+      assert [result] = Native.call_compiled(compiled, [Mlx.array(condition), Mlx.array(5), Mlx.array(7)])
+      assert Mlx.to_number(result) == expected
+    end
+
+    for {branches, kinds} <- [
+          {{increment, negate, false}, kinds(2)},
+          {{increment, long, true}, kinds(2)},
+          {{increment, looped, true}, kinds(3)},
+          {{inverse, inverse, true}, List.duplicate({{2, 2}, :f32}, 2)}
+        ] do
+      assert branches |> choose.(kinds) |> Native.program_is_dynamic()
+    end
+  end
+
+  test "what is between loops and calls is compiled" do
+    program =
+      program(kinds(2), fn [a, b] ->
+        sum = a |> Mlx.multiply(2) |> Mlx.add(b)
+        [called] = 7 |> Native.host_call([{{}, :s32}]) |> Native.apply_instruction([sum])
+        step = called |> Mlx.subtract(sum) |> Mlx.add(a)
+        [counted, _step] = Native.apply_instruction(count_up(10), [sum, step])
+        [counted |> Mlx.multiply(b) |> Mlx.add(called), sum, b]
+      end)
+
+    # The sum is 7, the step 3, and 10 is counted to.
+    for calls_before <- 0..2 do
+      prepared = Native.program_prepare(program, calls_before)
+      for _call <- 1..4, do: assert(execute(prepared, [2, 3], %{7 => fn [sum] -> [Mlx.add(sum, 1)] end}) == [38, 7, 3])
     end
   end
 
