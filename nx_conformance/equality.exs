@@ -1,8 +1,9 @@
 defmodule Mlx.NxConformance.Equality do
   @moduledoc """
-  What `==` means in the tests of Nx. They compare tensors as terms, to the last bit, which fits one backend only: here
-  tensors are equal when their types, shapes and names are, and their numbers within a few units in the last place of the
-  greatest of them. Numbers that were computed otherwise, such as sums in another order, differ by as much.
+  What `==` means in the tests of Nx and of libraries on it. They compare tensors as terms, to the last bit, which fits one
+  backend only: here tensors are equal when their types, shapes and names are, and their numbers within a few units in the
+  last place of the greatest of them. Numbers that were computed otherwise, such as sums in another order, differ by as
+  much.
   """
 
   # Relative to the greatest number of a tensor.

@@ -1,11 +1,11 @@
-# Nx, which is optional: where the shell finds it.
+# Nx and the libraries on it, which are optional: where the shell finds them.
 # shellcheck shell=bash
 
-# use_nx: where Nx is neither a dependency nor in ERL_LIBS, takes it from the folder erl_libs of the cache, if it is there.
+# use_nx: where Nx is not a dependency, looks after ERL_LIBS in the folder erl_libs of the cache, if Nx is there.
 use_nx() {
   local libs
   libs=$(cache_folder)/erl_libs
   if [ ! -d deps/nx ] && [[ :${ERL_LIBS:-}: != *:"$libs":* ]] && [ -d "$libs/nx/ebin" ]; then
-    export ERL_LIBS=$libs${ERL_LIBS:+:$ERL_LIBS}
+    export ERL_LIBS=${ERL_LIBS:+$ERL_LIBS:}$libs
   fi
 }

@@ -1,0 +1,26 @@
+defmodule Mlx.NxConformance.Exceptions do
+  @moduledoc """
+  The tests of a library that may fail with Mlx and not with Nx.BinaryBackend, in `exceptions/` a file for each library: on
+  each line a file, a test, who fails it (the backend, the compiler, or both) and a reason, with tabs between them.
+  """
+
+  @folder Path.join(__DIR__, "exceptions")
+
+  @type t :: %{{Path.t(), String.t()} => String.t()}
+
+  @doc "The reasons by file and test, for the backend or with the compiler. A library without a file has no exceptions."
+  @spec read(atom(), String.t()) :: t()
+  def read(application, who) do
+    list = Path.join(@folder, "#{application}.tsv")
+
+    for line <- if(File.exists?(list), do: File.stream!(list), else: []),
+        [file, name, failing, reason] = line |> String.trim_trailing("\n") |> String.split("\t"),
+        failing in ["both", who],
+        into: %{},
+        do: {{file, name}, reason}
+  end
+
+  @doc "Whether a test with this reason may pass too: one of random numbers, or of processes that run a race."
+  @spec sometimes?(String.t()) :: boolean()
+  def sometimes?(reason), do: String.starts_with?(reason, "sometimes: ")
+end
