@@ -1,4 +1,4 @@
-for file <- ["rounds.exs", "table.exs", "transformer.exs"], do: Code.require_file(file, __DIR__)
+for file <- ["rounds.exs", "table.exs", "transformer.exs", "loop.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.NxModels do
   @moduledoc false
@@ -108,6 +108,7 @@ defmodule Bench.Nx do
   def run do
     Table.header("us, best of #{@rounds} rounds", "Nx")
     operations()
+    Bench.Loop.run()
 
     steps("tiny",
       compiled: &Defn.compile/3,
