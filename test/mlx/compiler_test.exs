@@ -45,6 +45,19 @@ if Code.ensure_loaded?(Nx) do
         {Nx.sum(values), key}
       end
 
+      defn with_constants(x, y) do
+        ones = Nx.broadcast(1, x)
+        halves = Nx.broadcast(0.5, x)
+
+        {ones - y, Nx.select(x > y, y, ones), Nx.select(x > 0, halves, ones), Nx.pow(halves, x), ones + ones,
+         Nx.max(3, y)}
+      end
+
+      test "constants as large as what they are used for" do
+        check(&with_constants/2, [Nx.iota({2, 3}), 2])
+        check(&with_constants/2, [Nx.iota({2, 3}, type: :u8), Nx.tensor([[1.5], [4.0]])])
+      end
+
       test "random numbers and what has no argument" do
         check(&random_sum/1, [Nx.Random.key(7)])
         check(fn -> Nx.iota({3}) |> Nx.add(1) end, [])

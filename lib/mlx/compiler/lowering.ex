@@ -32,6 +32,7 @@ if Code.ensure_loaded?(Nx) do
           }
 
     @creation [:eye, :iota, :from_binary]
+    @element_wise [:add, :subtract, :multiply, :divide, :pow, :min, :max, :select]
 
     @doc "The tensors of an expression for tensors of its parameters."
     @spec lower(Nx.Container.t(), [Tensor.t()], Array.t(), map()) :: Nx.Container.t()
@@ -145,12 +146,27 @@ if Code.ensure_loaded?(Nx) do
       {apply(Backend, op, [node | args] ++ [[lazy: true]]), scope}
     end
 
-    defp compute(op, _args, node, scope) do
-      {args, scope} = Tree.apply_args(node, scope, &node/2)
+    defp compute(op, args, node, scope) do
+      {args, scope} = Tree.apply_args(node, scope, argument(op, args, node))
       # Operations with several results get no template.
       args = if match?({:tuple, _}, node.type), do: args, else: [node | args]
       {apply(Backend, op, args), scope}
     end
+
+    # MLX makes faster kernels of a number than of an array that has it everywhere. Another argument gives the shape.
+    defp argument(op, args, %Tensor{shape: shape}) when op in @element_wise and shape != {} do
+      shaped? = Enum.any?(args, &match?(%Tensor{shape: ^shape, data: %Expr{op: op}} when op != :constant, &1))
+
+      fn
+        %Tensor{data: %Expr{op: :constant, args: [number]}} = constant, scope when shaped? ->
+          {Backend.constant(%{constant | shape: {}, names: []}, number, lazy: true), scope}
+
+        argument, scope ->
+          node(argument, scope)
+      end
+    end
+
+    defp argument(_op, _args, _node), do: &node/2
 
     defp transpose(tensor, axes, node, scope) do
       {tensor, scope} = node(tensor, scope)
