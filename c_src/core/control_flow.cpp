@@ -59,8 +59,8 @@ void require_as_expected(const Results& results, const std::vector<ArrayKind>& e
   }
 }
 
-// Most loops are short.
-constexpr int calls_before_compilation = 64;
+// Most loops are short, and to make kernels takes as long as thousands of rounds.
+constexpr int calls_before_compilation = 1000;
 
 InstructionTraits dynamic_traits(const Program& first, const Program& second) {
   InstructionTraits traits = first.traits();

@@ -425,8 +425,27 @@ if Code.ensure_loaded?(Nx) do
         assert {:exit, 0, "false\ntrue\n"} = ChildVM.run(code)
       end
 
-      test "is the body of a long loop" do
+      defn approach(x, n) do
+        {_, x, _} =
+          while {i = 0, x, n}, i < n do
+            y = Nx.cos(x) * 0.9 + 0.1
+            y = if Nx.any(y > 0.9), do: halve(y), else: y + 0.05
+            {i + 1, Nx.sin(y) * 2, n}
+          end
+
+        x
+      end
+
+      # A loop that depends on values, so that it cannot be computed in vain.
+      defnp halve(y) do
+        while y, Nx.any(y > 0.5) do
+          y / 2
+        end
+      end
+
+      test "is the body of a long loop, and what is before and after its branches" do
         check(&count/2, [x(), 100])
+        check(&approach/2, [x(), 1100])
       end
 
       test "products that are used transposed come out in that order" do
