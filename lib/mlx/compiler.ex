@@ -14,7 +14,8 @@ if Code.ensure_loaded?(Nx) do
     | | |
     | --- | --- |
     | a definition without control flow | one function that MLX has compiled, as by `Mlx.compile/2` |
-    | `while`, `cond` | native loops and branches, nested as they are, over compiled bodies; such a definition runs on a native thread of its own while the calling process waits, and ends with the process |
+    | `while`, `cond` | native loops and branches, nested as they are; MLX compiles what is between them, and the bodies of long loops. Such a definition runs on a native thread of its own while the calling process waits, and ends with the process |
+    | `cond` of few operations on small tensors | both branches are computed, which takes less time than to wait for the predicate |
     | numbers of `c128` | no type of MLX's: Nx's evaluator computes the definition, with `Mlx.Backend` |
     | hooks, `Nx.runtime_call/4`, `Nx.reduce/4`, `Nx.window_reduce/5` | the program calls the function in the calling process |
 

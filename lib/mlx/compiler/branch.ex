@@ -1,8 +1,8 @@
 if Code.ensure_loaded?(Nx) do
   defmodule Mlx.Compiler.Branch do
     @moduledoc false
-    # `cond` as native branches, one within the other. What a branch computes alone is computed only when it is taken;
-    # what it shares with the scope around it is computed there, and is an input of the branch.
+    # `cond` as native branches, one within the other. What a branch computes alone is computed only when it is taken, or else
+    # takes next to no time; what it shares with the scope around it is computed there, and is an input of the branch.
 
     alias Mlx.Compiler.{Lowering, Placement, Tensors}
     alias Mlx.{Array, Native, Type}
