@@ -264,6 +264,52 @@ if Code.ensure_loaded?(Nx) do
         end
       end
 
+      defn count_by(x, opts \\ []) do
+        {i, x} =
+          while {i = number(opts[:from], opts[:type]), x}, i < opts[:to] do
+            {i + number(opts[:step], opts[:type]), x * 2 + i}
+          end
+
+        {x, _} = while({x, j = opts[:from]}, j <= opts[:to], do: {x - j, j + opts[:step]})
+        {i, x}
+      end
+
+      deftransformp(number(number, type), do: Nx.tensor(number, type: type))
+
+      defn each_element(x) do
+        {sum, _} =
+          while {sum = 0.0, x}, y <- x do
+            {sum, _} =
+              while {sum, y}, z <- x do
+                {sum * 0.5 + y * z, y}
+              end
+
+            {sum, x}
+          end
+
+        sum
+      end
+
+      test "with few rounds become a part of what is around them, with many they do not" do
+        for {from, to, step} <- [{0, 3, 1}, {1, 12, 5}, {2, 2, 1}, {5, 1, 1}, {0, 100, 1}, {0, 126, 3}],
+            type <- [:u8, :s8, :s32] do
+          check(&count_by(&1, from: from, to: to, step: step, type: type), [x()])
+        end
+
+        for {x, few?} <- [{x(), true}, {Nx.iota({6}, type: :f32), true}, {Nx.iota({40}, type: :f32), false}] do
+          check(&each_element/1, [x])
+          # A native loop has run when it returns.
+          lazy = Nx.Defn.jit_apply(&each_element/1, [x], compiler: Mlx, lazy: true)
+          assert Mlx.export_to_dot(Mlx.Nx.from_nx(lazy)) =~ "Multiply" == few?
+        end
+
+        # 127 is not more than 127, and 127 + 1 is -128: it never ends.
+        endless = &count_by(&1, from: 126, to: 127, step: 2, type: :s8)
+        task = Task.async(fn -> Nx.Defn.jit_apply(endless, [x()], compiler: Mlx) end)
+        assert Task.yield(task, 100) == nil
+        Task.shutdown(task, :brutal_kill)
+      end
+
       test "end with the process that waits for them" do
         {pid, monitor} = spawn_monitor(fn -> Nx.Defn.jit_apply(&endless/1, [1], compiler: Mlx) end)
         Process.sleep(100)

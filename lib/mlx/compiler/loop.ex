@@ -1,9 +1,10 @@
 if Code.ensure_loaded?(Nx) do
   defmodule Mlx.Compiler.Loop do
     @moduledoc false
-    # `while` as a native loop. Its condition and body are programs over the state; they see nothing else.
+    # `while` as a native loop, or round by round. Its condition and body are programs over the state; they see nothing else.
 
-    alias Mlx.Compiler.{Lowering, Placement, Tensors}
+    alias Mlx.Backend.Conversion
+    alias Mlx.Compiler.{Counting, Lowering, Placement, Tensors}
     alias Mlx.Native
     alias Nx.Defn.Composite
     alias Nx.Tensor
@@ -11,8 +12,28 @@ if Code.ensure_loaded?(Nx) do
     @doc "The state after the loop: a tensor, or a tuple of them."
     @spec lower(term(), Tensor.t(), term(), Lowering.scope()) :: {term(), Lowering.scope()}
     def lower(initial, condition, body, scope) do
-      {initial, scope} = Lowering.composite(initial, scope)
-      state = Composite.flatten_list([initial])
+      {values, scope} = Lowering.composite(initial, scope)
+      state = Composite.flatten_list([values])
+
+      state =
+        case Counting.few_rounds(initial, condition, body) do
+          {:ok, count} -> run(count, body, state, scope)
+          :error -> loop(condition, body, state, scope)
+        end
+
+      {if(is_struct(values, Tensor), do: hd(state), else: List.to_tuple(state)), scope}
+    end
+
+    defp run(count, body, state, scope) do
+      places = Placement.of(body)
+
+      Enum.reduce(List.duplicate(body, count), state, fn body, state ->
+        {values, _scope} = Lowering.composite(body, scope_of(state, places, scope.anchor, scope))
+        Enum.zip_with(state, Composite.flatten_list([values]), &Tensors.tensor(&1, Conversion.array(&2)))
+      end)
+    end
+
+    defp loop(condition, body, state, scope) do
       kinds = Enum.map(state, &Tensors.kind/1)
 
       {condition, condition_captured} =
@@ -31,22 +52,18 @@ if Code.ensure_loaded?(Nx) do
         condition
         |> Native.program_loop(body, length(state))
         |> Native.apply_instruction(
-          Lowering.traced(Tensors.arrays(initial), scope) ++ condition_captured ++ body_captured
+          Lowering.traced(Enum.map(state, &Conversion.array/1), scope) ++ condition_captured ++ body_captured
         )
 
-      tensors = Enum.zip_with(state, arrays, &Tensors.tensor/2)
-      {if(is_struct(initial, Tensor), do: hd(tensors), else: List.to_tuple(tensors)), scope}
+      Enum.zip_with(state, arrays, &Tensors.tensor/2)
     end
 
     defp scope_of(expression, state, [first | _] = arrays, scope) do
-      %{
-        scope
-        | parameters: Enum.zip_with(state, arrays, &Tensors.tensor/2),
-          values: %{},
-          place: [],
-          places: Placement.of(expression),
-          anchor: first
-      }
+      state |> Enum.zip_with(arrays, &Tensors.tensor/2) |> scope_of(Placement.of(expression), first, scope)
+    end
+
+    defp scope_of(parameters, %{} = places, anchor, scope) do
+      %{scope | parameters: parameters, values: %{}, place: [], places: places, anchor: anchor}
     end
   end
 end
