@@ -15,7 +15,7 @@ case Library.find(options.library) do
         do: Code.require_file("#{file}.exs", __DIR__)
 
     File.cd!(library.root)
-    Suite.load(if(files == [], do: Library.files(library), else: files), Library.excluded(library, options.all))
+    Suite.load(if(files == [], do: Library.files(library), else: files), Library.excluded(library, options.all or files != []))
     results = Suite.run(options.compiler)
     exceptions = Exceptions.read(library.application, if(options.compiler, do: "compiler", else: "backend"))
     Verdict.print(results, exceptions, options.verbose)
