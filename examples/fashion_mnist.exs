@@ -3,7 +3,8 @@
 #   mix compile && elixir -pa "_build/dev/lib/*/ebin" examples/fashion_mnist.exs [--folder FOLDER] [--epochs 2] [--examples 60000]
 #
 # Axon and Polaris come from the dependencies or from ERL_LIBS. The folder has the four files of the data set
-# (Debian: dataset-fashion-mnist).
+# (Debian: dataset-fashion-mnist). An epoch takes little more than a minute on one core of a server; after the first, about 86
+# of 100 test images are recognised.
 defmodule Examples.FashionMNIST do
   @moduledoc false
 
