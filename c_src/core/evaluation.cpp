@@ -1,14 +1,17 @@
 #include "core/evaluation.hpp"
 
+#include <mlx/scheduler.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
@@ -19,6 +22,8 @@
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/graph_lock.hpp"
+#include "core/mlx_objects.hpp"
+#include "core/small_vector.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
@@ -26,10 +31,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// What a normal scheduler may wait for and schedule; it must not be kept for a millisecond.
+// What a normal scheduler may wait for and schedule; it must not be kept for a millisecond. What is done in no time is
+// seen sooner by asking than by sleeping, which takes longer to wake up from.
 constexpr auto longest_spin = std::chrono::microseconds(60);
+constexpr auto longest_sleep = std::chrono::microseconds(500);
 constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
-constexpr std::size_t most_nodes_scheduled_inline = 24;
+constexpr std::size_t most_nodes_scheduled_inline = 64;
 
 // MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
 struct Scheduling {
@@ -101,6 +108,38 @@ class StreamUse {
   const bool alone_;
 };
 
+// The end of what CPU streams have to do by now, for which a normal scheduler may wait a short time; MLX's own waiting
+// knows no limit.
+class EndOfTasks {
+ public:
+  void follow(mlx_stream stream) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      ++state_->open;
+    }
+    mlx::core::scheduler::enqueue(stream_of(stream), [state = state_] {
+      const std::lock_guard lock(state->mutex);
+      --state->open;
+      state->changed.notify_one();
+    });
+  }
+
+  bool wait_until(Clock::time_point end) const {
+    std::unique_lock lock(state_->mutex);
+    return state_->changed.wait_until(lock, end, [this] { return state_->open == 0; });
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int open = 0;
+  };
+
+  // The tasks may end after this.
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
 // Throws away what MLX may have kept of an error that was raised already, so that nobody else gets it.
 void clear_stream_error(mlx_stream stream) {
   const std::lock_guard lock(Scheduling::instance().mutex);
@@ -167,10 +206,11 @@ class Evaluation {
   void evaluate_inline() const {
     require_short_work();
     schedule({});
-    for_unsettled([end = Clock::now() + longest_spin](Array& array) {
-      spin(array.get(), end);
-      array.settle();
-    });
+    const auto start = Clock::now();
+    if (!spin_until(start + longest_spin)) {
+      sleep_until(start + longest_sleep);
+    }
+    settle();
   }
 
   void require_short_work() const {
@@ -213,11 +253,11 @@ class Evaluation {
     }
   }
 
-  // Arrays that only this thread reaches, so that it may wait on them without a lock: one for each array, and on the
-  // same stream, so that no other stream waits.
+  // Arrays that only this thread reaches, so that it may wait on them without a lock: one for each stream, which MLX
+  // says to be there when all is that was scheduled on that stream by then.
   std::vector<ArrayHandle> make_sentinels() const {
     std::vector<ArrayHandle> sentinels;
-    for_unsettled(
+    for_each_stream(
         [&](const Array& array) { sentinels.push_back(apply(mlx_stop_gradient, array.get(), array.stream())); });
     return sentinels;
   }
@@ -278,27 +318,43 @@ class Evaluation {
     }
   }
 
-  static void spin(mlx_array array, Clock::time_point end) {
-    for (;;) {
-      bool available = false;
-      check(_mlx_array_is_available(&available, array));
-      if (available) {
-        return;
-      }
+  bool spin_until(Clock::time_point end) const {
+    while (!all_available()) {
       if (Clock::now() > end) {
-        throw NeedsDirtyScheduler();
+        return false;
       }
       sched_yield();
     }
+    return true;
+  }
+
+  // Meanwhile nobody else waits on a normal scheduler.
+  void sleep_until(Clock::time_point end) const {
+    const Awaited awaited;
+    EndOfTasks tasks;
+    for_each_stream([&](const Array& array) { tasks.follow(array.stream()); });
+    if (!tasks.wait_until(end)) {
+      throw NeedsDirtyScheduler();
+    }
+  }
+
+  bool all_available() const {
+    return std::ranges::all_of(arrays_, [](const Array* array) {
+      bool available = array->settled();
+      if (!available) {
+        check(_mlx_array_is_available(&available, array->get()));
+      }
+      return available;
+    });
   }
 
   // MLX looks for an error of the stream only while it waits for an array, and not if that is there already.
   void check_streams() const {
     const std::lock_guard lock(Scheduling::instance().mutex);
-    for_unsettled([](const Array& array) { check(mlx_synchronize(array.stream())); });
+    for_each_stream([](const Array& array) { check(mlx_synchronize(array.stream())); });
   }
 
-  // Returns at once, because a later array of the same stream is there.
+  // Returns at once, because all of the streams is done that the arrays are computed on.
   void settle() const {
     for_unsettled([](Array& array) {
       check(_mlx_array_wait(array.get()));
@@ -324,6 +380,18 @@ class Evaluation {
         visit(*array);
       }
     }
+  }
+
+  // One unsettled array of each stream.
+  template <typename Visit>
+  void for_each_stream(const Visit& visit) const {
+    SmallVector<void*, 4> streams;
+    for_unsettled([&](const Array& array) {
+      if (std::ranges::find(streams.all(), array.stream().ctx) == streams.all().end()) {
+        streams.push_back(array.stream().ctx);
+        visit(array);
+      }
+    });
   }
 
   GraphLock::Waiting waiting() const {

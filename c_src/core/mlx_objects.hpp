@@ -16,6 +16,10 @@ inline const mlx::core::array& array_of(mlx_array array) {
   return *static_cast<const mlx::core::array*>(array.ctx);
 }
 
+inline const mlx::core::Stream& stream_of(mlx_stream stream) {
+  return *static_cast<const mlx::core::Stream*>(stream.ctx);
+}
+
 inline mlx_array borrow(const mlx::core::array& array) {
   return {const_cast<mlx::core::array*>(&array)};
 }
