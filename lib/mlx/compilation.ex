@@ -25,6 +25,10 @@ defmodule Mlx.Compilation do
 
     * `:shapeless` - whether to compile only once for all shapes of the same number of axes, default false. `fun` then
       must not depend on the shapes.
+    * `:donate` - the positions, from 0, of arguments whose arrays are not needed after the call, default `[]`. Their
+      memory is free for the results at once, instead of after the next garbage collection, as for the parameters that
+      a training step returns anew; using these arrays afterwards raises. Inside of another transform, and when the call
+      raises, they stay as they are.
 
   On a CPU, MLX makes the kernels with the C++ compiler of the machine; without one they are not fused.
 
@@ -32,14 +36,31 @@ defmodule Mlx.Compilation do
       iex> gelu.(Mlx.array([0.0, 1.0])) |> Mlx.to_list() |> Enum.map(&Float.round(&1, 4))
       [0.0, 0.8413]
 
-  Python: `mlx.core.compile`.
+      iex> step = Mlx.compile(fn weights, gradient -> Mlx.subtract(weights, gradient) end, donate: [0])
+      iex> weights = Mlx.array([1.0, 2.0])
+      iex> step.(weights, Mlx.array([0.5, 0.5])) |> Mlx.to_list()
+      [0.5, 1.5]
+      iex> Mlx.to_list(weights)
+      ** (ArgumentError) Mlx.to_binary: the array was deallocated
+
+  Python: `mlx.core.compile`; what is donated is told there from the counts of references, as in JAX from
+  `donate_argnums`.
   """
   @spec compile(function(), keyword()) :: function()
   def compile(fun, options \\ []) when is_function(fun) do
-    [shapeless: shapeless] = Keyword.validate!(options, shapeless: false)
+    options = options |> Keyword.validate!(shapeless: false, donate: []) |> Map.new()
+    arity = Arity.of(fun)
+    require_positions!(options.donate, arity)
     KernelCompiler.allow()
     cache = Native.cache_new()
-    Arity.function(Arity.of(fun), &call(cache, fun, shapeless, &1))
+    Arity.function(arity, &call(cache, fun, options, &1))
+  end
+
+  defp require_positions!(positions, arity) do
+    if not (is_list(positions) and Enum.all?(positions, &(&1 in 0..(arity - 1)//1))) do
+      raise ArgumentError,
+            "Mlx.compile: expected :donate to be a list of positions of the #{arity} arguments, got: #{inspect(positions)}"
+    end
   end
 
   @doc """
@@ -68,18 +89,25 @@ defmodule Mlx.Compilation do
   @spec enable_compile() :: :ok
   def enable_compile, do: :persistent_term.put(@disabled, false)
 
-  defp call(cache, fun, shapeless, arguments) do
+  defp call(cache, fun, options, arguments) do
     if :persistent_term.get(@disabled, false) do
       apply(fun, arguments)
     else
-      call_compiled(cache, fun, shapeless, arguments)
+      call_compiled(cache, fun, options, arguments)
     end
   end
 
-  defp call_compiled(cache, fun, shapeless, arguments) do
+  defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated}, arguments) do
     key = form(arguments, shapeless)
     {compiled, captured, result} = Native.cache_find(cache, key) || compile(cache, key, fun, shapeless, arguments)
-    Tree.with_arrays(result, Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured))
+    results = Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured)
+    if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
+    Tree.with_arrays(result, results)
+  end
+
+  # What is traced may be computed again.
+  defp donate(arguments, results) do
+    if not Native.is_traced(results), do: arguments |> Tree.arrays() |> Enum.each(&Native.deallocate/1)
   end
 
   defp compile(cache, key, fun, shapeless, arguments) do

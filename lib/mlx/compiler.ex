@@ -24,6 +24,8 @@ if Code.ensure_loaded?(Nx) do
     ## Options
 
       * `:lazy` - see above, default false
+      * `:donate` - the positions, from 0, of arguments of the definition whose tensors are not needed after a call, default
+        `[]`; see `Mlx.compile/2`
       * `:hooks` - functions by the name of a hook, as for any compiler
       * `:max_concurrency` - the number of partitions of an `Nx.Serving`, default 1
 
@@ -37,7 +39,7 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.Compiler.{Cache, Executable}
 
     # What makes another program, or one that is called otherwise.
-    @options [:lazy, :hooks]
+    @options [:lazy, :hooks, :donate]
 
     @impl true
     def __jit__(key, vars, fun, args_list, options) do

@@ -494,13 +494,38 @@ if Code.ensure_loaded?(Nx) do
         check(&approach/2, [x(), 1100])
       end
 
+      # What MLX computes, before it compiles anything.
+      defp primitives(fun, arguments) do
+        lazy = Nx.Defn.jit_apply(fun, arguments, compiler: Mlx, lazy: true)
+        dot = [lazy] |> Composite.flatten_list() |> Enum.map(&Mlx.Nx.from_nx/1) |> Mlx.export_to_dot()
+        for [_, name] <- Regex.scan(~r/label ="(\w+)"/, dot), do: name
+      end
+
+      test "gradients are computed without what they do not need" do
+        gradient = fn fun -> fn x -> Nx.Defn.grad(x, &Nx.sum(fun.(&1))) end end
+
+        for {fun, dearer} <- [{&Nx.sigmoid/1, "Exp"}, {&Nx.rsqrt/1, "Power"}] do
+          check(gradient.(fun), [Nx.tensor([0.5, 1.0, 3.0])])
+          without = fn -> primitives(gradient.(fun), [Nx.tensor([0.5, 1.0])]) end
+          assert dearer not in without.()
+          assert dearer not in Nx.with_default_backend(Mlx.Backend, without)
+        end
+
+        # Where Nx's own gradient is not a number.
+        assert %Nx.Tensor{} = given = Nx.Defn.jit_apply(gradient.(&Nx.sigmoid/1), [Nx.tensor([-100.0])], compiler: Mlx)
+        assert [derivative] = Nx.to_flat_list(given)
+        assert_in_delta derivative, 0, 1.0e-40
+
+        # Other products and powers are what they are.
+        check(fn x -> Nx.multiply(Nx.exp(Nx.negate(x)), Nx.sigmoid(Nx.add(x, 1))) end, [Nx.tensor([-0.5, 2.0])])
+        check(&Nx.pow(&1, -2.5), [Nx.tensor([0.5, 2.0])])
+      end
+
       test "products that are used transposed come out in that order" do
         names = fn fun ->
           arguments = [Nx.iota({2, 3}, type: :f32), Nx.iota({3, 4}, type: :f32)]
           check(fun, arguments)
-          lazy = Nx.Defn.jit_apply(fun, arguments, compiler: Mlx, lazy: true)
-          dot = [lazy] |> Composite.flatten_list() |> Enum.map(&Mlx.Nx.from_nx/1) |> Mlx.export_to_dot()
-          for [_, name] <- Regex.scan(~r/label ="(Matmul|Transpose)"/, dot), do: name
+          Enum.filter(primitives(fun, arguments), &(&1 in ["Matmul", "Transpose"]))
         end
 
         # The operands are transposed instead, which costs nothing.
@@ -514,6 +539,37 @@ if Code.ensure_loaded?(Nx) do
         end
 
         assert names.(shared) == ["Matmul", "Transpose"]
+      end
+    end
+
+    describe "donated arguments" do
+      defp step(weights, gradient, rate), do: {Nx.sum(gradient), Nx.subtract(weights, Nx.multiply(gradient, rate))}
+
+      test "are gone after the call, and others are not" do
+        for run <- [
+              fn arguments -> Nx.Defn.jit_apply(&step/3, arguments, compiler: Mlx, donate: [0, 2]) end,
+              fn arguments -> apply(Nx.Defn.compile(&step/3, arguments, compiler: Mlx, donate: [0, 2]), arguments) end
+            ],
+            _call <- 1..2 do
+          [weights, gradient, rate] =
+            arguments = for numbers <- [[1.0, 2.0], [3.0, 4.0], 0.5], do: Nx.tensor(numbers, backend: Mlx.Backend)
+
+          assert {sum, updated} = run.(arguments)
+          assert {Nx.to_number(sum), Nx.to_flat_list(updated)} == {7.0, [-0.5, 0.0]}
+          assert Nx.to_flat_list(gradient) == [3.0, 4.0]
+          for donated <- [weights, rate], do: assert_raise(ArgumentError, ~r/deallocated/, fn -> Nx.add(donated, 1) end)
+        end
+      end
+
+      test "stay where the call is recorded, and where it raises" do
+        weights = Nx.tensor([1.0, 2.0], backend: Mlx.Backend)
+        donating = Nx.Defn.jit(fn weights, x -> Nx.multiply(weights, x) end, compiler: Mlx, donate: [0])
+        through = fn x -> weights |> donating.(Mlx.Nx.to_nx(x, lazy: true)) |> Mlx.Nx.from_nx() |> Mlx.sum() end
+        assert through |> Mlx.grad() |> apply([Mlx.array([3.0, 3.0])]) |> Mlx.to_list() == [1.0, 2.0]
+
+        raising = fn weights -> Nx.Defn.Kernel.hook(weights, fn _weights -> raise "no" end) end
+        assert_raise RuntimeError, "no", fn -> Nx.Defn.jit_apply(raising, [weights], compiler: Mlx, donate: [0]) end
+        assert Nx.to_flat_list(weights) == [1.0, 2.0]
       end
     end
 

@@ -121,6 +121,70 @@ if Code.ensure_loaded?(Nx) do
       )
     end
 
+    # The gradients of all arguments of floating-point numbers, and what they change with.
+    defp gradients(fun, arguments, options) do
+      first = &Nx.Defn.grad(&1, fn numbers -> fun |> apply(Tuple.to_list(numbers)) |> Nx.sin() |> Nx.sum() end)
+
+      second =
+        &Nx.Defn.grad(&1, fn numbers ->
+          numbers
+          |> first.()
+          |> Tuple.to_list()
+          |> Enum.map(fn x -> Nx.sum(Nx.cos(x)) end)
+          |> Enum.reduce(fn a, b -> Nx.add(a, b) end)
+        end)
+
+      arguments = List.to_tuple(arguments)
+      for derivative <- [first, second], do: Nx.Defn.jit_apply(derivative, [arguments], options)
+    end
+
+    # Against Nx's gradients of the composition.
+    defp check_gradients(fun, block, arguments, tensors \\ & &1) do
+      composed = Mlx.Arity.function(length(arguments), &Mlx.Nx.Composition.compute(block, tensors.(&1)))
+
+      expected =
+        Nx.with_default_backend(Nx.BinaryBackend, fn -> gradients(composed, arguments, compiler: Nx.Defn.Evaluator) end)
+
+      copies = Enum.map(arguments, &Nx.backend_copy(&1, Mlx.Backend))
+
+      evaluated =
+        Nx.with_default_backend(Mlx.Backend, fn -> gradients(fun, copies, compiler: Nx.Defn.Evaluator) end)
+
+      for given <- [gradients(fun, arguments, compiler: Mlx), evaluated],
+          {given, expected} <- Enum.zip(given, expected),
+          {a, b} <- Enum.zip(Tuple.to_list(given), Tuple.to_list(expected)) do
+        assert_close(a, b, 1.0e-3)
+      end
+    end
+
+    test "have gradients, and gradients of these" do
+      alias Mlx.Nx.Block
+      x = numbers({2, 3, 8}, 1)
+      [weight, bias] = [numbers({8}, 2), numbers({8}, 3)]
+      check_gradients(&Fast.rms_norm(&1, nil), %Block.RMSNorm{eps: 1.0e-5}, [x])
+      check_gradients(&Fast.rms_norm(&1, &2, eps: 0.1), %Block.RMSNorm{eps: 0.1}, [x, weight])
+      check_gradients(&Fast.layer_norm(&1, nil, &2), %Block.LayerNorm{eps: 1.0e-5, bias: true}, [x, bias])
+      layer_norm = %Block.LayerNorm{eps: 1.0e-5, weight: true, bias: true}
+      check_gradients(&Fast.layer_norm/3, layer_norm, [x, weight, bias])
+
+      rope = %Block.RoPE{dimensions: 6, traditional: false, base: 100, scale: 1}
+      offset = Nx.tensor(3, type: :s32, backend: Nx.BinaryBackend)
+      check_gradients(&Fast.rope(&1, 6, base: 100, offset: 3), rope, [x], &(&1 ++ [offset]))
+
+      queries = numbers({2, 4, 3, 8}, 5)
+      attended = [queries, numbers({2, 2, 5, 8}, 6), numbers({2, 2, 5, 8}, 7)]
+      causal = %Block.Attention{scale: 0.3, causal: true}
+      check_gradients(&Fast.scaled_dot_product_attention(&1, &2, &3, scale: 0.3, mask: :causal), causal, attended)
+
+      masked = %Block.Attention{scale: 0.3, causal: false}
+      mask = numbers({3, 5}, 8)
+      allowed = Nx.greater(mask, 0)
+      options = [scale: 0.3, mask: allowed]
+      check_gradients(&Fast.scaled_dot_product_attention(&1, &2, &3, options), masked, attended, &(&1 ++ [allowed]))
+      added = &Fast.scaled_dot_product_attention(&1, &2, &3, scale: 0.3, mask: &4)
+      check_gradients(added, masked, attended ++ [mask])
+    end
+
     test "refuse what does not fit" do
       x = numbers({1, 2, 3, 8}, 1)
       assert_raise ArgumentError, ~r/shape \{8\}, got: \{4\}/, fn -> Fast.rms_norm(x, numbers({4}, 1)) end

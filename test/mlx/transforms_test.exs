@@ -153,6 +153,34 @@ defmodule Mlx.TransformsTest do
       assert Mlx.to_list(Mlx.vmap(Mlx.compile(&Mlx.square/1)).(x)) == [1.0, 4.0]
     end
 
+    test "frees what is donated, and computes the results in its place" do
+      step = Mlx.compile(fn %{w: w}, [x, y] -> {%{w: Mlx.subtract(w, Mlx.multiply(x, y))}, Mlx.sum(x)} end, donate: [0])
+      [x, y] = for _ <- 1..2, do: Mlx.eval(Mlx.ones({1024, 1024}))
+      state = Mlx.eval(%{w: Mlx.zeros({1024, 1024})})
+      # The first call makes the kernels.
+      {state, _sum} = Mlx.eval(step.(state, [x, y]))
+      active = Mlx.Memory.active()
+      {after_step, sum} = Mlx.eval(step.(state, [x, y]))
+      assert_in_delta Mlx.Memory.active(), active, 1024 * 1024
+      assert number(Mlx.mean(after_step.w)) == -2.0
+      assert number(sum) == 1024 * 1024
+      assert_raise ArgumentError, ~r/deallocated/, fn -> Mlx.add(state.w, 1) end
+      assert number(Mlx.mean(x)) == 1.0
+    end
+
+    test "keeps what is donated where the call is recorded or raises" do
+      fun = Mlx.compile(fn w, x -> Mlx.sum(Mlx.multiply(w, x)) end, donate: [0])
+      w = Mlx.array([1.0, 2.0])
+      assert Mlx.to_list(Mlx.grad(&fun.(w, &1)).(Mlx.array([5.0, 5.0]))) == [1.0, 2.0]
+      assert_raise Mlx.Error, fn -> fun.(w, Mlx.ones({3})) end
+      assert number(fun.(w, w)) == 5.0
+      assert_raise ArgumentError, ~r/deallocated/, fn -> fun.(w, Mlx.ones({2})) end
+
+      assert_raise ArgumentError, ~r/positions of the 2 arguments, got: \[2\]/, fn ->
+        Mlx.compile(&Mlx.add/2, donate: [2])
+      end
+    end
+
     test "takes arrays from outside as they are" do
       y = Mlx.add(Mlx.array([1.0, 2.0]), 1.0)
       fun = Mlx.compile(fn x -> Mlx.add(Mlx.multiply(x, y), Mlx.multiply(y, y)) end)

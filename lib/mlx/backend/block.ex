@@ -87,7 +87,7 @@ if Code.ensure_loaded?(Nx) do
 
     defp run(%B.LinAlg.Solve{}, out, [a, b]), do: {:ok, Factorization.solve(out, a, b)}
 
-    for name <- [Own.RMSNorm, Own.LayerNorm, Own.RoPE, Own.Attention, Own.QuantizedMatmul] do
+    for name <- [Own.RMSNorm, Own.LayerNorm, Own.RoPE, Own.Attention, Own.QuantizedMatmul, Own.Gradient] do
       defp run(%unquote(name){} = block, _out, arrays), do: Fast.run(block, arrays)
     end
 

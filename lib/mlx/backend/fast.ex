@@ -10,7 +10,7 @@ if Code.ensure_loaded?(Nx) do
     @types [:f16, :bf16, :f32]
 
     @doc "The result of a block for its arrays, if MLX computes it in full."
-    @spec run(struct(), [Array.t()]) :: {:ok, Array.t()} | :composed
+    @spec run(struct(), [Array.t()]) :: {:ok, Array.t() | tuple()} | :composed
     def run(block, [%Array{type: type} | _] = arrays) when type in @types, do: {:ok, compute(block, arrays)}
     def run(_block, _arrays), do: :composed
 
@@ -40,6 +40,14 @@ if Code.ensure_loaded?(Nx) do
 
     defp compute(%Block.QuantizedMatmul{} = block, [x, weights, scales, biases]) do
       Mlx.quantized_matmul(x, weights, scales, biases, block |> Map.from_struct() |> Map.to_list())
+    end
+
+    defp compute(%Block.Gradient{of: block, count: count}, arrays) do
+      {primals, rest} = Enum.split(arrays, count)
+      {others, [gradient]} = Enum.split(rest, -1)
+      fun = Mlx.Arity.function(count, &compute(block, &1 ++ others))
+      {_value, gradients} = Mlx.vjp(fun, primals, gradient)
+      List.to_tuple(gradients)
     end
 
     # What is not added to the scores is true or false.

@@ -12,9 +12,10 @@ if Code.ensure_loaded?(Nx) do
     alias Nx.Defn.{Composite, Evaluator}
 
     # `call`: how it is computed. MLX compiles what is called a second time, since to make kernels for a CPU takes longer
-    # than thousands of small operations. `used`: for each argument, whether the definition needs it; others are not asked
-    # for. `anchored`: it needs none, and a number stands for them, since a program is a function of at least one array.
-    @enforce_keys [:call, :captured, :functions, :used, :output, :lazy, :anchored]
+    # than thousands of small operations. `used`: for each tensor among the arguments, whether the definition needs it;
+    # others are not asked for. `donated`: for each that is used, whether its memory is given to the results. `anchored`: it
+    # needs none, and a number stands for them, since a program is a function of at least one array.
+    @enforce_keys [:call, :captured, :functions, :used, :donated, :output, :lazy, :anchored]
     defstruct @enforce_keys
 
     @type call ::
@@ -27,6 +28,7 @@ if Code.ensure_loaded?(Nx) do
             captured: [Mlx.Array.t()],
             functions: %{non_neg_integer() => function()},
             used: [boolean()],
+            donated: [boolean()],
             output: Nx.Container.t(),
             lazy: boolean(),
             anchored: boolean()
@@ -47,10 +49,19 @@ if Code.ensure_loaded?(Nx) do
         captured: captured,
         functions: functions,
         used: used,
+        donated: for({donated, true} <- Enum.zip(donated(vars, options), used), do: donated),
         output: Composite.traverse(output, &Nx.to_template/1),
         lazy: Keyword.get(options, :lazy, false),
         anchored: true not in used
       }
+    end
+
+    defp donated(vars, options) do
+      positions = Keyword.get(options, :donate, [])
+
+      for {argument, position} <- Enum.with_index(vars), _tensor <- Composite.flatten_list([argument]) do
+        position in positions
+      end
     end
 
     # Where there are numbers that MLX has no type for, Nx evaluates the definition, and Mlx.Backend each operation.
@@ -102,26 +113,37 @@ if Code.ensure_loaded?(Nx) do
     end
 
     def call(%__MODULE__{} = executable, arguments) do
-      inputs = inputs(executable, arguments) ++ executable.captured
-      results = run(executable, inputs)
+      tensors = used(executable.used, arguments)
+      results = run(executable, inputs(executable, tensors) ++ executable.captured)
 
-      if not executable.lazy and not Native.is_traced(results) do
-        :ok = Native.async_eval(results)
-        Pressure.relieve()
+      if not Native.is_traced(results) do
+        donate(executable.donated, tensors)
+        if not executable.lazy, do: start(results)
       end
 
       {output, []} = Composite.traverse(executable.output, results, &give(&1, &2, executable.lazy))
       output
     end
 
-    defp inputs(%__MODULE__{anchored: true}, _arguments), do: [Native.scalar(true, :bool)]
-    defp inputs(%__MODULE__{used: used}, arguments), do: inputs(used, arguments)
+    defp used([true | used], [argument | rest]), do: [argument.() | used(used, rest)]
+    defp used([false | used], [_argument | rest]), do: used(used, rest)
+    defp used([], []), do: []
 
-    defp inputs([true | used], [argument | rest]),
-      do: [argument.() |> value!() |> Conversion.array() | inputs(used, rest)]
+    defp inputs(%__MODULE__{anchored: true}, []), do: [Native.scalar(true, :bool)]
+    defp inputs(_executable, tensors), do: for(tensor <- tensors, do: tensor |> value!() |> Conversion.array())
 
-    defp inputs([false | used], [_argument | rest]), do: inputs(used, rest)
-    defp inputs([], []), do: []
+    defp donate([true | donated], [tensor | tensors]) do
+      Nx.backend_deallocate(tensor)
+      donate(donated, tensors)
+    end
+
+    defp donate([false | donated], [_tensor | tensors]), do: donate(donated, tensors)
+    defp donate([], []), do: :ok
+
+    defp start(results) do
+      :ok = Native.async_eval(results)
+      Pressure.relieve()
+    end
 
     defp value!(%Nx.Tensor{vectorized_axes: [_ | _]} = tensor),
       do: tensor |> Nx.devectorize(keep_names: false) |> value!()

@@ -16,7 +16,7 @@ if Code.ensure_loaded?(Nx) do
     #   * `products` - those that are used as they are (`Mlx.Compiler.Transposition`)
 
     alias Mlx.Backend.{Conversion, Logic}
-    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Placement, Tensors, Transposition}
+    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Placement, Simplification, Tensors, Transposition}
     alias Mlx.{Array, Backend, Native}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
@@ -62,7 +62,8 @@ if Code.ensure_loaded?(Nx) do
           {value, scope}
 
         %{} ->
-          {value, scope} = compute(op, args, node, scope)
+          simpler = Simplification.of(node)
+          {value, scope} = if simpler, do: node(simpler, scope), else: compute(op, args, node, scope)
           {value, put_in(scope.values[id], value)}
       end
     end

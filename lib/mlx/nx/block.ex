@@ -31,4 +31,11 @@ if Code.ensure_loaded?(Nx) do
     # Arguments: x, weights, scales and biases.
     defstruct [:transpose, :group_size, :bits]
   end
+
+  defmodule Mlx.Nx.Block.Gradient do
+    @moduledoc false
+    # Arguments: those of the block `of`, and the gradient of its result. Result: a tuple of the gradients of the first
+    # `count` arguments.
+    defstruct [:of, :count]
+  end
 end

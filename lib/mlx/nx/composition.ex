@@ -10,7 +10,7 @@ if Code.ensure_loaded?(Nx) do
     @wide {:f, 32}
 
     @doc "The result of a block for its tensors."
-    @spec compute(struct(), [Tensor.t()]) :: Tensor.t()
+    @spec compute(struct(), [Tensor.t()]) :: Tensor.t() | tuple()
     def compute(%Block.RMSNorm{eps: eps}, [x | weight]) do
       wide = widened(x)
       normal = wide |> Nx.multiply(wide) |> mean() |> Nx.add(eps) |> Nx.rsqrt()
@@ -69,6 +69,15 @@ if Code.ensure_loaded?(Nx) do
       [scales, biases] = for tensor <- [scales, biases], do: repeated(tensor, block.group_size, 1)
       matrix = weights |> unpacked(block.bits) |> Nx.multiply(scales) |> Nx.add(biases) |> Nx.as_type(x.type)
       Nx.dot(x, [-1], matrix, [if(block.transpose, do: 1, else: 0)])
+    end
+
+    def compute(%Block.Gradient{of: block, count: count}, tensors) do
+      {primals, rest} = Enum.split(tensors, count)
+      {others, [gradient]} = Enum.split(rest, -1)
+
+      Nx.Defn.grad(List.to_tuple(primals), fn primals ->
+        block |> compute(Tuple.to_list(primals) ++ others) |> Nx.multiply(gradient) |> Nx.sum()
+      end)
     end
 
     defp widened(%Tensor{type: {_, bits}} = tensor) when bits < 32, do: Nx.as_type(tensor, @wide)

@@ -3,14 +3,15 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc """
     The fused operations of `Mlx.Fast`, and multiplication by quantized matrices, for tensors of Nx.
 
-    They can be called anywhere, also inside `defn`. `Mlx.Backend` and `Mlx.Compiler` run them as one operation of MLX; on
-    other backends, and for gradients and vectorized tensors, they are composed of functions of Nx. Integers are taken as
+    They can be called anywhere, also inside `defn`. `Mlx.Backend` and `Mlx.Compiler` run them as one operation of MLX, and
+    their gradients as MLX's; on other backends, and for vectorized tensors, they are composed of functions of Nx. Integers are taken as
     floating-point numbers, and tensors of several types are brought to one.
     """
 
     import Nx.Defn
 
     alias Mlx.Nx.{Block, Composition}
+    alias Nx.Defn.Expr
     alias Nx.Tensor
 
     @doc """
@@ -245,16 +246,50 @@ if Code.ensure_loaded?(Nx) do
       if Enum.any?(tensors, &(&1.vectorized_axes != [])) do
         Composition.compute(block, tensors)
       else
+        tensors = alike(tensors)
         template = Nx.template(out.shape, out.type, names: out.names)
-
-        composed =
-          Mlx.Arity.function(length(tensors) + 1, fn [block | tensors] ->
-            %{Composition.compute(block, tensors) | names: out.names}
-          end)
-
-        Nx.block(block, tensors, template, composed)
+        block |> composed(tensors, template, &%{&1 | names: out.names}) |> differentiable(block, tensors)
       end
     end
+
+    # Tensors that a definition captured are none of its expressions.
+    defp alike(tensors) do
+      if Enum.any?(tensors, &is_struct(&1.data, Expr)), do: Enum.map(tensors, &Expr.tensor/1), else: tensors
+    end
+
+    defp composed(block, tensors, template, finish) do
+      fun =
+        Mlx.Arity.function(length(tensors) + 1, fn [block | tensors] -> finish.(Composition.compute(block, tensors)) end)
+
+      Nx.block(block, tensors, template, fun)
+    end
+
+    # The gradient that MLX has for the block, in place of that of its composition.
+    defp differentiable(%Tensor{data: %Expr{}} = result, block, tensors) do
+      case Enum.take(tensors, differentiated(block, tensors)) do
+        [] ->
+          result
+
+        inputs ->
+          Nx.Defn.Kernel.custom_grad(result, inputs, fn gradient ->
+            templates = inputs |> Enum.map(&Nx.to_template/1) |> List.to_tuple()
+            gradient = gradient |> Nx.broadcast(result.shape) |> Nx.as_type(result.type) |> unnamed()
+
+            %Block.Gradient{of: block, count: length(inputs)}
+            |> composed(tensors ++ [gradient], templates, & &1)
+            |> Tuple.to_list()
+          end)
+      end
+    end
+
+    defp differentiable(result, _block, _tensors), do: result
+
+    # How many of the first tensors MLX has gradients for, or none when it has not for all that have one.
+    defp differentiated(%struct{}, tensors) when struct in [Block.RMSNorm, Block.LayerNorm], do: length(tensors)
+    defp differentiated(%Block.RoPE{}, [_x, _offset]), do: 1
+    defp differentiated(%Block.Attention{}, [_queries, _keys, _values]), do: 3
+    defp differentiated(%Block.Attention{}, [_queries, _keys, _values, %Tensor{type: {:u, 8}}]), do: 3
+    defp differentiated(_block, _tensors), do: 0
 
     defp present(values), do: for(value <- values, value != nil, do: Nx.to_tensor(value))
 
