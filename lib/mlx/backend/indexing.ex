@@ -33,6 +33,12 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    @spec add_along_axis(Tensor.t(), Array.t(), Array.t(), Array.t(), non_neg_integer()) :: Array.t()
+    def add_along_axis(out, array, indices, updates, axis) do
+      {array, updates} = {cast(array, type(out)), cast(updates, type(out))}
+      Native.scatter_add_axis(array, checked(indices, array, axis), shaped(updates, indices.shape), axis, nil)
+    end
+
     # The indices into each of the axes, which are the last axis of an array.
     defp columns(%Array{shape: shape} = indices, array, axes) do
       last = tuple_size(shape) - 1

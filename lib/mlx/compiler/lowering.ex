@@ -15,8 +15,8 @@ if Code.ensure_loaded?(Nx) do
     #   * `hooks` - functions by name
     #   * `products` - those that are used as they are (`Mlx.Compiler.Transposition`)
 
-    alias Mlx.Backend.{Conversion, Logic}
-    alias Mlx.Compiler.{Branch, HostFunctions, Loop, Placement, Simplification, Tensors, Transposition}
+    alias Mlx.Backend.{Conversion, Indexing, Logic}
+    alias Mlx.Compiler.{AlongAxis, Branch, HostFunctions, Loop, Placement, Simplification, Tensors, Transposition}
     alias Mlx.{Array, Backend, Native}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
@@ -95,6 +95,17 @@ if Code.ensure_loaded?(Nx) do
 
     defp compute(:transpose, [tensor, axes], node, scope), do: transpose(tensor, axes, node, scope)
 
+    defp compute(:indexed_add, [target, indices, updates, options] = args, node, scope) do
+      with true <- options[:axes] == Nx.axes(target),
+           {:ok, indices, axis} <- AlongAxis.indices(indices, target.shape) do
+        {tensors, scope} = Enum.map_reduce([target, indices, updates], scope, &node/2)
+        [target, indices, updates] = Enum.map(tensors, &Conversion.array/1)
+        {Tensors.tensor(node, Indexing.add_along_axis(node, target, indices, updates, axis)), scope}
+      else
+        _several_axes -> operation(:indexed_add, args, node, scope)
+      end
+    end
+
     defp compute(:cond, [clauses, last], %Tensor{data: %Expr{id: id}}, scope),
       do: Branch.lower(id, clauses, last, scope)
 
@@ -147,7 +158,9 @@ if Code.ensure_loaded?(Nx) do
       {apply(Backend, op, [node | args] ++ [[lazy: true]]), scope}
     end
 
-    defp compute(op, args, node, scope) do
+    defp compute(op, args, node, scope), do: operation(op, args, node, scope)
+
+    defp operation(op, args, node, scope) do
       {args, scope} = Tree.apply_args(node, scope, argument(op, args, node))
       # Operations with several results get no template.
       args = if match?({:tuple, _}, node.type), do: args, else: [node | args]
