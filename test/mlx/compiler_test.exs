@@ -501,6 +501,10 @@ if Code.ensure_loaded?(Nx) do
         for [_, name] <- Regex.scan(~r/label ="(\w+)/, dot), do: name
       end
 
+      defn gradient_in_branch(x) do
+        grad(x, fn x -> if Nx.sum(x) > 0, do: Nx.sum(Nx.sigmoid(x) * Nx.rsqrt(x)), else: Nx.sum(Nx.sigmoid(x)) end)
+      end
+
       test "gradients are computed without what they do not need" do
         gradient = fn fun -> fn x -> Nx.Defn.grad(x, &Nx.sum(fun.(&1))) end end
 
@@ -510,6 +514,8 @@ if Code.ensure_loaded?(Nx) do
           assert dearer not in without.()
           assert dearer not in Nx.with_default_backend(Mlx.Backend, without)
         end
+
+        for x <- [[0.5, 3.0], [-4.0, 3.0]], do: check(&gradient_in_branch/1, [Nx.tensor(x)])
 
         # Where Nx's own gradient is not a number.
         assert %Nx.Tensor{} = given = Nx.Defn.jit_apply(gradient.(&Nx.sigmoid/1), [Nx.tensor([-100.0])], compiler: Mlx)
