@@ -15,11 +15,12 @@ case Library.find(options.library) do
         do: Code.require_file("#{file}.exs", __DIR__)
 
     File.cd!(library.root)
-    Suite.load(if(files == [], do: Library.files(library), else: files), Library.excluded(library, options.all or files != []))
+    named = files != []
+    Suite.load(if(named, do: files, else: Library.files(library)), Library.excluded(library, named or options.all))
     results = Suite.run(options.compiler)
     exceptions = Exceptions.read(library.application, if(options.compiler, do: "compiler", else: "backend"))
     Verdict.print(results, exceptions, options.verbose)
-    passed = Verdict.expected?(results, exceptions) and (files != [] or Verdict.few?(results, exceptions))
+    passed = Verdict.expected?(results, exceptions) and (named or Verdict.few?(results, exceptions))
     System.halt(if passed, do: 0, else: 1)
 
   {:error, reason} ->
