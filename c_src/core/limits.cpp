@@ -1,5 +1,9 @@
 #include "core/limits.hpp"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -14,6 +18,17 @@ namespace {
 
 constexpr std::size_t most_free_bytes = std::size_t{256} << 20;
 constexpr std::size_t parts_of_memory = 16;
+
+// The virtual machine holds glibc to mapping all of 128 KiB and more, and to unmapping it when it is freed, which
+// interrupts every thread: for each buffer, and for each product of OpenBLAS. Else glibc raises the size by need, to
+// this.
+void keep_free_mappings() {
+#ifdef __GLIBC__
+  constexpr int greatest_threshold = 32 << 20;
+  mallopt(M_MMAP_THRESHOLD, greatest_threshold);
+  mallopt(M_TRIM_THRESHOLD, 2 * greatest_threshold);
+#endif
+}
 
 std::size_t limit_of_mlx() {
   std::size_t bytes = 0;
@@ -97,6 +112,7 @@ void keep_free_buffers() {
   if (previous > bytes) {
     check(mlx_set_cache_limit(&previous, previous));
   }
+  keep_free_mappings();
 }
 
 }  // namespace mlx_nif
