@@ -1,5 +1,6 @@
 #include "core/evaluation.hpp"
 
+#include <mlx/primitives.h>
 #include <mlx/scheduler.h>
 #include <sched.h>
 #include <unistd.h>
@@ -257,8 +258,9 @@ class Evaluation {
   // says to be there when all is that was scheduled on that stream by then.
   std::vector<ArrayHandle> make_sentinels() const {
     std::vector<ArrayHandle> sentinels;
-    for_each_stream(
-        [&](const Array& array) { sentinels.push_back(apply(mlx_stop_gradient, array.get(), array.stream())); });
+    for_each_stream([&](const Array& array, mlx_stream stream) {
+      sentinels.push_back(apply(mlx_stop_gradient, array.get(), stream));
+    });
     return sentinels;
   }
 
@@ -332,7 +334,7 @@ class Evaluation {
   void sleep_until(Clock::time_point end) const {
     const Awaited awaited;
     EndOfTasks tasks;
-    for_each_stream([&](const Array& array) { tasks.follow(array.stream()); });
+    for_each_stream([&](const Array&, mlx_stream stream) { tasks.follow(stream); });
     if (!tasks.wait_until(end)) {
       throw NeedsDirtyScheduler();
     }
@@ -351,7 +353,7 @@ class Evaluation {
   // MLX looks for an error of the stream only while it waits for an array, and not if that is there already.
   void check_streams() const {
     const std::lock_guard lock(Scheduling::instance().mutex);
-    for_each_stream([](const Array& array) { check(mlx_synchronize(array.stream())); });
+    for_each_stream([](const Array&, mlx_stream stream) { check(mlx_synchronize(stream)); });
   }
 
   // Returns at once, because all of the streams is done that the arrays are computed on.
@@ -382,16 +384,26 @@ class Evaluation {
     }
   }
 
-  // One unsettled array of each stream.
+  // One unsettled array of each stream that MLX computes some on.
   template <typename Visit>
   void for_each_stream(const Visit& visit) const {
-    SmallVector<void*, 4> streams;
+    SmallVector<int, 4> seen;
     for_unsettled([&](const Array& array) {
-      if (std::ranges::find(streams.all(), array.stream().ctx) == streams.all().end()) {
-        streams.push_back(array.stream().ctx);
-        visit(array);
+      const mlx::core::Stream stream = computed_on(array);
+      if (std::ranges::find(seen.all(), stream.index) == seen.all().end()) {
+        seen.push_back(stream.index);
+        visit(array, borrow(stream));
       }
     });
+  }
+
+  // The operations of a recorded function may have other streams than that which it is called on.
+  static mlx::core::Stream computed_on(const Array& array) {
+    const mlx::core::array& node = array_of(array.get());
+    if (node.has_primitive()) {
+      return node.primitive().stream();
+    }
+    return node.event().valid() ? node.event().stream() : stream_of(array.stream());
   }
 
   GraphLock::Waiting waiting() const {

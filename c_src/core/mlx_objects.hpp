@@ -20,6 +20,10 @@ inline const mlx::core::Stream& stream_of(mlx_stream stream) {
   return *static_cast<const mlx::core::Stream*>(stream.ctx);
 }
 
+inline mlx_stream borrow(const mlx::core::Stream& stream) {
+  return {const_cast<mlx::core::Stream*>(&stream)};
+}
+
 inline mlx_array borrow(const mlx::core::array& array) {
   return {const_cast<mlx::core::array*>(&array)};
 }

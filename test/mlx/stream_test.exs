@@ -70,6 +70,40 @@ defmodule Mlx.StreamTest do
     assert Mlx.Native.is_available(behind)
   end
 
+  test "no scheduler waits for what a recorded function computes on another stream" do
+    other = Mlx.Stream.new(:cpu)
+    x = Mlx.eval(Mlx.ones({1, 4096, 4096}))
+    one = Mlx.eval(Mlx.ones({1}))
+    both = Mlx.vmap(fn x, one -> {Mlx.add(one, 1), Mlx.matmul(x, x, stream: other)} end)
+
+    # Both on one scheduler.
+    test = self()
+    spawn = fn fun -> :erlang.spawn_opt(fun, [:link, scheduler: 1]) end
+    ticker = spawn.(fn -> send(test, {:longest_pause, tick(System.monotonic_time(:microsecond), 0)}) end)
+
+    spawn.(fn ->
+      {taken, {sum, product}} = :timer.tc(fn -> Mlx.eval(both.(x, one)) end)
+      assert Mlx.to_number(sum) == 2.0
+      assert Mlx.to_number(product[[0, 5, 5]]) == 4096.0
+      send(test, {:taken, taken})
+      send(ticker, :stop)
+    end)
+
+    assert_receive {:taken, taken}, 60_000
+    assert_receive {:longest_pause, pause}, 60_000
+    assert pause < taken * 3 / 4
+  end
+
+  defp tick(before, longest) do
+    receive do
+      :stop -> longest
+    after
+      1 ->
+        now = System.monotonic_time(:microsecond)
+        tick(now, max(longest, now - before))
+    end
+  end
+
   test "set_default/1 holds for the process, and a choice for a function goes before it and ends" do
     stream = Mlx.Stream.new(:cpu)
 
