@@ -206,7 +206,9 @@ class Evaluation {
   // Under the locks of the graphs: a short wait, and no node but those that are asked for.
   void evaluate_inline() const {
     require_short_work();
-    schedule({});
+    if (!all_scheduled()) {
+      schedule({});
+    }
     const auto start = Clock::now();
     if (!spin_until(start + longest_spin)) {
       sleep_until(start + longest_sleep);
@@ -330,14 +332,23 @@ class Evaluation {
     return true;
   }
 
-  // Meanwhile nobody else waits on a normal scheduler.
+  // One waits on a normal scheduler at a time.
   void sleep_until(Clock::time_point end) const {
+    if (Scheduling::instance().awaited.load() > 0) {
+      throw NeedsDirtyScheduler();
+    }
     const Awaited awaited;
     EndOfTasks tasks;
     for_each_stream([&](const Array&, mlx_stream stream) { tasks.follow(stream); });
     if (!tasks.wait_until(end)) {
       throw NeedsDirtyScheduler();
     }
+  }
+
+  bool all_scheduled() const {
+    return std::ranges::all_of(arrays_, [](const Array* array) {
+      return array->settled() || array_of(array->get()).status() != mlx::core::array::Status::unscheduled;
+    });
   }
 
   bool all_available() const {

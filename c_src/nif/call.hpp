@@ -4,7 +4,9 @@
 #include <erl_nif.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -58,6 +60,26 @@ ERL_NIF_TERM native(ErlNifEnv* env, int argc, const ERL_NIF_TERM argv[]) {
     return raise_current(env, public_name(name.view()));
   }
 }
+
+// What a call takes of a normal scheduler counts as the process's own work, after which others run. Among these are the
+// destructors of what was collected.
+class TimeSlice {
+ public:
+  explicit TimeSlice(ErlNifEnv* env) : env_(env) {}
+  ~TimeSlice() {
+    constexpr auto one_percent = std::chrono::microseconds(10);
+    const auto percent = (std::chrono::steady_clock::now() - start_) / one_percent;
+    if (percent > 0 && on_normal_scheduler()) {
+      enif_consume_timeslice(env_, static_cast<int>(std::min<std::int64_t>(percent, 100)));
+    }
+  }
+  TimeSlice(const TimeSlice&) = delete;
+  TimeSlice& operator=(const TimeSlice&) = delete;
+
+ private:
+  ErlNifEnv* env_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 // What must not run on a normal scheduler at all.
 inline void require_dirty_scheduler() {

@@ -29,6 +29,8 @@ defmodule Mlx.Pressure do
 
   defp collect do
     :erlang.garbage_collect()
+    # What was collected is freed as soon as the scheduler is free.
+    :erlang.yield()
     Process.put(@key, Native.get_active_memory())
   end
 

@@ -61,11 +61,13 @@ ERL_NIF_TERM scalar(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 }
 
 ERL_NIF_TERM eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TimeSlice slice(env);
   evaluate(PinnedArrays(env, argv[0]).all(), patience_here());
   return atoms.ok;
 }
 
 ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TimeSlice slice(env);
   start_evaluation(PinnedArrays(env, argv[0]).all(), patience_here());
   return atoms.ok;
 }
@@ -81,6 +83,7 @@ bool buffers_stay() {
 }
 
 ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TimeSlice slice(env);
   const Pin array = decode_array(env, argv[0]);
   check_size(array.get()->get());
   ArrayHandle value = row_major_value(*array.get(), patience_here());
@@ -138,6 +141,7 @@ ERL_NIF_TERM make_element(ErlNifEnv* env, std::span<const std::byte> bytes, mlx_
 }
 
 ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TimeSlice slice(env);
   const Pin array = decode_array(env, argv[0]);
   const mlx_array handle = array.get()->get();
   if (mlx_array_size(handle) != 1) {
