@@ -8,8 +8,6 @@ defmodule Bench.Dispatch do
   @chain 1000
   @reads 100
   @rounds 10
-  # The caches of the processor are cold after the other side's turn, so a round is the best of several repetitions.
-  @repetitions 10
   @rows [
     "lazy operation of a chain of #{@chain}",
     "forced operation of a chain of #{@chain}",
@@ -19,24 +17,14 @@ defmodule Bench.Dispatch do
 
   def run do
     one = Mlx.eval(Mlx.ones({10}))
-    arguments = Enum.map([@chain, @reads, @repetitions], &Integer.to_string/1)
-    results = Rounds.alternate("dispatch.py", arguments, @rounds, fn -> round_of(one) end)
-    {ours, theirs} = Enum.unzip(results)
-    [us | _] = ours = Rounds.best(ours)
-    [py | _] = theirs = Rounds.best(theirs)
+    arguments = Enum.map([@chain, @reads, Rounds.repetitions()], &Integer.to_string/1)
+
+    {[us | _] = ours, [py | _] = theirs} =
+      Rounds.compare("dispatch.py", arguments, @rounds, fn -> Rounds.best_repetition(fn -> measure(one) end) end)
 
     Table.header("us per operation", "Mlx")
     Table.print(@rows, ours, theirs)
     IO.puts("dispatch ratio: #{Table.format(us / py)}")
-  end
-
-  defp round_of(one) do
-    Rounds.best(
-      for _repetition <- 1..@repetitions do
-        :erlang.garbage_collect()
-        measure(one)
-      end
-    )
   end
 
   defp measure(one) do

@@ -9,7 +9,6 @@ defmodule Bench.Loop do
   alias Bench.{Rounds, Table}
 
   @rounds 10
-  @repetitions 10
   @count 200
 
   defn run_loop(x) do
@@ -25,18 +24,15 @@ defmodule Bench.Loop do
     x = Nx.broadcast(Nx.tensor(0.0, backend: Mlx.Backend), {10, 10})
     loop = Nx.Defn.compile(&run_loop/1, [x], compiler: Mlx)
 
-    {ours, theirs} =
-      "loop.py"
-      |> Rounds.alternate(Enum.map([@count, @repetitions], &Integer.to_string/1), @rounds, fn ->
-        Rounds.best(for _repetition <- 1..@repetitions, do: [time(loop, x) / @count])
-      end)
-      |> Enum.unzip()
+    arguments = Enum.map([@count, Rounds.repetitions()], &Integer.to_string/1)
 
-    Table.print(["round of a loop with a branch"], Rounds.best(ours), Rounds.best(theirs))
+    {ours, theirs} =
+      Rounds.compare("loop.py", arguments, @rounds, fn -> Rounds.best_repetition(fn -> [time(loop, x) / @count] end) end)
+
+    Table.print(["round of a loop with a branch"], ours, theirs)
   end
 
   defp time(loop, x) do
-    :erlang.garbage_collect()
     {us, _binary} = Rounds.time(fn -> x |> loop.() |> Nx.to_binary() end)
     us
   end

@@ -98,8 +98,6 @@ defmodule Bench.Nx do
   alias Nx.Defn
 
   @rounds 10
-  # The caches of the processor are cold after the other side's turn, so a round is the best of several repetitions.
-  @repetitions 10
   @chain 1000
   @reads 100
   @rate 0.01
@@ -122,23 +120,19 @@ defmodule Bench.Nx do
   defp operations do
     one = Nx.tensor([1.0, 1.0], backend: Mlx.Backend)
     lazy_one = Nx.tensor([1.0, 1.0], backend: {Mlx.Backend, lazy: true})
-    arguments = Enum.map([@chain, @reads, @repetitions], &Integer.to_string/1)
+    arguments = Enum.map([@chain, @reads, Rounds.repetitions()], &Integer.to_string/1)
 
-    {ours, theirs} =
-      "dispatch.py"
-      |> Rounds.alternate(arguments, @rounds, fn ->
-        Rounds.best(
-          for _repetition <- 1..@repetitions do
-            :erlang.garbage_collect()
-            {lazy, _sum} = Rounds.time(fn -> chain(lazy_one, lazy_one, @chain) end)
-            [lazy / @chain, Rounds.time_of_one(@reads, fn -> one |> Nx.add(one) |> Nx.to_binary() end)]
-          end
-        )
+    {ours, [lazy, _forced, _eval, read]} =
+      Rounds.compare("dispatch.py", arguments, @rounds, fn ->
+        Rounds.best_repetition(fn -> measure_operations(one, lazy_one) end)
       end)
-      |> Enum.unzip()
 
-    [lazy, _forced, _eval, read] = Rounds.best(theirs)
-    Table.print(["lazy add, chain of #{@chain}", "add + to_binary"], Rounds.best(ours), [lazy, read])
+    Table.print(["lazy add, chain of #{@chain}", "add + to_binary"], ours, [lazy, read])
+  end
+
+  defp measure_operations(one, lazy_one) do
+    {lazy, _sum} = Rounds.time(fn -> chain(lazy_one, lazy_one, @chain) end)
+    [lazy / @chain, Rounds.time_of_one(@reads, fn -> one |> Nx.add(one) |> Nx.to_binary() end)]
   end
 
   defp steps(model, ways) do
@@ -148,9 +142,8 @@ defmodule Bench.Nx do
     steps = for {_name, way} <- ways, do: way.(step, [parameters, x, targets], compiler: Mlx, donate: [0])
     arguments = [model, Float.to_string(@rate), Integer.to_string(count), "1"]
 
-    {ours, theirs} =
-      "train_step.py"
-      |> Rounds.alternate(arguments, @rounds, fn ->
+    {ours, [compiled, _built]} =
+      Rounds.compare("train_step.py", arguments, @rounds, fn ->
         for step <- steps do
           :erlang.garbage_collect()
           warm = train(step, copy(parameters), x, targets, count)
@@ -158,11 +151,9 @@ defmodule Bench.Nx do
           us / count
         end
       end)
-      |> Enum.unzip()
 
     names = for {name, _way} <- ways, do: "#{model}: step #{name}"
-    [compiled, _built] = Rounds.best(theirs)
-    Table.print(names, Rounds.best(ours), Enum.map(names, fn _ -> compiled end))
+    Table.print(names, ours, Enum.map(names, fn _ -> compiled end))
   end
 
   defp step(loss, parameters, x, targets) do

@@ -2,6 +2,16 @@ defmodule Bench.Rounds do
   @moduledoc false
   # Runs rounds of a benchmark by turns here and in Python, so that what else the machine does strikes both alike.
 
+  # The caches of the processor are cold after the other side's turn, so a round of something short is the best of several
+  # repetitions.
+  @repetitions 10
+
+  @doc "The best of each measurement of both sides, `{ours, theirs}`."
+  def compare(script, arguments, count, ours) do
+    {ours, theirs} = script |> alternate(arguments, count, ours) |> Enum.unzip()
+    {best(ours), best(theirs)}
+  end
+
   @doc "The results of both sides, a list of `{ours, theirs}`. The script answers each line that it gets with a line."
   def alternate(script, arguments, count, ours) do
     python = System.fetch_env!("MLX_ORACLE_PYTHON")
@@ -12,8 +22,20 @@ defmodule Bench.Rounds do
     for _round <- 1..count, do: {ours.(), ask(port)}
   end
 
-  @doc "The best of each measurement of several rounds."
-  def best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
+  @doc "How often `best_repetition/1` repeats."
+  def repetitions, do: @repetitions
+
+  @doc "The best of each measurement that the function makes, of several repetitions."
+  def best_repetition(measure) do
+    best(
+      for _repetition <- 1..@repetitions do
+        :erlang.garbage_collect()
+        measure.()
+      end
+    )
+  end
+
+  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
 
   @doc "How long the function takes, in microseconds, and its result."
   def time(fun) do

@@ -112,17 +112,15 @@ defmodule Bench.TrainStep do
     arguments = [model, Float.to_string(@rate), Integer.to_string(compiled), Integer.to_string(built)]
 
     {ours, theirs} =
-      "train_step.py"
-      |> Rounds.alternate(arguments, @rounds, fn ->
+      Rounds.compare("train_step.py", arguments, @rounds, fn ->
         :erlang.garbage_collect()
         warm = train(fast, Tree.map(parameters, &Mlx.copy/1), inputs, compiled)
         {trained, _parameters} = Rounds.time(fn -> train(fast, warm, inputs, compiled) end)
         [trained / compiled, Rounds.time_of_one(built, fn -> apply(step, [parameters | inputs]) end)]
       end)
-      |> Enum.unzip()
 
     names = ["#{model}: compiled step", "#{model}: tracing and building"]
-    Table.print(names, Rounds.best(ours), Rounds.best(theirs))
+    Table.print(names, ours, theirs)
   end
 
   defp step(loss, parameters, x, targets) do

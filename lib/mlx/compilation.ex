@@ -43,8 +43,7 @@ defmodule Mlx.Compilation do
       iex> Mlx.to_list(weights)
       ** (ArgumentError) Mlx.to_binary: the array was deallocated
 
-  Python: `mlx.core.compile`; what is donated is told there from the counts of references, as in JAX from
-  `donate_argnums`.
+  Python: `mlx.core.compile`, which tells from counts of references what is donated; JAX has `donate_argnums`.
   """
   @spec compile(function(), keyword()) :: function()
   def compile(fun, options \\ []) when is_function(fun) do

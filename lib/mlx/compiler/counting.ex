@@ -5,8 +5,8 @@ if Code.ensure_loaded?(Nx) do
     # of few operations are recorded one after the other: nothing waits for a condition then, and MLX compiles them together
     # with what is around them.
 
-    alias Mlx.{Backend.Conversion, Type}
-    alias Nx.Defn.{Composite, Expr, Tree}
+    alias Mlx.{Backend.Conversion, Compiler.Expression, Type}
+    alias Nx.Defn.{Composite, Expr}
     alias Nx.Tensor
 
     # The most nodes that the rounds of a loop have together.
@@ -49,24 +49,7 @@ if Code.ensure_loaded?(Nx) do
     defp at(container, position), do: [container] |> Composite.flatten_list() |> Enum.at(position)
 
     # How many nodes are recorded for an expression.
-    defp size(expression) do
-      {_seen, size} = Composite.reduce(expression, {MapSet.new(), 0}, &add_size/2)
-      size
-    end
-
-    defp add_size(%Tensor{data: %Expr{id: id}} = node, {seen, size}) do
-      if id in seen do
-        {seen, size}
-      else
-        {_args, acc} =
-          Tree.apply_args(node, :scope, {MapSet.put(seen, id), size + own_size(node)}, fn
-            %Tensor{data: %Expr{}} = argument, acc -> {argument, add_size(argument, acc)}
-            option, acc -> {option, acc}
-          end)
-
-        acc
-      end
-    end
+    defp size(expression), do: Expression.reduce(expression, :scope, 0, fn node, size -> size + own_size(node) end)
 
     defp own_size(%Tensor{data: %Expr{op: :while, args: [initial, _parameters, condition, body]}}) do
       case few_rounds(initial, condition, body) do

@@ -116,7 +116,7 @@ if Code.ensure_loaded?(Nx) do
       tensors = used(executable.used, arguments)
       results = run(executable, inputs(executable, tensors) ++ executable.captured)
 
-      if not Native.is_traced(results) do
+      if (not executable.lazy or true in executable.donated) and not Native.is_traced(results) do
         donate(executable.donated, tensors)
         if not executable.lazy, do: start(results)
       end

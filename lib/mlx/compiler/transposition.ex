@@ -4,33 +4,26 @@ if Code.ensure_loaded?(Nx) do
     # Products of matrices that are only used transposed, as gradients of weights are. With their operands swapped they
     # come out in the order in which they are read.
 
+    alias Mlx.Compiler.Expression
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
 
     @doc "The ids of the products that something else than a transposition uses."
     @spec used_as_they_are(Nx.Container.t()) :: MapSet.t(reference())
     def used_as_they_are(expression) do
-      {_seen, used} = Composite.reduce(expression, {MapSet.new(), MapSet.new()}, &visit(&1, nil, &2))
+      results = Composite.reduce(expression, MapSet.new(), &put_product/2)
+      Expression.reduce(expression, :all, results, &put_products_used_by/2)
+    end
+
+    defp put_products_used_by(%Tensor{data: %Expr{op: :transpose}}, used), do: used
+
+    defp put_products_used_by(node, used) do
+      {_args, used} = Tree.apply_args(node, :all, used, &{&1, put_product(&1, &2)})
       used
     end
 
-    defp visit(%Tensor{data: %Expr{id: id, op: op}} = node, parent, {seen, used}) do
-      used = if op == :dot and parent != :transpose, do: MapSet.put(used, id), else: used
-
-      if id in seen do
-        {seen, used}
-      else
-        {_args, acc} =
-          Tree.apply_args(node, :all, {MapSet.put(seen, id), used}, fn
-            %Tensor{data: %Expr{}} = child, acc -> {child, visit(child, op, acc)}
-            other, acc -> {other, acc}
-          end)
-
-        acc
-      end
-    end
-
-    defp visit(_value, _parent, acc), do: acc
+    defp put_product(%Tensor{data: %Expr{op: :dot, id: id}}, used), do: MapSet.put(used, id)
+    defp put_product(_other, used), do: used
 
     @doc "The arguments of the product whose result is that of a product, transposed, if there is one."
     @spec swapped([term()], [non_neg_integer()]) :: {:ok, [term()]} | :error

@@ -228,9 +228,7 @@ if Code.ensure_loaded?(Nx) do
            block,
            %Tensor{type: {:u, 32}, shape: {rows, words}},
            %Tensor{shape: {rows, groups} = shape},
-           %{
-             shape: shape
-           }
+           %{shape: shape}
          )
          when words * 32 == groups * block.group_size * block.bits,
          do: {rows, groups * block.group_size}
