@@ -2,11 +2,13 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "core/graph.hpp"
 #include "core/handle.hpp"
+#include "core/late_failure.hpp"
 #include "core/tape.hpp"
 
 namespace mlx_nif {
@@ -69,22 +71,38 @@ class Array {
   bool oversized() const { return traits_.oversized; }
   // While it is not settled.
   bool fallible() const { return traits_.fallible; }
+  // Under the lock of `graph()`.
+  Mark meaning_of_mark() const {
+    return !fallible() && !graph().failure(true).empty() ? Mark::is_explained : Mark::means_failure;
+  }
 
   const Trace& trace() const { return trace_; }
   bool has_value() const { return !traits_.valueless; }
 
   void deallocate();
 
+  // How many there are, each with a buffer or a share in one. Metal has room for half a million buffers.
+  static std::size_t count() { return Counted::count.load(std::memory_order_relaxed); }
+
  private:
   friend class Pin;
 
   static constexpr std::uint32_t deallocated = 1u << 31;
+
+  struct Counted {
+    Counted() { count.fetch_add(1, std::memory_order_relaxed); }
+    ~Counted() { count.fetch_sub(1, std::memory_order_relaxed); }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    inline static std::atomic<std::size_t> count{0};
+  };
 
   bool try_pin();
   void unpin();
   void release_once();
   void release();
 
+  [[no_unique_address]] const Counted counted_;
   ArrayHandle handle_;
   const std::shared_ptr<Graph> graph_;
   const mlx_stream stream_{};

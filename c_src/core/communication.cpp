@@ -14,8 +14,9 @@
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
 #include "core/error.hpp"
-#include "core/evaluation.hpp"
+#include "core/late_failure.hpp"
 #include "core/limits.hpp"
+#include "core/scheduling.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
@@ -58,9 +59,7 @@ mlx_stream stream_of(Carrier carrier) {
 void wait_for(mlx_array array, const PeerWait& wait) {
   const auto start = Clock::now();
   for (;;) {
-    bool available = false;
-    check(_mlx_array_is_available(&available, array));
-    if (available) {
+    if (has_arrived(array)) {
       return;
     }
     if (Clock::now() - start < short_wait) {
@@ -73,14 +72,8 @@ void wait_for(mlx_array array, const PeerWait& wait) {
 }
 
 void raise_error_of(mlx_stream stream) {
-  between_schedules([stream] { check(mlx_synchronize(stream)); });
-}
-
-void clear_error_of(mlx_stream stream) {
-  try {
-    raise_error_of(stream);
-  } catch (const Error&) {
-  }
+  const std::lock_guard lock(Scheduling::instance().mutex);
+  finish_stream(stream);
 }
 
 // After an error, threads of MLX may go on reading and writing what they were given.
@@ -118,19 +111,18 @@ ArrayHandle Communication::run(const Operation& operation, ArrayHandle value, co
     check(mlx_vector_array_append_value(outputs.get(), result.get()));
     between_schedules([&] { schedule_outputs(outputs.get()); });
   } catch (const Error&) {
-    clear_error_of(stream);
+    clear_error(stream);
     throw;
   }
   try {
     wait_for(result.get(), wait);
-    check(_mlx_array_wait(result.get()));
     raise_error_of(stream);
   } catch (const PeerWait::Over&) {
     // The operation stays on its stream, and MLX keeps its arrays; what follows comes after it.
     connection.left_waiting = true;
     throw;
   } catch (const Error& error) {
-    clear_error_of(stream);
+    clear_error(stream);
     connection.lost = connection.lost || std::string_view(error.what()).find(lost_connection) != std::string_view::npos;
     keep_for_ever(std::move(value));
     keep_for_ever(std::move(result));

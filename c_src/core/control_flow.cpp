@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/array.hpp"
+#include "core/autorelease_pool.hpp"
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
 #include "core/expression.hpp"
@@ -47,9 +48,7 @@ void evaluate_own(const std::vector<ArrayHandle>& handles) {
 }
 
 bool boolean_of(const ArrayHandle& array) {
-  bool value = false;
-  check(mlx_array_item_bool(&value, array.get()));
-  return value;
+  return bytes_of(array.get(), Patience::unlimited).front() != std::byte{0};
 }
 
 void require_as_expected(const Results& results, const std::vector<ArrayKind>& expected) {
@@ -89,6 +88,7 @@ class Loop final : public Instruction {
     std::vector<ArrayKind> kinds;
     std::ranges::transform(inputs.first(state_count_), std::back_inserter(kinds), kind_of);
     while (goes_on(state, condition_captured)) {
+      [[maybe_unused]] const AutoreleasePool pool;
       host().check_wanted();
       state = step(*body_, state, body_captured);
       require_as_expected(state, kinds);

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/autorelease_pool.hpp"
 #include "core/error.hpp"
 #include "core/streams.hpp"
 
@@ -51,6 +52,7 @@ void* run_body(void* argument) {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  [[maybe_unused]] const AutoreleasePool pool;
   const std::unique_ptr<std::function<void()>> body(static_cast<std::function<void()>*>(argument));
   (*body)();
   return nullptr;
@@ -69,6 +71,17 @@ pthread_t start(std::size_t stack_bytes, std::function<void()> body) {
   }
   static_cast<void>(owned.release());
   return thread;
+}
+
+std::exception_ptr failure_of(const std::function<void()>& work) {
+  [[maybe_unused]] const AutoreleasePool pool;
+  try {
+    Streams::instance().adopt_thread();
+    work();
+    return nullptr;
+  } catch (...) {
+    return std::current_exception();
+  }
 }
 
 }  // namespace
@@ -90,14 +103,8 @@ void on_deep_thread(std::size_t nodes, const std::function<void()>& work) {
     throw Error(std::format("a function of {} operations is too long to be transformed", nodes));
   }
   std::exception_ptr error;
-  const pthread_t thread = start(std::max(least_stack_bytes, nodes * stack_bytes_per_node), [&] {
-    try {
-      Streams::instance().adopt_thread();
-      work();
-    } catch (...) {
-      error = std::current_exception();
-    }
-  });
+  const pthread_t thread =
+      start(std::max(least_stack_bytes, nodes * stack_bytes_per_node), [&] { error = failure_of(work); });
   // To its end, when what MLX keeps for a thread is gone, too.
   pthread_join(thread, nullptr);
   if (error) {
@@ -110,24 +117,26 @@ DeepThread::DeepThread() {
 }
 
 void DeepThread::run(const std::function<void()>& work) {
+  std::unique_lock lock(mutex_);
   work_ = &work;
-  given_.release();
-  done_.acquire();
+  changed_.notify_all();
+  changed_.wait(lock, [this] { return work_ == nullptr; });
   if (error_) {
     std::rethrow_exception(std::exchange(error_, nullptr));
   }
 }
 
 void DeepThread::serve() {
+  std::unique_lock lock(mutex_);
   for (;;) {
-    given_.acquire();
-    try {
-      Streams::instance().adopt_thread();
-      (*work_)();
-    } catch (...) {
-      error_ = std::current_exception();
-    }
-    done_.release();
+    changed_.wait(lock, [this] { return work_ != nullptr; });
+    const std::function<void()>& work = *work_;
+    lock.unlock();
+    std::exception_ptr error = failure_of(work);
+    lock.lock();
+    error_ = std::move(error);
+    work_ = nullptr;
+    changed_.notify_all();
   }
 }
 

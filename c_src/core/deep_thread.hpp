@@ -1,10 +1,11 @@
 // Threads with deep stacks.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <semaphore>
+#include <mutex>
 
 namespace mlx_nif {
 
@@ -33,10 +34,11 @@ class DeepThread {
  private:
   [[noreturn]] void serve();
 
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // From when it is given until it is done.
   const std::function<void()>* work_ = nullptr;
   std::exception_ptr error_;
-  std::binary_semaphore given_{0};
-  std::binary_semaphore done_{0};
 };
 
 }  // namespace mlx_nif

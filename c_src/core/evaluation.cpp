@@ -3,28 +3,25 @@
 #include <mlx/primitives.h>
 #include <mlx/scheduler.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
+#include <exception>
 #include <iterator>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "core/deep_thread.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/graph_lock.hpp"
+#include "core/late_failure.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/scheduling.hpp"
 #include "core/small_vector.hpp"
+#include "core/stream_use.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
@@ -36,78 +33,10 @@ using Clock = std::chrono::steady_clock;
 // seen sooner by asking than by sleeping, which takes longer to wake up from.
 constexpr auto longest_spin = std::chrono::microseconds(60);
 constexpr auto longest_sleep = std::chrono::microseconds(500);
-constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
 constexpr std::size_t most_nodes_scheduled_inline = 64;
 
-// MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
-struct Scheduling {
-  // MLX itself waits in `async_eval` while many tasks are queued, so that nothing else may happen under this lock.
-  std::mutex mutex;
-
-  // An error on a worker thread belongs to the stream and not to an array. So a graph that can fail has the streams
-  // alone, from its scheduling to its end; all other evaluations share them.
-  std::shared_mutex streams;
-
-  // One array for each evaluation that nobody waits for; it tells when that is done. Under `mutex`.
-  std::vector<ArrayHandle> unawaited;
-
-  // The number of evaluations that somebody waits for.
-  std::atomic<int> awaited{0};
-
-  // Never destroyed: the VM runs static destructors while its threads evaluate.
-  static Scheduling& instance() {
-    static Scheduling* const scheduling = new Scheduling;
-    return *scheduling;
-  }
-
-  bool idle() {
-    std::erase_if(unawaited, [](const ArrayHandle& sentinel) {
-      bool available = false;
-      check(_mlx_array_is_available(&available, sentinel.get()));
-      return available;
-    });
-    return unawaited.empty() && awaited.load() == 0;
-  }
-};
-
-// Counts an evaluation as awaited.
-class Awaited {
- public:
-  Awaited() { Scheduling::instance().awaited.fetch_add(1); }
-  ~Awaited() { Scheduling::instance().awaited.fetch_sub(1); }
-  Awaited(const Awaited&) = delete;
-  Awaited& operator=(const Awaited&) = delete;
-};
-
-// Use of the streams: alone, or with others.
-class StreamUse {
- public:
-  StreamUse(bool alone, Patience patience) : alone_(alone) {
-    if (patience == Patience::none) {
-      if (alone_ || !streams().try_lock_shared()) {
-        throw NeedsDirtyScheduler();
-      }
-    } else if (alone_) {
-      streams().lock();
-    } else {
-      streams().lock_shared();
-    }
-  }
-  ~StreamUse() {
-    if (alone_) {
-      streams().unlock();
-    } else {
-      streams().unlock_shared();
-    }
-  }
-  StreamUse(const StreamUse&) = delete;
-  StreamUse& operator=(const StreamUse&) = delete;
-
- private:
-  static std::shared_mutex& streams() { return Scheduling::instance().streams; }
-
-  const bool alone_;
-};
+// Failures of other evaluations while one is being scheduled.
+constexpr int most_disturbances = 8;
 
 // The end of what CPU streams have to do by now, for which a normal scheduler may wait a short time; MLX's own waiting
 // knows no limit.
@@ -140,15 +69,6 @@ class EndOfTasks {
   // The tasks may end after this.
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
-
-// Throws away what MLX may have kept of an error that was raised already, so that nobody else gets it.
-void clear_stream_error(mlx_stream stream) {
-  const std::lock_guard lock(Scheduling::instance().mutex);
-  try {
-    check(mlx_synchronize(stream));
-  } catch (const Error&) {
-  }
-}
 
 // Some transforms call the user's function with arrays that only have a shape and a type.
 void require_value(const Array* array) {
@@ -198,7 +118,11 @@ class Evaluation {
     }
     auto sentinels = make_sentinels();
     const auto scheduling_lock = schedule(sentinels);
-    std::ranges::move(sentinels, std::back_inserter(Scheduling::instance().unawaited));
+    for (ArrayHandle& sentinel : sentinels) {
+      const auto evaluation = std::make_shared<Unawaited>(std::move(sentinel));
+      Scheduling::instance().add(evaluation);
+      for_unsettled([&](const Array& array) { array.graph().add(evaluation); });
+    }
     return true;
   }
 
@@ -209,11 +133,16 @@ class Evaluation {
     if (!all_scheduled()) {
       schedule({});
     }
-    const auto start = Clock::now();
-    if (!spin_until(start + longest_spin)) {
-      sleep_until(start + longest_sleep);
+    try {
+      const auto start = Clock::now();
+      if (!spin_until(start + longest_spin)) {
+        sleep_until(start + longest_sleep);
+      }
+      settle();
+    } catch (const Error& error) {
+      fail(Graph::Failed::all_arrays, error);
+      throw;
     }
-    settle();
   }
 
   void require_short_work() const {
@@ -229,17 +158,19 @@ class Evaluation {
   void evaluate_shared(GraphLock& lock) const {
     const auto sentinels = make_sentinels();
     schedule(sentinels);
-    const Awaited awaited;
+    const Scheduling::Awaited awaited;
     lock.release();
+    std::exception_ptr failure = failure_of(sentinels);
+    const GraphLock again(arrays_, waiting());
     try {
-      wait_for(sentinels);
+      if (failure) {
+        std::rethrow_exception(failure);
+      }
+      settle();
     } catch (const Error& error) {
-      const GraphLock again(arrays_, waiting());
       fail(Graph::Failed::all_arrays, error);
       throw;
     }
-    const GraphLock again(arrays_, waiting());
-    settle();
   }
 
   // The graphs stay locked to the end, since none of their values may be used if one fails.
@@ -273,24 +204,19 @@ class Evaluation {
     for (const ArrayHandle& sentinel : sentinels) {
       check(mlx_vector_array_append_value(outputs.get(), sentinel.get()));
     }
-    auto& scheduling = Scheduling::instance();
-    std::unique_lock lock(scheduling.mutex, std::defer_lock);
     if (mlx_vector_array_size(outputs.get()) == 0) {
-      return lock;
+      return {};
     }
-    if (patience_ == Patience::unlimited) {
-      lock.lock();
-      scheduling.idle();
-    } else {
-      lock_when_idle(lock);
-    }
+    auto lock = Scheduling::instance().lock(patience_);
     try {
-      schedule_outputs(outputs.get());
+      schedule_undisturbed(outputs.get());
     } catch (const Error& error) {
       lock.unlock();
       // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
       // meanwhile on a worker thread is all that cannot be told from a value.
-      if (fallible()) {
+      if (is_of_some_command_buffer(error.what())) {
+        fail(Graph::Failed::all_arrays, error);
+      } else if (fallible()) {
         fail(Graph::Failed::fallible_arrays, error);
       }
       throw;
@@ -299,26 +225,37 @@ class Evaluation {
     return lock;
   }
 
-  // What was started just before, such as the operand of the next operation, is mostly done in no time.
-  static void lock_when_idle(std::unique_lock<std::mutex>& lock) {
-    auto& scheduling = Scheduling::instance();
-    for (const auto end = Clock::now() + longest_spin_for_idleness; scheduling.awaited.load() == 0; sched_yield()) {
-      if (lock.try_lock()) {
-        if (scheduling.idle()) {
-          return;
+  // On a GPU MLX throws the failure of another evaluation into the one that it schedules next. That evaluation sees its
+  // own failure by the marks on its arrays, and this one is scheduled again, unless it rests on arrays that failed.
+  static void schedule_undisturbed(mlx_vector_array outputs) {
+    for (int disturbances = 0;; ++disturbances) {
+      try {
+        schedule_outputs(outputs);
+        return;
+      } catch (const Error& error) {
+        if (!is_of_some_command_buffer(error.what())) {
+          throw;
         }
-        lock.unlock();
-      }
-      if (Clock::now() > end) {
-        break;
+        remember_late_failure(error.what());
+        if (disturbances == most_disturbances || rests_on_late_failure(outputs)) {
+          throw;
+        }
       }
     }
-    throw NeedsDirtyScheduler();
   }
 
   static void wait_for(std::span<const ArrayHandle> sentinels) {
     for (const ArrayHandle& sentinel : sentinels) {
-      check(_mlx_array_wait(sentinel.get()));
+      wait_for_arrival(sentinel.get());
+    }
+  }
+
+  static std::exception_ptr failure_of(std::span<const ArrayHandle> sentinels) {
+    try {
+      wait_for(sentinels);
+      return nullptr;
+    } catch (const Error&) {
+      return std::current_exception();
     }
   }
 
@@ -334,10 +271,10 @@ class Evaluation {
 
   // One waits on a normal scheduler at a time.
   void sleep_until(Clock::time_point end) const {
-    if (Scheduling::instance().awaited.load() > 0) {
+    if (Scheduling::instance().somebody_waits()) {
       throw NeedsDirtyScheduler();
     }
-    const Awaited awaited;
+    const Scheduling::Awaited awaited;
     EndOfTasks tasks;
     for_each_stream([&](const Array&, mlx_stream stream) { tasks.follow(stream); });
     if (!tasks.wait_until(end)) {
@@ -353,31 +290,31 @@ class Evaluation {
 
   bool all_available() const {
     return std::ranges::all_of(arrays_, [](const Array* array) {
-      bool available = array->settled();
-      if (!available) {
-        check(_mlx_array_is_available(&available, array->get()));
-      }
-      return available;
+      return array->settled() || has_arrived(array->get(), array->meaning_of_mark());
     });
   }
 
   // MLX looks for an error of the stream only while it waits for an array, and not if that is there already.
   void check_streams() const {
     const std::lock_guard lock(Scheduling::instance().mutex);
-    for_each_stream([](const Array&, mlx_stream stream) { check(mlx_synchronize(stream)); });
+    for_each_stream([](const Array&, mlx_stream stream) { finish_stream(stream); });
   }
 
   // Returns at once, because all of the streams is done that the arrays are computed on.
   void settle() const {
     for_unsettled([](Array& array) {
-      check(_mlx_array_wait(array.get()));
+      array.graph().check_unawaited();
+      wait_for_arrival(array.get(), array.meaning_of_mark());
       array.settle();
     });
   }
 
   void fail(Graph::Failed failed, const Error& error) const {
     for_unsettled([&](const Array& array) {
-      clear_stream_error(array.stream());
+      // What is seen of a failure on a normal scheduler was taken from the stream by that.
+      if (patience_ == Patience::unlimited) {
+        clear_error(array.stream());
+      }
       array.graph().fail(failed, error.what());
     });
   }
@@ -446,16 +383,6 @@ bool is_row_major(mlx_array array) {
 
 }  // namespace
 
-void schedule_outputs(mlx_vector_array outputs) {
-  const auto work = [outputs] { check(mlx_async_eval(outputs)); };
-  if (Streams::instance().has(MLX_GPU)) {
-    static DeepThread* const thread = new DeepThread;
-    thread->run(work);
-  } else {
-    work();
-  }
-}
-
 void evaluate(std::span<Array* const> arrays, Patience patience) {
   Evaluation(arrays, patience).run();
 }
@@ -481,15 +408,27 @@ ArrayHandle row_major_value(Array& array, Patience patience) {
   return value;
 }
 
-std::span<const std::byte> bytes_of(mlx_array row_major) {
+bool buffers_stay() {
+  static const bool stay = [] {
+    bool cuda = false;
+    check(mlx_cuda_is_available(&cuda));
+    return !cuda;
+  }();
+  return stay;
+}
+
+std::span<const std::byte> bytes_of(mlx_array row_major, Patience patience) {
   const std::size_t size = mlx_array_nbytes(row_major);
   if (size == 0) {
     return {};
   }
-  // On a GPU this may move the buffer.
   std::unique_lock lock(Scheduling::instance().mutex, std::defer_lock);
-  if (Streams::instance().has(MLX_GPU)) {
-    lock.lock();
+  if (!buffers_stay()) {
+    if (patience == Patience::unlimited) {
+      lock.lock();
+    } else if (!lock.try_lock()) {
+      throw NeedsDirtyScheduler();
+    }
   }
   return {reinterpret_cast<const std::byte*>(mlx_array_data_uint8(row_major)), size};
 }
@@ -498,43 +437,11 @@ void synchronize(mlx_stream stream) {
   const ArrayHandle zero(mlx_array_new_int(0));
   Array last(apply(mlx_negative, zero.get(), stream), std::make_shared<Graph>(), stream);
   evaluate_one(last, Patience::unlimited);
-  // What the operations on a GPU used is freed a little after their end, which MLX's own function waits for.
+  // What the operations on a GPU used is freed a little after their end, which MLX's own function waits for. What
+  // failed there is told to those whose arrays it are.
   if (device_of(stream) == MLX_GPU) {
-    between_schedules([&] { check(mlx_synchronize(stream)); });
+    clear_error(stream);
   }
 }
-
-void between_schedules(const std::function<void()>& work) {
-  const std::lock_guard lock(Scheduling::instance().mutex);
-  work();
-}
-
-// At the end of the process the encoders of MLX and the threads of the BLAS are taken down, while the VM's threads go
-// on using them: it would crash, or wait for ever. What is registered here runs before that.
-#ifdef __GLIBC__
-void stop_scheduling_at_exit() {
-  // Knows the status to end with, so that nothing else has to happen.
-  const auto end_process = [](int status, void*) {
-    std::fflush(nullptr);
-    _exit(status);
-  };
-  on_exit(end_process, nullptr);
-}
-#else
-void stop_scheduling_at_exit() {
-  std::atexit([] {
-    static bool stopped = false;
-    if (std::exchange(stopped, true)) {
-      return;
-    }
-    // MLX can wait for a long task while it schedules. What is scheduled by then is let go.
-    constexpr auto longest_wait = std::chrono::seconds(1);
-    const auto end = Clock::now() + longest_wait;
-    while (!Scheduling::instance().mutex.try_lock() && Clock::now() < end) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  });
-}
-#endif
 
 }  // namespace mlx_nif

@@ -2,21 +2,13 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <span>
 
 #include "core/array.hpp"
 #include "core/handle.hpp"
+#include "core/patience.hpp"
 
 namespace mlx_nif {
-
-// How long a caller may be kept.
-enum class Patience {
-  // A normal scheduler: microseconds. Throws NeedsDirtyScheduler when the work is more than that, or not done by then.
-  none,
-  // A dirty scheduler: until it is done.
-  unlimited,
-};
 
 // Computes the arrays and waits for their values. Throws Error when the computation fails.
 void evaluate(std::span<Array* const> arrays, Patience patience);
@@ -27,19 +19,13 @@ void start_evaluation(std::span<Array* const> arrays, Patience patience);
 // The value of the array in row-major order, in a handle that only the caller has.
 ArrayHandle row_major_value(Array& array, Patience patience);
 
-// The bytes of such a value.
-std::span<const std::byte> bytes_of(mlx_array row_major);
+// A buffer is at one address for as long as it lives. Not on CUDA, where use on the other side moves it.
+bool buffers_stay();
+
+// The bytes of such a value. Where buffers move, this is as good as scheduling.
+std::span<const std::byte> bytes_of(mlx_array row_major, Patience patience);
 
 // Waits until all that was scheduled on the stream is done, and what it used is freed.
 void synchronize(mlx_stream stream);
-
-// Runs what frees memory that streams may use, while nothing is being scheduled.
-void between_schedules(const std::function<void()>& work);
-
-// Schedules graphs; to be called `between_schedules`.
-void schedule_outputs(mlx_vector_array outputs);
-
-// Called when MLX is ready, and again when the process is about to end: nothing is scheduled any more while it ends.
-void stop_scheduling_at_exit();
 
 }  // namespace mlx_nif

@@ -7,6 +7,9 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include "core/unawaited.hpp"
 
 namespace mlx_nif {
 
@@ -38,6 +41,12 @@ class Graph : public std::enable_shared_from_this<Graph> {
 
   std::size_t nodes() const { return nodes_; }
 
+  // An evaluation of arrays of this graph, on which others may rest.
+  void add(std::shared_ptr<Unawaited> evaluation);
+
+  // Throws Error when such an evaluation has failed.
+  void check_unawaited();
+
   // An evaluation failed, and which arrays it leaves without a value is not known better than this.
   enum class Failed { fallible_arrays, all_arrays };
   void fail(Failed failed, std::string message);
@@ -48,6 +57,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::atomic<Graph*> successor_{nullptr};
   std::shared_ptr<Graph> successor_owner_;
   std::size_t nodes_ = 0;
+  std::vector<std::shared_ptr<Unawaited>> unawaited_;
   std::string failure_;
   std::string failure_of_all_;
 };

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "core/error.hpp"
+#include "core/late_failure.hpp"
 
 namespace mlx_nif {
 
@@ -15,6 +16,20 @@ bool never() {
 
 bool always() {
   return true;
+}
+
+// Whether the value is there; when it never will be, the whole graph fails.
+bool has_arrived_or_fail(const Array& array) {
+  try {
+    const bool arrived = has_arrived(array.get(), array.meaning_of_mark());
+    if (arrived) {
+      array.graph().check_unawaited();
+    }
+    return arrived;
+  } catch (const Error& error) {
+    array.graph().fail(Graph::Failed::all_arrays, error.what());
+    throw;
+  }
 }
 
 }  // namespace
@@ -113,9 +128,7 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
     if (!failure.empty()) {
       throw Error("a value that this was to be computed from could not be computed: " + failure);
     }
-    bool available = false;
-    check(_mlx_array_is_available(&available, array->get()));
-    if (available) {
+    if (has_arrived_or_fail(*array)) {
       array->settle();
     } else {
       all_settled = false;

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t most_free_bytes = std::size_t{256} << 20;
 constexpr std::size_t parts_of_memory = 16;
+constexpr std::size_t parts_of_metal_memory = 4;
 
 // The virtual machine holds glibc to mapping all of 128 KiB and more, and to unmapping it when it is freed, which
 // interrupts every thread: for each buffer, and for each product of OpenBLAS. Else glibc raises the size by need, to
@@ -106,10 +107,13 @@ std::size_t set_memory_limit(std::size_t bytes) {
 }
 
 void keep_free_buffers() {
-  const std::size_t bytes = std::min(most_free_bytes, memory_limit() / parts_of_memory);
+  bool metal = false;
+  check(mlx_metal_is_available(&metal));
+  const std::size_t bytes =
+      metal ? memory_limit() / parts_of_metal_memory : std::min(most_free_bytes, memory_limit() / parts_of_memory);
   std::size_t previous = 0;
   check(mlx_set_cache_limit(&previous, bytes));
-  if (previous > bytes) {
+  if (previous > bytes && !metal) {
     check(mlx_set_cache_limit(&previous, previous));
   }
   keep_free_mappings();

@@ -30,8 +30,9 @@ std::size_t memory_limit();
 // Returns the limit that was there before. Scheduling reads it: to be called `between_schedules`.
 std::size_t set_memory_limit(std::size_t bytes);
 
-// At the start: has MLX keep more free buffers for later arrays than it does by itself on a CPU. Those are 32 MB, less
-// than a step of a small model uses, and new memory from the system costs more than many a computation.
+// At the start: sets how many free buffers MLX keeps for later arrays. By itself it keeps 32 MB on a CPU, less than a
+// step of a small model uses, while new memory from the system costs more than many a computation. On Metal it keeps
+// all of the memory that the machine has, which others need, too.
 void keep_free_buffers();
 
 }  // namespace mlx_nif

@@ -6,6 +6,8 @@
 #include <future>
 #include <thread>
 
+#include "core/autorelease_pool.hpp"
+
 namespace mlx_nif {
 
 void on_main_thread(const std::function<void()>& work) {
@@ -16,7 +18,10 @@ void on_main_thread(const std::function<void()>& work) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);
-    task();
+    {
+      [[maybe_unused]] const AutoreleasePool pool;
+      task();
+    }
     for (;;) {
       pause();
     }

@@ -1,5 +1,7 @@
 #include "core/reaper.hpp"
 
+#include "core/autorelease_pool.hpp"
+
 namespace mlx_nif {
 
 Reaper& Reaper::instance() {
@@ -58,6 +60,7 @@ void Reaper::free_items(std::unique_lock<std::mutex>& lock) {
 }
 
 void Reaper::free(Item item) {
+  [[maybe_unused]] const AutoreleasePool pool;
   for (;;) {
     Graph& root = item.graph->root();
     const std::lock_guard lock(root.mutex());

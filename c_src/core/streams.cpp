@@ -3,11 +3,21 @@
 #include <pthread.h>
 
 #include <cstdlib>
+#include <format>
 
 #include "core/error.hpp"
+#include "core/late_failure.hpp"
 
 namespace mlx_nif {
 namespace {
+
+// A stream of a CPU is a thread, and one of a GPU a queue of commands, of which Metal fails to make more than some
+// hundreds.
+constexpr int most_streams = 256;
+
+const char* name_of(mlx_device_type type) {
+  return type == MLX_GPU ? "GPU" : "CPU";
+}
 
 // Threads that are started meanwhile never take the processor from the thread that wakes them. Otherwise, where a
 // stream and the thread that fills its queue share a core, the two take turns with each task.
@@ -39,6 +49,15 @@ Streams& Streams::instance() {
 }
 
 void Streams::start() {
+  try {
+    make_defaults();
+    find_failure_marks(default_of(MLX_CPU));
+  } catch (const std::exception& error) {
+    failure_ = error.what();
+  }
+}
+
+void Streams::make_defaults() {
   // When many different graphs are evaluated on CUDA, MLX tells that a cache of its own is too small for them by ending
   // an evaluation halfway: arrays that count as evaluated never get their values. It only costs time.
   setenv("MLX_ENABLE_CACHE_THRASHING_CHECK", "0", 0);
@@ -54,6 +73,12 @@ void Streams::start() {
   }
 }
 
+void Streams::require_started() const {
+  if (!started()) {
+    throw Error("MLX cannot be used on this machine: " + failure_);
+  }
+}
+
 mlx_stream Streams::default_of(mlx_device_type type) const {
   if (!has(type)) {
     throw Error(type == MLX_GPU ? "this machine has no GPU that MLX can use" : "MLX was built without a CPU device");
@@ -66,7 +91,13 @@ StreamHandle Streams::borrow(mlx_device_type type) {
   const std::lock_guard lock(mutex_);
   auto& idle = idle_[type];
   if (idle.empty()) {
-    return make(type);
+    if (made_[type] == most_streams) {
+      throw Error(std::format("all {} streams of the {} are in use; a stream can be used again once no process has it",
+                              most_streams, name_of(type)));
+    }
+    StreamHandle stream = make(type);
+    ++made_[type];
+    return stream;
   }
   StreamHandle stream = std::move(idle.back());
   idle.pop_back();

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "core/handle.hpp"
@@ -16,13 +17,16 @@ class Streams {
  public:
   static Streams& instance();
 
-  // Makes the default streams; called once, before any other use of MLX.
+  // Makes the default streams; called once, before any other use of MLX. Where MLX can't be used, nothing can be but
+  // this: each `adopt_thread` throws an Error that says why.
   void start();
+  bool started() const { return failure_.empty(); }
 
   // Makes the default streams this thread's too, since MLX's transforms use the thread's own.
   void adopt_thread() {
     thread_local bool adopted = false;
     if (!adopted) {
+      require_started();
       set_thread_defaults();
       adopted = true;
     }
@@ -36,17 +40,21 @@ class Streams {
   mlx_stream default_stream() const { return default_of(default_device()); }
 
   // MLX never frees a stream and its thread, so that they are used again. A new one goes into a table of MLX's that
-  // scheduling reads: to be called `between_schedules`.
+  // scheduling reads: to be called `between_schedules`. Throws Error when too many are in use.
   StreamHandle borrow(mlx_device_type type);
   void give_back(StreamHandle stream, mlx_device_type type);
 
  private:
+  void make_defaults();
+  void require_started() const;
   void set_thread_defaults();
   static StreamHandle make(mlx_device_type type);
 
+  std::string failure_;
   std::array<StreamHandle, 2> defaults_;
   std::mutex mutex_;
   std::array<std::vector<StreamHandle>, 2> idle_;
+  std::array<int, 2> made_{};
 };
 
 }  // namespace mlx_nif

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/autorelease_pool.hpp"
 #include "core/error.hpp"
 #include "core/streams.hpp"
 
@@ -51,6 +52,7 @@ ERL_NIF_TERM raise_current(ErlNifEnv* env, const std::string& function);
 // call that would take too long here runs again on a dirty scheduler.
 template <Name name, auto body>
 ERL_NIF_TERM native(ErlNifEnv* env, int argc, const ERL_NIF_TERM argv[]) {
+  [[maybe_unused]] const AutoreleasePool pool;
   try {
     Streams::instance().adopt_thread();
     return body(env, argv);

@@ -1,4 +1,5 @@
 // The library as the VM sees it: the table of native functions, and loading, upgrading and unloading.
+#include <dlfcn.h>
 #include <erl_nif.h>
 
 #include <atomic>
@@ -7,10 +8,10 @@
 
 #include "core/array.hpp"
 #include "core/error.hpp"
-#include "core/evaluation.hpp"
 #include "core/limits.hpp"
 #include "core/main_thread.hpp"
 #include "core/reaper.hpp"
+#include "core/scheduling.hpp"
 #include "core/streams.hpp"
 #include "nif/atoms.hpp"
 #include "nif/resources.hpp"
@@ -34,13 +35,24 @@ std::vector<ErlNifFunc> all_functions() {
   return all;
 }
 
-bool start_mlx() {
-  try {
-    on_main_thread([] {
-      Streams::instance().start();
+// The status that the VM halts with, once it does; it tells nobody. Null should it have another name one day.
+const int* halt_status() {
+  return static_cast<const int*>(dlsym(RTLD_DEFAULT, "erts_halt_code"));
+}
+
+void start_mlx() {
+  on_main_thread([] {
+    Streams::instance().start();
+    if (Streams::instance().started()) {
       keep_free_buffers();
-      stop_scheduling_at_exit();
-    });
+    }
+    stop_scheduling_at_exit(nullptr);
+  });
+}
+
+bool try_to_start_mlx() {
+  try {
+    start_mlx();
     return true;
   } catch (const std::exception&) {
     return false;
@@ -48,14 +60,14 @@ bool start_mlx() {
 }
 
 int start(ErlNifEnv* env) {
-  static const bool started = start_mlx();
+  static const bool started = try_to_start_mlx();
   make_atoms(env);
   if (!started || !open_resources(env)) {
     return 1;
   }
   // What ran first at the end of the process would no longer be first if MLX has registered something since.
   enif_set_option(env, ERL_NIF_OPT_ON_HALT,
-                  static_cast<ErlNifOnHaltCallback*>([](void*) { stop_scheduling_at_exit(); }));
+                  static_cast<ErlNifOnHaltCallback*>([](void*) { stop_scheduling_at_exit(halt_status()); }));
   ++users;
   return 0;
 }

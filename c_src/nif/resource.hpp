@@ -7,6 +7,8 @@
 #include <new>
 #include <utility>
 
+#include "core/autorelease_pool.hpp"
+
 namespace mlx_nif {
 
 // The VM's garbage collector ends the life of a `T` when no process has its reference any more.
@@ -16,7 +18,10 @@ class Resource {
   // At load and upgrade: objects that an older version of this library made are taken over.
   static bool open(ErlNifEnv* env, const char* name) {
     ErlNifResourceTypeInit init{};
-    init.dtor = [](ErlNifEnv*, void* object) { static_cast<T*>(object)->~T(); };
+    init.dtor = [](ErlNifEnv*, void* object) {
+      [[maybe_unused]] const AutoreleasePool pool;
+      static_cast<T*>(object)->~T();
+    };
     // What a type does when a process ends that one of its objects monitors.
     if constexpr (requires(T& object, const ErlNifPid& pid) { object.process_ended(pid); }) {
       init.down = [](ErlNifEnv*, void* object, ErlNifPid* pid, ErlNifMonitor*) {

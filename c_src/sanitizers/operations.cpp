@@ -96,7 +96,7 @@ ArrayHandle hold(const Reference& array) {
 
 float first_element(const ArrayHandle& value) {
   float element = 0;
-  std::memcpy(&element, bytes_of(value.get()).data(), sizeof(element));
+  std::memcpy(&element, bytes_of(value.get(), Patience::unlimited).data(), sizeof(element));
   return element;
 }
 

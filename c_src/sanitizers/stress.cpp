@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -20,9 +21,13 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/late_failure.hpp"
 #include "core/limits.hpp"
 #include "core/main_thread.hpp"
 #include "core/reaper.hpp"
+#include "core/scheduling.hpp"
+#include "core/stream_use.hpp"
+#include "sanitizers/late_failures.hpp"
 #include "sanitizers/operations.hpp"
 #include "sanitizers/recorded.hpp"
 
@@ -261,6 +266,15 @@ void expect_error(const Reference& array, std::string_view what) {
   }
 }
 
+// What rests on a failure raises when it is read, or when it is made if the failure is known by then.
+template <typename Make>
+void expect_error_at_once_or_later(const Make& make, std::string_view what) {
+  try {
+    expect_error(make(), what);
+  } catch (const Error&) {
+  }
+}
+
 // An error on a worker thread must reach the graph that it belongs to, and no other.
 void failures_beside_healthy_graphs() {
   const Reference zeros = matrix(0, 4);
@@ -466,6 +480,102 @@ void imported_functions() {
   std::filesystem::remove(path);
 }
 
+// Each thread has a stream where some evaluations fail after they were scheduled. They learn of it themselves, also
+// when somebody else was told first, and so do those that rest on them; evaluations on other streams do not.
+void late_failures() {
+  if (!failure_marks_found()) {
+    fail("MLX has the marks of late failures in a place that is not known");
+    return;
+  }
+  in_parallel([](int index) {
+    StreamHandle stream = borrow_stream();
+    for (int round = 0; round < rounds; ++round) {
+      const Reference x = add(value(static_cast<float>(index)), 1);
+      const Reference failing = fails_late(x, stream.get());
+      switch (round % 3) {
+        case 0:
+          expect_error(add(failing, 1, {.stream = stream.get()}), "what rests on a late failure");
+          break;
+        case 1:
+          start({failing});
+          expect_error_at_once_or_later([&] { return add(failing, 1, {.stream = stream.get()}); },
+                                        "what is built on a late failure");
+          break;
+        case 2:
+          start({failing});
+          // As somebody else does who schedules on the stream.
+          clear_error(stream.get());
+          expect_error_at_once_or_later([&] { return add(failing, 1, {.stream = stream.get()}); },
+                                        "a late failure that another was told of");
+          break;
+      }
+      clear_error(stream.get());
+      const Reference y = value(static_cast<float>(index));
+      expect_equal(read(add(y, 1)), static_cast<float>(index + 1), "a value beside late failures");
+      expect_equal(read(add(y, 2, {.stream = stream.get()})), static_cast<float>(index + 2),
+                   "a value after a late failure");
+    }
+    Streams::instance().give_back(std::move(stream), MLX_CPU);
+  });
+}
+
+// What is scheduled when MLX throws the failure of somebody else is scheduled again.
+void disturbances() {
+  in_parallel([](int index) {
+    StreamHandle stream = borrow_stream();
+    for (int round = 0; round < rounds; ++round) {
+      const Reference x = add(value(static_cast<float>(index)), 1);
+      expect_equal(read(add(disturbed_once(x), 1)), static_cast<float>(index + 2), "a disturbed evaluation");
+      const Reference failing = fails_late(x, stream.get());
+      const Reference disturbed = disturbed_once(failing);
+      start({failing});
+      clear_error(stream.get());
+      expect_error(disturbed, "a disturbed evaluation that rests on a failure");
+    }
+    Streams::instance().give_back(std::move(stream), MLX_CPU);
+  });
+}
+
+// One waits to have the streams alone: others are let in meanwhile, but not for ever.
+void courtesy() {
+  std::atomic<bool> alone{false};
+  std::jthread waiting;
+  {
+    const StreamUse long_evaluation(false, Patience::unlimited);
+    waiting = std::jthread([&] {
+      const StreamUse load(true, Patience::unlimited);
+      alone = true;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    try {
+      const StreamUse short_evaluation(false, Patience::none);
+    } catch (const NeedsDirtyScheduler&) {
+      fail("an evaluation is held up by one that waits to be alone");
+    }
+    if (alone) {
+      fail("one is alone beside another");
+    }
+  }
+  waiting.join();
+  alone = false;
+  std::vector<std::jthread> overlapping;
+  for (int index = 0; index < 3; ++index) {
+    overlapping.emplace_back([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        const StreamUse evaluation(false, Patience::unlimited);
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+    });
+  }
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const StreamUse load(true, Patience::unlimited);
+  }
+  if (std::chrono::steady_clock::now() - start > std::chrono::seconds(10)) {
+    fail("one that waits to be alone waits for ever");
+  }
+}
+
 struct Scenario {
   const char* name;
   void (*run)();
@@ -483,6 +593,9 @@ constexpr Scenario scenarios[] = {
     {"deallocation of arrays in use", deallocation_of_arrays_in_use},
     {"failures beside healthy graphs", failures_beside_healthy_graphs},
     {"failures of shared graphs", failures_of_shared_graphs},
+    {"late failures", late_failures},
+    {"disturbances", disturbances},
+    {"courtesy", courtesy},
     {"borrowed streams", borrowed_streams},
     {"new streams", new_streams},
     {"graphs dropped unevaluated", graphs_dropped_unevaluated},

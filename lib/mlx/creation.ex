@@ -3,7 +3,7 @@ defmodule Mlx.Creation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Codec, Native, Options, Type}
+  alias Mlx.{Array, Codec, Native, Options, Pressure, Type}
 
   @s32 -0x80000000..0x7FFFFFFF
 
@@ -69,7 +69,7 @@ defmodule Mlx.Creation do
 
   defp stored(term, type) do
     {bytes, sizes, type} = Codec.encode(term, type)
-    Native.from_binary(bytes, List.to_tuple(sizes), type)
+    Pressure.watch(fn -> Native.from_binary(bytes, List.to_tuple(sizes), type) end)
   end
 
   defp convert(array, nil, _stream), do: array
@@ -105,7 +105,7 @@ defmodule Mlx.Creation do
               "got #{byte_size(bytes)}"
     end
 
-    Native.from_binary(bytes, shape, type)
+    Pressure.watch(fn -> Native.from_binary(bytes, shape, type) end)
   end
 
   @doc """

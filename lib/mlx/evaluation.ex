@@ -22,8 +22,8 @@ defmodule Mlx.Evaluation do
   """
   @spec eval(container) :: container when container: term()
   def eval(container) do
-    :ok = container |> Tree.arrays() |> Native.eval()
-    Pressure.relieve()
+    arrays = Tree.arrays(container)
+    :ok = Pressure.watch(fn -> Native.eval(arrays) end)
     container
   end
 
@@ -40,8 +40,8 @@ defmodule Mlx.Evaluation do
   """
   @spec async_eval(container) :: container when container: term()
   def async_eval(container) do
-    :ok = container |> Tree.arrays() |> Native.async_eval()
-    Pressure.relieve()
+    arrays = Tree.arrays(container)
+    :ok = Pressure.watch(fn -> Native.async_eval(arrays) end)
     container
   end
 
@@ -79,11 +79,7 @@ defmodule Mlx.Evaluation do
   Python: `bytes(array)`.
   """
   @spec to_binary(Array.t()) :: binary()
-  def to_binary(%Array{} = array) do
-    bytes = Native.to_binary(array)
-    Pressure.relieve()
-    bytes
-  end
+  def to_binary(%Array{} = array), do: Pressure.watch(fn -> Native.to_binary(array) end)
 
   @doc """
   The elements as nested lists of numbers. Evaluates the array.
@@ -139,9 +135,7 @@ defmodule Mlx.Evaluation do
       raise ArgumentError, "Mlx.to_number: expected an array of one element, got the shape #{inspect(array.shape)}"
     end
 
-    number = Native.item(array)
-    Pressure.relieve()
-    number
+    Pressure.watch(fn -> Native.item(array) end)
   end
 
   @doc """

@@ -8,12 +8,14 @@ defmodule Mlx.Memory do
   Python: `mlx.core.get_active_memory` and the functions beside it.
   """
 
+  alias Mlx.Memory.Wired
   alias Mlx.Native
 
   @doc """
-  All figures, in bytes.
+  All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about
+  500,000 buffers, however small.
 
-      iex> %{active: active, cache: _, peak: _, limit: limit, array_limit: _} = Mlx.Memory.info()
+      iex> %{active: active, cache: _, peak: _, arrays: _, limit: limit, array_limit: _, wired_limit: _} = Mlx.Memory.info()
       iex> active < limit
       true
   """
@@ -21,10 +23,16 @@ defmodule Mlx.Memory do
           active: non_neg_integer(),
           cache: non_neg_integer(),
           peak: non_neg_integer(),
+          arrays: non_neg_integer(),
           limit: non_neg_integer(),
-          array_limit: non_neg_integer()
+          array_limit: non_neg_integer(),
+          wired_limit: non_neg_integer()
         }
-  def info, do: %{active: active(), cache: cache(), peak: peak(), limit: limit(), array_limit: array_limit()}
+  def info do
+    {active, arrays} = Native.get_held_memory()
+    held = %{active: active, arrays: arrays, cache: cache(), peak: peak()}
+    Map.merge(held, %{limit: limit(), array_limit: array_limit(), wired_limit: wired_limit()})
+  end
 
   @doc """
   The bytes of the arrays that are in use.
@@ -127,7 +135,8 @@ defmodule Mlx.Memory do
   @doc """
   Sets how many bytes of free buffers MLX keeps, and returns the limit before. 0 turns the cache off.
 
-  On a CPU the limit of the start is 256 MiB, or a sixteenth of `limit/0` where that is less; Python's is 32 MiB.
+  On a CPU the limit of the start is 256 MiB, or a sixteenth of `limit/0` where that is less; Python's is 32 MiB. On Metal
+  it is a quarter of `limit/0`, so that other applications have the rest; Python's is all of it.
 
       iex> previous = Mlx.Memory.set_cache_limit(1_000_000)
       iex> Mlx.Memory.set_cache_limit(previous)
@@ -139,17 +148,60 @@ defmodule Mlx.Memory do
   def set_cache_limit(bytes), do: Native.set_cache_limit(bytes)
 
   @doc """
-  Sets how many bytes stay wired (never paged out) on a Metal GPU, and returns the limit before. It does nothing
-  elsewhere.
+  Sets how many bytes stay wired (never paged out) on a Metal GPU, and returns the limit before. It has no effect
+  elsewhere. `with_wired/2` does it for as long as a function runs.
 
       iex> previous = Mlx.Memory.set_wired_limit(0)
       iex> is_integer(previous)
       true
 
+  Raises `Mlx.Error` for more than Metal's recommended working set, with macOS 15 or newer.
+
   Python: `mlx.core.set_wired_limit`.
   """
   @spec set_wired_limit(non_neg_integer()) :: non_neg_integer()
   def set_wired_limit(bytes), do: Native.set_wired_limit(bytes)
+
+  @doc """
+  The bytes that stay wired: the largest of `set_wired_limit/1` and of those of functions that run in `with_wired/2`.
+
+      iex> is_integer(Mlx.Memory.wired_limit())
+      true
+
+  Not in Python.
+  """
+  @spec wired_limit() :: non_neg_integer()
+  def wired_limit, do: Native.get_wired_limit()
+
+  @doc """
+  Runs a function while memory stays wired on a Metal GPU, and returns its result.
+
+  The memory of a model is paged out while it waits between two requests, which makes the next one slow. Generation of
+  text (`Mlx.LM`) therefore runs in here. Any number of processes may use it at the same time. The limit falls back
+  when the function returns, raises, or the process ends.
+
+  The limit is by default what Metal recommends as a working set. Without Metal nothing is wired.
+
+      iex> Mlx.Memory.with_wired(fn -> 1 + 1 end)
+      2
+
+      iex> Mlx.Memory.with_wired(1_000_000, fn -> Mlx.Memory.wired_limit() end)
+      1000000
+
+  Raises `Mlx.Error` for more than that working set.
+
+  Python: `mlx_lm.generate.wired_limit`.
+  """
+  @spec with_wired(non_neg_integer() | :recommended, (-> result)) :: result when result: term()
+  def with_wired(bytes \\ :recommended, fun) when is_function(fun, 0) do
+    holder = Wired.hold(bytes)
+
+    try do
+      fun.()
+    after
+      Wired.release(holder)
+    end
+  end
 
   @doc """
   Gives the free buffers back to the system.

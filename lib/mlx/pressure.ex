@@ -7,31 +7,67 @@ defmodule Mlx.Pressure do
   #
   #     config :mlx, gc_threshold: 512 * 1024 * 1024     # or :infinity for never
   #
-  # Memory that is in use does not shrink by this, and is the mark from which the next growth counts.
+  # Memory that is in use does not shrink by this, and is the mark from which the next growth counts. The number of arrays
+  # is watched in the same way: Metal has room for half a million buffers, however small they are.
 
   alias Mlx.Native
 
   @key {__MODULE__, :mark}
   @threshold 256 * 1024 * 1024
+  @array_threshold 100_000
 
-  @doc "Collects the calling process when MLX's memory has grown enough since the last time."
-  @spec relieve() :: :ok
-  def relieve do
-    active = Native.get_active_memory()
+  # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on every device.
+  @no_buffer ["Resource limit (", "Unable to allocate"]
+
+  @doc """
+  Runs an evaluation. When MLX gets no memory for it, everything that is dead or free is given back, and it runs once
+  more. Afterwards the calling process is collected if MLX's memory, or the number of arrays, has grown enough.
+  """
+  @spec watch((-> result)) :: result when result: term()
+  def watch(evaluate) do
+    result = with_room(evaluate)
+    relieve()
+    result
+  end
+
+  defp relieve do
+    {bytes, arrays} = held = Native.get_held_memory()
 
     case Process.get(@key) do
-      mark when is_integer(mark) and active >= mark -> if active - mark > threshold(), do: collect()
-      _none_or_shrunk -> Process.put(@key, active)
-    end
+      {bytes_mark, arrays_mark} when bytes >= bytes_mark and arrays >= arrays_mark ->
+        if bytes - bytes_mark > threshold() or arrays - arrays_mark > @array_threshold, do: collect()
 
-    :ok
+      {bytes_mark, arrays_mark} ->
+        Process.put(@key, {min(bytes, bytes_mark), min(arrays, arrays_mark)})
+
+      nil ->
+        Process.put(@key, held)
+    end
+  end
+
+  defp with_room(evaluate) do
+    evaluate.()
+  rescue
+    error in Mlx.Error ->
+      if String.contains?(error.message, @no_buffer) do
+        make_room()
+        evaluate.()
+      else
+        reraise error, __STACKTRACE__
+      end
   end
 
   defp collect do
     :erlang.garbage_collect()
     # What was collected is freed as soon as the scheduler is free.
     :erlang.yield()
-    Process.put(@key, Native.get_active_memory())
+    Process.put(@key, Native.get_held_memory())
+  end
+
+  defp make_room do
+    Enum.each(Process.list(), &:erlang.garbage_collect/1)
+    :erlang.yield()
+    Native.clear_cache()
   end
 
   # An atom is greater than every number.

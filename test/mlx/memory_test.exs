@@ -56,6 +56,66 @@ defmodule Mlx.MemoryTest do
     assert_raise ArgumentError, fn -> Memory.set_limit(-1) end
   end
 
+  describe "wired memory" do
+    test "has the largest limit of those who ask for it, until they are done" do
+      assert Memory.set_wired_limit(500) == 0
+      parent = self()
+
+      sizes = [300, 1000, 700]
+
+      processes =
+        for bytes <- sizes do
+          spawn_link(fn ->
+            Memory.with_wired(bytes, fn ->
+              send(parent, :held)
+              receive do: (:go -> :ok)
+            end)
+
+            send(parent, :released)
+          end)
+        end
+
+      for _ <- sizes, do: assert_receive(:held)
+      assert Memory.wired_limit() == 1000
+      assert Memory.info().wired_limit == 1000
+
+      for {process, left} <- Enum.zip(processes, [1000, 700, 500]) do
+        send(process, :go)
+        assert_receive :released
+        assert Memory.wired_limit() == left
+      end
+
+      assert Memory.set_wired_limit(0) == 500
+      assert Memory.wired_limit() == 0
+    end
+
+    test "is released when the function raises, and when the process is killed" do
+      assert_raise RuntimeError, fn -> Memory.with_wired(1000, fn -> raise "oops" end) end
+      assert Memory.wired_limit() == 0
+      parent = self()
+
+      process =
+        spawn(fn ->
+          Memory.with_wired(1000, fn ->
+            send(parent, :held)
+            Process.sleep(:infinity)
+          end)
+        end)
+
+      assert_receive :held
+      assert Memory.wired_limit() == 1000
+      Process.exit(process, :kill)
+      wait_until_calm(Memory.info())
+      assert Memory.wired_limit() == 0
+    end
+
+    test "takes a number of bytes" do
+      assert_raise ArgumentError, ~r/expected a number of bytes or :recommended, got: -1/, fn ->
+        Memory.with_wired(-1, fn -> :ok end)
+      end
+    end
+  end
+
   test "what exceeds the limit is computed all the same" do
     limit = Memory.set_limit(1000)
 

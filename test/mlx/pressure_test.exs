@@ -32,6 +32,67 @@ defmodule Mlx.PressureTest do
     assert greatest_growth(64 * 1024 * 1024, 60) < 3 * 64 * 1024 * 1024
   end
 
+  test "many small dead arrays are collected before they are too many for Metal" do
+    parent = self()
+
+    task = fn ->
+      start = Mlx.Memory.info().arrays
+
+      most =
+        Enum.reduce(1..40_000, 0, fn index, most ->
+          for offset <- 0..9, do: Mlx.array(index + offset)
+          max(most, Mlx.Memory.info().arrays - start)
+        end)
+
+      send(parent, {:most, most})
+    end
+
+    # The virtual machine itself sees no need to collect it, neither for its heap nor for what this refers to.
+    :erlang.spawn_opt(task, min_heap_size: 50_000_000, min_bin_vheap_size: 1_000_000_000)
+    assert_receive {:most, most}, 60_000
+    assert most in 50_000..150_000
+  end
+
+  test "an evaluation that gets no buffer is tried once more, when all that is dead has been given back" do
+    for message <- ["[metal::malloc] Resource limit (499000) exceeded.", "[malloc] Unable to allocate 16 bytes."] do
+      parent = self()
+
+      # Holds a dead array until somebody collects it.
+      holder =
+        :erlang.spawn_opt(
+          fn ->
+            Mlx.eval(Mlx.zeros({32 * 1024 * 1024}, type: :u8))
+            send(parent, :held)
+            Process.sleep(:infinity)
+          end,
+          min_heap_size: 1_000_000
+        )
+
+      assert_receive :held
+      before = Mlx.Memory.active()
+
+      result =
+        Mlx.Pressure.watch(fn ->
+          if Process.put(:tried, true), do: Mlx.Memory.active(), else: raise(Mlx.Error, message)
+        end)
+
+      assert before - result >= 32 * 1024 * 1024
+      Process.delete(:tried)
+      Process.exit(holder, :kill)
+
+      assert_raise Mlx.Error, message, fn -> Mlx.Pressure.watch(fn -> raise Mlx.Error, message end) end
+    end
+  end
+
+  test "an evaluation that fails for another reason is not tried again" do
+    assert_raise Mlx.Error, "no", fn ->
+      Mlx.Pressure.watch(fn ->
+        refute Process.put(:tried, true)
+        raise Mlx.Error, "no"
+      end)
+    end
+  end
+
   test "nothing is collected when the threshold is infinite" do
     assert greatest_growth(:infinity, 20) >= 20 * @megabytes * 1024 * 1024
   end

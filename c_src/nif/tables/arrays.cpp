@@ -72,22 +72,12 @@ ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return atoms.ok;
 }
 
-// On CUDA, use by an operation moves a buffer to another address.
-bool buffers_stay() {
-  static const bool stay = [] {
-    bool cuda = false;
-    check(mlx_cuda_is_available(&cuda));
-    return !cuda;
-  }();
-  return stay;
-}
-
 ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const TimeSlice slice(env);
   const Pin array = decode_array(env, argv[0]);
   check_size(array.get()->get());
   ArrayHandle value = row_major_value(*array.get(), patience_here());
-  const auto bytes = bytes_of(value.get());
+  const auto bytes = bytes_of(value.get(), patience_here());
   if (bytes.size() >= least_bytes_shared && buffers_stay()) {
     return Resource<SharedBytes>::make_binary(env, bytes.data(), bytes.size(), SharedBytes{std::move(value)});
   }
@@ -149,7 +139,7 @@ ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   }
   const mlx_dtype type = mlx_array_dtype(handle);
   const ArrayHandle value = row_major_value(*array.get(), patience_here());
-  return make_element(env, bytes_of(value.get()), type);
+  return make_element(env, bytes_of(value.get(), patience_here()), type);
 }
 
 ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {

@@ -2,6 +2,8 @@
 #include <string>
 
 #include "core/evaluation.hpp"
+#include "core/late_failure.hpp"
+#include "core/scheduling.hpp"
 #include "nif/arrays.hpp"
 #include "nif/function.hpp"
 #include "nif/tables.hpp"
@@ -128,6 +130,10 @@ ERL_NIF_TERM metal_stop_capture(ErlNifEnv*, const ERL_NIF_TERM[]) {
   return atoms.ok;
 }
 
+ERL_NIF_TERM sees_late_failures(ErlNifEnv*, const ERL_NIF_TERM[]) {
+  return make_boolean(failure_marks_found());
+}
+
 ERL_NIF_TERM version(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   StringHandle text(mlx_string_new());
   check(mlx_version(text.out()));
@@ -152,6 +158,7 @@ std::vector<ErlNifFunc> device_functions() {
       dirty_function<"metal_start_capture", 1, metal_start_capture>(),
       dirty_function<"metal_stop_capture", 0, metal_stop_capture>(),
       function<"cuda_is_available", 0, read_flag<mlx_cuda_is_available>>(),
+      function<"sees_late_failures", 0, sees_late_failures>(),
       function<"version", 0, version>(),
   };
 }

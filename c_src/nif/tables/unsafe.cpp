@@ -179,7 +179,7 @@ ERL_NIF_TERM to_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     throw ArgumentError(
         "the elements are not in row-major order in memory; Mlx.contiguous/1 gives an array of which they are");
   }
-  return enif_make_uint64(env, reinterpret_cast<std::uintptr_t>(bytes_of(array->get()).data()));
+  return enif_make_uint64(env, reinterpret_cast<std::uintptr_t>(bytes_of(array->get(), Patience::unlimited).data()));
 }
 
 }  // namespace

@@ -25,8 +25,7 @@ if Code.ensure_loaded?(Nx) do
     @doc "The elements of an array that holds numbers of a type."
     @spec write(Array.t(), Nx.Type.t()) :: bitstring()
     def write(array, type) do
-      bytes = Native.to_binary(array)
-      Pressure.relieve()
+      bytes = Pressure.watch(fn -> Native.to_binary(array) end)
       if is_narrow(type), do: ForeignTypes.pack(bytes, type), else: bytes
     end
 
@@ -52,8 +51,7 @@ if Code.ensure_loaded?(Nx) do
       array = if is_narrow(type), do: ForeignTypes.wrap_around(array, type), else: array
 
       if not lazy do
-        :ok = Native.async_eval([array])
-        Pressure.relieve()
+        :ok = Pressure.watch(fn -> Native.async_eval([array]) end)
       end
 
       %{out | data: %Backend{array: array, lazy: lazy}}

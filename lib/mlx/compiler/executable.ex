@@ -141,8 +141,7 @@ if Code.ensure_loaded?(Nx) do
     defp donate([], []), do: :ok
 
     defp start(results) do
-      :ok = Native.async_eval(results)
-      Pressure.relieve()
+      :ok = Pressure.watch(fn -> Native.async_eval(results) end)
     end
 
     defp value!(%Nx.Tensor{vectorized_axes: [_ | _]} = tensor),

@@ -8,6 +8,7 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.LM.{Context, Llama, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
+  alias Mlx.Memory.Wired
 
   @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 512]
 
@@ -31,7 +32,26 @@ defmodule Mlx.LM.Generation do
     Sampler.new(sampling)
     check_prompt!(lm, prompt)
 
-    Stream.resource(fn -> start(lm, prompt, stop, sampling, options) end, &next/1, fn _state -> :ok end)
+    stream_wired(fn -> start(lm, prompt, stop, sampling, options) end)
+  end
+
+  # The model stays in the memory of a GPU while the stream runs.
+  defp stream_wired(start) do
+    Stream.resource(
+      fn -> Wired.hold(:recommended) end,
+      fn
+        {wired, state} ->
+          {events, state} = next(state)
+          {events, {wired, state}}
+
+        wired ->
+          {[], {wired, start.()}}
+      end,
+      fn
+        {wired, _state} -> Wired.release(wired)
+        wired -> Wired.release(wired)
+      end
+    )
   end
 
   defp start(lm, prompt, stop, sampling, options) do

@@ -34,6 +34,31 @@ defmodule Mlx.Native.LifecycleTest do
     |> Enum.each(fn {:ok, outcome} -> assert {:exit, 0, _} = outcome end)
   end
 
+  @tag :tmp_dir
+  test "a machine that MLX cannot be used on says so in every call", %{tmp_dir: folder} do
+    shim = Path.join(folder, "no_metal.so")
+    source = Path.expand("../../support/no_metal.cpp", __DIR__)
+    assert {_output, 0} = System.cmd("c++", ["-shared", "-fPIC", "-o", shim, source], stderr_to_stdout: true)
+
+    code =
+      quote do
+        for call <- [fn -> Mlx.add(1, 2) end, fn -> Mlx.Memory.active() end, fn -> Mlx.Device.count(:gpu) end] do
+          try do
+            call.()
+          rescue
+            error in Mlx.Error -> IO.puts(error.message)
+          end
+        end
+      end
+
+    assert {:exit, 0, output} = ChildVM.run(code, env: [{"LD_PRELOAD", shim}], timeout: @timeout)
+    message = "MLX cannot be used on this machine: [metal::load_device] No Metal device available."
+
+    for function <- ["Mlx.add", "Mlx.Memory.active", "Mlx.Device.count"] do
+      assert output =~ "#{function}: #{message}"
+    end
+  end
+
   describe "a virtual machine ends" do
     test "normally, right after loading" do
       assert {:exit, 0, _} = ChildVM.run(quote(do: Mlx.Native.version()), timeout: @timeout)
