@@ -72,7 +72,9 @@ defmodule Mlx.FunctionFile do
 
     calls = Enum.map(functions, fn {fun, arguments} -> ExampleCall.record(name, fun, arguments) end)
     path = IO.chardata_to_string(path)
-    WholeFile.write(path, ".mlxfn", &Native.export_functions(&1, calls, options[:shapeless], metadata))
+    WholeFile.write_by_name(path, &Native.export_functions(&1, calls, options[:shapeless], metadata))
+  rescue
+    error in File.Error -> reraise Mlx.Error, "#{name}: #{Exception.message(error)}", __STACKTRACE__
   end
 
   @doc """

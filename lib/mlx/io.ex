@@ -12,14 +12,17 @@ defmodule Mlx.IO do
   The format is told from the extension of the path, or by the option `:format`.
 
   A file is checked before anything of it is used, and one that is cut short or damaged raises `Mlx.Error` with its
-  path. Files are written under another name in the same folder and then renamed, so a file is whole or not there, and
-  arrays that were loaded from a path can be saved to it.
+  path.
+
+  A file is written under another name in the same folder, a hidden one, brought to the disk and then renamed. So a file
+  is whole or not there, arrays that were loaded from a path can be saved to it, and what a machine that was killed
+  leaves behind is not taken for a file: its name is `.mlx-` with numbers and `.tmp`, and it can be removed.
 
   Python: `mlx.core.load`, `save`, `savez`, `save_safetensors`, `save_gguf`.
   """
 
-  alias Mlx.{Array, Native, Options, Type}
-  alias Mlx.IO.{GGUF, GGUFMetadata, Npy, Npz, WholeFile}
+  alias Mlx.{Array, Evaluation, Native, Options, Type}
+  alias Mlx.IO.{GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
 
   @type format :: :safetensors | :gguf | :npy | :npz
 
@@ -73,16 +76,20 @@ defmodule Mlx.IO do
   end
 
   @doc """
-  Saves an array (`:npy`), or a map of names and arrays. Names are strings or atoms.
+  Saves an array (`:npy`), or a map of names and arrays. Names are atoms, or strings without a zero byte.
 
-  A GGUF file takes the types `:f32`, `:f16`, `:s8`, `:s16` and `:s32`.
+  The arrays are evaluated together, and then written one after the other without a copy. A safetensors file takes all
+  types but `:f64`, and a GGUF file `:f32`, `:f16`, `:s8`, `:s16` and `:s32`.
 
   Options:
 
     * `:format` - see above
     * `:metadata` - a map; of strings for `:safetensors`, of strings, numbers, booleans, arrays with at most one axis,
-      and lists of one kind of these for `:gguf`
+      and lists of one kind of these for `:gguf`, where `general.alignment` is what arrays are aligned to, otherwise 32
     * `:compress` - for `:npz`, default false
+
+  Raises `Mlx.Error` with the path when the file cannot be written or its format does not take an array, and
+  `ArgumentError` for what is not arrays, names, metadata or options.
 
   Examples:
 
@@ -104,9 +111,12 @@ defmodule Mlx.IO do
     format = format!(:save, format, path)
     without_metadata!(:save, metadata, format)
     content = content!(format, content)
+    metadata = metadata!(format, metadata || %{})
 
     about("cannot write", path, fn ->
-      WholeFile.write(path, ".#{format}", &write(format, &1, content, metadata || %{}, compress))
+      pieces = encode(format, content, metadata, compress)
+      Evaluation.eval(content)
+      WholeFile.write(path, pieces)
     end)
   end
 
@@ -146,43 +156,30 @@ defmodule Mlx.IO do
 
   # Writing
 
-  defp write(:npy, path, array, _metadata, _compress), do: File.write!(path, Npy.encode(array))
-  defp write(:npz, path, arrays, _metadata, compress), do: File.write!(path, Npz.encode(arrays, compress))
+  # The bytes of a file, in pieces.
+  defp encode(:npy, array, _metadata, _compress), do: Npy.encode(array)
+  defp encode(:npz, arrays, _metadata, compress), do: Npz.encode(arrays, compress)
+  defp encode(:safetensors, arrays, metadata, _compress), do: Safetensors.encode(arrays, metadata)
+  defp encode(:gguf, arrays, metadata, _compress), do: GGUFEncoder.encode(arrays, metadata)
 
-  defp write(:safetensors, path, arrays, metadata, _compress) do
-    Native.save_safetensors(path, arrays, string_metadata!(metadata))
-    # MLX does not notice a full disk.
-    {saved, _metadata} = Native.load_safetensors(path, nil)
-    if map_size(saved) != map_size(arrays), do: raise(Mlx.Error, "not all arrays were written")
-  end
-
-  defp write(:gguf, path, arrays, metadata, _compress) do
-    Native.save_gguf(path, arrays, Map.new(metadata, fn {key, value} -> {to_string(key), gguf_value(value)} end))
-    GGUFMetadata.read(path)
-  end
-
-  defp string_metadata!(metadata) do
-    Map.new(metadata, fn
-      {key, value} when is_binary(value) ->
-        {to_string(key), value}
-
-      {key, value} ->
-        raise ArgumentError, "Mlx.IO.save: expected the metadata #{inspect(key)} to be a string, got: #{inspect(value)}"
+  defp metadata!(format, metadata) when is_map(metadata) and not is_struct(metadata) do
+    by_name!(metadata, "the metadata", fn key, value ->
+      if format == :safetensors, do: string!(value, "the metadata #{inspect(key)}"), else: value
     end)
   end
 
-  defp gguf_value(value) when is_binary(value) or is_struct(value, Array), do: value
-  defp gguf_value([first | _] = strings) when is_binary(first), do: strings
-  defp gguf_value(value), do: Mlx.Creation.array(value)
+  defp metadata!(_format, other) do
+    raise ArgumentError, "Mlx.IO.save: expected :metadata to be a map, got: #{inspect(other)}"
+  end
 
   defp content!(:npy, %Array{} = array), do: array
 
   defp content!(format, arrays) when format != :npy and is_map(arrays) and not is_struct(arrays) do
-    Map.new(arrays, fn
-      {name, %Array{} = array} when is_binary(name) or is_atom(name) ->
-        {to_string(name), array}
+    by_name!(arrays, "the array", fn
+      _name, %Array{} = array ->
+        array
 
-      {name, other} ->
+      name, other ->
         raise ArgumentError, "Mlx.IO.save: expected #{inspect(name)} to name an array, got: #{inspect(other)}"
     end)
   end
@@ -190,6 +187,37 @@ defmodule Mlx.IO do
   defp content!(format, other) do
     expected = if format == :npy, do: "an array", else: "a map of names and arrays"
     raise ArgumentError, "Mlx.IO.save: expected #{expected} for the format #{inspect(format)}, got: #{inspect(other)}"
+  end
+
+  # The map with strings for names.
+  defp by_name!(map, what, check) do
+    named = for {name, value} <- map, into: %{}, do: {name!(name, what), check.(name, value)}
+
+    if map_size(named) != map_size(map) do
+      raise ArgumentError, "Mlx.IO.save: expected different names, got: #{inspect(Map.keys(map))}"
+    end
+
+    named
+  end
+
+  defp name!(name, what) when is_binary(name) or is_atom(name) do
+    string!(to_string(name), "the name of #{what} #{inspect(name)}")
+  end
+
+  defp name!(name, what) do
+    raise ArgumentError, "Mlx.IO.save: expected the name of #{what} to be a string or an atom, got: #{inspect(name)}"
+  end
+
+  # MLX takes a zero byte for the end of a string.
+  defp string!(text, what) do
+    if not is_binary(text),
+      do: raise(ArgumentError, "Mlx.IO.save: expected #{what} to be a string, got: #{inspect(text)}")
+
+    if not String.valid?(text) or String.contains?(text, <<0>>) do
+      raise ArgumentError, "Mlx.IO.save: expected #{what} to be UTF-8 without zero bytes, got: #{inspect(text)}"
+    end
+
+    text
   end
 
   # Both

@@ -75,6 +75,14 @@ defmodule Mlx.IO.GGUFMetadata do
   @min_pair 13
   @min_tensor 24
 
+  @doc false
+  # The bytes that a header may take.
+  def max_size, do: @max_header
+
+  @doc false
+  # The axes that a tensor may have.
+  def max_rank, do: @max_rank
+
   @doc """
   Reads the header of the GGUF file at `path`.
 

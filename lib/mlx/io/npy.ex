@@ -13,8 +13,8 @@ defmodule Mlx.IO.Npy do
 
   @types Map.new(Type.all(), &{Type.numpy(&1), &1})
 
-  @doc "The bytes of a file that holds an array."
-  @spec encode(Array.t()) :: iodata()
+  @doc "The bytes of a file that holds an array: those of the header and those of the elements, which are MLX's own."
+  @spec encode(Array.t()) :: [iodata()]
   def encode(%Array{shape: shape, type: type} = array) do
     order = if Type.bytes(type) == 1, do: "|", else: "<"
     sizes = Enum.map(Tuple.to_list(shape), &"#{&1}, ")
@@ -32,16 +32,8 @@ defmodule Mlx.IO.Npy do
     # The data begins at a multiple of 64 bytes; 11 are the fixed part and the end of the line.
     padding = String.duplicate(" ", 63 - rem(byte_size(header) + 10, 64))
 
-    [
-      @magic,
-      1,
-      0,
-      <<byte_size(header) + byte_size(padding) + 1::little-16>>,
-      header,
-      padding,
-      "\n",
-      Evaluation.to_binary(array)
-    ]
+    length = <<byte_size(header) + byte_size(padding) + 1::little-16>>
+    [[@magic, 1, 0, length, header, padding, "\n"], Evaluation.to_binary(array)]
   end
 
   @doc """

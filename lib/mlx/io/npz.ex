@@ -4,18 +4,83 @@ defmodule Mlx.IO.Npz do
 
   alias Mlx.{Array, IO.Npy}
 
-  # Zip without its 64-bit extension, which is all that older versions of Erlang write.
-  @max_entry 0xFFFFFFFE
+  # Zip without its 64-bit extension, which is all that older versions of Erlang read.
+  @max_size 0xFFFFFFFE
+  @max_entries 0xFFFE
+  @max_name 0xFFFF - byte_size(".npy")
 
-  @doc "The bytes of an archive that holds the arrays."
-  @spec encode(%{String.t() => Array.t()}, boolean()) :: binary()
+  # Version 2.0, and names in UTF-8.
+  @version 20
+  @flags 0x0800
+  @stored 0
+  @deflated 8
+  # Midnight of the first day that there is: equal arrays make equal files.
+  @time <<0::little-16, 0x21::little-16>>
+  # A file that its owner may write and all may read.
+  @unix 3
+  @mode Bitwise.bsl(0o100644, 16)
+
+  @doc "The bytes of an archive, in pieces: those of each array, which are asked of MLX one after the other, and the end."
+  @spec encode(%{String.t() => Array.t()}, boolean()) :: Enumerable.t(iodata())
   def encode(arrays, compress) do
-    entries = for {name, array} <- arrays, do: {String.to_charlist(name <> ".npy"), entry(name, array)}
-    options = [:memory, compress: if(compress, do: :all, else: [])]
+    if map_size(arrays) > @max_entries do
+      raise Mlx.Error,
+            "a npz file takes #{@max_entries} arrays, and there are #{map_size(arrays)}; save them as safetensors"
+    end
 
-    case :zip.zip(~c"arrays.npz", entries, options) do
-      {:ok, {_name, bytes}} -> bytes
-      {:error, reason} -> raise Mlx.Error, "the archive cannot be made: #{inspect(reason)}"
+    Stream.transform(
+      Enum.sort_by(arrays, fn {name, _array} -> name end),
+      fn -> {0, []} end,
+      fn {name, array}, {offset, records} ->
+        {piece, record, last} = entry(name, array, compress, offset)
+        {[piece], {last, [record | records]}}
+      end,
+      fn {offset, records} -> {[directory(Enum.reverse(records), offset)], nil} end,
+      fn _state -> :ok end
+    )
+  end
+
+  # An entry, its record in the directory and the place where it ends.
+  defp entry(name, array, compress, offset) do
+    bytes = Npy.encode(array)
+    data = if compress, do: deflate(bytes), else: bytes
+    name = check_name!(name) <> ".npy"
+    {size, length} = {check_size!(:erlang.iolist_size(data), name), check_size!(:erlang.iolist_size(bytes), name)}
+    method = if compress, do: @deflated, else: @stored
+    about = [<<@flags::little-16, method::little-16>>, @time, <<:erlang.crc32(bytes)::little-32>>]
+    about = [<<@version::little-16>>, about, <<size::little-32, length::little-32, byte_size(name)::little-16>>]
+    header = ["PK\x03\x04", about, <<0::16>>, name]
+    record = ["PK\x01\x02", @version, @unix, about, <<0::64, @mode::little-32, offset::little-32>>, name]
+    {[header, data], record, check_size!(offset + :erlang.iolist_size(header) + size, name)}
+  end
+
+  defp directory(records, offset) do
+    {count, size} = {length(records), :erlang.iolist_size(records)}
+    counts = <<0::32, count::little-16, count::little-16, size::little-32, offset::little-32, 0::16>>
+    [records, "PK\x05\x06", counts]
+  end
+
+  defp check_name!(name) when byte_size(name) <= @max_name, do: name
+
+  defp check_name!(name) do
+    raise Mlx.Error, "a name of #{byte_size(name)} bytes is too long for a npz file: #{inspect(name, limit: 40)}"
+  end
+
+  defp check_size!(size, _name) when size <= @max_size, do: size
+
+  defp check_size!(_size, name) do
+    raise Mlx.Error, "#{inspect(name)} does not fit into the 4 GB of a npz file; save the arrays as safetensors"
+  end
+
+  # As an entry of an archive: without a header of its own.
+  defp deflate(bytes) do
+    stream = :zlib.open()
+
+    try do
+      :ok = :zlib.deflateInit(stream, :default, :deflated, -15, 8, :default)
+      :zlib.deflate(stream, bytes, :finish)
+    after
+      :zlib.close(stream)
     end
   end
 
@@ -25,12 +90,6 @@ defmodule Mlx.IO.Npz do
     for {name, data} <- unzip(bytes), name = List.to_string(name), not String.ends_with?(name, "/"), into: %{} do
       {String.replace_suffix(name, ".npy", ""), decode_entry(name, data, stream)}
     end
-  end
-
-  defp entry(name, array) do
-    bytes = :erlang.iolist_to_binary(Npy.encode(array))
-    if byte_size(bytes) > @max_entry, do: raise(Mlx.Error, "#{inspect(name)} is larger than the 4 GB of an entry")
-    bytes
   end
 
   # On a damaged archive `:zip` returns an error, raises or exits, as the damage has it.

@@ -1,0 +1,91 @@
+defmodule Mlx.IO.Safetensors do
+  @moduledoc false
+  # Writes the format of safetensors:
+  #
+  #     the length of the header (u64), the header, the elements of the arrays
+  #
+  # The header is JSON, filled up with blanks to a multiple of 8 bytes:
+  #
+  #     {"__metadata__":{"key":"value"},"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}
+  #
+  # Offsets count from its end. The largest elements come first, so that all are aligned, and then the names decide: the
+  # order of the reference implementation.
+
+  alias Mlx.{Array, Evaluation, Type}
+
+  # The types that MLX reads.
+  @types %{
+    bool: "BOOL",
+    u8: "U8",
+    u16: "U16",
+    u32: "U32",
+    u64: "U64",
+    s8: "I8",
+    s16: "I16",
+    s32: "I32",
+    s64: "I64",
+    f16: "F16",
+    bf16: "BF16",
+    f32: "F32",
+    c64: "C64"
+  }
+
+  @metadata "__metadata__"
+  # MLX reads shorter ones.
+  @max_header 100_000_000
+
+  @doc """
+  The bytes of a file: the header, and then those of each array, which are asked of MLX one after the other.
+
+  Names and metadata are UTF-8 without zero bytes. Raises `Mlx.Error`, without a path, when the format has no place for
+  something.
+  """
+  @spec encode(%{String.t() => Array.t()}, %{String.t() => String.t()}) :: Enumerable.t(iodata())
+  def encode(arrays, metadata) do
+    entries = Enum.sort_by(arrays, fn {name, array} -> {-Type.bytes(array.type), name} end)
+
+    Stream.concat(
+      [header(entries, metadata)],
+      Stream.map(entries, fn {_name, array} -> Evaluation.to_binary(array) end)
+    )
+  end
+
+  defp header(entries, metadata) do
+    {entries, _size} = Enum.map_reduce(entries, 0, &entry/2)
+    pairs = for {key, value} <- Enum.sort(metadata), do: [string(key), ?:, string(value)]
+    metadata = if pairs == [], do: [], else: [[string(@metadata), ?:, object(pairs)]]
+    json = object(metadata ++ entries)
+    size = IO.iodata_length(json)
+    padding = rem(8 - rem(size, 8), 8)
+
+    if size + padding >= @max_header do
+      raise Mlx.Error, "the names, shapes and metadata take #{size} bytes, and MLX reads less than #{@max_header}"
+    end
+
+    [<<size + padding::little-64>>, json, :binary.copy(" ", padding)]
+  end
+
+  defp entry({@metadata, _array}, _offset) do
+    raise Mlx.Error, "an array cannot have the name #{inspect(@metadata)}, which is that of the metadata"
+  end
+
+  defp entry({name, %Array{shape: shape, type: type} = array}, offset) do
+    last = offset + Evaluation.byte_size(array)
+    shape = shape |> Tuple.to_list() |> Enum.join(",")
+    fields = ~s("dtype":"#{type!(name, type)}","shape":[#{shape}],"data_offsets":[#{offset},#{last}])
+    {[string(name), ?:, object([fields])], last}
+  end
+
+  defp type!(name, type) do
+    @types[type] ||
+      raise Mlx.Error, "#{inspect(name)} has the type #{inspect(type)}, which MLX does not read from safetensors files"
+  end
+
+  defp object(pairs), do: [?{, Enum.intersperse(pairs, ?,), ?}]
+
+  defp string(text), do: [?", for(<<byte <- text>>, into: "", do: escape(byte)), ?"]
+
+  defp escape(byte) when byte in [?", ?\\], do: <<?\\, byte>>
+  defp escape(byte) when byte < 0x20, do: "\\u" <> String.pad_leading(Integer.to_string(byte, 16), 4, "0")
+  defp escape(byte), do: <<byte>>
+end
