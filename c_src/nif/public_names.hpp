@@ -89,8 +89,6 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"random_split_num", "Mlx.Random.split"},
     {"release_wired_memory", "Mlx.Memory.with_wired"},
     {"reset_peak_memory", "Mlx.Memory.reset_peak"},
-    {"save_gguf", "Mlx.IO.save"},
-    {"save_safetensors", "Mlx.IO.save"},
     {"scatter", "Mlx.put_at"},
     {"scatter_add", "Mlx.add_at"},
     {"scatter_add_axis", "Mlx.add_along_axis"},

@@ -103,8 +103,9 @@ defmodule Mlx.CallRunner do
     # Files with made-up names.
     File.cd!(folder)
     array = Native.from_binary(<<1, 2, 3, 4, 5, 6>>, {2, 3}, :u8)
-    Native.save(Path.join(folder, "example.npy"), array)
-    Native.save_safetensors(Path.join(folder, "example.safetensors"), %{"a" => array}, %{"k" => "v"})
+    Mlx.IO.save(Path.join(folder, "example.npy"), array)
+    Mlx.IO.save(Path.join(folder, "example.safetensors"), %{"a" => array}, metadata: %{"k" => "v"})
+    Mlx.IO.save(Path.join(folder, "example.gguf"), %{"a" => Mlx.as_type(array, :f32)}, metadata: %{"k" => "v"})
 
     Native.export_functions(
       Path.join(folder, "example.mlxfn"),
@@ -113,7 +114,6 @@ defmodule Mlx.CallRunner do
       ""
     )
 
-    Native.save_gguf(Path.join(folder, "example.gguf"), %{"a" => Native.astype(array, :f32, nil)}, %{"k" => "v"})
     Native.set_array_limit(@array_limit)
   end
 

@@ -279,12 +279,6 @@ defmodule Mlx.GeneratedCalls do
     do: pick([array({2}, :u32), array({2}, :u32), array({3, 2}, :u32), array({2}, :s32), array({0}, :u32)])
 
   defp plausible(:mask), do: array(pick(@shapes), :bool, pick([:varied, :zeros, :ones]), pick(Argument.layouts()))
-  defp plausible(:named_arrays), do: %{pick(["a", "", "b.c"]) => plausible(:array)}
-
-  defp plausible(:named_texts) do
-    %{pick(["a", "", "general.alignment"]) => pick(["", "v", [], ["x", "y"], plausible(:array), 1])}
-  end
-
   defp plausible(:norm), do: pick([:backward, :ortho, :forward])
 
   defp plausible(:number),
@@ -293,8 +287,7 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:offset), do: pick([0, 1, 2, 15, 16, 1_000_000, 9_223_372_036_854_775_807, 18_446_744_073_709_551_615])
 
   defp plausible(:path) do
-    {:path,
-     pick(~w(example example.npy example.gguf example.safetensors example.mlxfn missing/folder.npy . written.gguf))}
+    {:path, pick(~w(example example.npy example.gguf example.safetensors example.mlxfn missing/folder.npy .))}
   end
 
   defp plausible(:group), do: {:special, :group}

@@ -45,8 +45,6 @@ defmodule Mlx.NativeExamples do
 
   def default(:key), do: array({2}, :u32)
   def default(:mask), do: array({4, 4}, :bool)
-  def default(:named_arrays), do: %{"a" => array({2, 3})}
-  def default(:named_texts), do: %{"k" => "v"}
   def default(:norm), do: :backward
   def default(:number), do: 1.5
   def default(:offset), do: 0
@@ -353,12 +351,6 @@ defmodule Mlx.NativeExamples do
   defp listed(:load), do: [[{:path, "example.npy"}, nil]]
   defp listed(:load_gguf), do: [[{:path, "example.gguf"}, nil]]
   defp listed(:load_safetensors), do: [[{:path, "example.safetensors"}, nil]]
-  defp listed(:save), do: [[{:path, "written.npy"}, array({2, 3})]]
-
-  defp listed(:save_gguf),
-    do: [[{:path, "written.gguf"}, %{"a" => array({2, 3})}, %{"k" => "v", "n" => array({2}, :s32), "t" => ["x", "y"]}]]
-
-  defp listed(:save_safetensors), do: [[{:path, "written.safetensors"}, %{"a" => array({2, 3}, :bf16)}, %{"k" => "v"}]]
   defp listed(_name), do: []
 
   defp scatter_calls do

@@ -182,8 +182,6 @@ defmodule Mlx.NativeSignatures do
     {~w(text)a, ~w(distributed_is_available)a},
     {~w(path stream)a, ~w(load load_gguf load_safetensors)a},
     {~w(path)a, ~w(metal_start_capture)a},
-    {~w(path array)a, ~w(save)a},
-    {~w(path named_arrays named_texts)a, ~w(save_gguf save_safetensors)a},
     {~w(offset)a, ~w(hold_wired_memory release_wired_memory set_array_limit set_cache_limit set_memory_limit
         set_wired_limit)a},
     {[], ~w(cache_new clear_cache cuda_is_available default_device get_active_memory get_array_limit get_cache_memory

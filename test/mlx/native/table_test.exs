@@ -10,8 +10,11 @@ defmodule Mlx.Native.TableTest do
     "random_seed" => "sets a state of the calling thread; `Mlx.Random` keeps one for each process",
     "load_reader" => "files are named by their path",
     "load_safetensors_reader" => "files are named by their path",
-    "save_writer" => "files are named by their path",
-    "save_safetensors_writer" => "files are named by their path"
+    "save" => "`Mlx.IO` writes files",
+    "save_gguf" => "`Mlx.IO` writes files",
+    "save_safetensors" => "`Mlx.IO` writes files",
+    "save_safetensors_writer" => "`Mlx.IO` writes files",
+    "save_writer" => "`Mlx.IO` writes files"
   }
 
   # Objects of mlx-c that `metal_kernel`, `cuda_kernel` and `kernel_apply` make on their way.
