@@ -85,23 +85,26 @@ part_folder() {
   mkdir -p "$part"
 }
 
-# source_field NAME COLUMN: a column of the pin that fits this platform.
+# source_field NAME COLUMN [PLATFORM]: a column of the pin that fits this platform, or the one that is named.
 source_field() {
-  awk -v name="$1" -v platform="$platform" -v column="$2" \
+  awk -v name="$1" -v platform="${3:-$platform}" -v column="$2" \
     '$1 == name && ($3 == platform || $3 == "any") { print $column; exit }' "$root/setup/sources.txt"
 }
 
 version_of() { source_field "$1" 2; }
 
-# unpack_wheel NAME FOLDER: downloads the pinned wheel, checks it, and unpacks it into the folder.
+# unpack_wheel NAME FOLDER [PLATFORM]: downloads the pinned wheel of this platform, or of the one that is named, checks it,
+# and unpacks it into the folder. It is not installed, so that it does not matter which Python the wheel is for: Apple's is
+# older than what MLX's wheels ask for.
 unpack_wheel() {
   local version tag expected wheel
-  version=$(version_of "$1")
-  tag=$(source_field "$1" 4)
-  expected=$(source_field "$1" 5)
-  [ -n "$version" ] || fail "there is no $1 for $platform"
+  version=$(source_field "$1" 2 "${3:-$platform}")
+  tag=$(source_field "$1" 4 "${3:-$platform}")
+  expected=$(source_field "$1" 5 "${3:-$platform}")
+  [ -n "$version" ] || fail "there is no $1 for ${3:-$platform}"
   mkdir -p "$part/wheels/$1"
-  pip_run download --quiet --no-deps --only-binary=:all: --platform "$tag" --dest "$part/wheels/$1" "$1==$version" ||
+  pip_run download --quiet --no-deps --only-binary=:all: --ignore-requires-python --platform "$tag" \
+    --dest "$part/wheels/$1" "$1==$version" ||
     fail "$1 $version could not be downloaded with pip (its output is in $log)"
   wheel=$(echo "$part/wheels/$1"/*.whl)
   check_sum "$1 $version" "$expected" "$(file_sha256 "$wheel")"
