@@ -16,8 +16,5 @@ get_mlx_tests() {
 }
 
 mlx_tests_from_upstream() {
-  command -v curl >/dev/null || return 1
-  curl --fail --silent --show-error --location --connect-timeout 20 --output "$part/mlx.tar.gz" \
-    "https://github.com/ml-explore/mlx/archive/refs/tags/v$1.tar.gz" &&
-    tar -xzf "$part/mlx.tar.gz" -C "$part" "mlx-$1/python/tests" && mv "$part/mlx-$1/python/tests" "$part/tests"
+  mlx_from_upstream "$1" python/tests && mv "$part/mlx-$1/python/tests" "$part/tests"
 }

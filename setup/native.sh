@@ -9,7 +9,7 @@ find_platform() {
     'Linux x86_64') platform=linux-x86_64 ;;
     'Linux aarch64' | 'Linux arm64') platform=linux-aarch64 ;;
     'Darwin arm64') platform=$(macos_platform) ;;
-    'Darwin x86_64') fail "MLX does not run on Intel Macs; an Apple Silicon Mac or Linux is needed" ;;
+    'Darwin x86_64') fail "$(intel_sentence)" ;;
     *) fail "there is no MLX for $system; Linux (x86_64, aarch64) and macOS on Apple Silicon are supported" ;;
   esac
   [ -n "$platform" ] || fail "MLX needs macOS 14 or newer; this is macOS $(sw_vers -productVersion)"
@@ -18,20 +18,41 @@ find_platform() {
   mlx_c_dir=${MLX_C_DIR:-$cache/mlx-c-$(version_of mlx-c)-$(mlx_c_key)}
 }
 
-macos_platform() {
-  local release
-  release=$(sw_vers -productVersion)
-  release=${release%%.*}
-  if [ "$release" -ge 26 ]; then echo macos26-arm64; elif [ "$release" -ge 15 ]; then echo macos15-arm64; elif [ "$release" -ge 14 ]; then echo macos14-arm64; fi
+# Programs for Intel Macs that run on Apple Silicon are told that they run on an Intel Mac.
+intel_sentence() {
+  if [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" = 1 ]; then
+    echo "this shell runs under Rosetta, as programs for Intel Macs do, and MLX is made for Apple Silicon only; start it with" \
+      "arch -arm64 bash, and use an Elixir and an Erlang for Apple Silicon (Homebrew has them in /opt/homebrew)"
+  else
+    echo "MLX does not run on Intel Macs; an Apple Silicon Mac or Linux is needed"
+  fi
 }
 
+# The wheel for macOS 26 is for 26.2 and newer, whatever its name says (mlx #4525): its library and its kernels say so.
+macos_platform() {
+  local version release minor=0
+  version=$(sw_vers -productVersion)
+  release=${version%%.*}
+  case $version in *.*) minor=${version#*.} && minor=${minor%%.*} ;; esac
+  if [ $((release * 100 + minor)) -ge 2602 ]; then
+    echo macos26-arm64
+  elif [ "$release" -ge 15 ]; then
+    echo macos15-arm64
+  elif [ "$release" -ge 14 ]; then
+    echo macos14-arm64
+  fi
+}
+
+# There is no wheel for a Mac's processor alone, and the wheel for Metal makes no array where there is no Metal (as in some
+# virtual machines): MLX is built from its sources there. `wheel` is then the name of these.
 find_backend() {
   case $platform in macos*) backend=${MLX_BACKEND:-metal} ;; *) backend=${MLX_BACKEND:-cpu} ;; esac
   case $platform:$backend in
     macos*:metal) wheel=mlx-metal ;;
+    macos*:cpu) wheel=mlx ;;
     linux*:cpu) wheel=mlx-cpu ;;
     linux*:cuda) wheel=mlx-cuda-13 ;;
-    *) fail "MLX_BACKEND=$backend does not exist on $platform; it is cpu or cuda on Linux and metal on macOS" ;;
+    *) fail "MLX_BACKEND=$backend does not exist on $platform; it is cpu or cuda on Linux, and metal or cpu on macOS" ;;
   esac
 }
 
@@ -45,6 +66,9 @@ have_native() { [ -d "$mlx_dir" ] && [ -d "$mlx_c_dir" ]; }
 get_native() {
   if [ -n "${MLX_DIR:-}" ]; then
     [ -f "$mlx_dir/include/mlx/mlx.h" ] || fail "MLX_DIR=$mlx_dir does not hold include/mlx/mlx.h"
+  elif [ ! -d "$mlx_dir" ] && [ "$wheel" = mlx ]; then
+    [ -d "$(mlx_sources)" ] || step "MLX $(version_of mlx): sources" get_mlx_sources
+    step "MLX $(version_of mlx): build, which takes some minutes" build_mlx
   elif [ ! -d "$mlx_dir" ]; then
     step "MLX $(version_of "$wheel") ($wheel)" get_mlx
   fi
@@ -52,7 +76,7 @@ get_native() {
     [ -f "$mlx_c_dir/include/mlx/c/mlx.h" ] || fail "MLX_C_DIR=$mlx_c_dir does not hold include/mlx/c/mlx.h"
   elif [ ! -d "$mlx_c_dir" ]; then
     step "mlx-c $(version_of mlx-c): sources" get_mlx_c_sources
-    step "mlx-c $(version_of mlx-c): build" build_mlx_c
+    step "mlx-c $(version_of mlx-c): build" build_mlx_c "$part/mlx-c"
   fi
 }
 
@@ -107,6 +131,43 @@ loads() {
   [ "$backend" = cuda ] || "$python" -c 'import ctypes, os, sys; ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW)' "$1"
 }
 
+mlx_sources() { echo "$cache/mlx-$(version_of mlx)-source"; }
+
+get_mlx_sources() {
+  local version origin
+  version=$(version_of mlx)
+  origin=$(source_field mlx 4)
+  origin=${origin#crate:}
+  part_folder
+  crate_tree "${origin%@*}" "${origin#*@}" vendor/mlx "$part/mlx" ||
+    { mlx_from_upstream "$version" && mv "$part/mlx-$version" "$part/mlx"; } ||
+    fail "the sources of MLX $version could not be downloaded, neither with cargo nor with curl (see $log)"
+  check_sum "MLX $version" "$(source_field mlx 5)" "$(tree_sha256 "$part/mlx" CMakeLists.txt cmake mlx mlx.pc.in)"
+  mv "$part/mlx" "$(mlx_sources)"
+}
+
+# mlx_from_upstream VERSION [FOLDER]: the archive of the release, or a folder of it, in the folder mlx-VERSION.
+mlx_from_upstream() {
+  command -v curl >/dev/null || return 1
+  curl --fail --silent --show-error --location --connect-timeout 20 --output "$part/mlx.tar.gz" \
+    "https://github.com/ml-explore/mlx/archive/refs/tags/v$1.tar.gz" &&
+    tar -xzf "$part/mlx.tar.gz" -C "$part" "mlx-$1${2:+/$2}"
+}
+
+# build_mlx [OPTION...]: builds MLX for the processor alone, as the wheels are made; the options are CMake's. It downloads
+# what MLX is built with: json, fmt and gguflib.
+build_mlx() {
+  part_folder
+  cmake -S "$(mlx_sources)" -B "$part/build" -G "$(generator)" -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$(c_compiler)" \
+    -DCMAKE_OSX_DEPLOYMENT_TARGET=14.0 -DCMAKE_OSX_ARCHITECTURES=arm64 \
+    -DBUILD_SHARED_LIBS=ON -DMLX_BUILD_METAL=OFF -DMLX_BUILD_TESTS=OFF -DMLX_BUILD_EXAMPLES=OFF \
+    -DCMAKE_INSTALL_PREFIX="$part/mlx/mlx" -DCMAKE_INSTALL_LIBDIR=lib "$@"
+  cmake --build "$part/build" --parallel "$(getconf _NPROCESSORS_ONLN)"
+  cmake --install "$part/build"
+  mv "$part/mlx" "${mlx_dir%/mlx}"
+}
+
 # The sources of mlx-c: from cargo's registry where there is a cargo, else upstream's archive of the release.
 get_mlx_c_sources() {
   local version
@@ -124,18 +185,30 @@ mlx_c_sources_from_upstream() {
     tar -xzf "$part/mlx-c.tar.gz" -C "$part" && mv "$part/mlx-c-$1" "$part/mlx-c"
 }
 
+# The sources stay for those who build mlx-c otherwise than for this machine.
+mlx_c_sources() { echo "$cache/mlx-c-$(version_of mlx-c)-source"; }
+
+keep_mlx_c_sources() {
+  get_mlx_c_sources
+  mv "$part/mlx-c" "$(mlx_c_sources)"
+}
+
+# build_mlx_c SOURCES [OPTION...]: builds mlx-c; the options are CMake's.
 build_mlx_c() {
-  local generator='Unix Makefiles'
-  ! command -v ninja >/dev/null || generator=Ninja
-  cmake -S "$part/mlx-c" -B "$part/build" -G "$generator" -DCMAKE_BUILD_TYPE=Release \
+  local sources=$1
+  shift
+  cmake -S "$sources" -B "$part/build" -G "$(generator)" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$(c_compiler)" -DMLX_DIR="$root/setup" -DMLX_FOLDER="$mlx_dir" \
+    -DCMAKE_OSX_DEPLOYMENT_TARGET=14.0 -DCMAKE_OSX_ARCHITECTURES=arm64 \
     -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DBUILD_SHARED_LIBS=OFF \
     -DMLX_C_USE_SYSTEM_MLX=ON -DMLX_C_BUILD_EXAMPLES=OFF \
-    -DCMAKE_INSTALL_PREFIX="$part/install" -DCMAKE_INSTALL_LIBDIR=lib
+    -DCMAKE_INSTALL_PREFIX="$part/install" -DCMAKE_INSTALL_LIBDIR=lib "$@"
   cmake --build "$part/build" --parallel "$(getconf _NPROCESSORS_ONLN)"
   cmake --install "$part/build"
   mv "$part/install" "$mlx_c_dir"
 }
+
+generator() { if command -v ninja >/dev/null; then echo Ninja; else echo 'Unix Makefiles'; fi; }
 
 # The C compiler that goes with the C++ compiler: gcc-14 with g++-14, clang with clang++.
 c_compiler() {

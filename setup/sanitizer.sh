@@ -1,9 +1,6 @@
 # MLX, mlx-c and the core built from source with a sanitizer in all of them.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-mlx_sources() { echo "$cache/mlx-$(version_of mlx)-source"; }
-mlx_c_sources() { echo "$cache/mlx-c-$(version_of mlx-c)-source"; }
-
 # check_sanitizer_tools FLAG: installs what MLX's sources need beside a compiler, and tries the sanitizer.
 check_sanitizer_tools() {
   look_for_headers
@@ -27,22 +24,6 @@ look_for_headers() {
 
 has_header() { printf '#include <%s>\n' "$1" | "$cxx" -std=c++20 -x c++ -fsyntax-only -; }
 links() { printf 'int main() {}\n' | "$cxx" -x c++ - -o "$part/probe" "$1"; }
-
-get_mlx_sources() {
-  local origin
-  origin=$(source_field mlx 4)
-  origin=${origin#crate:}
-  part_folder
-  crate_tree "${origin%@*}" "${origin#*@}" vendor/mlx "$part/mlx" ||
-    fail "the sources of MLX $(version_of mlx) come in the crate $origin, and cargo could not download it (see $log)"
-  check_sum "MLX $(version_of mlx)" "$(source_field mlx 5)" "$(tree_sha256 "$part/mlx" CMakeLists.txt cmake mlx mlx.pc.in)"
-  mv "$part/mlx" "$(mlx_sources)"
-}
-
-keep_mlx_c_sources() {
-  get_mlx_c_sources
-  mv "$part/mlx-c" "$(mlx_c_sources)"
-}
 
 # build_stress SANITIZERS FOLDER: brings the program in the folder up to date; the first time it builds all of MLX.
 build_stress() {

@@ -65,7 +65,7 @@ find_compiler() {
   local candidate
   printf '#include <format>\nint main() { return std::format("{}", 1).size() == 1 ? 0 : 1; }\n' >"$part/probe.cpp"
   for candidate in ${CXX:-$(compiler_names)}; do
-    if command -v "$candidate" >/dev/null &&
+    if have_compiler "$candidate" &&
       "$candidate" -std=c++20 "$part/probe.cpp" -o "$part/probe" 2>/dev/null && "$part/probe"; then
       command -v "$candidate"
       return
@@ -74,9 +74,19 @@ find_compiler() {
   return 1
 }
 
+# Without Xcode's command line tools Apple's compilers are there, too, but all that they do is to ask for these in a window.
+have_compiler() {
+  command -v "$1" >/dev/null || return 1
+  case $platform:$(command -v "$1") in macos*:/usr/bin/*) have_command_line_tools ;; esac
+}
+
+have_command_line_tools() { xcode-select -p >/dev/null 2>&1; }
+
+# Apple's comes first: the headers of another clang can ask for functions that the libc++ of the system does not have. (A
+# test names another one.)
 compiler_names() {
   case $platform in
-    macos*) echo clang++ c++ ;;
+    macos*) echo "${apple_compiler:-/usr/bin/clang++}" clang++ c++ ;;
     *) echo g++-16 g++-15 g++-14 g++-13 g++ clang++-21 clang++-20 clang++-19 clang++-18 clang++-17 clang++ c++ ;;
   esac
 }
@@ -150,18 +160,40 @@ add_trixie() {
 }
 
 missing_sentence() {
+  if [ -n "${CXX:-}" ] && [ -z "$cxx" ]; then
+    echo "CXX=$CXX does not build C++20 programs that use <format>; g++ 13 or clang++ 17 and newer do"
+    return
+  fi
   case $platform in
-    macos*) echo "missing on this machine: $(macos_names); run: $(macos_commands)" ;;
+    macos*) macos_sentence ;;
     *)
-      if [ -n "${CXX:-}" ] && [ -z "$cxx" ]; then
-        echo "CXX=$CXX does not build C++20 programs that use <format>; g++ 13 or clang++ 17 and newer do"
-      elif command -v apt-get >/dev/null; then
+      if command -v apt-get >/dev/null; then
         echo "missing on this machine: $missing (Elixir 1.17, OTP 26 or newer); run as root: $(apt_sentence)"
       else
         echo "missing on this machine (Debian's names; Elixir 1.17, OTP 26 or newer): $missing; install them and run bin/setup again"
       fi
       ;;
   esac
+}
+
+# A compiler that is there and does not know <format> is Apple's of some years ago; what is installed already does not
+# come anew with xcode-select --install.
+macos_sentence() {
+  local old=
+  case " $missing " in
+    *' g++-14 '*)
+      if have_compiler clang++; then
+        old="a newer Xcode (its command line tools) is needed, from Software Update or the App Store:"
+        old="$old $(command -v clang++) does not build C++20 programs that use <format>"
+        missing=$(echo " $missing " | sed -e 's/ g++-14 / /' -e 's/^ *//' -e 's/ *$//')
+      fi
+      ;;
+  esac
+  if [ -z "$missing" ]; then
+    echo "$old"
+  else
+    echo "${old:+$old; and }missing on this machine: $(macos_names); run: $(macos_commands)"
+  fi
 }
 
 apt_sentence() {

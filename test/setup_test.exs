@@ -13,12 +13,15 @@ defmodule SetupTest do
     bin = Path.join(folder, "bin")
     for {name, script} <- programs, do: write_program(bin, name, script)
     path = "#{bin}:#{environment["PATH"] || System.get_env("PATH")}"
-    unset = for name <- ~w(MLX_DIR MLX_C_DIR MLX_BACKEND CXX), do: {name, nil}
+    unset = for name <- ~w(MLX_DIR MLX_C_DIR MLX_BACKEND CXX apple_compiler), do: {name, nil}
     given = Map.new(unset ++ [{"MLX_CACHE", Path.join(folder, "cache")}]) |> Map.merge(Map.new(environment))
 
-    {output, status} = System.cmd("bash", [@setup, target], env: Map.put(given, "PATH", path), stderr_to_stdout: true)
+    {output, status} = System.cmd(bash(), [@setup, target], env: Map.put(given, "PATH", path), stderr_to_stdout: true)
     {output |> String.split("\n", trim: true) |> Enum.filter(&String.starts_with?(&1, "bin/setup: ")), status, output}
   end
+
+  # Another bash, such as the one of macOS.
+  defp bash, do: System.get_env("MLX_TEST_BASH", "bash")
 
   defp write_program(bin, name, script) do
     File.mkdir_p!(bin)
@@ -29,6 +32,19 @@ defmodule SetupTest do
 
   defp uname(name, machine) do
     %{"uname" => "case $1 in -s) echo #{name} ;; -m) echo #{machine} ;; *) echo #{name} #{machine} ;; esac"}
+  end
+
+  # What a Mac of this release answers, whose compiler makes programs that do nothing.
+  defp mac(release, programs \\ %{}) do
+    compiler = ~S"""
+    while [ "$1" != -o ]; do shift; done
+    printf '#!/bin/sh\n' >"$2"
+    chmod +x "$2"
+    """
+
+    %{"sw_vers" => "echo #{release}", "xcode-select" => "echo /Library/Developer", "clang++" => compiler}
+    |> Map.merge(uname("Darwin", "arm64"))
+    |> Map.merge(programs)
   end
 
   defp few_tools(folder) do
@@ -67,6 +83,126 @@ defmodule SetupTest do
     assert sentence =~ "xcode-select --install && brew install elixir"
   end
 
+  test "a shell under Rosetta is told from an Intel Mac", %{tmp_dir: folder} do
+    programs = Map.put(uname("Darwin", "x86_64"), "sysctl", ~S([ "$*" = "-n sysctl.proc_translated" ] && echo 1))
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{}, programs)
+    assert sentence =~ "Rosetta"
+    assert sentence =~ "arch -arm64 bash"
+    refute sentence =~ "Intel Macs;"
+
+    programs = Map.put(uname("Darwin", "x86_64"), "sysctl", "echo 0")
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{}, programs)
+    assert sentence =~ "Intel Macs;"
+  end
+
+  test "a Mac gets the wheel that its release can load", %{tmp_dir: folder} do
+    wheels = Path.join(folder, "wheels")
+    write_wheels(wheels)
+
+    # The tools are looked for once, and found again in the cache.
+    for {release, tag} <- [{"14.7.1", "macosx_14_0"}, {"26.1", "macosx_15_0"}, {"26.2", "macosx_26_0"}] do
+      environment = %{"PIP_NO_INDEX" => "1", "PIP_FIND_LINKS" => wheels, "apple_compiler" => "clang++"}
+      assert {[sentence], 1, _output} = run_setup(folder, "toolchain", environment, mac(release))
+      assert [_text, sum] = Regex.run(~r/as mlx-metal .* has the checksum (\w+)/, sentence)
+      assert sum == sha256(Path.wildcard("#{wheels}/mlx_metal-*-#{tag}_arm64.whl")), "for macOS #{release}"
+    end
+  end
+
+  test "the platform follows from the release of macOS", %{tmp_dir: folder} do
+    script = ". #{Path.expand("../setup/native.sh", __DIR__)}; macos_platform"
+
+    for {release, platform} <- [
+          {"13.7", ""},
+          {"14.0", "macos14-arm64"},
+          {"14", "macos14-arm64"},
+          {"15.5", "macos15-arm64"},
+          # The wheel for macOS 26 is for 26.2 and newer.
+          {"26", "macos15-arm64"},
+          {"26.0.1", "macos15-arm64"},
+          {"26.1", "macos15-arm64"},
+          {"26.2", "macos26-arm64"},
+          {"26.10", "macos26-arm64"},
+          {"27.0", "macos26-arm64"}
+        ] do
+      write_program(Path.join(folder, "bin"), "sw_vers", "echo #{release}")
+      environment = [{"PATH", "#{folder}/bin:#{System.get_env("PATH")}"}]
+      assert {output, 0} = System.cmd(bash(), ["-euc", script], env: environment)
+      assert {release, String.trim(output)} == {release, platform}
+    end
+  end
+
+  defp sha256([file]), do: Base.encode16(:crypto.hash(:sha256, File.read!(file)), case: :lower)
+
+  test "wheels are taken that ask for a newer Python, as they are not installed", %{tmp_dir: folder} do
+    wheels = Path.join(folder, "wheels")
+    write_wheels(wheels, "Requires-Python: >=4\n")
+    offline = %{"PIP_NO_INDEX" => "1", "PIP_FIND_LINKS" => wheels}
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", offline)
+    assert sentence =~ "checksum"
+  end
+
+  test "an old compiler of Apple's is not said to be missing", %{tmp_dir: folder} do
+    old = mac("14.0", %{"clang++" => "exit 1", "c++" => "exit 1"})
+    environment = %{"apple_compiler" => "clang++"}
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", environment, old)
+    assert sentence =~ "a newer Xcode (its command line tools) is needed"
+    refute sentence =~ "missing on"
+
+    without_elixir = Map.put(old, "elixir", "exit 1")
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", environment, without_elixir)
+    assert sentence =~ "a newer Xcode (its command line tools) is needed"
+    assert sentence =~ "missing on this machine: elixir; run: brew install elixir"
+
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"CXX" => "clang++"}, old)
+    assert sentence =~ "CXX=clang++ does not build"
+  end
+
+  # Apple's compilers that only ask for the command line tools lie in /usr/bin, so this looks at one function alone.
+  test "compilers of Apple's that are not installed are left alone, and the others come after them", %{tmp_dir: folder} do
+    write_program(Path.join(folder, "bin"), "xcode-select", "exit 2")
+    environment = [{"PATH", "#{folder}/bin:#{System.get_env("PATH")}"}, {"apple_compiler", nil}]
+    tools = Path.expand("../setup/tools.sh", __DIR__)
+    script = ". #{tools}; platform=macos14-arm64; compiler_names; have_compiler /usr/bin/env || echo not there"
+    assert {"/usr/bin/clang++ clang++ c++\nnot there\n", 0} = System.cmd(bash(), ["-c", script], env: environment)
+
+    write_program(Path.join(folder, "bin"), "xcode-select", "exit 0")
+    assert {"/usr/bin/clang++ clang++ c++\n", 0} = System.cmd(bash(), ["-c", script], env: environment)
+  end
+
+  test "MLX for a Mac's processor alone is built from its sources", %{tmp_dir: folder} do
+    environment = %{
+      "MLX_BACKEND" => "cpu",
+      "apple_compiler" => "clang++",
+      "CARGO_HOME" => folder,
+      "PIP_NO_INDEX" => "1"
+    }
+
+    programs = mac("15.1", %{"cargo" => "exit 1", "curl" => "exit 1"})
+    assert {[sentence], 1, output} = run_setup(folder, "toolchain", environment, programs)
+    assert output =~ "MLX 0.32.2: sources"
+    assert sentence =~ "the sources of MLX 0.32.2 could not be downloaded, neither with cargo nor with curl"
+
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{environment | "MLX_BACKEND" => "cuda"}, programs)
+    assert sentence =~ "metal or cpu on macOS"
+  end
+
+  test "the locale is one that the system has", %{tmp_dir: folder} do
+    script = ". #{Path.expand("../setup/locale.sh", __DIR__)}; use_utf8 2>/dev/null; echo $LC_ALL"
+    unset = for name <- ~w(LC_ALL LC_CTYPE LANG), do: {name, nil}
+
+    for {name, given, locale} <- [
+          {"Darwin", %{}, "en_US.UTF-8"},
+          {"Linux", %{}, "C.UTF-8"},
+          {"Darwin", %{"LC_ALL" => "C.utf8"}, "C.utf8"},
+          {"Linux", %{"LANG" => "C"}, "C.UTF-8"}
+        ] do
+      for {program, text} <- uname(name, "arm64"), do: write_program(Path.join(folder, "bin"), program, text)
+      environment = unset ++ Enum.to_list(given) ++ [{"PATH", "#{folder}/bin:#{System.get_env("PATH")}"}]
+      assert {output, 0} = System.cmd(bash(), ["-c", script], env: environment)
+      assert output == locale <> "\n"
+    end
+  end
+
   test "a compiler without <format> is refused", %{tmp_dir: folder} do
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"CXX" => "old-c++"}, %{"old-c++" => "exit 1"})
     assert sentence =~ "CXX=old-c++"
@@ -97,7 +233,7 @@ defmodule SetupTest do
   end
 
   # Wheels with the names of the pinned ones and nothing in them.
-  defp write_wheels(folder) do
+  defp write_wheels(folder, metadata \\ "") do
     File.mkdir_p!(folder)
     pins = @setup |> Path.dirname() |> Path.join("../setup/sources.txt") |> File.read!()
 
@@ -106,7 +242,7 @@ defmodule SetupTest do
       package = "#{String.replace(name, "-", "_")}-#{version}"
 
       files = [
-        {~c"#{package}.dist-info/METADATA", "Metadata-Version: 2.1\nName: #{name}\nVersion: #{version}\n"},
+        {~c"#{package}.dist-info/METADATA", "Metadata-Version: 2.1\nName: #{name}\nVersion: #{version}\n#{metadata}"},
         {~c"#{package}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-#{tag}\n"},
         {~c"#{package}.dist-info/RECORD", ""}
       ]
