@@ -1,5 +1,6 @@
 Code.require_file("mix/compile_native.exs", __DIR__)
 Code.require_file("mix/compile_nx.exs", __DIR__)
+Code.require_file("mix/load_native.exs", __DIR__)
 
 defmodule Mlx.MixProject do
   use Mix.Project
@@ -11,7 +12,7 @@ defmodule Mlx.MixProject do
       app: :mlx,
       version: @version,
       elixir: "~> 1.17",
-      compilers: [:mlx_native, :mlx_nx | Mix.compilers()],
+      compilers: [:mlx_native, :mlx_nx] ++ Mix.compilers() ++ [:mlx_load],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
       # Tests implement protocols of Nx.

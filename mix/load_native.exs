@@ -1,0 +1,117 @@
+defmodule Mix.Tasks.Compile.MlxLoad do
+  @moduledoc """
+  Loads the native library once after it was built, in a virtual machine of its own, so that one that does not load is an
+  error of the compilation, which says why, and not one of the first call.
+
+  A library for CUDA is not loaded: its driver may be on another machine than the one that builds.
+  """
+
+  use Mix.Task.Compiler
+
+  @recursive true
+
+  # Stands in for Mlx.Native, which would say no more than that it cannot be used: the same functions, and one that says
+  # what the VM says.
+  @program """
+  [beam, library] = System.argv()
+  {:ok, {Mlx.Native, [exports: exports]}} = :beam_lib.chunks(String.to_charlist(beam), [:exports])
+
+  defmodule Mlx.Native do
+    for {name, arity} <- exports, name not in [:__info__, :module_info] do
+      def unquote(name)(unquote_splicing(Macro.generate_arguments(arity, __MODULE__))), do: :erlang.nif_error(:not_loaded)
+    end
+
+    def load_library(library), do: :erlang.load_nif(String.to_charlist(library), 0)
+  end
+
+  case Mlx.Native.load_library(library) do
+    :ok -> IO.puts("loaded")
+    {:error, {_kind, text}} -> IO.puts(["reason: ", text])
+  end
+  """
+
+  # What such texts of the system have in common, and what to do.
+  @advice [
+    {~r/incompatible architecture|wrong architecture|need '/,
+     "Erlang is made for another processor than the library; use one for this machine's"},
+    {~r/Library not loaded|cannot open shared object/, "MLX is not where it was when the library was built"},
+    {~r/[Ss]ymbol not found|undefined symbol: (?!_?nif_init)/,
+     "the MLX that it finds is not the one that it was built for (MLX_DIR), or the system is older than the compiler's"},
+    {~r/Library load-call unsuccessful/, "MLX could not start on this machine"}
+  ]
+
+  @impl true
+  def run(_args) do
+    stamp = stamp()
+
+    cond do
+      System.get_env("MLX_BACKEND") == "cuda" or File.read(manifest()) == {:ok, stamp} -> {:noop, []}
+      message = problem(beam(), library()) -> failure(message)
+      true -> success(stamp)
+    end
+  end
+
+  @doc "What is wrong with the library, as a sentence, or nil. `beam` is the file of the compiled module Mlx.Native."
+  @spec problem(Path.t(), Path.t()) :: String.t() | nil
+  def problem(beam, library) do
+    case System.cmd("elixir", ["-e", @program, beam, Path.rootname(library)], stderr_to_stdout: true) do
+      {"loaded\n", 0} -> nil
+      {output, status} -> sentence(output, status)
+    end
+  rescue
+    error in ErlangError -> "elixir, which tries the native library, could not be started: #{inspect(error.original)}"
+  end
+
+  defp sentence(output, status) do
+    case String.split(output, "reason: ", parts: 2) do
+      [_before, reason] ->
+        "the native library was built, but does not load: #{one_line(reason)}#{advice(reason)}"
+
+      [output] ->
+        "the native library was built, but Erlang ended with status #{status} as it loaded it: #{last(output)}"
+    end
+  end
+
+  defp advice(reason) do
+    Enum.find_value(@advice, "", fn {pattern, text} -> if reason =~ pattern, do: " (#{text})" end)
+  end
+
+  defp one_line(text), do: text |> String.split() |> Enum.join(" ")
+  defp last(output), do: output |> String.split("\n", trim: true) |> List.last("no output")
+
+  defp failure(message) do
+    Mix.shell().error(message)
+
+    {:error,
+     [
+       %Mix.Task.Compiler.Diagnostic{
+         file: library(),
+         position: 0,
+         severity: :error,
+         message: message,
+         compiler_name: "mlx_load"
+       }
+     ]}
+  end
+
+  defp success(stamp) do
+    File.mkdir_p!(Path.dirname(manifest()))
+    File.write!(manifest(), stamp)
+    {:ok, []}
+  end
+
+  @impl true
+  def manifests, do: [manifest()]
+
+  @impl true
+  def clean do
+    File.rm(manifest())
+    :ok
+  end
+
+  defp stamp, do: inspect(for file <- [library(), beam()], do: {file, File.stat!(file, time: :posix).mtime})
+
+  defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.mlx_load")
+  defp library, do: Path.join(Mix.Project.app_path(), "priv/mlx_nif.so")
+  defp beam, do: Path.join(Mix.Project.compile_path(), "Elixir.Mlx.Native.beam")
+end
