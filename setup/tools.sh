@@ -117,7 +117,7 @@ pip_run() {
 install_tools() {
   [ "$install" = yes ] || fail "$(missing_sentence)"
   [ -z "${CXX:-}" ] || case " $missing " in *" g++-14 "*) fail "$(missing_sentence)" ;; esac
-  command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || fail "$(missing_sentence)"
+  { command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; } || fail "$(missing_sentence)"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q
   local suite=
