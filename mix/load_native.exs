@@ -54,10 +54,9 @@ defmodule Mix.Tasks.Compile.MlxLoad do
   @doc "What is wrong with the library, as a sentence, or nil. `beam` is the file of the compiled module Mlx.Native."
   @spec problem(Path.t(), Path.t()) :: String.t() | nil
   def problem(beam, library) do
-    case System.cmd("elixir", ["-e", @program, beam, Path.rootname(library)], stderr_to_stdout: true) do
-      {"loaded\n", 0} -> nil
-      {output, status} -> sentence(output, status)
-    end
+    {output, status} = System.cmd("elixir", ["-e", @program, beam, Path.rootname(library)], stderr_to_stdout: true)
+    # Elixir may warn of something first, such as the locale.
+    if status == 0 and String.ends_with?(output, "loaded\n"), do: nil, else: sentence(output, status)
   rescue
     error in ErlangError -> "elixir, which tries the native library, could not be started: #{inspect(error.original)}"
   end
