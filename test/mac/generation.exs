@@ -23,13 +23,8 @@ defmodule Mac.Generation do
     {text, peak, Mlx.Memory.active(), wired}
   end
 
-  # MLX tells the limit only when it is set.
-  def wired_limit do
-    most = Map.get(Mlx.Device.info(), "max_recommended_working_set_size", 0)
-    limit = Mlx.Memory.set_wired_limit(most)
-    Mlx.Memory.set_wired_limit(limit)
-    limit
-  end
+  # The limit in force. There is none without Metal.
+  def wired_limit, do: if(Mlx.Metal.available?(), do: Mlx.Native.get_wired_limit(), else: 0)
 end
 
 Scenario.run("generation", fn ->
