@@ -17,6 +17,8 @@ defmodule Mlx.MixProject do
       start_permanent: Mix.env() == :prod,
       # Tests implement protocols of Nx.
       consolidate_protocols: Mix.env() != :test,
+      # Scripts, which bin/mac_check runs one by one.
+      test_ignore_filters: [&String.starts_with?(&1, "test/mac/")],
       test_coverage: [summary: [threshold: 90], ignore_modules: uncovered()],
       deps: deps(),
       aliases: aliases(),
@@ -55,7 +57,7 @@ defmodule Mlx.MixProject do
   defp docs do
     [
       main: "readme",
-      extras: ["README.md"] ++ guides() ++ ["CHANGELOG.md", "LICENSE"],
+      extras: ["README.md"] ++ guides() ++ ["MAC.md", "CHANGELOG.md", "LICENSE"],
       filter_modules: fn _module, %{source_path: path} -> List.starts_with?(path, ~c"#{__DIR__}/lib/") end,
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
