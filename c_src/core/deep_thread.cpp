@@ -1,7 +1,9 @@
 #include "core/deep_thread.hpp"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <format>
@@ -23,6 +25,9 @@ constexpr std::size_t stack_bytes_per_node = 4096;
 constexpr std::size_t stack_bytes_of_the_rest = std::size_t{64} << 10;
 constexpr std::size_t least_stack_bytes = std::size_t{1} << 20;
 constexpr std::size_t most_stack_bytes = std::size_t{16} << 30;
+
+// The page of Apple Silicon. Darwin refuses a stack that is no multiple of its page.
+constexpr std::size_t stack_granularity = std::size_t{16} << 10;
 
 const std::byte* end_of_stack() {
 #ifdef __APPLE__
@@ -58,17 +63,44 @@ void* run_body(void* argument) {
   return nullptr;
 }
 
+void require(int status, const char* what) {
+  if (status != 0) {
+    throw std::system_error(status, std::generic_category(), what);
+  }
+}
+
+// A size that every system takes.
+std::size_t whole_pages(std::size_t stack_bytes) {
+  const std::size_t page = std::max(stack_granularity, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
+  const std::size_t bytes = std::max(stack_bytes, static_cast<std::size_t>(PTHREAD_STACK_MIN));
+  return (bytes + page - 1) / page * page;
+}
+
+class ThreadAttributes {
+ public:
+  // A thread whose stack is smaller than it takes itself to have would overflow it: no size, no thread.
+  explicit ThreadAttributes(std::size_t stack_bytes) {
+    require(pthread_attr_init(&attributes_), "a thread could not be described");
+    if (const int status = pthread_attr_setstacksize(&attributes_, whole_pages(stack_bytes)); status != 0) {
+      pthread_attr_destroy(&attributes_);
+      require(status, "a thread cannot have a stack as deep as it needs");
+    }
+  }
+  ~ThreadAttributes() { pthread_attr_destroy(&attributes_); }
+  ThreadAttributes(const ThreadAttributes&) = delete;
+  ThreadAttributes& operator=(const ThreadAttributes&) = delete;
+
+  const pthread_attr_t* get() const { return &attributes_; }
+
+ private:
+  pthread_attr_t attributes_;
+};
+
 pthread_t start(std::size_t stack_bytes, std::function<void()> body) {
   auto owned = std::make_unique<std::function<void()>>(std::move(body));
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, stack_bytes);
+  const ThreadAttributes attributes(stack_bytes);
   pthread_t thread;
-  const int status = pthread_create(&thread, &attributes, run_body, owned.get());
-  pthread_attr_destroy(&attributes);
-  if (status != 0) {
-    throw std::system_error(status, std::generic_category(), "a thread could not be started");
-  }
+  require(pthread_create(&thread, attributes.get(), run_body, owned.get()), "a thread could not be started");
   static_cast<void>(owned.release());
   return thread;
 }
@@ -87,7 +119,7 @@ std::exception_ptr failure_of(const std::function<void()>& work) {
 }  // namespace
 
 void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
-  pthread_detach(start(stack_bytes, std::move(body)));
+  require(pthread_detach(start(stack_bytes, std::move(body))), "a thread could not be left to itself");
 }
 
 void with_stack_for(std::size_t nodes, const std::function<void()>& work) {
