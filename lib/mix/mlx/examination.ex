@@ -30,6 +30,7 @@ defmodule Mix.Mlx.Examination do
       {"MLX", &mlx/0, "unset MLX_DIR, or let it name MLX #{@pins["mlx-cpu"]}; then " <> @rebuild},
       {"mlx-c", fn -> @pins["mlx-c"] end, @rebuild},
       {"device", &device/0, "choose a device that is there with `Mlx.Device.set_default/1`"},
+      {"late failures", &late_failures/0, "report it, with the versions above: this MLX keeps errors in another place"},
       {"operation", &operation/0, @rebuild},
       {"linear algebra", &linear_algebra/0, "MLX found no LAPACK: " <> @rebuild},
       {"compiled function", &compiled/0,
@@ -91,6 +92,11 @@ defmodule Mix.Mlx.Examination do
     default = Device.default()
     demand(default in devices, "the default, #{default}, is not there")
     "#{default} (of #{Enum.join(devices, ", ")})"
+  end
+
+  defp late_failures do
+    demand(Native.sees_late_failures(), "a computation that fails on the device may give a wrong value unnoticed")
+    "a process learns when the device fails to compute what it was given"
   end
 
   defp operation do
