@@ -49,8 +49,8 @@ defmodule Mlx.MixProject do
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle, Mlx.Samples] ++
-      [Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
+      [Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle] ++
+      [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
       [~r/^Mlx\.Conformance\./]
   end
 

@@ -11,6 +11,7 @@
 #include <exception>
 #include <filesystem>
 #include <format>
+#include <fstream>
 #include <latch>
 #include <mutex>
 #include <random>
@@ -65,6 +66,18 @@ void in_parallel(const Body& body) {
       }
     });
   }
+}
+
+void save(const std::filesystem::path& path, const ArrayHandle& value) {
+  const auto bytes = bytes_of(value.get(), Patience::unlimited);
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+float load_first(const std::filesystem::path& path) {
+  float element = 0;
+  std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(&element), sizeof(element));
+  return element;
 }
 
 class Dice {
@@ -451,6 +464,27 @@ void compiled_functions() {
   });
 }
 
+// Half of the threads write values to files, as saving does, while the others evaluate with the same values.
+void saved_values() {
+  const Reference shared = matrix(3, 64);
+  in_parallel([&](int index) {
+    const auto path = std::filesystem::temp_directory_path() / std::format("mlx_stress_{}.bin", index);
+    for (int round = 0; round < rounds; ++round) {
+      const auto number = static_cast<float>(round % 7);
+      const Reference sum = add(shared, number);
+      if (index % 2 == 1) {
+        expect_equal(read(matmul(sum, shared)), 64 * 3 * (3 + number), "a product beside saving");
+        continue;
+      }
+      for (const Reference& array : {sum, shared}) {
+        save(path, hold(array));
+        expect_equal(load_first(path), array == sum ? 3 + number : 3, "a saved value");
+      }
+    }
+    std::filesystem::remove(path);
+  });
+}
+
 // All threads run one loop, over arrays of their own and over one that is not evaluated at first.
 void loops() {
   const auto loop = sum_up(10);
@@ -602,6 +636,7 @@ constexpr Scenario scenarios[] = {
     {"memory queries", memory_queries},
     {"transformed functions", transformed_functions},
     {"compiled functions", compiled_functions},
+    {"saved values", saved_values},
     {"loops", loops},
     {"imported functions", imported_functions},
 };

@@ -16,8 +16,8 @@ defmodule Mlx.Pressure do
   @threshold 256 * 1024 * 1024
   @array_threshold 100_000
 
-  # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on every device.
-  @no_buffer ["Resource limit (", "Unable to allocate"]
+  # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on a GPU and on any device.
+  @no_buffer ["Resource limit (", "out of memory", "Unable to allocate"]
 
   @doc """
   Runs an evaluation. When MLX gets no memory for it, everything that is dead or free is given back, and it runs once

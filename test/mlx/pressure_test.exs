@@ -54,7 +54,13 @@ defmodule Mlx.PressureTest do
   end
 
   test "an evaluation that gets no buffer is tried once more, when all that is dead has been given back" do
-    for message <- ["[metal::malloc] Resource limit (499000) exceeded.", "[malloc] Unable to allocate 16 bytes."] do
+    messages = [
+      "[metal::malloc] Resource limit (499000) exceeded.",
+      "[malloc] Unable to allocate 16 bytes.",
+      "cudaMallocAsync(&data, size, stream) failed: out of memory"
+    ]
+
+    for message <- messages do
       parent = self()
 
       # Holds a dead array until somebody collects it.

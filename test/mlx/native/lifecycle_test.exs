@@ -2,7 +2,7 @@ defmodule Mlx.Native.LifecycleTest do
   # The beginning and end of a virtual machine, and new versions of the module within its life.
   use ExUnit.Case, async: true
 
-  alias Mlx.ChildVM
+  alias Mlx.{ChildVM, PreloadedLibrary}
 
   @moduletag timeout: 300_000
 
@@ -36,9 +36,7 @@ defmodule Mlx.Native.LifecycleTest do
 
   @tag :tmp_dir
   test "a machine that MLX cannot be used on says so in every call", %{tmp_dir: folder} do
-    shim = Path.join(folder, "no_metal.so")
-    source = Path.expand("../../support/no_metal.cpp", __DIR__)
-    assert {_output, 0} = System.cmd("c++", ["-shared", "-fPIC", "-o", shim, source], stderr_to_stdout: true)
+    library = PreloadedLibrary.compile!("no_metal.cpp", folder)
 
     code =
       quote do
@@ -51,7 +49,7 @@ defmodule Mlx.Native.LifecycleTest do
         end
       end
 
-    assert {:exit, 0, output} = ChildVM.run(code, env: [{"LD_PRELOAD", shim}], timeout: @timeout)
+    assert {:exit, 0, output} = ChildVM.run(code, env: [{"LD_PRELOAD", library}], timeout: @timeout)
     message = "MLX cannot be used on this machine: [metal::load_device] No Metal device available."
 
     for function <- ["Mlx.add", "Mlx.Memory.active", "Mlx.Device.count"] do
