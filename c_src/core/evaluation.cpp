@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <exception>
 #include <iterator>
 #include <memory>
@@ -119,15 +120,14 @@ class Evaluation {
     auto sentinels = make_sentinels();
     const auto scheduling_lock = schedule(sentinels);
     for (ArrayHandle& sentinel : sentinels) {
-      const auto evaluation = std::make_shared<Unawaited>(std::move(sentinel));
-      Scheduling::instance().add(evaluation);
-      for_unsettled([&](const Array& array) { array.graph().add(evaluation); });
+      Scheduling::instance().add(announce(std::move(sentinel)));
     }
     return true;
   }
 
  private:
-  // Under the locks of the graphs: a short wait, and no node but those that are asked for.
+  // Under the locks of the graphs: a short wait, and no node but those that are asked for. Only on a CPU, where nothing
+  // but what is known to be fallible fails late.
   void evaluate_inline() const {
     require_short_work();
     if (!all_scheduled()) {
@@ -154,10 +154,15 @@ class Evaluation {
     }
   }
 
-  // Others use the graphs while this waits.
+  // Others use the graphs while this waits, and have sentinels that they may ask.
   void evaluate_shared(GraphLock& lock) const {
-    const auto sentinels = make_sentinels();
+    auto sentinels = make_sentinels();
+    const auto own = static_cast<std::ptrdiff_t>(sentinels.size());
+    std::ranges::move(make_sentinels(), std::back_inserter(sentinels));
     schedule(sentinels);
+    std::for_each(sentinels.begin() + own, sentinels.end(),
+                  [this](ArrayHandle& sentinel) { announce(std::move(sentinel)); });
+    sentinels.resize(own);
     const Scheduling::Awaited awaited;
     lock.release();
     std::exception_ptr failure = failure_of(sentinels);
@@ -171,6 +176,13 @@ class Evaluation {
       fail(Graph::Failed::all_arrays, error);
       throw;
     }
+  }
+
+  // Has the graphs know of an evaluation that was just scheduled, so that others that rest on it learn of its failure.
+  std::shared_ptr<Unawaited> announce(ArrayHandle sentinel) const {
+    const auto evaluation = std::make_shared<Unawaited>(std::move(sentinel));
+    for_unsettled([&](const Array& array) { array.graph().add(evaluation); });
+    return evaluation;
   }
 
   // The graphs stay locked to the end, since none of their values may be used if one fails.

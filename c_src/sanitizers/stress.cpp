@@ -288,6 +288,17 @@ void expect_error_at_once_or_later(const Make& make, std::string_view what) {
   }
 }
 
+// The same for an evaluation on a dirty scheduler, as all are where there is a GPU.
+template <typename Make>
+void expect_error_patiently(const Make& make, std::string_view what) {
+  Streams::instance().adopt_thread();
+  try {
+    evaluate(Operands{make()}.all(), Patience::unlimited);
+    fail(std::format("{}: no error", what));
+  } catch (const Error&) {
+  }
+}
+
 // An error on a worker thread must reach the graph that it belongs to, and no other.
 void failures_beside_healthy_graphs() {
   const Reference zeros = matrix(0, 4);
@@ -526,7 +537,7 @@ void late_failures() {
     for (int round = 0; round < rounds; ++round) {
       const Reference x = add(value(static_cast<float>(index)), 1);
       const Reference failing = fails_late(x, stream.get());
-      switch (round % 3) {
+      switch (round % 4) {
         case 0:
           expect_error(add(failing, 1, {.stream = stream.get()}), "what rests on a late failure");
           break;
@@ -542,6 +553,13 @@ void late_failures() {
           expect_error_at_once_or_later([&] { return add(failing, 1, {.stream = stream.get()}); },
                                         "a late failure that another was told of");
           break;
+        case 3: {
+          const std::jthread other([&] { expect_error_patiently([&] { return failing; }, "what another rests on"); });
+          clear_error(stream.get());
+          expect_error_patiently([&] { return add(failing, 1, {.stream = stream.get()}); },
+                                 "what rests on an evaluation that somebody else waits for");
+          break;
+        }
       }
       clear_error(stream.get());
       const Reference y = value(static_cast<float>(index));
