@@ -12,6 +12,8 @@ import os
 import sys
 import unittest
 
+import mlx.core as mx
+
 
 class Reporter(unittest.TestResult):
     def __init__(self, events):
@@ -26,6 +28,9 @@ class Reporter(unittest.TestResult):
         super().startTest(test)
         self.outcome, self.detail = "passed", []
         self.emit(start=test.id())
+        # Some tests take random numbers and bounds that not all of them keep: with Python's MLX, too, one of ten runs of
+        # test_double.TestDouble.test_gemm fails.
+        mx.random.seed(0)
 
     def stopTest(self, test):
         super().stopTest(test)
