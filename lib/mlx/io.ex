@@ -89,7 +89,7 @@ defmodule Mlx.IO do
     * `:compress` - for `:npz`, default false
 
   Raises `Mlx.Error` with the path when the file cannot be written or its format does not take an array, and
-  `ArgumentError` for what is not arrays, names, metadata or options.
+  `ArgumentError` when the arrays, their names, the metadata or an option are not as described here.
 
   Examples:
 

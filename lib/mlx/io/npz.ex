@@ -72,7 +72,7 @@ defmodule Mlx.IO.Npz do
     raise Mlx.Error, "#{inspect(name)} does not fit into the 4 GB of a npz file; save the arrays as safetensors"
   end
 
-  # As an entry of an archive: without a header of its own.
+  # Without the header of zlib, as archives hold compressed entries.
   defp deflate(bytes) do
     stream = :zlib.open()
 

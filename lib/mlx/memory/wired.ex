@@ -33,7 +33,7 @@ defmodule Mlx.Memory.Wired do
     end
   end
 
-  # A process of its own outlives the one that it holds for.
+  # The holder is a separate process: when the owner is killed, it is still there to let go.
   defp start(bytes) do
     owner = self()
     tag = make_ref()
