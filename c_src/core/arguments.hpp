@@ -19,7 +19,7 @@ inline std::span<const int> shape_of(mlx_array a) {
 inline void require_all(std::initializer_list<mlx_array> arrays) {
   for (const mlx_array array : arrays) {
     if (array.ctx == nullptr) {
-      throw ArgumentError("expected an Mlx.Array or a number, got: nil");
+      throw_nil_operand();
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <mlx/c/error.h>
 
+#include <string_view>
 #include <utility>
 
 namespace mlx_nif {
@@ -10,11 +11,22 @@ namespace {
 // mlx-c reports an error on the thread whose call failed, before that call returns.
 thread_local std::string last_message;
 
+// What mlx-c says where an operation that needs an array was given a null one.
+constexpr std::string_view null_array = "expected a non-empty mlx_array";
+
 }  // namespace
+
+void throw_nil_operand() {
+  throw ArgumentError("expected an Mlx.Array or a number, got: nil");
+}
 
 void check(int status) {
   if (status != 0) {
-    throw Error(std::exchange(last_message, {}));
+    const std::string message = std::exchange(last_message, {});
+    if (message == null_array) {
+      throw_nil_operand();
+    }
+    throw Error(message);
   }
 }
 

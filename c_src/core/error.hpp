@@ -34,6 +34,9 @@ struct ErrorOf {
   std::exception_ptr error;
 };
 
+// Throws ArgumentError for nil in the place of an array.
+[[noreturn]] void throw_nil_operand();
+
 // Throws the message that mlx-c left behind when `status` is not 0.
 void check(int status);
 

@@ -42,7 +42,7 @@ Operand Operand::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   } else if (!is_nil(term)) {
     operand.number_ = find_scalar(env, term);
     if (!operand.number_) {
-      expected(env, "an Mlx.Array or a number", term);
+      expected_array(env, "an Mlx.Array or a number", term);
     }
   }
   return operand;
@@ -63,7 +63,7 @@ Operands Operands::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   for_each_element(env, term, [&](ERL_NIF_TERM element) {
     Operand& operand = operands.operands_.emplace_back(Operand::decode(env, element));
     if (operand.array() == nullptr && !operand.is_number()) {
-      expected(env, "an Mlx.Array or a number", element);
+      expected_array(env, "an Mlx.Array or a number", element);
     }
     operand.materialize(std::nullopt);
   });
@@ -73,7 +73,7 @@ Operands Operands::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
 Pin decode_array(ErlNifEnv* env, ERL_NIF_TERM term) {
   Array* array = find_array(env, term);
   if (array == nullptr) {
-    expected(env, "an Mlx.Array", term);
+    expected_array(env, "an Mlx.Array", term);
   }
   return Pin(*array);
 }

@@ -1,37 +1,14 @@
 #include "nif/term.hpp"
 
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "nif/elixir_text.hpp"
 #include "nif/resource.hpp"
 
 namespace mlx_nif {
 namespace {
-
-// Long terms are cut in messages.
-constexpr std::size_t longest_term_shown = 120;
-
-std::string show(ErlNifEnv* env, ERL_NIF_TERM term) {
-  // Printing takes as long as the term is large; for a container its kind says enough.
-  if (enif_is_map(env, term) != 0) {
-    return "a map or struct";
-  }
-  if (enif_is_list(env, term) != 0 || enif_is_tuple(env, term) != 0 || enif_is_binary(env, term) != 0) {
-    unsigned length = 0;
-    if (enif_get_list_length(env, term, &length) != 0 && length > 32) {
-      return "a list of " + std::to_string(length) + " elements";
-    }
-    ErlNifBinary binary;
-    if (enif_inspect_binary(env, term, &binary) != 0 && binary.size > longest_term_shown) {
-      return "a binary of " + std::to_string(binary.size) + " bytes";
-    }
-  }
-  std::array<char, longest_term_shown + 1> text{};
-  enif_snprintf(text.data(), text.size(), "%T", term);
-  return text.data();
-}
 
 // The value of an atom that stands for a float, or nothing.
 std::optional<double> special_float(ERL_NIF_TERM term) {
@@ -62,7 +39,11 @@ std::optional<double> find_double(ErlNifEnv* env, ERL_NIF_TERM term) {
 }  // namespace
 
 void expected(ErlNifEnv* env, const char* what, ERL_NIF_TERM term) {
-  throw ArgumentError(std::string("expected ") + what + ", got: " + show(env, term));
+  throw ArgumentError(std::string("expected ") + what + ", got: " + elixir_text(env, term));
+}
+
+void expected_array(ErlNifEnv* env, const char* what, ERL_NIF_TERM term) {
+  throw ArgumentError(std::string("expected ") + what + ", got: " + elixir_text(env, term) + array_hint(env, term));
 }
 
 ERL_NIF_TERM make_binary(ErlNifEnv* env, std::string_view bytes) {

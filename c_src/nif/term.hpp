@@ -31,6 +31,9 @@ T decode(ErlNifEnv* env, ERL_NIF_TERM term) {
 
 [[noreturn]] void expected(ErlNifEnv* env, const char* what, ERL_NIF_TERM term);
 
+// The same where an array is expected; says how to come by one.
+[[noreturn]] void expected_array(ErlNifEnv* env, const char* what, ERL_NIF_TERM term);
+
 inline bool is_nil(ERL_NIF_TERM term) {
   return enif_is_identical(term, atoms.nil) != 0;
 }

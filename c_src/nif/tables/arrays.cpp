@@ -153,7 +153,7 @@ ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   Array* array = find_array(env, argv[0]);
   if (array == nullptr) {
-    expected(env, "an Mlx.Array", argv[0]);
+    expected_array(env, "an Mlx.Array", argv[0]);
   }
   array->deallocate();
   return atoms.ok;
