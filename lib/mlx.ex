@@ -75,7 +75,7 @@ defmodule Mlx do
   """
   @spec with_device(Mlx.Device.t(), (-> result)) :: result when result: var
   def with_device(device, fun) when device in [:cpu, :gpu] and is_function(fun, 0) do
-    Mlx.Stream.with_current(Mlx.Stream.default(device), fun)
+    device |> Mlx.Stream.of_device("Mlx.with_device") |> Mlx.Stream.with_current(fun)
   end
 
   def with_device(device, fun) when is_function(fun, 0) do

@@ -4,7 +4,7 @@ defmodule Mlx.Compilation do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Array, KernelCompiler, Native, Recording, Tree}
+  alias Mlx.{Arity, Array, KernelCompiler, Native, Options, Recording, Tree}
 
   @disabled {__MODULE__, :disabled}
 
@@ -41,18 +41,18 @@ defmodule Mlx.Compilation do
       iex> step.(weights, Mlx.array([0.5, 0.5])) |> Mlx.to_list()
       [0.5, 1.5]
       iex> Mlx.to_list(weights)
-      ** (ArgumentError) Mlx.to_binary: the array was deallocated
+      ** (ArgumentError) Mlx.to_list: the array was deallocated
 
   Python: `mlx.core.compile`, which tells from counts of references what is donated; JAX has `donate_argnums`.
   """
   @spec compile(function(), keyword()) :: function()
   def compile(fun, options \\ []) when is_function(fun) do
-    options = options |> Keyword.validate!(shapeless: false, donate: []) |> Map.new()
+    [shapeless, donate] = Options.without_stream(options, :compile, shapeless: false, donate: [])
     arity = Arity.of(fun)
-    require_positions!(options.donate, arity)
+    require_positions!(donate, arity)
     KernelCompiler.allow()
     cache = Native.cache_new()
-    Arity.function(arity, &call(cache, fun, options, &1))
+    Arity.function(arity, &call(cache, fun, %{shapeless: shapeless, donate: donate}, &1))
   end
 
   defp require_positions!(positions, arity) do

@@ -3,7 +3,7 @@ defmodule Mlx.Creation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Codec, Native, Options, Pressure, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Type}
 
   @s32 -0x80000000..0x7FFFFFFF
 
@@ -168,7 +168,7 @@ defmodule Mlx.Creation do
   @spec full(Array.shape(), Array.operand(), keyword()) :: Array.t()
   def full(shape, value, options \\ []) do
     [type, stream] = Options.values(options, :full, type: nil)
-    value = fill_value(value, type)
+    value = fill_value(value, type, "Mlx.full")
     Native.full(shape, value, Type.normalize!(type || value.type), stream)
   end
 
@@ -226,12 +226,15 @@ defmodule Mlx.Creation do
   @spec full_like(Array.t(), Array.operand(), keyword()) :: Array.t()
   def full_like(%Array{} = array, value, options \\ []) do
     [type, stream] = Options.values(options, :full_like, type: array.type)
-    Native.full_like(array, fill_value(value, type), Type.normalize!(type), stream)
+    Native.full_like(array, fill_value(value, type, "Mlx.full_like"), Type.normalize!(type), stream)
   end
 
   # A number is not rounded to `:f32` on the way to another type.
-  defp fill_value(%Array{} = value, _type), do: value
-  defp fill_value(value, type), do: array(value, type: type)
+  defp fill_value(%Array{} = value, _type, _function), do: value
+
+  defp fill_value(value, type, function) do
+    CalledFunction.name(function, ["Mlx.array"], fn -> array(value, type: type) end)
+  end
 
   @doc """
   A matrix with ones on a diagonal and zeros elsewhere. `size` is a number of rows and columns, or `{rows, columns}`.

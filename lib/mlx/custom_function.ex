@@ -4,7 +4,7 @@ defmodule Mlx.CustomFunction do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, MappedFunction, Native, Recording, Tree}
+  alias Mlx.{Arity, MappedFunction, Native, Options, Recording, Tree}
 
   @doc """
   A function that does what `fun` does and keeps nothing of it for the gradient: what is between the arguments and the
@@ -56,8 +56,8 @@ defmodule Mlx.CustomFunction do
   """
   @spec custom_function(function(), keyword()) :: function()
   def custom_function(fun, transforms) when is_function(fun) do
-    transforms = Keyword.validate!(transforms, [:vjp, :jvp, :vmap])
-    Arity.function(Arity.of(fun), &call(fun, transforms[:vjp], transforms[:jvp], transforms[:vmap], &1))
+    [vjp, jvp, vmap] = Options.without_stream(transforms, :custom_function, vjp: nil, jvp: nil, vmap: nil)
+    Arity.function(Arity.of(fun), &call(fun, vjp, jvp, vmap, &1))
   end
 
   # A derivative may use arrays from outside, too. So all three programs take whatever any of them captured: the

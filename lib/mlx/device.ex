@@ -43,7 +43,9 @@ defmodule Mlx.Device do
   Python: `mlx.core.set_default_device`.
   """
   @spec set_default(t()) :: :ok
-  def set_default(device) when device in [:cpu, :gpu], do: device |> Stream.default() |> Stream.set_default()
+  def set_default(device) when device in [:cpu, :gpu] do
+    device |> Stream.of_device("Mlx.Device.set_default") |> Stream.set_default()
+  end
 
   def set_default(device) do
     raise ArgumentError, "Mlx.Device.set_default: expected :cpu or :gpu, got: #{inspect(device)}"

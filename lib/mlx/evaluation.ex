@@ -3,7 +3,7 @@ defmodule Mlx.Evaluation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Codec, Native, Options, Pressure, Tree, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Tree, Type}
 
   @doc """
   Computes arrays, and returns once their values are there.
@@ -102,7 +102,8 @@ defmodule Mlx.Evaluation do
           "Mlx.to_list: expected an array with at least one axis, use Mlx.to_number/1 for a single number"
   end
 
-  def to_list(%Array{} = array), do: array |> to_binary() |> Codec.decode(Tuple.to_list(array.shape), array.type)
+  def to_list(%Array{} = array),
+    do: array |> bytes("Mlx.to_list") |> Codec.decode(Tuple.to_list(array.shape), array.type)
 
   @doc """
   The elements as one list, row after row. Evaluates the array.
@@ -115,7 +116,9 @@ defmodule Mlx.Evaluation do
   Python: `array.flatten().tolist()`.
   """
   @spec to_flat_list(Array.t()) :: list()
-  def to_flat_list(%Array{} = array), do: array |> to_binary() |> Codec.decode([size(array)], array.type)
+  def to_flat_list(%Array{} = array), do: array |> bytes("Mlx.to_flat_list") |> Codec.decode([size(array)], array.type)
+
+  defp bytes(array, function), do: CalledFunction.name(function, ["Mlx.to_binary"], fn -> to_binary(array) end)
 
   @doc """
   The element of an array that has only one. Evaluates the array.

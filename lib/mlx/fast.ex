@@ -80,7 +80,7 @@ defmodule Mlx.Fast do
   """
   @spec rope(Array.t(), pos_integer(), keyword()) :: Array.t()
   def rope(x, dimensions, options \\ []) do
-    base = if options[:freqs], do: nil, else: 10_000
+    base = if is_list(options) and options[:freqs], do: nil, else: 10_000
     defaults = [traditional: false, base: base, freqs: nil, scale: 1, offset: 0]
     [traditional, base, freqs, scale, offset, stream] = Options.values(options, :"Fast.rope", defaults)
 

@@ -11,7 +11,7 @@ defmodule Mlx.FFT do
   Python: `mlx.core.fft`.
   """
 
-  alias Mlx.{Array, Native, Options}
+  alias Mlx.{Array, Given, Native, Options}
 
   # name, what it computes, example input, its transform
   @one_axis [
@@ -49,7 +49,7 @@ defmodule Mlx.FFT do
       [length, axis, norm, stream] =
         Options.values(options, unquote(:"FFT.#{name}"), length: nil, axis: -1, norm: :backward)
 
-      length = length || length(unquote(name), [axis!(array, axis)], array)
+      length = length || length(unquote(name), [axis!(unquote(name), array, axis)], array)
       Native.unquote(:"fft_#{name}")(array, length, axis, norm, stream)
     end
   end
@@ -90,8 +90,8 @@ defmodule Mlx.FFT do
       [axes, lengths, norm, stream] =
         Options.values(options, unquote(:"FFT.#{name}"), axes: nil, lengths: nil, norm: :backward)
 
-      axes = axes || default_axes(unquote(axes), lengths, array)
-      lengths = lengths || lengths(unquote(name), Enum.map(axes, &axis!(array, &1)), array)
+      axes = if axes, do: List.wrap(axes), else: default_axes(unquote(axes), lengths, array)
+      lengths = lengths || lengths(unquote(name), Enum.map(axes, &axis!(unquote(name), array, &1)), array)
       Native.unquote(:"fft_#{name}")(array, lengths, axes, norm, stream)
     end
   end
@@ -150,15 +150,15 @@ defmodule Mlx.FFT do
     end
   end
 
-  defp axis!(%Array{shape: shape}, axis) do
+  defp axis!(name, %Array{shape: shape}, axis) do
     rank = tuple_size(shape)
-    position = if axis < 0, do: axis + rank, else: axis
 
-    if position < 0 or position >= rank do
-      raise ArgumentError, "Mlx.FFT: #{axis} is not an axis of an array of shape #{inspect(shape)}"
+    if not is_integer(axis) or axis < -rank or axis >= rank do
+      raise ArgumentError,
+            "Mlx.FFT.#{name}: #{Given.text(axis)} is not an axis of an array of shape #{inspect(shape)}"
     end
 
-    position
+    Integer.mod(axis, rank)
   end
 
   defp axes(nil, array), do: default_axes(:all, nil, array)

@@ -4,7 +4,7 @@ defmodule Mlx.FunctionFile do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, ExampleCall, Native, Recording}
+  alias Mlx.{Array, ExampleCall, Native, Options, Recording}
   alias Mlx.IO.WholeFile
 
   @doc """
@@ -38,7 +38,7 @@ defmodule Mlx.FunctionFile do
   """
   @spec export_function(Path.t(), function(), [Array.t() | {atom(), Array.t()}], keyword()) :: :ok
   def export_function(path, fun, arguments, options \\ []) do
-    write("Mlx.export_function", path, [{fun, arguments}], options)
+    write(:export_function, path, [{fun, arguments}], options)
   end
 
   @doc """
@@ -59,12 +59,12 @@ defmodule Mlx.FunctionFile do
   """
   @spec export_functions(Path.t(), [{function(), [Array.t() | {atom(), Array.t()}]}], keyword()) :: :ok
   def export_functions(path, functions, options \\ []) do
-    write("Mlx.export_functions", path, functions, options)
+    write(:export_functions, path, functions, options)
   end
 
-  defp write(name, path, functions, options) do
-    options = Keyword.validate!(options, shapeless: false, metadata: "")
-    metadata = options[:metadata]
+  defp write(function, path, functions, options) do
+    name = "Mlx.#{function}"
+    [shapeless, metadata] = Options.without_stream(options, function, shapeless: false, metadata: "")
 
     if not is_binary(metadata) do
       raise ArgumentError, "#{name}: expected :metadata to be a string, got: #{inspect(metadata)}"
@@ -72,9 +72,9 @@ defmodule Mlx.FunctionFile do
 
     calls = Enum.map(functions, fn {fun, arguments} -> ExampleCall.record(name, fun, arguments) end)
     path = IO.chardata_to_string(path)
-    WholeFile.write_by_name(path, &Native.export_functions(&1, calls, options[:shapeless], metadata))
+    WholeFile.write_by_name(path, &Native.export_functions(&1, calls, shapeless, metadata))
   rescue
-    error in File.Error -> reraise Mlx.Error, "#{name}: #{Exception.message(error)}", __STACKTRACE__
+    error in File.Error -> reraise Mlx.Error, "Mlx.#{function}: #{Exception.message(error)}", __STACKTRACE__
   end
 
   @doc """
@@ -105,7 +105,7 @@ defmodule Mlx.FunctionFile do
           ([Array.t() | {atom(), Array.t()}] -> [Array.t()])
           | {([Array.t() | {atom(), Array.t()}] -> [Array.t()]), String.t()}
   def import_function(path, options \\ []) do
-    [metadata: with_metadata] = Keyword.validate!(options, metadata: false)
+    [with_metadata] = Options.without_stream(options, :import_function, metadata: false)
     {imported, metadata} = path |> IO.chardata_to_string() |> Native.import_function()
     function = fn arguments -> call(imported, arguments) end
     if with_metadata, do: {function, metadata}, else: function

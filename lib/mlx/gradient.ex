@@ -4,7 +4,7 @@ defmodule Mlx.Gradient do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Array, Native, Recording, Tree}
+  alias Mlx.{Arity, Array, Native, Options, Recording, Tree}
 
   @doc """
   A function that gives the value of `fun` and its gradient.
@@ -32,7 +32,7 @@ defmodule Mlx.Gradient do
   """
   @spec value_and_grad(function(), keyword()) :: function()
   def value_and_grad(fun, options \\ []) when is_function(fun) do
-    transformed("Mlx.value_and_grad", fun, options, & &1)
+    transformed(:value_and_grad, fun, options, & &1)
   end
 
   @doc """
@@ -51,12 +51,13 @@ defmodule Mlx.Gradient do
   """
   @spec grad(function(), keyword()) :: function()
   def grad(fun, options \\ []) when is_function(fun) do
-    transformed("Mlx.grad", fun, options, fn {_value, gradient} -> gradient end)
+    transformed(:grad, fun, options, fn {_value, gradient} -> gradient end)
   end
 
-  defp transformed(name, fun, options, result) do
+  defp transformed(function, fun, options, result) do
+    name = "Mlx.#{function}"
     arity = Arity.of(fun)
-    argnums = options |> Keyword.validate!(argnums: 0) |> Keyword.fetch!(:argnums)
+    [argnums] = Options.without_stream(options, function, argnums: 0)
     differentiated = argnums |> List.wrap() |> Enum.map(&argument_number!(&1, arity, name))
 
     if Enum.uniq(differentiated) != differentiated or differentiated == [] do

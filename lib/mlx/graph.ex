@@ -4,7 +4,7 @@ defmodule Mlx.Graph do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, ExampleCall, Native, Tree}
+  alias Mlx.{Array, ExampleCall, Native, Options, Tree}
 
   @doc """
   What MLX makes of a function: its inputs, outputs, constants and operations, as data.
@@ -35,7 +35,7 @@ defmodule Mlx.Graph do
           operations: [map()]
         }
   def describe_function(fun, arguments, options \\ []) do
-    [shapeless: shapeless] = Keyword.validate!(options, shapeless: false)
+    [shapeless] = Options.without_stream(options, :describe_function, shapeless: false)
     call = ExampleCall.record("Mlx.describe_function", fun, arguments)
     [inputs, keywords, outputs, constants, operations] = Native.describe_function(call, shapeless)
 
@@ -70,7 +70,7 @@ defmodule Mlx.Graph do
   """
   @spec export_to_dot(term(), keyword()) :: String.t()
   def export_to_dot(container, options \\ []) do
-    [names: named] = Keyword.validate!(options, names: [])
+    [named] = Options.without_stream(options, :export_to_dot, names: [])
     unnamed = Tree.arrays(container)
     names = Enum.map(unnamed, fn _array -> "" end) ++ Enum.map(Keyword.keys(named), &quoted/1)
     Native.export_to_dot(unnamed ++ Keyword.values(named), names)

@@ -92,7 +92,7 @@ defmodule Mlx.Index do
   def array!(%Array{type: :bool}, _size, _axis) do
     raise ArgumentError,
           "a boolean mask cannot pick elements, since the shape of the result would depend on its values; " <>
-            "use Mlx.where/3, or Mlx.put_at/3 to update the elements of a mask"
+            "use Mlx.select/3, or Mlx.put_at/3 to update the elements of a mask"
   end
 
   # An empty list becomes an array of `:f32`.

@@ -4,7 +4,7 @@ defmodule Mlx.Indexing do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Index, Native, NewAxes, Operand, Options, Shape}
+  alias Mlx.{Array, CalledFunction, Index, Native, NewAxes, Operand, Options, Shape}
 
   @doc """
   The part of an array that an index selects. `array[index]` is the same.
@@ -30,7 +30,7 @@ defmodule Mlx.Indexing do
 
   Integers and ranges out of bounds raise `ArgumentError`, as do lists. The values of an array are not known before they
   are computed: out of bounds they are clamped to the ends of the axis, or, with `config :mlx, bounds_check: :raise`,
-  computed at once and checked. A boolean array cannot select (the shape would depend on its values): use `where/3`.
+  computed at once and checked. A boolean array cannot select (the shape would depend on its values): use `select/3`.
 
       iex> x = Mlx.array([[1, 2, 3], [4, 5, 6]])
       iex> Mlx.at(x, 1) |> Mlx.to_list()
@@ -87,8 +87,8 @@ defmodule Mlx.Indexing do
   @spec put_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
   def put_at(array, index, values, options \\ [])
 
-  def put_at(array, %Array{type: :bool} = mask, values, options) do
-    values = Operand.of_type(values, array.type)
+  def put_at(%Array{} = array, %Array{type: :bool} = mask, values, options) do
+    values = Operand.of_type(values, array.type, :put_at)
 
     if Tuple.product(values.shape) == 0 and Tuple.product(mask.shape) > 0 do
       raise ArgumentError, "Mlx.put_at: there are no values for the elements of the mask"
@@ -97,8 +97,8 @@ defmodule Mlx.Indexing do
     Native.masked_scatter(array, mask, values, Options.stream(options, :put_at))
   end
 
-  def put_at(array, index, values, options) do
-    update(array, index, values, {:slice_update, :scatter}, Options.stream(options, :put_at))
+  def put_at(%Array{} = array, index, values, options) do
+    update(array, index, values, {:slice_update, :scatter}, :put_at, Options.stream(options, :put_at))
   end
 
   @doc """
@@ -113,8 +113,8 @@ defmodule Mlx.Indexing do
   Python: `x.at[index].add(values)`.
   """
   @spec add_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
-  def add_at(array, index, values, options \\ []) do
-    update(array, index, values, {:slice_update_add, :scatter_add}, Options.stream(options, :add_at))
+  def add_at(%Array{} = array, index, values, options \\ []) do
+    update(array, index, values, {:slice_update_add, :scatter_add}, :add_at, Options.stream(options, :add_at))
   end
 
   @doc """
@@ -126,10 +126,11 @@ defmodule Mlx.Indexing do
   Python: `x.at[index].subtract(values)`.
   """
   @spec subtract_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
-  def subtract_at(array, index, values, options \\ []) do
+  def subtract_at(%Array{} = array, index, values, options \\ []) do
     stream = Options.stream(options, :subtract_at)
-    negated = Native.negative(Operand.of_type(values, array.type), stream)
-    update(array, index, negated, {:slice_update_add, :scatter_add}, stream)
+    values = Operand.of_type(values, array.type, :subtract_at)
+    negated = CalledFunction.name("Mlx.subtract_at", ["Mlx.negate"], fn -> Native.negative(values, stream) end)
+    update(array, index, negated, {:slice_update_add, :scatter_add}, :subtract_at, stream)
   end
 
   @doc """
@@ -141,8 +142,15 @@ defmodule Mlx.Indexing do
   Python: `x.at[index].multiply(values)`.
   """
   @spec multiply_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
-  def multiply_at(array, index, values, options \\ []) do
-    update(array, index, values, {:slice_update_prod, :scatter_prod}, Options.stream(options, :multiply_at))
+  def multiply_at(%Array{} = array, index, values, options \\ []) do
+    update(
+      array,
+      index,
+      values,
+      {:slice_update_prod, :scatter_prod},
+      :multiply_at,
+      Options.stream(options, :multiply_at)
+    )
   end
 
   @doc """
@@ -155,10 +163,11 @@ defmodule Mlx.Indexing do
   Python: `x.at[index].divide(values)`.
   """
   @spec divide_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
-  def divide_at(array, index, values, options \\ []) do
+  def divide_at(%Array{} = array, index, values, options \\ []) do
     stream = Options.stream(options, :divide_at)
-    inverse = Native.reciprocal(Operand.of_type(values, array.type), stream)
-    update(array, index, inverse, {:slice_update_prod, :scatter_prod}, stream)
+    values = Operand.of_type(values, array.type, :divide_at)
+    inverse = CalledFunction.name("Mlx.divide_at", ["Mlx.reciprocal"], fn -> Native.reciprocal(values, stream) end)
+    update(array, index, inverse, {:slice_update_prod, :scatter_prod}, :divide_at, stream)
   end
 
   @doc """
@@ -170,8 +179,8 @@ defmodule Mlx.Indexing do
   Python: `x.at[index].maximum(values)`.
   """
   @spec max_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
-  def max_at(array, index, values, options \\ []) do
-    update(array, index, values, {:slice_update_max, :scatter_max}, Options.stream(options, :max_at))
+  def max_at(%Array{} = array, index, values, options \\ []) do
+    update(array, index, values, {:slice_update_max, :scatter_max}, :max_at, Options.stream(options, :max_at))
   end
 
   @doc """
@@ -183,8 +192,8 @@ defmodule Mlx.Indexing do
   Python: `x.at[index].minimum(values)`.
   """
   @spec min_at(Array.t(), term(), Array.operand(), keyword()) :: Array.t()
-  def min_at(array, index, values, options \\ []) do
-    update(array, index, values, {:slice_update_min, :scatter_min}, Options.stream(options, :min_at))
+  def min_at(%Array{} = array, index, values, options \\ []) do
+    update(array, index, values, {:slice_update_min, :scatter_min}, :min_at, Options.stream(options, :min_at))
   end
 
   # Reading
@@ -232,9 +241,9 @@ defmodule Mlx.Indexing do
 
   # Updating
 
-  defp update(%Array{shape: shape} = array, index, values, {slice_update, scatter}, stream) do
+  defp update(%Array{shape: shape} = array, index, values, {slice_update, scatter}, function, stream) do
     entries = Index.parse(index, shape)
-    values = Operand.of_type(values, array.type)
+    values = Operand.of_type(values, array.type, function)
 
     if Index.gathers?(entries) do
       block = cut(array, entries, stream)

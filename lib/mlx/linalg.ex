@@ -10,7 +10,7 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg`.
   """
 
-  alias Mlx.{Array, Native, Options, Stream}
+  alias Mlx.{Array, CalledFunction, Native, Options, Stream}
 
   @doc """
   The norm of vectors or matrices.
@@ -54,7 +54,7 @@ defmodule Mlx.Linalg do
 
     # These orders are computed from singular values.
     stream =
-      if ord in [:nuclear, 2, -2], do: stream(options), else: Stream.resolve(options)
+      if ord in [:nuclear, 2, -2], do: stream(options), else: Stream.resolve(options, "Mlx.Linalg.norm")
 
     case ord do
       nil -> Native.linalg_norm_l2(array, axes, keep_axes, stream)
@@ -190,7 +190,11 @@ defmodule Mlx.Linalg do
   def cross(a, b, options \\ []) do
     [axis, stream] = Options.values(options, :"Linalg.cross", axis: -1)
     # MLX splits them, and takes the parts of a reversed array for contiguous.
-    [a, b] = for array <- [a, b], do: Native.contiguous(array, false, stream)
+    [a, b] =
+      CalledFunction.name("Mlx.Linalg.cross", ["Mlx.contiguous"], fn ->
+        for array <- [a, b], do: Native.contiguous(array, false, stream)
+      end)
+
     Native.linalg_cross(a, b, axis, stream)
   end
 
@@ -230,7 +234,7 @@ defmodule Mlx.Linalg do
   @spec eig(Array.t(), keyword()) :: {Array.t(), Array.t()}
   def eig(%Array{} = array, options \\ []) do
     stream = stream(options, :eig)
-    {matrices, finite} = finite(array, stream)
+    {matrices, finite} = finite(array, :eig, stream)
     {values, vectors} = Native.linalg_eig(matrices, stream)
     {or_nan(values, Native.squeeze_axes(finite, [-1], stream), stream), or_nan(vectors, finite, stream)}
   end
@@ -246,7 +250,7 @@ defmodule Mlx.Linalg do
   @spec eigvals(Array.t(), keyword()) :: Array.t()
   def eigvals(%Array{} = array, options \\ []) do
     stream = stream(options, :eigvals)
-    {matrices, finite} = finite(array, stream)
+    {matrices, finite} = finite(array, :eigvals, stream)
     matrices |> Native.linalg_eigvals(stream) |> or_nan(Native.squeeze_axes(finite, [-1], stream), stream)
   end
 
@@ -352,7 +356,7 @@ defmodule Mlx.Linalg do
   # The stream of an operation that MLX has for the CPU only: the one that was asked for, else one of the CPU.
   @spec stream(keyword()) :: Stream.t() | nil
   def stream(options) do
-    stream = Stream.resolve(options) || Stream.current()
+    stream = Stream.resolve(options, "Mlx.Linalg") || Stream.current()
 
     cond do
       options[:stream] -> stream
@@ -368,13 +372,16 @@ defmodule Mlx.Linalg do
   end
 
   # LAPACK's routine for eigenvalues ends the operating system's process when an element is not finite.
-  defp finite(%Array{shape: shape} = array, stream) when tuple_size(shape) >= 2 do
-    finite = array |> Native.isfinite(stream) |> Native.all_axes([-2, -1], true, stream)
+  defp finite(%Array{shape: shape} = array, function, stream) when tuple_size(shape) >= 2 do
+    finite =
+      CalledFunction.name("Mlx.Linalg.#{function}", ["Mlx.is_finite"], fn -> Native.isfinite(array, stream) end)
+
+    finite = Native.all_axes(finite, [-2, -1], true, stream)
     {Native.where(finite, array, 0, stream), finite}
   end
 
   # MLX says what is wrong with the rank.
-  defp finite(array, _stream), do: {array, array}
+  defp finite(array, _function, _stream), do: {array, array}
 
   defp or_nan(array, finite, stream), do: Native.where(finite, array, :nan, stream)
 

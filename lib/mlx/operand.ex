@@ -3,7 +3,7 @@ defmodule Mlx.Operand do
   # What operations ask of their operands: that numbers become arrays of the type of the array beside them, where MLX has
   # no rule for it (the values of an update, the value of a pad), and that there are elements.
 
-  alias Mlx.{Array, Native, Type}
+  alias Mlx.{Array, CalledFunction, Native, Type}
 
   @doc """
   Raises unless every array has elements. For operations that divide by a size inside MLX.
@@ -18,14 +18,19 @@ defmodule Mlx.Operand do
   end
 
   @doc """
-  An array for `value`. A number takes `type` where that loses nothing: integers always, other numbers when `type` has
-  fractions. Lists become arrays.
+  An array for `value`, given to a function of `Mlx`. A number takes `type` where that loses nothing: integers always,
+  other numbers when `type` has fractions. Lists become arrays.
   """
-  @spec of_type(Array.operand() | list(), Type.t()) :: Array.t()
-  def of_type(%Array{} = array, _type), do: array
-  def of_type(list, _type) when is_list(list), do: Mlx.Creation.array(list)
-  def of_type(value, _type) when is_boolean(value), do: Native.scalar(value, :bool)
-  def of_type(value, :bool) when is_integer(value), do: Native.scalar(value, :s32)
-  def of_type(value, type) when is_integer(value), do: Native.scalar(value, type)
-  def of_type(value, type), do: Native.scalar(value, if(Type.fractional?(type), do: type, else: :f32))
+  @spec of_type(Array.operand() | list(), Type.t(), atom()) :: Array.t()
+  def of_type(%Array{} = array, _type, _function), do: array
+
+  def of_type(value, type, function) do
+    CalledFunction.name("Mlx.#{function}", ["Mlx.array", "Mlx.scalar"], fn -> made(value, type) end)
+  end
+
+  defp made(list, _type) when is_list(list), do: Mlx.Creation.array(list)
+  defp made(value, _type) when is_boolean(value), do: Native.scalar(value, :bool)
+  defp made(value, :bool) when is_integer(value), do: Native.scalar(value, :s32)
+  defp made(value, type) when is_integer(value), do: Native.scalar(value, type)
+  defp made(value, type), do: Native.scalar(value, if(Type.fractional?(type), do: type, else: :f32))
 end

@@ -11,6 +11,9 @@ defmodule Mlx.Operation do
   # Each gets a spec and the `:stream` option. The native function has the same name unless another is given. `Mlx` defines
   # them once more instead of delegating: one call less on the path of every operation.
 
+  # What people look for who give options in the place of the second array.
+  @reductions %{max: :reduce_max, min: :reduce_min}
+
   defmacro __using__(_options) do
     quote do
       import Mlx.Operation, only: [operation: 1, operation: 2]
@@ -21,12 +24,21 @@ defmodule Mlx.Operation do
   defmacro operation({name, _, operands}, native \\ nil) do
     types = for _ <- operands, do: quote(do: Mlx.Array.operand())
     native = native || name
+    reduction = @reductions[name]
 
     quote do
       @native {unquote(name), unquote(native)}
       @compile {:inline, [{unquote(name), unquote(length(operands) + 1)}]}
       @spec unquote(name)(unquote_splicing(types), keyword()) :: Mlx.Array.t()
       def unquote(name)(unquote_splicing(operands), options \\ [])
+
+      if unquote(reduction) do
+        def unquote(name)(_array, [{option, _value} | _] = options, []) when is_atom(option) do
+          raise ArgumentError,
+                "Mlx.#{unquote(name)}: expected an Mlx.Array or a number, got: #{inspect(options)}; " <>
+                  "of the elements of one array it is Mlx.#{unquote(reduction)}/2"
+        end
+      end
 
       # What nearly every call is: inlined, it goes to the native function without a detour.
       def unquote(name)(unquote_splicing(operands), []) do

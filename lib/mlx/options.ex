@@ -1,18 +1,30 @@
 defmodule Mlx.Options do
   @moduledoc false
-  # The options of operations. Every operation takes `:stream`; some take more. An unknown option raises.
+  # The options of functions. Every operation takes `:stream`; some take more. An unknown option raises. `function` is the
+  # name in `Mlx`.
 
-  alias Mlx.Stream
+  alias Mlx.{Given, Stream}
 
-  @doc """
-  The stream of an operation that has no other option; nil is the stream of the process. `function` is its name in `Mlx`.
-  """
+  # What Python's libraries call options, and what may be meant here.
+  @python [
+    axis: [:axes, :axis],
+    axes: [:axis, :axes],
+    dim: [:axes, :axis],
+    dims: [:axes, :axis],
+    keepdims: [:keep_axes, :keep_axis],
+    keepdim: [:keep_axes, :keep_axis],
+    dtype: [:type],
+    num: [:n],
+    stride: [:strides]
+  ]
+
+  @doc "The stream of an operation that has no other option; nil is the stream of the process."
   @spec stream(keyword(), atom()) :: Stream.t() | nil
   def stream([], _function), do: nil
 
   def stream(options, function) do
-    check(options, [], function)
-    Stream.resolve(options)
+    check(options, [], [:stream], function)
+    Stream.resolve(options, "Mlx.#{function}")
   end
 
   @doc """
@@ -22,25 +34,47 @@ defmodule Mlx.Options do
   """
   @spec values(keyword(), atom(), keyword()) :: [term()]
   def values(options, function, defaults) do
-    check(options, defaults, function)
-    read(defaults, options)
+    check(options, defaults, [:stream], function)
+    read(defaults, options, function)
   end
 
-  defp read([], options), do: [Stream.resolve(options)]
-  defp read([{name, default} | rest], options), do: [Keyword.get(options, name, default) | read(rest, options)]
+  @doc "The values of the options in the order of `defaults`, for a function that is no operation."
+  @spec without_stream(keyword(), atom(), keyword()) :: [term()]
+  def without_stream(options, function, defaults) do
+    check(options, defaults, [], function)
+    for {name, default} <- defaults, do: Keyword.get(options, name, default)
+  end
 
-  defp check([], _defaults, _function), do: :ok
+  defp read([], [], _function), do: [nil]
+  defp read([], options, function), do: [Stream.resolve(options, "Mlx.#{function}")]
 
-  defp check([{name, _value} | rest], defaults, function) when is_atom(name) do
-    if name == :stream or Keyword.has_key?(defaults, name) do
-      check(rest, defaults, function)
+  defp read([{name, default} | rest], options, function) do
+    [Keyword.get(options, name, default) | read(rest, options, function)]
+  end
+
+  defp check([], _defaults, _others, _function), do: :ok
+
+  defp check([{name, _value} | rest], defaults, others, function) when is_atom(name) do
+    if name in others or Keyword.has_key?(defaults, name) do
+      check(rest, defaults, others, function)
     else
-      known = Enum.map_join(Keyword.keys(defaults) ++ [:stream], ", ", &inspect/1)
-      raise ArgumentError, "Mlx.#{function}: unknown option #{inspect(name)}, expected one of #{known}"
+      unknown!(name, Keyword.keys(defaults) ++ others, function)
     end
   end
 
-  defp check(other, _defaults, function) do
-    raise ArgumentError, "Mlx.#{function}: expected options to be a keyword list, got: #{inspect(other)}"
+  defp check(other, _defaults, _others, function) do
+    raise ArgumentError, "Mlx.#{function}: expected options to be a keyword list, got: #{Given.text(other)}"
+  end
+
+  defp unknown!(name, known, function) do
+    hint =
+      case Enum.filter(Keyword.get(@python, name, []), &(&1 in known)) do
+        [here | _] -> "; Python's #{name} is #{inspect(here)} here"
+        [] -> ""
+      end
+
+    raise ArgumentError,
+          "Mlx.#{function}: unknown option #{inspect(name)}, expected one of " <>
+            Enum.map_join(known, ", ", &inspect/1) <> hint
   end
 end

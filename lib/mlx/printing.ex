@@ -22,7 +22,9 @@ defmodule Mlx.Printing do
   @spec text(Array.t()) :: String.t()
   def text(%Array{} = array), do: array |> elements(%Inspect.Opts{}) |> format(:infinity) |> IO.iodata_to_binary()
 
-  defp header(%Array{type: type, shape: shape}) do
+  @doc "The type and the shape, as in `f32[2][3]`."
+  @spec header(Array.t()) :: String.t()
+  def header(%Array{type: type, shape: shape}) do
     Enum.map_join([type | Tuple.to_list(shape)], fn
       size when is_integer(size) -> "[#{size}]"
       type -> Atom.to_string(type)

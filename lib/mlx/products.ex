@@ -4,7 +4,7 @@ defmodule Mlx.Products do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Contraction, Native, Operand, Options}
+  alias Mlx.{Array, CalledFunction, Contraction, Native, Operand, Options}
 
   @doc """
   The matrix product.
@@ -43,10 +43,12 @@ defmodule Mlx.Products do
   def dot(a, b, options \\ []) do
     stream = Options.stream(options, :dot)
 
-    case {rank(a), rank(b)} do
-      {rank_a, rank_b} when rank_a == 0 or rank_b == 0 -> Native.multiply(a, b, stream)
-      {rank_a, rank_b} -> Native.tensordot(a, b, [rank_a - 1], [max(rank_b - 2, 0)], stream)
-    end
+    CalledFunction.name("Mlx.dot", ["Mlx.multiply", "Mlx.tensordot"], fn ->
+      case {rank(a), rank(b)} do
+        {rank_a, rank_b} when rank_a == 0 or rank_b == 0 -> Native.multiply(a, b, stream)
+        {rank_a, rank_b} -> Native.tensordot(a, b, [rank_a - 1], [max(rank_b - 2, 0)], stream)
+      end
+    end)
   end
 
   @doc """

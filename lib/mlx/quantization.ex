@@ -4,7 +4,7 @@ defmodule Mlx.Quantization do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Operand, Options, Type}
+  alias Mlx.{Array, Given, Native, Operand, Options, Type}
 
   @modes [:affine, :mxfp4, :mxfp8, :nvfp4]
 
@@ -81,7 +81,7 @@ defmodule Mlx.Quantization do
   Python: `mlx.core.quantized_matmul`.
   """
   @spec quantized_matmul(Array.t(), Array.t(), Array.t(), Array.t() | nil, keyword()) :: Array.t()
-  def quantized_matmul(x, weights, scales, biases, options \\ []) do
+  def quantized_matmul(x, %Array{} = weights, %Array{} = scales, biases, options \\ []) do
     [group_size, bits, mode, transpose, stream] = values(options, :quantized_matmul, transpose: true)
     Operand.elements!([x, weights], :quantized_matmul)
     check_rows!(:quantized_matmul, weights, scales, biases)
@@ -105,7 +105,7 @@ defmodule Mlx.Quantization do
   Python: `mlx.core.gather_qmm`.
   """
   @spec gather_qmm(Array.t(), Array.t(), Array.t(), Array.t() | nil, keyword()) :: Array.t()
-  def gather_qmm(x, weights, scales, biases, options \\ []) do
+  def gather_qmm(x, %Array{} = weights, %Array{} = scales, biases, options \\ []) do
     own = [transpose: true, left_indices: nil, right_indices: nil, sorted: false]
     [group_size, bits, mode, transpose, left, right, sorted, stream] = values(options, :gather_qmm, own)
     Operand.elements!([x, weights], :gather_qmm)
@@ -150,7 +150,7 @@ defmodule Mlx.Quantization do
   @spec qqmm(Array.t(), Array.t(), keyword()) :: Array.t()
   def qqmm(x, weights, options \\ []) do
     own = [scales: nil, global_scale_x: nil, global_scale_w: nil]
-    options = Keyword.put_new(options, :mode, :nvfp4)
+    options = in_mode(options, :nvfp4)
     [group_size, bits, mode, scales, scale_x, scale_w, stream] = values(options, :qqmm, own)
     Native.qqmm(x, weights, scales, group_size, bits, mode, scale_x, scale_w, stream)
   end
@@ -178,7 +178,7 @@ defmodule Mlx.Quantization do
       sorted: false
     ]
 
-    options = Keyword.put_new(options, :mode, :nvfp4)
+    options = in_mode(options, :nvfp4)
 
     [group_size, bits, mode, scales, left, right, scale_x, scale_w, sorted, stream] =
       values(options, :gather_qqmm, own)
@@ -230,6 +230,10 @@ defmodule Mlx.Quantization do
     Native.from_fp8(array, Type.normalize!(type), stream)
   end
 
+  # Whatever else was given for options is told of where they are read.
+  defp in_mode(options, mode),
+    do: if(Keyword.keyword?(options), do: Keyword.put_new(options, :mode, mode), else: options)
+
   defp values(options, function, own) do
     [group_size, bits, mode | rest] =
       Options.values(options, function, [group_size: nil, bits: nil, mode: :affine] ++ own)
@@ -244,10 +248,11 @@ defmodule Mlx.Quantization do
 
   # MLX compares the last axes only, and would read beyond the end of scales and biases with fewer rows.
   defp check_rows!(function, %Array{} = weights, %Array{} = scales, biases) do
-    unless rows(weights) == rows(scales) and (is_nil(biases) or biases.shape == scales.shape) do
+    unless rows(weights) == rows(scales) and
+             (is_nil(biases) or (is_struct(biases, Array) and biases.shape == scales.shape)) do
       raise ArgumentError,
-            "Mlx.#{function}: expected scales and biases with a row for each row of the weights, got the shapes " <>
-              "#{inspect(weights.shape)}, #{inspect(scales.shape)} and #{inspect(biases && biases.shape)}"
+            "Mlx.#{function}: expected scales and biases with a row for each row of the weights, got: " <>
+              "#{Given.text(weights)}, #{Given.text(scales)} and #{Given.text(biases)}"
     end
   end
 

@@ -27,7 +27,7 @@ defmodule Mlx.Random do
   Python: `mlx.core.random`.
   """
 
-  alias Mlx.{Array, Linalg, Native, Operand, Options, Shape, Type}
+  alias Mlx.{Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Type}
 
   @state {__MODULE__, :key}
 
@@ -77,7 +77,7 @@ defmodule Mlx.Random do
     :ok
   end
 
-  def seed(seed), do: seed |> key() |> seed()
+  def seed(seed), do: "Mlx.Random.seed" |> CalledFunction.name(["Mlx.Random.key"], fn -> key(seed) end) |> seed()
 
   @doc """
   Where the sequence of the calling process is: a key.
@@ -193,7 +193,7 @@ defmodule Mlx.Random do
   def normal(shape, options \\ []) do
     [loc, scale, type, key, stream] = values(options, :normal, loc: nil, scale: nil, type: :f32)
     type = Type.normalize!(type)
-    [loc, scale] = for value <- [loc, scale], do: if(value, do: Operand.of_type(value, type))
+    [loc, scale] = for value <- [loc, scale], do: if(value, do: Operand.of_type(value, type, :"Random.normal"))
     Native.random_normal_broadcast(shape, type, loc, scale, key, stream)
   end
 
@@ -262,7 +262,7 @@ defmodule Mlx.Random do
   @spec bernoulli(Array.operand(), keyword()) :: Array.t()
   def bernoulli(p, options \\ []) do
     [shape, key, stream] = values(options, :bernoulli, shape: nil)
-    Native.random_bernoulli(Operand.of_type(p, :f32), shape || shape(p), key, stream)
+    Native.random_bernoulli(Operand.of_type(p, :f32, :"Random.bernoulli"), shape || shape(p), key, stream)
   end
 
   @doc """
@@ -390,10 +390,16 @@ defmodule Mlx.Random do
     cond do
       array == 0 -> Native.from_binary("", {0}, :u32)
       is_integer(array) -> Native.random_permutation_arange(array, key, stream)
+      not is_struct(array, Array) -> not_permutable!(array)
       array.shape == {} -> raise ArgumentError, "Mlx.Random.permutation: a 0-d array has no axis to permute along"
       Tuple.product(array.shape) == 0 -> array
       true -> Native.random_permutation(array, axis, key, stream)
     end
+  end
+
+  defp not_permutable!(other) do
+    raise ArgumentError,
+          "Mlx.Random.permutation: expected an Mlx.Array or an integer, got: #{Given.text(other)}#{Given.hint(other)}"
   end
 
   # The options of a function, its key, and its stream.

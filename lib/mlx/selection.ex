@@ -4,7 +4,7 @@ defmodule Mlx.Selection do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Index, Native, Operand, Options, Type}
+  alias Mlx.{Array, CalledFunction, Index, Native, Operand, Options, Type}
 
   @doc """
   A block of an array: for each axis where it starts and how long it is.
@@ -30,7 +30,7 @@ defmodule Mlx.Selection do
   @spec slice(Array.t(), [integer() | Array.t()], [non_neg_integer()], keyword()) :: Array.t()
   def slice(%Array{shape: shape} = array, starts, lengths, options \\ []) do
     [strides, stream] = Options.values(options, :slice, strides: 1)
-    strides = if is_list(strides), do: strides, else: List.duplicate(strides, length(lengths))
+    strides = if is_list(strides), do: strides, else: List.duplicate(strides, tuple_size(shape))
     check_block!(:slice, shape, starts, lengths, strides)
 
     if Enum.all?(starts, &is_integer/1) do
@@ -57,7 +57,7 @@ defmodule Mlx.Selection do
   @spec put_slice(Array.t(), [integer() | Array.t()], Array.t(), keyword()) :: Array.t()
   def put_slice(%Array{shape: shape} = array, starts, values, options \\ []) do
     stream = Options.stream(options, :put_slice)
-    values = Operand.of_type(values, array.type)
+    values = Operand.of_type(values, array.type, :put_slice)
     lengths = Tuple.to_list(values.shape)
     strides = List.duplicate(1, length(lengths))
     check_block!(:put_slice, shape, starts, lengths, strides)
@@ -149,7 +149,7 @@ defmodule Mlx.Selection do
     {flat, indices, axis, stream} = along(:put_along_axis, array, indices, options)
 
     flat
-    |> Native.put_along_axis(indices, Operand.of_type(values, array.type), axis, stream)
+    |> Native.put_along_axis(indices, Operand.of_type(values, array.type, :put_along_axis), axis, stream)
     |> in_shape(array.shape, stream)
   end
 
@@ -172,7 +172,7 @@ defmodule Mlx.Selection do
     {flat, indices, axis, stream} = along(:add_along_axis, array, indices, options)
 
     flat
-    |> Native.scatter_add_axis(indices, Operand.of_type(values, array.type), axis, stream)
+    |> Native.scatter_add_axis(indices, Operand.of_type(values, array.type, :add_along_axis), axis, stream)
     |> in_shape(array.shape, stream)
   end
 
@@ -236,7 +236,10 @@ defmodule Mlx.Selection do
 
   defp coordinates(function, array, indices, options) do
     if indices.shape == {}, do: raise(ArgumentError, "Mlx.#{function}: expected indices to have at least one axis")
-    columns = Native.unstack_axis(indices, -1, Options.stream(options, function))
+    stream = Options.stream(options, function)
+
+    columns =
+      CalledFunction.name("Mlx.#{function}", ["Mlx.unstack"], fn -> Native.unstack_axis(indices, -1, stream) end)
 
     if length(columns) > tuple_size(array.shape) do
       raise ArgumentError,
@@ -264,9 +267,9 @@ defmodule Mlx.Selection do
   defp check_block!(function, shape, starts, lengths, strides) do
     rank = tuple_size(shape)
 
-    unless length(starts) == rank and length(lengths) == rank and length(strides) == rank do
+    unless Enum.all?([starts, lengths, strides], &(is_list(&1) and length(&1) == rank)) do
       raise ArgumentError,
-            "Mlx.#{function}: expected #{rank} starts, lengths and strides for the shape #{inspect(shape)}"
+            "Mlx.#{function}: expected #{rank} starts, lengths and strides in lists for the shape #{inspect(shape)}"
     end
 
     [starts, lengths, strides, Tuple.to_list(shape), axes(shape)]

@@ -4,7 +4,7 @@ defmodule Mlx.Shape do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, NewAxes, Operand, Options, Type}
+  alias Mlx.{Array, Given, Native, NewAxes, Operand, Options, Type}
 
   @doc """
   Gives an array another shape with the same elements in the same (row-major) order.
@@ -275,7 +275,7 @@ defmodule Mlx.Shape do
           keyword()
         ) ::
           Array.t()
-  def pad(array, widths, options \\ []) do
+  def pad(%Array{} = array, widths, options \\ []) do
     [mode, value, stream] = Options.values(options, :pad, mode: :constant, value: 0)
 
     unless mode in [:constant, :edge, :reflect, :symmetric],
@@ -283,7 +283,7 @@ defmodule Mlx.Shape do
 
     {low, high} = widths |> per_axis(tuple_size(array.shape)) |> Enum.map(&width/1) |> Enum.unzip()
     axes = Enum.to_list(0..(length(low) - 1)//1)
-    Native.pad(array, axes, low, high, Operand.of_type(value, array.type), mode, stream)
+    Native.pad(array, axes, low, high, Operand.of_type(value, array.type, :pad), mode, stream)
   end
 
   @doc """
@@ -428,7 +428,7 @@ defmodule Mlx.Shape do
   Python: `mlx.core.trace`.
   """
   @spec trace(Array.t(), keyword()) :: Array.t()
-  def trace(array, options \\ []) do
+  def trace(%Array{} = array, options \\ []) do
     case Options.values(options, :trace, offset: 0, axes: [0, 1], type: array.type) do
       [offset, [axis1, axis2], type, stream] ->
         Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type), stream)
@@ -457,6 +457,10 @@ defmodule Mlx.Shape do
         true -> raise ArgumentError, "Mlx.#{function}: #{inspect(size)} in #{inspect(shape)} is not a size"
       end
     end
+  end
+
+  defp neighbours(axes, _array) when not (is_list(axes) or is_struct(axes, Range)) do
+    raise ArgumentError, "Mlx.flatten: expected :axes to be a list or a range, got: #{Given.text(axes)}"
   end
 
   defp neighbours(axes, array) do

@@ -14,7 +14,7 @@ defmodule Mlx.Stream do
   Python: `mlx.core.Stream`, `mlx.core.ThreadLocalStream`; their `device` is a field here too.
   """
 
-  alias Mlx.Native
+  alias Mlx.{CalledFunction, Given, Native}
 
   @enforce_keys [:ref, :device, :index]
   defstruct [:ref, :device, :index]
@@ -125,15 +125,30 @@ defmodule Mlx.Stream do
   end
 
   @doc false
-  # The stream that the options name; nil is that of the calling process, or the default stream of the default device.
-  @spec resolve(keyword()) :: t() | nil
-  def resolve(options) do
+  # The stream that the options of a function name; nil is that of the calling process, or the default stream of the
+  # default device.
+  @spec resolve(keyword(), String.t()) :: t() | nil
+  def resolve(options, function) do
     case Keyword.get(options, :stream) do
-      nil -> nil
-      %__MODULE__{} = stream -> stream
-      device when device in [:cpu, :gpu] -> default(device)
-      other -> raise ArgumentError, "expected :stream to be a Mlx.Stream, :cpu or :gpu, got: #{inspect(other)}"
+      nil ->
+        nil
+
+      %__MODULE__{} = stream ->
+        stream
+
+      device when device in [:cpu, :gpu] ->
+        of_device(device, function)
+
+      other ->
+        raise ArgumentError, "#{function}: expected :stream to be a Mlx.Stream, :cpu or :gpu, got: #{Given.text(other)}"
     end
+  end
+
+  @doc false
+  # The default stream of a device, for a function that was given the device.
+  @spec of_device(Mlx.Device.t(), String.t()) :: t()
+  def of_device(device, function) do
+    CalledFunction.name(function, ["Mlx.Stream.default"], fn -> default(device) end)
   end
 
   defp wrap(ref), do: %__MODULE__{ref: ref, device: Native.stream_device(ref), index: Native.stream_index(ref)}

@@ -6,6 +6,8 @@ defmodule Mlx.Topic do
   #
   # What is remembered: every public function with a `@doc` text. Specs must name remote types only (`Mlx.Array.t()`,
   # aliases are fine), because they are compiled again inside `Mlx`.
+  #
+  # Arguments that no clause of a topic's function takes are told of as those of the public function: see `Mlx.Mismatch`.
 
   @doc "Collects the documented functions of the module that uses it."
   defmacro __using__(_options) do
@@ -54,7 +56,14 @@ defmodule Mlx.Topic do
       @doc unquote(text)
       @doc topic: unquote(title(topic))
       unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
-      defdelegate unquote(name)(unquote_splicing(arguments)), to: unquote(topic)
+
+      def unquote(name)(unquote_splicing(arguments)) do
+        unquote(topic).unquote(name)(unquote_splicing(Enum.map(arguments, &without_default/1)))
+      rescue
+        error in FunctionClauseError ->
+          function = {unquote(topic), unquote(name)}
+          Mlx.Mismatch.reraise(error, __STACKTRACE__, function, __MODULE__, unquote(types(specs)))
+      end
     end
   end
 
@@ -80,6 +89,13 @@ defmodule Mlx.Topic do
   defp argument(pattern) do
     raise ArgumentError, "a documented function needs a name for its argument #{Macro.to_string(pattern)}"
   end
+
+  defp without_default({:\\, _, [argument, _default]}), do: argument
+  defp without_default(argument), do: argument
+
+  # The types of the arguments, as text.
+  defp types([{:when, _, [spec, _variables]} | _]), do: types([spec])
+  defp types([{:"::", _, [{_name, _, types}, _result]} | _]), do: Enum.map(types, &Macro.to_string/1)
 
   defp of?({:when, _, [spec, _types]}, name, arguments), do: of?(spec, name, arguments)
   defp of?({:"::", _, [{name, _, types}, _result]}, name, arguments), do: length(types) == length(arguments)

@@ -51,6 +51,8 @@ defmodule Mlx.Type do
   @typedoc "A kind of types."
   @type kind :: :generic | :number | :integer | :signed | :unsigned | :inexact | :float | :complex
 
+  alias Mlx.Given
+
   # type, class, bits, Nx type, letter and size of numpy's type strings
   @table [
     {:bool, :bool, 8, {:u, 8}, "b1"},
@@ -69,7 +71,40 @@ defmodule Mlx.Type do
     {:c64, :complex, 64, {:c, 64}, "c8"}
   ]
 
+  # What other libraries call types: Python's MLX and numpy, then PyTorch and Rust.
+  @other_names [
+    {"bool_", :bool},
+    {"uint8", :u8},
+    {"uint16", :u16},
+    {"uint32", :u32},
+    {"uint64", :u64},
+    {"int8", :s8},
+    {"int16", :s16},
+    {"int32", :s32},
+    {"int64", :s64},
+    {"float16", :f16},
+    {"bfloat16", :bf16},
+    {"float32", :f32},
+    {"float64", :f64},
+    {"complex64", :c64},
+    {"boolean", :bool},
+    {"i8", :s8},
+    {"i16", :s16},
+    {"i32", :s32},
+    {"i64", :s64},
+    {"short", :s16},
+    {"int", :s32},
+    {"integer", :s32},
+    {"long", :s64},
+    {"half", :f16},
+    {"float", :f32},
+    {"double", :f64},
+    {"cfloat", :c64},
+    {"complex", :c64}
+  ]
+
   @types for row <- @table, do: elem(row, 0)
+  @spellings @other_names ++ for(type <- @types, do: {Atom.to_string(type), type})
   @largest %{f16: 65504.0, bf16: 3.3895313892515355e38, f32: 3.4028234663852886e38, f64: 1.7976931348623157e308}
 
   # bits of the fraction, and the exponent of the smallest normal number
@@ -114,8 +149,17 @@ defmodule Mlx.Type do
   end
 
   def normalize!(other) do
-    raise ArgumentError, "expected a type such as :f32 (see Mlx.Type), got: #{inspect(other)}"
+    raise ArgumentError, "expected a type such as :f32 (see Mlx.Type), got: #{Given.text(other)}#{hint(other)}"
   end
+
+  defp hint(name) when is_atom(name) or is_binary(name) do
+    case List.keyfind(@spellings, to_string(name), 0) do
+      {_name, type} -> "; it is #{inspect(type)} here"
+      nil -> ""
+    end
+  end
+
+  defp hint(_other), do: ""
 
   @doc """
   The type in the form of Nx, which holds booleans in `{:u, 8}`.

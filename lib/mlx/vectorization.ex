@@ -4,7 +4,7 @@ defmodule Mlx.Vectorization do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Array, MappedAxes, Native, Recording, Tree}
+  alias Mlx.{Arity, Array, MappedAxes, Native, Options, Recording, Tree}
 
   @in_axes "Mlx.vmap: :in_axes"
   @out_axes "Mlx.vmap: :out_axes"
@@ -36,9 +36,8 @@ defmodule Mlx.Vectorization do
   """
   @spec vmap(function(), keyword()) :: function()
   def vmap(fun, options \\ []) when is_function(fun) do
-    options = Keyword.validate!(options, in_axes: 0, out_axes: 0)
-    arity = Arity.of(fun)
-    Arity.function(arity, fn arguments -> map(fun, arguments, options[:in_axes], options[:out_axes]) end)
+    [in_axes, out_axes] = Options.without_stream(options, :vmap, in_axes: 0, out_axes: 0)
+    Arity.function(Arity.of(fun), fn arguments -> map(fun, arguments, in_axes, out_axes) end)
   end
 
   defp map(fun, arguments, in_axes, out_axes) do

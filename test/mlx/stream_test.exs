@@ -46,10 +46,10 @@ defmodule Mlx.StreamTest do
     [outer, inner] = [Mlx.Stream.new(:cpu), Mlx.Stream.new(:cpu)]
 
     Mlx.with_stream(outer, fn ->
-      assert Mlx.Stream.resolve([]) == nil
-      assert Mlx.Stream.resolve(stream: inner) == inner
-      assert Mlx.Stream.resolve(stream: nil) == nil
-      assert Mlx.Stream.resolve(stream: :cpu).device == :cpu
+      assert Mlx.Stream.resolve([], "Mlx.add") == nil
+      assert Mlx.Stream.resolve([stream: inner], "Mlx.add") == inner
+      assert Mlx.Stream.resolve([stream: nil], "Mlx.add") == nil
+      assert Mlx.Stream.resolve([stream: :cpu], "Mlx.add").device == :cpu
     end)
   end
 
@@ -131,7 +131,7 @@ defmodule Mlx.StreamTest do
       Mlx.Device.set_default(:tpu)
     end
 
-    assert_raise ArgumentError, "expected :stream to be a Mlx.Stream, :cpu or :gpu, got: :tpu", fn ->
+    assert_raise ArgumentError, "Mlx.add: expected :stream to be a Mlx.Stream, :cpu or :gpu, got: :tpu", fn ->
       Mlx.add(1, 2, stream: :tpu)
     end
 

@@ -43,6 +43,15 @@ defmodule Mlx.TopicTest do
     assert Facade.__info__(:functions) == [rain: 1, rain: 2, snow: 1]
   end
 
+  test "arguments that no clause takes are those of the façade" do
+    message = "Mlx.TopicTest.Facade.rain: expected an Mlx.Array, got: 1"
+    error = assert_raise ArgumentError, message, fn -> Facade.rain(1) end
+    assert Exception.message(error) == message
+
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Mlx)
+    refute Enum.any?(docs, fn {_, _, _, _, metadata} -> is_map_key(metadata, :delegate_to) end)
+  end
+
   test "a documented function without a name for an argument does not compile" do
     code = """
     defmodule Mlx.TopicTest.Nameless do

@@ -1,0 +1,123 @@
+defmodule Mlx.MessagesTest do
+  # What public functions say of arguments that they do not take.
+  use ExUnit.Case, async: true
+
+  @array :an_array
+
+  # function, arguments (`@array` stands for an array of shape {2, 2}), the message
+  @messages [
+    {&Mlx.to_list/1, [nil], "Mlx.to_list: expected an Mlx.Array, got: nil"},
+    {&Mlx.shape/1, ["x"], "Mlx.shape: expected an Mlx.Array, got: \"x\""},
+    {&Mlx.to_list/1, [[1, 2]], "Mlx.to_list: expected an Mlx.Array, got: [1, 2]; Mlx.array/1 makes an array of a list"},
+    {&Mlx.to_list/1, [1..2], "Mlx.to_list: expected an Mlx.Array, got: 1..2; Mlx.array/1 makes an array of a range"},
+    {&Mlx.trace/1, [[@array]],
+     "Mlx.trace: expected an Mlx.Array, got: [#Mlx.Array<f32[2][2]>]; " <>
+       "Mlx.stack/1 makes one array of a list of arrays"},
+    {&Mlx.vmap/1, [3], "Mlx.vmap: expected a function, got: 3"},
+    {&Mlx.vmap/2, [&Mlx.exp/1, [axes: 1]], "Mlx.vmap: unknown option :axes, expected one of :in_axes, :out_axes"},
+    {&Mlx.stack/1, [@array], "Mlx.stack: expected a list of arrays, got: #Mlx.Array<f32[2][2]>"},
+    {&Mlx.add_at/3, [nil, 0, 1], "Mlx.add_at: expected an Mlx.Array, got: nil"},
+    {&Mlx.einsum/2, [:ij, [@array]], "Mlx.einsum: expected a string, got: :ij"},
+    {&Mlx.as_strided/3, [@array, {2}, 1.5],
+     "Mlx.as_strided: expected arguments of the types " <>
+       "Mlx.Array.t(), tuple(), [integer()] | nil, keyword(), got: #Mlx.Array<f32[2][2]>, {2}, 1.5, []"},
+    {&Mlx.max/2, [@array, [axes: 1]],
+     "Mlx.max: expected an Mlx.Array or a number, got: [axes: 1]; of the elements of one array it is Mlx.reduce_max/2"},
+    {&Mlx.sum/2, [@array, [keepdims: true]],
+     "Mlx.sum: unknown option :keepdims, expected one of :axes, :keep_axes, :stream; Python's keepdims is :keep_axes here"},
+    {&Mlx.argmax/2, [@array, [dim: 1]],
+     "Mlx.argmax: unknown option :dim, expected one of :axis, :keep_axis, :stream; Python's dim is :axis here"},
+    {&Mlx.exp/2, [@array, [axes: 1]], "Mlx.exp: unknown option :axes, expected one of :stream"},
+    {&Mlx.sum/2, [@array, 1], "Mlx.sum: expected options to be a keyword list, got: 1"},
+    {&Mlx.sum/2, [@array, [stream: :tpu]], "Mlx.sum: expected :stream to be a Mlx.Stream, :cpu or :gpu, got: :tpu"},
+    {&Mlx.FFT.fft/2, [@array, [axis: 2]], "Mlx.FFT.fft: 2 is not an axis of an array of shape {2, 2}"},
+    {&Mlx.FFT.fft2/2, [@array, [axes: :a]], "Mlx.FFT.fft2: :a is not an axis of an array of shape {2, 2}"},
+    {&Mlx.flatten/2, [@array, [axes: 1]], "Mlx.flatten: expected :axes to be a list or a range, got: 1"},
+    {&Mlx.slice/3, [@array, 1, [1]], "Mlx.slice: expected 2 starts, lengths and strides in lists for the shape {2, 2}"},
+    {&Mlx.Random.permutation/1, [nil], "Mlx.Random.permutation: expected an Mlx.Array or an integer, got: nil"}
+  ]
+
+  test "messages name the function, say what was expected and given, and what to do" do
+    for {function, arguments, message} <- @messages do
+      assert_raise ArgumentError, message, fn -> apply(function, with_arrays(arguments)) end
+    end
+  end
+
+  test "types of other libraries are told by ours" do
+    for {name, type} <- [float32: :f32, bfloat16: :bf16, int64: :s64, uint8: :u8, bool_: :bool, half: :f16, long: :s64],
+        given <- [name, Atom.to_string(name)] do
+      message = "expected a type such as :f32 (see Mlx.Type), got: #{inspect(given)}; it is #{inspect(type)} here"
+      assert_raise ArgumentError, message, fn -> Mlx.zeros({2}, type: given) end
+    end
+
+    assert_raise ArgumentError, "expected a type such as :f32 (see Mlx.Type), got: :f12", fn ->
+      Mlx.zeros({2}, type: :f12)
+    end
+  end
+
+  test "functions that are made of others are named themselves" do
+    for {name, call} <- [
+          to_list: &Mlx.to_list/1,
+          to_flat_list: &Mlx.to_flat_list/1,
+          subtract_at: &Mlx.subtract_at(Mlx.zeros({2, 2}), 0, &1),
+          divide_at: &Mlx.divide_at(Mlx.zeros({2, 2}), 0, &1),
+          dot: &Mlx.dot(&1, 2),
+          dot: &Mlx.dot(&1, &1),
+          gather: &Mlx.gather(Mlx.zeros({2, 2}), &1),
+          indexed_put: &Mlx.indexed_put(Mlx.zeros({2, 2}), &1, 0),
+          "Linalg.cross": &Mlx.Linalg.cross(&1, &1),
+          "Linalg.eig": &Mlx.Linalg.eig/1,
+          "Linalg.eigvals": &Mlx.Linalg.eigvals/1
+        ] do
+      array = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
+      Mlx.deallocate(array)
+      assert_raise ArgumentError, "Mlx.#{name}: the array was deallocated", fn -> call.(array) end
+    end
+
+    for {name, call} <- [
+          full: &Mlx.full({2}, &1),
+          full_like: &Mlx.full_like(Mlx.zeros({2}), &1),
+          put_at: &Mlx.put_at(Mlx.zeros({2}), 0, &1),
+          subtract_at: &Mlx.subtract_at(Mlx.zeros({2}), 0, &1),
+          put_slice: &Mlx.put_slice(Mlx.zeros({2}), [0], &1),
+          pad: &Mlx.pad(Mlx.zeros({2}), 1, value: &1),
+          "Random.bernoulli": &Mlx.Random.bernoulli/1,
+          "Random.seed": &Mlx.Random.seed/1
+        ] do
+      error = assert_raise ArgumentError, fn -> call.(nil) end
+      assert error.message =~ ~r/^Mlx\.#{name}: expected .*, got:? nil/
+    end
+  end
+
+  test "a device that is not there is told of by the function that was given it" do
+    if not Mlx.Device.available?(:gpu) do
+      for {name, call} <- [
+            with_device: fn -> Mlx.with_device(:gpu, fn -> :ok end) end,
+            "Device.set_default": fn -> Mlx.Device.set_default(:gpu) end,
+            "Stream.default": fn -> Mlx.Stream.default(:gpu) end,
+            sum: fn -> Mlx.sum(1, stream: :gpu) end
+          ] do
+        assert_raise Mlx.Error, "Mlx.#{name}: this machine has no GPU that MLX can use", call
+      end
+    end
+  end
+
+  test "a computation that fails is told of by the function that reads it" do
+    singular = Mlx.Linalg.invert(Mlx.zeros({2, 2}))
+    assert_raise Mlx.Error, ~r/^Mlx\.to_list: \[Inverse/, fn -> Mlx.to_list(singular) end
+  end
+
+  test "errors of functions that are given stay as they are" do
+    for call <- [fn -> Mlx.vmap(&Map.fetch!(%{}, &1)) end, fn -> Mlx.grad(&Integer.to_string/1) end] do
+      error = catch_error(call.().(Mlx.zeros({2})))
+      refute match?(%ArgumentError{message: "Mlx." <> _}, error)
+    end
+
+    only_two = fn 2 -> :ok end
+    assert_raise FunctionClauseError, fn -> Mlx.with_stream(Mlx.Stream.default(), fn -> only_two.(3) end) end
+  end
+
+  defp with_arrays(@array), do: Mlx.zeros({2, 2})
+  defp with_arrays(list) when is_list(list), do: Enum.map(list, &with_arrays/1)
+  defp with_arrays(other), do: other
+end
