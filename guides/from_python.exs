@@ -31,8 +31,12 @@ defmodule Mlx.Guides.FromPython do
   x = Mlx.put_at(x, [0, 1], 5.0)
   ```
 
-  - **Functions, not methods.** The array comes first, so that calls line up with `|>`. `use Mlx.Operators` gives
-    `+ - * / **`, comparisons and `<~>` for `@`.
+  - **Functions, not methods.** The array comes first, so that calls line up with `|>`.
+  - **Operators.** `use Mlx.Operators` gives `+ - * / **`, `max` and `min`, comparisons, `&&& ||| ~~~ <<< >>>` for
+    `& | ~ << >>`, and `<~>` for `@`. `<~>` binds less than `+` and `*`, so write `(x <~> w) + b`; `x <~> w + b` does not
+    compile. Without it these are Elixir's own: `max(x, 0)` compares terms and computes nothing.
+  - **Conditions.** A comparison is an array, and an array is always true to `if`. Python's `if (x > 0).all():` is
+    `if Mlx.to_number(Mlx.all(Mlx.greater(x, 0))) do`.
   - **Names.** Things are called as in MLX, operations as in Nx: `subtract`, `reduce_max`, `as_type`, `new_axis`. Python
     has several names for some functions (`abs` and `absolute`, `concat` and `concatenate`); here each has one.
   - **Options.** What says how is a keyword at the end: `axes:` and `keep_axes:` for `axis=` and `keepdims=`, `type:` for
