@@ -40,8 +40,8 @@ defmodule Mlx.Guides.FromPython do
   - **Names.** Things are called as in MLX, operations as in Nx: `subtract`, `reduce_max`, `as_type`, `new_axis`. Python
     has several names for some functions (`abs` and `absolute`, `concat` and `concatenate`); here each has one.
   - **Options.** What says how is a keyword at the end: `axes:` and `keep_axes:` for `axis=` and `keepdims=`, `type:` for
-    `dtype=`, `stream:` for `stream=`. A shape is a tuple, a list of axes is a list, `None` is `nil`, a string that
-    chooses (`"full"`) is an atom (`:full`).
+    `dtype=`, `stream:` for `stream=`. A shape is a tuple, and may be a list or the size of the only axis; a list of axes
+    is a list, `None` is `nil`, a string that chooses (`"full"`) is an atom (`:full`).
   - **Types** are atoms such as `:f32`, `:bf16`, `:s32`, `:u8`, `:bool` and `:c64`. A list of integers becomes `:s32`, one
     with a float `:f32`.
   - **Infinity and NaN** are the atoms `:infinity`, `:neg_infinity` and `:nan`, wherever a number may stand and in what

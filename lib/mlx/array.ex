@@ -48,6 +48,11 @@ defmodule Mlx.Array do
   @type shape :: tuple()
 
   @typedoc """
+  A shape as functions take it: a tuple or a list of sizes, or a size for one axis: `{3}`, `[3]` and `3` are the same.
+  """
+  @type sizes :: shape() | [non_neg_integer()] | non_neg_integer()
+
+  @typedoc """
   What operations take: an array, or a number in its place.
 
   A number has no type of its own. It takes the type of the array beside it where it can: `Mlx.add(x, 1.5)` is `:bf16`

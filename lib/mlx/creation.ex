@@ -3,7 +3,7 @@ defmodule Mlx.Creation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Sizes, Type}
 
   @s32 -0x80000000..0x7FFFFFFF
 
@@ -94,8 +94,9 @@ defmodule Mlx.Creation do
 
   Python: `mlx.core.array` of a buffer.
   """
-  @spec from_binary(binary(), Array.shape(), Type.t() | Type.nx()) :: Array.t()
-  def from_binary(bytes, shape, type) when is_binary(bytes) and is_tuple(shape) do
+  @spec from_binary(binary(), Array.sizes(), Type.t() | Type.nx()) :: Array.t()
+  def from_binary(bytes, shape, type) when is_binary(bytes) do
+    shape = Sizes.shape!(shape, :from_binary)
     type = Type.normalize!(type)
     expected = Tuple.product(shape) * Type.bytes(type)
 
@@ -120,14 +121,19 @@ defmodule Mlx.Creation do
         ]
       >
 
+  A shape is a tuple or a list of sizes, or the size of the only axis, here and wherever one is taken.
+
+      iex> {Mlx.zeros([2, 3]).shape, Mlx.zeros(3).shape}
+      {{2, 3}, {3}}
+
   Options: `:type` (default `:f32`), `:stream`.
 
   Python: `mlx.core.zeros`, `mlx.core.empty`.
   """
-  @spec zeros(Array.shape(), keyword()) :: Array.t()
+  @spec zeros(Array.sizes(), keyword()) :: Array.t()
   def zeros(shape, options \\ []) do
     [type, stream] = Options.values(options, :zeros, type: :f32)
-    Native.zeros(shape, Type.normalize!(type), stream)
+    Native.zeros(Sizes.shape!(shape, :zeros), Type.normalize!(type), stream)
   end
 
   @doc """
@@ -143,10 +149,10 @@ defmodule Mlx.Creation do
 
   Python: `mlx.core.ones`.
   """
-  @spec ones(Array.shape(), keyword()) :: Array.t()
+  @spec ones(Array.sizes(), keyword()) :: Array.t()
   def ones(shape, options \\ []) do
     [type, stream] = Options.values(options, :ones, type: :f32)
-    Native.ones(shape, Type.normalize!(type), stream)
+    Native.ones(Sizes.shape!(shape, :ones), Type.normalize!(type), stream)
   end
 
   @doc """
@@ -165,11 +171,11 @@ defmodule Mlx.Creation do
 
   Python: `mlx.core.full`.
   """
-  @spec full(Array.shape(), Array.operand(), keyword()) :: Array.t()
+  @spec full(Array.sizes(), Array.operand(), keyword()) :: Array.t()
   def full(shape, value, options \\ []) do
     [type, stream] = Options.values(options, :full, type: nil)
     value = fill_value(value, type, "Mlx.full")
-    Native.full(shape, value, Type.normalize!(type || value.type), stream)
+    Native.full(Sizes.shape!(shape, :full), value, Type.normalize!(type || value.type), stream)
   end
 
   @doc """
@@ -344,8 +350,9 @@ defmodule Mlx.Creation do
 
   Python: `mlx.core.arange` with `reshape` or `broadcast_to`.
   """
-  @spec iota(Array.shape(), keyword()) :: Array.t()
-  def iota(shape, options \\ []) when is_tuple(shape) do
+  @spec iota(Array.sizes(), keyword()) :: Array.t()
+  def iota(shape, options \\ []) do
+    shape = Sizes.shape!(shape, :iota)
     [axis, type, stream] = Options.values(options, :iota, axis: nil, type: :s32)
     type = Type.normalize!(type)
 

@@ -45,7 +45,7 @@ defmodule Mlx.Distributed do
 
   import Kernel, except: [send: 2]
 
-  alias Mlx.{Array, Native, Type}
+  alias Mlx.{Array, Native, Sizes, Type}
   alias Mlx.Distributed.Group
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl
@@ -209,8 +209,9 @@ defmodule Mlx.Distributed do
 
   Python: `mlx.core.distributed.recv`.
   """
-  @spec recv(tuple() | [non_neg_integer()], Type.t(), non_neg_integer(), keyword()) :: Array.t()
+  @spec recv(Array.sizes(), Type.t(), non_neg_integer(), keyword()) :: Array.t()
   def recv(shape, type, source, options \\ []) do
+    shape = Sizes.shape!(shape, :"Distributed.recv")
     {%Group{ref: ref}, timeout} = group_and_timeout(options, :recv)
     in_turn(timeout, :recv, &Native.distributed_recv(shape, type, source, ref, &1))
   end

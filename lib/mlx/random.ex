@@ -27,7 +27,7 @@ defmodule Mlx.Random do
   Python: `mlx.core.random`.
   """
 
-  alias Mlx.{Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Type}
+  alias Mlx.{Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Sizes, Type}
 
   @state {__MODULE__, :key}
 
@@ -146,10 +146,10 @@ defmodule Mlx.Random do
 
   Python: none; `mlx::core::random::bits` in C++.
   """
-  @spec bits(tuple(), keyword()) :: Array.t()
+  @spec bits(Array.sizes(), keyword()) :: Array.t()
   def bits(shape, options \\ []) do
     [width, key, stream] = values(options, :bits, width: 4)
-    Native.random_bits(shape, width, key, stream)
+    Native.random_bits(sizes!(shape, :bits), width, key, stream)
   end
 
   @doc """
@@ -168,10 +168,10 @@ defmodule Mlx.Random do
 
   Python: `mlx.core.random.uniform`.
   """
-  @spec uniform(tuple(), keyword()) :: Array.t()
+  @spec uniform(Array.sizes(), keyword()) :: Array.t()
   def uniform(shape, options \\ []) do
     [low, high, type, key, stream] = values(options, :uniform, low: 0, high: 1, type: :f32)
-    Native.random_uniform(low, high, shape, Type.normalize!(type), key, stream)
+    Native.random_uniform(low, high, sizes!(shape, :uniform), Type.normalize!(type), key, stream)
   end
 
   @doc """
@@ -189,12 +189,12 @@ defmodule Mlx.Random do
 
   Python: `mlx.core.random.normal`.
   """
-  @spec normal(tuple(), keyword()) :: Array.t()
+  @spec normal(Array.sizes(), keyword()) :: Array.t()
   def normal(shape, options \\ []) do
     [loc, scale, type, key, stream] = values(options, :normal, loc: nil, scale: nil, type: :f32)
     type = Type.normalize!(type)
     [loc, scale] = for value <- [loc, scale], do: if(value, do: Operand.of_type(value, type, :"Random.normal"))
-    Native.random_normal_broadcast(shape, type, loc, scale, key, stream)
+    Native.random_normal_broadcast(sizes!(shape, :normal), type, loc, scale, key, stream)
   end
 
   @doc """
@@ -218,6 +218,7 @@ defmodule Mlx.Random do
   @spec multivariate_normal(Array.t(), Array.t(), keyword()) :: Array.t()
   def multivariate_normal(mean, covariance, options \\ []) do
     [shape, type, key, _stream] = values(options, :multivariate_normal, shape: {}, type: :f32)
+    shape = sizes!(shape, :multivariate_normal)
     Native.random_multivariate_normal(mean, covariance, shape, Type.normalize!(type), key, Linalg.stream(options))
   end
 
@@ -242,6 +243,7 @@ defmodule Mlx.Random do
   @spec randint(Array.operand(), Array.operand(), keyword()) :: Array.t()
   def randint(low, high, options \\ []) do
     [shape, type, key, stream] = values(options, :randint, shape: {}, type: :s32)
+    shape = sizes!(shape, :randint)
     Native.random_randint(low, high, shape, Type.normalize!(type), key, stream)
   end
 
@@ -262,7 +264,8 @@ defmodule Mlx.Random do
   @spec bernoulli(Array.operand(), keyword()) :: Array.t()
   def bernoulli(p, options \\ []) do
     [shape, key, stream] = values(options, :bernoulli, shape: nil)
-    Native.random_bernoulli(Operand.of_type(p, :f32, :"Random.bernoulli"), shape || shape(p), key, stream)
+    p = Operand.of_type(p, :f32, :"Random.bernoulli")
+    Native.random_bernoulli(p, sizes!(shape || p.shape, :bernoulli), key, stream)
   end
 
   @doc """
@@ -284,7 +287,7 @@ defmodule Mlx.Random do
   @spec truncated_normal(Array.operand(), Array.operand(), keyword()) :: Array.t()
   def truncated_normal(lower, upper, options \\ []) do
     [shape, type, key, stream] = values(options, :truncated_normal, shape: nil, type: :f32)
-    shape = shape || Shape.broadcast_shapes([shape(lower), shape(upper)])
+    shape = sizes!(shape || Shape.broadcast_shapes([shape(lower), shape(upper)]), :truncated_normal)
     Native.random_truncated_normal(lower, upper, shape, Type.normalize!(type), key, stream)
   end
 
@@ -302,10 +305,10 @@ defmodule Mlx.Random do
 
   Python: `mlx.core.random.gumbel`.
   """
-  @spec gumbel(tuple(), keyword()) :: Array.t()
+  @spec gumbel(Array.sizes(), keyword()) :: Array.t()
   def gumbel(shape, options \\ []) do
     [type, key, stream] = values(options, :gumbel, type: :f32)
-    Native.random_gumbel(shape, Type.normalize!(type), key, stream)
+    Native.random_gumbel(sizes!(shape, :gumbel), Type.normalize!(type), key, stream)
   end
 
   @doc """
@@ -323,10 +326,10 @@ defmodule Mlx.Random do
 
   Python: `mlx.core.random.laplace`.
   """
-  @spec laplace(tuple(), keyword()) :: Array.t()
+  @spec laplace(Array.sizes(), keyword()) :: Array.t()
   def laplace(shape, options \\ []) do
     [loc, scale, type, key, stream] = values(options, :laplace, loc: 0, scale: 1, type: :f32)
-    Native.random_laplace(shape, Type.normalize!(type), loc, scale, key, stream)
+    Native.random_laplace(sizes!(shape, :laplace), Type.normalize!(type), loc, scale, key, stream)
   end
 
   @doc """
@@ -358,7 +361,7 @@ defmodule Mlx.Random do
         Native.random_categorical_num_samples(logits, axis, count, key, stream)
 
       [axis, shape, nil, key, stream] ->
-        Native.random_categorical_shape(logits, axis, shape, key, stream)
+        Native.random_categorical_shape(logits, axis, sizes!(shape, :categorical), key, stream)
 
       _ ->
         raise ArgumentError, "Mlx.Random.categorical: give :shape or :num_samples, not both"
@@ -407,6 +410,8 @@ defmodule Mlx.Random do
     {own, [key, stream]} = Enum.split(Options.values(options, :"Random.#{function}", defaults ++ [key: nil]), -2)
     own ++ [key || next_key(), stream]
   end
+
+  defp sizes!(shape, function), do: Sizes.shape!(shape, :"Random.#{function}")
 
   defp next_key do
     {state, key} = Native.random_split(state(), nil)

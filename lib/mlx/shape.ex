@@ -4,12 +4,13 @@ defmodule Mlx.Shape do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Given, Native, NewAxes, Operand, Options, Type}
+  alias Mlx.{Array, Given, Native, NewAxes, Operand, Options, Sizes, Type}
 
   @doc """
   Gives an array another shape with the same elements in the same (row-major) order.
 
-  One size may be `-1` (or `:auto`): it is found from the others. Raises `Mlx.Error` when the sizes do not fit.
+  The shape is a tuple or a list of sizes, or the size of the only axis. One size may be `-1` (or `:auto`): it is found
+  from the others. Raises `Mlx.Error` when the sizes do not fit.
 
       iex> Mlx.reshape(Mlx.array([1, 2, 3, 4, 5, 6]), {2, 3}) |> Mlx.to_list()
       [[1, 2, 3], [4, 5, 6]]
@@ -17,11 +18,14 @@ defmodule Mlx.Shape do
       iex> Mlx.reshape(Mlx.array([1, 2, 3, 4, 5, 6]), {-1, 2}).shape
       {3, 2}
 
+      iex> Mlx.reshape(Mlx.array([[1, 2], [3, 4]]), -1) |> Mlx.to_list()
+      [1, 2, 3, 4]
+
   Python: `mlx.core.reshape`.
   """
-  @spec reshape(Array.t() | number(), tuple(), keyword()) :: Array.t()
-  def reshape(array, shape, options \\ []) when is_tuple(shape) do
-    Native.reshape(array, sizes(shape, :reshape), Options.stream(options, :reshape))
+  @spec reshape(Array.operand(), Array.sizes() | tuple() | [integer() | :auto] | -1 | :auto, keyword()) :: Array.t()
+  def reshape(array, shape, options \\ []) do
+    Native.reshape(array, Sizes.shape_to_complete!(shape, :reshape), Options.stream(options, :reshape))
   end
 
   @doc """
@@ -57,9 +61,9 @@ defmodule Mlx.Shape do
 
   Python: `mlx.core.unflatten`.
   """
-  @spec unflatten(Array.t(), integer(), tuple(), keyword()) :: Array.t()
-  def unflatten(array, axis, shape, options \\ []) when is_tuple(shape) do
-    sizes = sizes(shape, :unflatten)
+  @spec unflatten(Array.t(), integer(), tuple() | [integer() | :auto], keyword()) :: Array.t()
+  def unflatten(array, axis, shape, options \\ []) do
+    sizes = shape |> Sizes.shape_to_complete!(:unflatten) |> Tuple.to_list()
     # MLX divides by the product of the known sizes.
     if 0 in sizes and -1 in sizes, do: raise(ArgumentError, "Mlx.unflatten: nothing can be found beside a size of 0")
     Native.unflatten(array, axis, sizes, Options.stream(options, :unflatten))
@@ -168,9 +172,9 @@ defmodule Mlx.Shape do
 
   Python: `mlx.core.broadcast_to`.
   """
-  @spec broadcast(Array.t() | number(), tuple(), keyword()) :: Array.t()
-  def broadcast(array, shape, options \\ []) when is_tuple(shape) do
-    Native.broadcast_to(array, shape, Options.stream(options, :broadcast))
+  @spec broadcast(Array.operand(), Array.sizes(), keyword()) :: Array.t()
+  def broadcast(array, shape, options \\ []) do
+    Native.broadcast_to(array, Sizes.shape!(shape, :broadcast), Options.stream(options, :broadcast))
   end
 
   @doc """
@@ -194,10 +198,10 @@ defmodule Mlx.Shape do
 
   Python: `mlx.core.broadcast_shapes`.
   """
-  @spec broadcast_shapes([tuple()]) :: tuple()
+  @spec broadcast_shapes([Array.sizes()]) :: Array.shape()
   def broadcast_shapes(shapes) when is_list(shapes) do
     shapes
-    |> Enum.map(&Enum.reverse(Tuple.to_list(&1)))
+    |> Enum.map(&(&1 |> Sizes.shape!(:broadcast_shapes) |> Tuple.to_list() |> Enum.reverse()))
     |> Enum.reduce([], &common(&1, &2, shapes))
     |> Enum.reverse()
     |> List.to_tuple()
@@ -354,8 +358,9 @@ defmodule Mlx.Shape do
 
   Python: `mlx.core.as_strided`, which does not check.
   """
-  @spec as_strided(Array.t(), tuple(), [integer()] | nil, keyword()) :: Array.t()
-  def as_strided(array, shape, strides, options \\ []) when is_tuple(shape) and (is_list(strides) or is_nil(strides)) do
+  @spec as_strided(Array.t(), Array.sizes(), [integer()] | nil, keyword()) :: Array.t()
+  def as_strided(%Array{} = array, shape, strides, options \\ []) when is_list(strides) or is_nil(strides) do
+    shape = Sizes.shape!(shape, :as_strided)
     [offset, stream] = Options.values(options, :as_strided, offset: 0)
     strides = strides || row_major(Tuple.to_list(shape))
     check_view(array, Tuple.to_list(shape), strides, offset)
@@ -449,16 +454,6 @@ defmodule Mlx.Shape do
     raise ArgumentError, "the shapes #{Enum.map_join(shapes, ", ", &inspect/1)} do not broadcast together"
   end
 
-  defp sizes(shape, function) do
-    for size <- Tuple.to_list(shape) do
-      cond do
-        size == :auto -> -1
-        is_integer(size) and size >= -1 -> size
-        true -> raise ArgumentError, "Mlx.#{function}: #{inspect(size)} in #{inspect(shape)} is not a size"
-      end
-    end
-  end
-
   defp neighbours(axes, _array) when not (is_list(axes) or is_struct(axes, Range)) do
     raise ArgumentError, "Mlx.flatten: expected :axes to be a list or a range, got: #{Given.text(axes)}"
   end
@@ -514,8 +509,8 @@ defmodule Mlx.Shape do
       length(shape) != length(strides) ->
         raise ArgumentError, "Mlx.as_strided: expected one stride for each axis of #{inspect(List.to_tuple(shape))}"
 
-      Enum.any?(shape, &(&1 < 0)) or offset < 0 ->
-        raise ArgumentError, "Mlx.as_strided: sizes and the offset cannot be negative"
+      offset < 0 ->
+        raise ArgumentError, "Mlx.as_strided: the offset cannot be negative"
 
       0 in shape ->
         :ok

@@ -8,7 +8,7 @@ defmodule Mlx.Unsafe do
   else.
   """
 
-  alias Mlx.{Array, Native, Options, Type}
+  alias Mlx.{Array, Native, Options, Sizes, Type}
   alias Mlx.Unsafe.Kernel
 
   @type size :: {pos_integer(), pos_integer(), pos_integer()}
@@ -144,10 +144,10 @@ defmodule Mlx.Unsafe do
 
   Not in Python.
   """
-  @spec from_pointer(pos_integer(), tuple() | [non_neg_integer()], Type.t(), keyword()) :: Array.t()
+  @spec from_pointer(pos_integer(), Array.sizes(), Type.t(), keyword()) :: Array.t()
   def from_pointer(address, shape, type, options \\ []) do
     [owner] = values(options, :from_pointer, owner: nil)
-    Native.from_pointer(address, shape, type, owner)
+    Native.from_pointer(address, Sizes.shape!(shape, :"Unsafe.from_pointer"), type, owner)
   end
 
   @doc """

@@ -180,11 +180,9 @@ defmodule Mlx.CreationTest do
     end
 
     test "refuse a shape that is none" do
-      for bad <- [{:a}, {1.5}, {2 ** 31}, "1", 3] do
+      for bad <- [{:a}, {1.5}, {2 ** 31}, "1", -3, {-1}] do
         assert_raise ArgumentError, ~r/^Mlx.zeros: /, fn -> Mlx.zeros(bad) end
       end
-
-      assert_raise Mlx.Error, ~r/^Mlx.zeros: .*Negative dimensions/, fn -> Mlx.zeros({-1}) end
     end
   end
 

@@ -20,7 +20,7 @@ defmodule Mlx.MessagesTest do
     {&Mlx.einsum/2, [:ij, [@array]], "Mlx.einsum: expected a string, got: :ij"},
     {&Mlx.as_strided/3, [@array, {2}, 1.5],
      "Mlx.as_strided: expected arguments of the types " <>
-       "Mlx.Array.t(), tuple(), [integer()] | nil, keyword(), got: #Mlx.Array<f32[2][2]>, {2}, 1.5, []"},
+       "Mlx.Array.t(), Mlx.Array.sizes(), [integer()] | nil, keyword(), got: #Mlx.Array<f32[2][2]>, {2}, 1.5, []"},
     {&Mlx.max/2, [@array, [axes: 1]],
      "Mlx.max: expected an Mlx.Array or a number, got: [axes: 1]; of the elements of one array it is Mlx.reduce_max/2"},
     {&Mlx.sum/2, [@array, [keepdims: true]],

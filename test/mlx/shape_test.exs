@@ -110,7 +110,7 @@ defmodule Mlx.ShapeTest do
     end
 
     assert_raise ArgumentError, ~r/negative/, fn -> Mlx.as_strided(x, {2}, [1], offset: -1) end
-    assert_raise ArgumentError, ~r/negative/, fn -> Mlx.as_strided(x, {-2}, [1]) end
+    assert_raise ArgumentError, ~r/-2 in {-2} is not a size/, fn -> Mlx.as_strided(x, {-2}, [1]) end
     assert_raise ArgumentError, ~r/one stride/, fn -> Mlx.as_strided(x, {2, 2}, [1]) end
   end
 
@@ -137,5 +137,56 @@ defmodule Mlx.ShapeTest do
   test "as_strided of elements that are apart" do
     x = Mlx.at(Mlx.arange(6), 0..5//2)
     assert Mlx.to_list(Mlx.as_strided(x, {2, 2}, [1, 1])) == [[0, 2], [2, 4]]
+  end
+
+  test "a shape is a tuple, a list or a size, wherever one is taken" do
+    x = Mlx.array([1, 2, 3, 4])
+
+    for {function, shapes} <- [
+          {&Mlx.zeros/1, [{4}, [4], 4]},
+          {&Mlx.ones/1, [{2, 2}, [2, 2]]},
+          {&Mlx.full(&1, 7), [{4}, [4], 4]},
+          {&Mlx.iota/1, [{4}, [4], 4]},
+          {&Mlx.from_binary(<<1, 2, 3, 4>>, &1, :u8), [{4}, [4], 4]},
+          {&Mlx.reshape(x, &1), [{2, 2}, [2, 2], [-1, 2], {2, :auto}]},
+          {&Mlx.reshape(x, &1), [{4}, [4], 4, -1, :auto, [-1]]},
+          {&Mlx.unflatten(x, 0, &1), [{2, -1}, [2, :auto], [2, 2]]},
+          {&Mlx.broadcast(1, &1), [{4}, [4], 4]},
+          {&Mlx.as_strided(x, &1, nil), [{3}, [3], 3]},
+          {&Mlx.Random.uniform(&1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.normal(&1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.bits(&1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.gumbel(&1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.laplace(&1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.randint(0, 9, shape: &1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.bernoulli(0.5, shape: &1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.truncated_normal(0, 1, shape: &1, key: Mlx.Random.key(0)), [{4}, [4], 4]},
+          {&Mlx.Random.categorical(Mlx.zeros({3}), shape: &1, key: Mlx.Random.key(0)), [{4}, [4], 4]}
+        ] do
+      [first | others] = for shape <- shapes, array = function.(shape), do: {array.shape, Mlx.to_list(array)}
+      assert Enum.all?(others, &(&1 == first))
+    end
+
+    assert Mlx.broadcast_shapes([[3, 1], {4}, 4]) == {3, 4}
+    assert Mlx.reshape(5, []).shape == {}
+  end
+
+  test "what is no shape" do
+    for {shape, message} <- [
+          {1.5, "Mlx.zeros: expected a shape such as {2, 3}, got: 1.5"},
+          {nil, "Mlx.zeros: expected a shape such as {2, 3}, got: nil"},
+          {[1 | 2], "Mlx.zeros: expected a shape such as {2, 3}, got: [1 | 2]"},
+          {{2, -1}, "Mlx.zeros: -1 in {2, -1} is not a size"},
+          {-1, "Mlx.zeros: -1 in -1 is not a size"},
+          {[2, "3"], "Mlx.zeros: \"3\" in [2, \"3\"] is not a size"}
+        ] do
+      assert_raise ArgumentError, message, fn -> Mlx.zeros(shape) end
+    end
+
+    assert_raise ArgumentError, "Mlx.reshape: expected one size to find from the others, got: [-1, :auto]", fn ->
+      Mlx.reshape(Mlx.zeros(4), [-1, :auto])
+    end
+
+    assert_raise ArgumentError, "Mlx.reshape: -2 in {-2} is not a size", fn -> Mlx.reshape(Mlx.zeros(4), {-2}) end
   end
 end
