@@ -49,8 +49,8 @@ defmodule Mlx.Guides.FromPython do
   - **Arrays never change.** `x[index] = v` is `x = Mlx.put_at(x, index, v)`, `x.at[index].add(v)` is
     `Mlx.add_at(x, index, v)`, and `x += y` is `x = Mlx.add(x, y)`.
   - **Indexing.** `x[0]`, `x[[0, 1]]` for Python's `x[0, 1]`, `x[[.., -1]]` for `x[:, -1]`, `:...` and `:new_axis`. A range
-    includes its last element, as everywhere in Elixir, and one that reaches outside raises. A list inside the brackets is
-    an array of indices: `x[[[0, 2]]]`. See `Mlx.at/2`.
+    includes its last element, as everywhere in Elixir, and one that reaches outside is cut to the axis, as in Python. A
+    list inside the brackets is an array of indices: `x[[[0, 2]]]`. See `Mlx.at/2`.
   - **Laziness** is the same: an operation adds a node to a graph, and `Mlx.eval/1` or reading a value computes it.
     `Mlx.eval/1` takes one container of arrays and returns it.
   - **Randomness.** Keys are given with `key:`. Without a key each process has a sequence of its own, started by

@@ -142,7 +142,7 @@ defmodule Mlx.Index do
     do: [entry(element, elem(shape, axis), axis) | resolve(rest, axis + 1, shape)]
 
   defp entry(index, size, axis) when is_integer(index), do: {:integer, position!(index, size, axis)}
-  defp entry(%Range{} = range, size, axis), do: slice(range, size, axis)
+  defp entry(%Range{} = range, size, _axis), do: slice(range, size)
   defp entry(%Array{} = array, size, axis), do: {:array, array!(array, size, axis)}
   defp entry(list, size, axis) when is_list(list), do: {:array, array!(list, size, axis)}
 
@@ -152,28 +152,28 @@ defmodule Mlx.Index do
             "got: #{inspect(other)}"
   end
 
-  defp slice(%Range{first: first, last: last, step: step} = range, size, axis) do
-    from = if first < 0, do: first + size, else: first
-    to = if last < 0, do: last + size, else: last
+  # Cut to the axis, as Python does.
+  defp slice(%Range{first: first, last: last, step: step} = range, size) do
+    {from, to} = cut(from_start(first, size), from_start(last, size), step, size)
     count = Range.size(from..to//step)
 
     cond do
-      count == 0 and step < 0 and first >= 0 and last < 0 ->
+      count > 0 ->
+        {:slice, from, step, count}
+
+      step < 0 and first >= 0 and last < 0 ->
         raise ArgumentError,
               "the range #{inspect(range)} has a negative step and no elements; did you mean #{first}..#{last}//1?"
 
-      count == 0 ->
-        {:slice, 0, 1, 0}
-
-      inside?(from, size) and inside?(from + (count - 1) * step, size) ->
-        {:slice, from, step, count}
-
       true ->
-        raise ArgumentError, "the range #{inspect(range)} is out of bounds for axis #{axis} of size #{size}"
+        {:slice, 0, 1, 0}
     end
   end
 
-  defp inside?(index, size), do: index >= 0 and index < size
+  defp from_start(index, size), do: if(index < 0, do: index + size, else: index)
+
+  defp cut(from, to, step, size) when step > 0, do: {max(from, 0), min(to, size - 1)}
+  defp cut(from, to, _step, size), do: {min(from, size - 1), max(to, 0)}
 
   defp bounds({:integer, index}, _size), do: {index, index + 1, 1}
   defp bounds({:array, _}, size), do: {0, size, 1}

@@ -28,7 +28,8 @@ defmodule Mlx.Indexing do
   Several arrays (and integers beside arrays) are broadcast together and pick element by element, as in numpy: the
   common axes stand where the first of them stood, or in front when a range or a new axis stands between them.
 
-  Integers and ranges out of bounds raise `ArgumentError`, as do lists. The values of an array are not known before they
+  A range is cut to the axis, as in Python and `Enum.slice/2`: `x[0..99]` takes what there is. Integers out of bounds
+  raise `ArgumentError`, alone and in lists. The values of an array are not known before they
   are computed: out of bounds they are clamped to the ends of the axis, or, with `config :mlx, bounds_check: :raise`,
   computed at once and checked. A boolean array cannot select (the shape would depend on its values): use `select/3`.
 
@@ -41,6 +42,8 @@ defmodule Mlx.Indexing do
       [3, 6]
       iex> x[[.., 2..0//-2]] |> Mlx.to_list()
       [[3, 1], [6, 4]]
+      iex> x[[.., 1..99]] |> Mlx.to_list()
+      [[2, 3], [5, 6]]
       iex> x[[.., [2, 0, 0]]] |> Mlx.to_list()
       [[3, 1, 1], [6, 4, 4]]
       iex> x[[Mlx.array([0, 1]), Mlx.array([2, 0])]] |> Mlx.to_list()
@@ -50,7 +53,7 @@ defmodule Mlx.Indexing do
       iex> x[2]
       ** (ArgumentError) index 2 is out of bounds for axis 0 of size 2
 
-  Python: `x[index]`, where ranges exclude their end and are cut to the axis.
+  Python: `x[index]`, where ranges exclude their end.
   """
   @spec at(Array.t(), term(), keyword()) :: Array.t()
   def at(%Array{shape: shape} = array, index, options \\ []) do

@@ -27,6 +27,20 @@ defmodule Mlx.IndexingTest do
       end
     end
 
+    test "ranges that reach outside" do
+      for size <- [0, 1, 4],
+          x = Mlx.iota({size}),
+          first <- -6..6,
+          last <- -6..6,
+          step <- [1, 2, 5, -1, -2, -5],
+          not (step < 0 and first >= 0 and last < 0) do
+        # The end that is included in Elixir; `None` is what lies before the first element.
+        stop = if step > 0, do: last + 1, else: last - 1
+        stop = if stop == if(step > 0, do: 0, else: -1) and last in [-1, 0], do: "None", else: stop
+        assert_oracle(x[first..last//step], "x[#{first}:#{stop}:#{step}]", x: x)
+      end
+    end
+
     test "updating, compared with numpy" do
       :rand.seed(:exsss, {4, 5, 6})
 
