@@ -12,7 +12,7 @@ defmodule Mlx.PrintOptions do
       "#Mlx.Array<\\n  f32[2]\\n  [0.33, 2.00]\\n>"
 
   The options of `inspect/2` come first, then those that the calling process has set. How many elements are shown is the
-  option `:limit` of `inspect/2`.
+  option `:limit` of `inspect/2`, and how wide the lines are is its `:width`, 80 unless it is given.
 
   Python: `mlx.core.PrintOptions` and its `precision`.
   """

@@ -10,6 +10,8 @@ defmodule Mlx.Printing do
 
   alias Mlx.{Array, Codec, Evaluation, Native, PrintOptions}
 
+  @indentation 2
+
   # Fraction bits, and the exponent of the smallest normal number.
   @precision %{f16: {10, -14}, bf16: {7, -126}, f32: {23, -126}, c64: {23, -126}}
 
@@ -20,7 +22,8 @@ defmodule Mlx.Printing do
   end
 
   @spec text(Array.t()) :: String.t()
-  def text(%Array{} = array), do: array |> elements(%Inspect.Opts{}) |> format(:infinity) |> IO.iodata_to_binary()
+  def text(%Array{} = array),
+    do: array |> elements(%Inspect.Opts{width: :infinity}) |> format(:infinity) |> IO.iodata_to_binary()
 
   @doc "The type and the shape, as in `f32[2][3]`."
   @spec header(Array.t()) :: String.t()
@@ -44,13 +47,14 @@ defmodule Mlx.Printing do
     sizes = Tuple.to_list(array.shape)
     {shown, _rows} = shown_sizes(sizes, opts.limit)
     format = {array.type, PrintOptions.resolve(opts).precision}
+    width = if opts.width == :infinity, do: :infinity, else: opts.width - @indentation
 
     {document, _limit} =
       array
       |> first_elements(sizes, shown)
       |> Evaluation.to_binary()
       |> Codec.decode(shown, array.type)
-      |> render(sizes, format, opts.limit)
+      |> render(sizes, {format, width}, opts.limit)
 
     document
   end
@@ -72,29 +76,49 @@ defmodule Mlx.Printing do
     Native.slice(array, List.duplicate(0, length(sizes)), shown, List.duplicate(1, length(sizes)), nil)
   end
 
-  # The document of nested lists, and how many more elements may be shown.
+  # The document of nested lists, and how many more elements may be shown. A layout is the format and the width.
 
-  defp render(element, [], format, limit), do: {element_text(element, format), decrement(limit)}
+  defp render(element, [], {format, _width}, limit), do: {element_text(element, format), decrement(limit)}
 
-  defp render(list, [size], format, limit) do
+  defp render(list, [size], {format, width}, limit) do
     shown = if limit == :infinity, do: list, else: Enum.take(list, limit)
     texts = Enum.map(shown, &element_text(&1, format)) ++ if(length(shown) < size, do: ["..."], else: [])
-    {concat(["[", Enum.join(texts, ", "), "]"]), if(limit == :infinity, do: limit, else: limit - length(shown))}
+    {row(texts, width), if(limit == :infinity, do: limit, else: limit - length(shown))}
   end
 
-  defp render(rows, [size | sizes], format, limit) do
+  defp render(rows, [size | sizes], {format, width}, limit) do
+    layout = {format, narrower(width)}
+
     {documents, {shown, limit}} =
       Enum.flat_map_reduce(rows, {0, limit}, fn
         _row, {shown, 0} ->
           {[], {shown, 0}}
 
         row, {shown, limit} ->
-          {document, limit} = render(row, sizes, format, limit)
+          {document, limit} = render(row, sizes, layout, limit)
           {[document], {shown + 1, limit}}
       end)
 
     documents = documents ++ if(shown < size, do: ["..."], else: [])
     {bracket(documents), limit}
+  end
+
+  # As many elements in a line as the width allows, which `inspect/2` itself heeds only where it is pretty.
+  defp row(texts, width) do
+    rows = texts |> lines(width) |> Enum.intersperse(concat(",", line()))
+    concat(["[", nest(concat(rows), 1), "]"])
+  end
+
+  # Texts, joined as long as they fit beside the bracket and a comma.
+  defp lines([], _width), do: []
+
+  defp lines([first | rest], width) do
+    rest
+    |> Enum.reduce([first], fn text, [line | above] ->
+      longer = line <> ", " <> text
+      if width == :infinity or String.length(longer) + 2 <= width, do: [longer | above], else: [text, line | above]
+    end)
+    |> Enum.reverse()
   end
 
   defp bracket([]), do: "[]"
@@ -103,6 +127,9 @@ defmodule Mlx.Printing do
     rows = documents |> Enum.intersperse(concat(",", line())) |> concat()
     concat(["[", nest(concat(line(), rows), 2), line(), "]"])
   end
+
+  defp narrower(:infinity), do: :infinity
+  defp narrower(width), do: width - @indentation
 
   defp decrement(:infinity), do: :infinity
   defp decrement(limit), do: limit - 1

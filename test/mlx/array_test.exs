@@ -54,10 +54,33 @@ defmodule Mlx.ArrayTest do
       end
     end
 
+    test "lines are as wide as :width allows" do
+      assert inspect(Mlx.arange(12), width: 20) == """
+             #Mlx.Array<
+               s32[12]
+               [0, 1, 2, 3, 4, 5,
+                6, 7, 8, 9, 10,
+                11]
+             >\
+             """
+
+      for width <- [20, 80, 200], shape <- [{200}, {3, 100}, {2, 2, 50}], precision <- [nil, 2] do
+        x = Mlx.Random.normal(shape, key: Mlx.Random.key(0))
+        shown = inspect(x, width: width, limit: :infinity, custom_options: [precision: precision])
+        lengths = shown |> String.split("\n") |> Enum.map(&String.length/1)
+        assert Enum.all?(lengths, &(&1 <= width))
+        # No line ends before it has to: an element takes at most 15 characters.
+        assert Enum.any?(lengths, &(&1 > width - 15))
+      end
+
+      assert inspect(Mlx.arange(100), width: :infinity, limit: :infinity) |> String.split("\n") |> length() == 4
+      refute to_string(Mlx.arange(100)) =~ "\n"
+    end
+
     test "what is shown is read back as the same number" do
       numbers = for exponent <- -40..37//3, mantissa <- [1.0, 1.2345678, 9.8765432], do: mantissa * 10.0 ** exponent
       array = Mlx.array(numbers)
-      [_, list] = Regex.run(~r/\n  \[(.*)\]\n/, inspect(array, limit: :infinity))
+      [_, list] = Regex.run(~r/\n  \[(.*)\]\n/, inspect(array, limit: :infinity, width: :infinity))
       read = list |> String.split(", ") |> Enum.map(&String.to_float/1)
       assert Mlx.to_binary(Mlx.array(read)) == Mlx.to_binary(array)
     end
