@@ -48,6 +48,7 @@ int quantize(mlx_vector_array*, mlx_array w, mlx_optional_int group_size, mlx_op
              mlx_array global_scale, mlx_stream);
 int dequantize(mlx_array*, mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size,
                mlx_optional_int bits, const char* mode, mlx_array global_scale, mlx_optional_dtype dtype, mlx_stream);
+// MLX cannot map it: there it is a product with the dequantized matrix.
 int quantized_matmul(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, bool transpose,
                      mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream);
 int qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size, mlx_optional_int bits,

@@ -4,6 +4,8 @@
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
 #include "core/error.hpp"
+#include "core/expression.hpp"
+#include "core/running.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
@@ -14,6 +16,20 @@ constexpr std::array group_sizes{16, 32, 64, 128};
 template <typename Values>
 bool is_one_of(const Values& values, mlx_optional_int given) {
   return !given.has_value || std::ranges::find(values, given.value) != values.end();
+}
+
+ArrayHandle same(mlx_array a) {
+  return apply(mlx_array_set, a);
+}
+
+// A quantized matrix in the type of its product. Only affine scales are of a type that fractions have.
+ArrayHandle unpacked(mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size,
+                     mlx_optional_int bits, const char* mode, mlx_dtype type, mlx_stream s) {
+  const bool affine = biases.ctx != nullptr;
+  const ArrayHandle factor = affine ? apply(mlx_astype, scales, type, s) : same(scales);
+  const ArrayHandle offset = affine ? apply(mlx_astype, biases, type, s) : ArrayHandle();
+  return apply(mlx_dequantize, w, factor.get(), offset.get(), group_size, bits, mode, mlx_array{},
+               mlx_optional_dtype{.value = type, .has_value = true}, s);
 }
 
 }  // namespace
@@ -69,7 +85,15 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
   check_quantization(group_size, bits);
   check_quantized(w, scales);
   check_factors({x, scales});
-  return mlx_quantized_matmul(result, x, w, scales, biases, transpose, group_size, bits, mode, s);
+  // It checks its arguments and knows its type, also where it is not what is computed.
+  const ArrayHandle product =
+      apply(mlx_quantized_matmul, x, w, scales, biases, transpose, group_size, bits, mode, s);
+  if (!mapping()) {
+    return mlx_array_set(result, product.get());
+  }
+  const ArrayHandle matrix = unpacked(w, scales, biases, group_size, bits, mode, mlx_array_dtype(product.get()), s);
+  const ArrayHandle factor = transpose ? apply(mlx_swapaxes, matrix.get(), -1, -2, s) : same(matrix.get());
+  return mlx_matmul(result, x, factor.get(), s);
 }
 
 int qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size,

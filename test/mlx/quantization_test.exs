@@ -121,4 +121,44 @@ defmodule Mlx.QuantizationTest do
 
     assert_raise ArgumentError, ~r/:group_size cannot be 0/, fn -> Mlx.quantize(wave({2, 64}), group_size: 0) end
   end
+
+  test "quantized_matmul can be mapped, over the operand and over the weights" do
+    w = wave({3, 16, 128})
+    x = wave({3, 2, 128})
+
+    for options <- [[], [bits: 3], [group_size: 32, bits: 8], [mode: :mxfp4]], type <- [:f32, :f16] do
+      x = Mlx.as_type(x, type)
+      {weights, scales, biases} = w |> Mlx.quantize(options) |> parts()
+      expected = Mlx.quantized_matmul(x, weights, scales, biases, options)
+
+      first = {weights[0], scales[0], biases && biases[0]}
+      product = fn x, {weights, scales, biases} -> Mlx.quantized_matmul(x, weights, scales, biases, options) end
+
+      of_weights = Mlx.vmap(product).(x, {weights, scales, biases})
+      assert of_weights.type == expected.type
+      assert_close(of_weights, expected)
+
+      of_operand = Mlx.vmap(&product.(&1, first)).(x)
+      assert_close(of_operand, product.(x, first))
+
+      vectors = Mlx.vmap(Mlx.vmap(&product.(&1, first))).(x)
+      assert_close(vectors, of_operand)
+
+      gradient = Mlx.vmap(Mlx.grad(fn x -> Mlx.sum(product.(x, first)) end)).(x)
+      one_by_one = for i <- 0..2, do: Mlx.grad(fn x -> Mlx.sum(product.(x, first)) end).(x[i])
+      assert_close(gradient, Mlx.stack(one_by_one))
+    end
+  end
+
+  test "quantized_matmul by the transpose of the weights can be mapped" do
+    {weights, scales, biases} = Mlx.quantize(wave({64, 128}))
+    x = wave({3, 2, 64})
+    product = fn x -> Mlx.quantized_matmul(x, weights, scales, biases, transpose: false) end
+    assert_close(Mlx.vmap(product).(x), product.(x))
+  end
+
+  defp assert_close(got, expected) do
+    assert got.shape == expected.shape
+    assert Mlx.to_number(Mlx.all_close(got, expected, rtol: 5.0e-3, atol: 5.0e-3))
+  end
 end
