@@ -40,7 +40,28 @@ defmodule Mlx.Quantization do
   @spec quantize(Array.t(), keyword()) :: {Array.t(), Array.t(), Array.t()} | {Array.t(), Array.t()}
   def quantize(array, options \\ []) do
     [group_size, bits, mode, global_scale, stream] = values(options, :quantize, global_scale: nil)
-    List.to_tuple(Native.quantize(array, group_size, bits, mode, global_scale, stream))
+    quantize = &List.to_tuple(Native.quantize(&1, group_size, bits, mode, global_scale, stream))
+    if mode == :nvfp4 and odd_groups?(array), do: with_another_row(array, quantize, stream), else: quantize.(array)
+  end
+
+  # On a CPU, MLX packs the groups of this mode two by two.
+  defp odd_groups?(%Array{shape: shape}), do: tuple_size(shape) >= 2 and rem(Tuple.product(shape), 32) == 16
+  defp odd_groups?(_other), do: false
+
+  defp with_another_row(%Array{shape: shape} = array, quantize, stream) do
+    columns = elem(shape, tuple_size(shape) - 1)
+    rows = div(Tuple.product(shape), columns)
+    zeros = Native.zeros({1, columns}, array.type, stream)
+    padded = Native.concatenate_axis([Native.reshape(array, {rows, columns}, stream), zeros], 0, stream)
+
+    {weights, scales} = quantize.(padded)
+    {without_row(weights, shape, stream), without_row(scales, shape, stream)}
+  end
+
+  defp without_row(%Array{shape: {rows, columns}} = padded, shape, stream) do
+    padded
+    |> Native.slice([0, 0], [rows - 1, columns], [1, 1], stream)
+    |> Native.reshape(put_elem(shape, tuple_size(shape) - 1, columns), stream)
   end
 
   @doc """

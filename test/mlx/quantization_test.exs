@@ -122,6 +122,25 @@ defmodule Mlx.QuantizationTest do
     assert_raise ArgumentError, ~r/:group_size cannot be 0/, fn -> Mlx.quantize(wave({2, 64}), group_size: 0) end
   end
 
+  test "an odd number of groups in the mode :nvfp4, which MLX cannot pack on a CPU" do
+    for shape <- [{33, 16}, {1, 16}, {3, 48}, {3, 1, 16}], type <- [:f32, :f16] do
+      columns = elem(shape, tuple_size(shape) - 1)
+      rows = div(Tuple.product(shape), columns)
+      whole = wave({rows + 1, columns}, type)
+      {weights, scales} = Mlx.quantize(whole, mode: :nvfp4)
+      {own_weights, own_scales} = Mlx.quantize(Mlx.reshape(whole[0..-2//1], shape), mode: :nvfp4)
+
+      assert {own_weights.shape, own_weights.type} == {put_elem(shape, tuple_size(shape) - 1, div(columns, 8)), :u32}
+      assert {own_scales.shape, own_scales.type} == {put_elem(shape, tuple_size(shape) - 1, div(columns, 16)), :u8}
+      assert Mlx.to_flat_list(own_weights) == Mlx.to_flat_list(weights[0..-2//1])
+      assert Mlx.to_flat_list(own_scales) == Mlx.to_flat_list(scales[0..-2//1])
+    end
+
+    assert_raise Mlx.Error, ~r/Mlx.quantize: .*divisible by the quantization group size 16/, fn ->
+      Mlx.quantize(Mlx.ones({3, 24}), mode: :nvfp4)
+    end
+  end
+
   test "quantized_matmul can be mapped, over the operand and over the weights" do
     w = wave({3, 16, 128})
     x = wave({3, 2, 128})
