@@ -12,11 +12,14 @@ defmodule Mlx.Tree do
       iex> model |> Mlx.Tree.flatten() |> Enum.map(fn {path, _array} -> path end)
       ["bias", "layers.0.weight"]
 
+  Functions with the option `:is_leaf` act on more than arrays: on everything for which that function, which is asked from
+  the outside in, returns true. What is inside of a leaf is not looked at.
+
   Python: `mlx.utils`.
   """
 
   alias Mlx.Array
-  alias Mlx.Tree.{Merge, Paths}
+  alias Mlx.Tree.{Leaves, Merge, Paths}
 
   @typedoc "An array, or a container of arrays."
   @type t :: term()
@@ -82,7 +85,13 @@ defmodule Mlx.Tree do
   end
 
   @doc """
-  The container with each array changed by a function that also gets what other containers have at the same path.
+  As `map/2` with options, or with other containers: then the function also gets what these have at the path of each
+  array.
+
+  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+
+      iex> Mlx.Tree.map(%{sizes: {2, 3}, w: Mlx.array(1)}, &inspect/1, is_leaf: &is_tuple/1).sizes
+      "{2, 3}"
 
   The others may have more elements, and containers where the first one has an array.
 
@@ -95,9 +104,21 @@ defmodule Mlx.Tree do
   Raises `ArgumentError` when one of them lacks an element that leads to an array of the first. Python:
   `mlx.utils.tree_map`.
   """
-  @spec map(t(), [t()], (... -> term())) :: t()
-  def map(container, others, fun) when is_list(others) and is_function(fun, length(others) + 1) do
-    Paths.map(container, others, fn _path, arrays -> apply(fun, arrays) end)
+  @spec map(t(), (term() -> term()) | [t()], keyword() | (... -> term())) :: t()
+  def map(container, fun, options) when is_function(fun, 1) and is_list(options), do: map(container, [], fun, options)
+  def map(container, others, fun) when is_list(others) and is_function(fun), do: map(container, others, fun, [])
+
+  @doc """
+  As `map/3`, with other containers and options.
+
+      iex> Mlx.Tree.map({1, Mlx.array(2)}, [{10, 20}], fn _leaf, other -> other + 1 end, is_leaf: &is_integer/1)
+      {11, 21}
+
+  Python: `mlx.utils.tree_map`.
+  """
+  @spec map(t(), [t()], (... -> term()), keyword()) :: t()
+  def map(container, others, fun, options) when is_list(others) and is_function(fun, length(others) + 1) do
+    Paths.map(container, others, fn _path, leaves -> apply(fun, leaves) end, Leaves.choice!(options, :map))
   end
 
   @doc """
@@ -114,16 +135,34 @@ defmodule Mlx.Tree do
   end
 
   @doc """
-  As `map/3`, for a function that gets the path of each array in front.
+  As `map/3`, for a function that gets the path of each leaf in front.
 
       iex> Mlx.Tree.map_with_path(%{a: Mlx.array(1)}, [%{a: 5}], fn path, _array, number -> {path, number} end)
       %{a: {"a", 5}}
 
   Python: `mlx.utils.tree_map_with_path`.
   """
-  @spec map_with_path(t(), [t()], (... -> term())) :: t()
-  def map_with_path(container, others, fun) when is_list(others) and is_function(fun, length(others) + 2) do
-    Paths.map(container, others, fn path, arrays -> apply(fun, [path | arrays]) end)
+  @spec map_with_path(t(), (String.t(), term() -> term()) | [t()], keyword() | (... -> term())) :: t()
+  def map_with_path(container, fun, options) when is_function(fun, 2) and is_list(options) do
+    map_with_path(container, [], fun, options)
+  end
+
+  def map_with_path(container, others, fun) when is_list(others) and is_function(fun) do
+    map_with_path(container, others, fun, [])
+  end
+
+  @doc """
+  As `map/4`, for a function that gets the path of each leaf in front.
+
+      iex> Mlx.Tree.map_with_path([1, {2}], [[3, {4}]], fn path, a, b -> {path, a, b} end, is_leaf: &is_integer/1)
+      [{"0", 1, 3}, {{"1.0", 2, 4}}]
+
+  Python: `mlx.utils.tree_map_with_path`.
+  """
+  @spec map_with_path(t(), [t()], (... -> term()), keyword()) :: t()
+  def map_with_path(container, others, fun, options) when is_list(others) and is_function(fun, length(others) + 2) do
+    choice = Leaves.choice!(options, :map_with_path)
+    Paths.map(container, others, fn path, leaves -> apply(fun, [path | leaves]) end, choice)
   end
 
   @doc """
@@ -167,11 +206,17 @@ defmodule Mlx.Tree do
       iex> Mlx.Tree.reduce([Mlx.ones({2, 3}), %{a: Mlx.ones({4})}], 0, &(Mlx.size(&1) + &2))
       10
 
+  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+
+      iex> Mlx.Tree.reduce([1, %{a: {2}}], 0, &+/2, is_leaf: &is_integer/1)
+      3
+
   Python: `mlx.utils.tree_reduce`.
   """
-  @spec reduce(t(), accumulator, (Array.t(), accumulator -> accumulator)) :: accumulator when accumulator: term()
-  def reduce(container, accumulator, fun) when is_function(fun, 2) do
-    container |> arrays() |> Enum.reduce(accumulator, fun)
+  @spec reduce(t(), accumulator, (term(), accumulator -> accumulator), keyword()) :: accumulator
+        when accumulator: term()
+  def reduce(container, accumulator, fun, options \\ []) when is_function(fun, 2) do
+    container |> Leaves.all(Leaves.choice!(options, :reduce)) |> Enum.reduce(accumulator, fun)
   end
 
   @doc """
@@ -208,10 +253,67 @@ defmodule Mlx.Tree do
       ...> end
       [{"a.x", 3}, {"b.0", 1}, {"b.1", 2}]
 
+  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+
+      iex> Mlx.Tree.flatten(%{layers: [%{size: {2, 3}}]}, is_leaf: &is_tuple/1)
+      [{"layers.0.size", {2, 3}}]
+
   Raises `ArgumentError` when a map has a key that is no atom, string or integer. Python: `mlx.utils.tree_flatten`.
   """
-  @spec flatten(t()) :: [{String.t(), Array.t()}]
-  def flatten(container), do: Paths.flatten(container)
+  @spec flatten(t(), keyword()) :: [{String.t(), term()}]
+  def flatten(container, options \\ []), do: Paths.flatten(container, Leaves.choice!(options, :flatten))
+
+  @doc """
+  The container with the arrays for which a function of their path and themselves is true, and `nil` in place of the
+  others.
+
+      iex> model = %{layers: [%{weight: Mlx.ones({2}), bias: Mlx.zeros({2})}], rate: 0.1}
+      iex> %{layers: [%{bias: nil}], rate: 0.1} = only = Mlx.Tree.filter(model, fn path, _array -> path =~ "weight" end)
+      iex> for {path, _array} <- Mlx.Tree.flatten(only), do: path
+      ["layers.0.weight"]
+
+  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+
+  Python: none in `mlx.utils`; `Module.filter_and_map` of `mlx.nn`.
+  """
+  @spec filter(t(), (String.t(), term() -> as_boolean(term())), keyword()) :: t()
+  def filter(container, fun, options \\ []) when is_function(fun, 2) do
+    {chosen, _others} = Paths.partition(container, fun, Leaves.choice!(options, :filter))
+    chosen
+  end
+
+  @doc """
+  Two containers of the same form: one with the arrays for which a function of their path and themselves is true, the
+  other with the rest. `nil` stands where an array is in the other one; what is no array is in both. `merge/2` puts them
+  together again.
+
+      iex> model = %{weight: Mlx.array(1.0), scales: Mlx.array(2.0), bits: 4}
+      iex> {trained, kept} = Mlx.Tree.partition(model, fn path, _array -> path == "weight" end)
+      iex> {trained.scales, kept.weight, trained.bits, kept.bits}
+      {nil, nil, 4, 4}
+      iex> Mlx.Tree.merge(trained, kept) == model
+      true
+
+  So a gradient is taken of some arrays of a model:
+
+      iex> model = %{weight: Mlx.array(3.0), scale: Mlx.array(2.0)}
+      iex> {trained, kept} = Mlx.Tree.partition(model, fn path, _array -> path == "weight" end)
+      iex> loss = fn trained ->
+      ...>   model = Mlx.Tree.merge(trained, kept)
+      ...>   Mlx.multiply(model.scale, Mlx.square(model.weight))
+      ...> end
+      iex> %{weight: gradient, scale: nil} = Mlx.grad(loss).(trained)
+      iex> Mlx.to_number(gradient)
+      12.0
+
+  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+
+  Python: none in `mlx.utils`; `freeze` and `unfreeze` of `mlx.nn` are for the same.
+  """
+  @spec partition(t(), (String.t(), term() -> as_boolean(term())), keyword()) :: {t(), t()}
+  def partition(container, fun, options \\ []) when is_function(fun, 2) do
+    Paths.partition(container, fun, Leaves.choice!(options, :partition))
+  end
 
   @doc """
   The container whose elements have these paths, a list of `{path, element}` or a map.

@@ -193,4 +193,77 @@ defmodule Mlx.TreeTest do
       :map -> Map.new(Enum.take_random(~w(a b c d), one_of(least..3)), &{&1, element.()})
     end
   end
+
+  describe "partition/2" do
+    test "gives two containers of one form, which merge into the first" do
+      model = %{
+        layers: [%Layer{weight: array(1), bias: {array(2), :other}}, %Layer{weight: array(3), rate: &array/1}],
+        norm: [eps: 0.1, scale: array(4)],
+        empty: [[], {}, %{}],
+        tuple: {array(5), "text"}
+      }
+
+      for fun <- [
+            fn path, _array -> path =~ "weight" end,
+            fn _path, array -> Mlx.to_number(array) > 2 end,
+            fn _path, _array -> true end,
+            fn _path, _array -> nil end
+          ] do
+        {chosen, others} = Tree.partition(model, fun)
+        assert Tree.merge(chosen, others) == model
+        assert Tree.merge(others, chosen) == model
+        assert Tree.filter(model, fun) == chosen
+
+        {expected, rest} = model |> Tree.flatten() |> Enum.split_with(fn {path, array} -> fun.(path, array) end)
+        assert {Tree.flatten(chosen), Tree.flatten(others)} == {expected, rest}
+        assert %{norm: [eps: 0.1, scale: _], layers: [%Layer{}, %Layer{rate: rate}]} = others
+        assert is_function(rate)
+      end
+    end
+
+    test "asks once for each array, in order, with its path" do
+      parent = self()
+      Tree.partition([array(1), %{b: array(2), a: {array(3)}}], fn path, _ -> send(parent, path) end)
+      assert_received "0"
+      assert_received "1.a.0"
+      assert_received "1.b"
+      refute_received _
+    end
+
+    test "of one array, and of none" do
+      assert {%Mlx.Array{}, nil} = Tree.partition(array(1), fn "", _array -> true end)
+      assert Tree.partition(%{a: 1}, fn _, _ -> flunk() end) == {%{a: 1}, %{a: 1}}
+      assert Tree.partition([1 | 2], fn _, _ -> flunk() end) == {[1 | 2], [1 | 2]}
+    end
+  end
+
+  describe ":is_leaf" do
+    test "is asked from the outside in, and arrays are leaves as before" do
+      tree = %{a: %Layer{weight: array(1)}, b: [%Layer{weight: array(2)}, array(3)], c: 4}
+      layer? = &is_struct(&1, Layer)
+
+      assert [{"a", %Layer{}}, {"b.0", %Layer{}}, {"b.1", %Mlx.Array{}}] = Tree.flatten(tree, is_leaf: layer?)
+      assert %{a: Layer, b: [Layer, Mlx.Array], c: 4} = Tree.map(tree, & &1.__struct__, is_leaf: layer?)
+      assert Tree.reduce(tree, 0, fn _leaf, count -> count + 1 end, is_leaf: layer?) == 3
+      assert Tree.reduce([1 | 2], 0, &+/2, is_leaf: &is_integer/1) == 3
+
+      assert {%{a: nil, b: [nil, _], c: 4}, %{a: %Layer{}, b: [%Layer{}, nil], c: 4}} =
+               Tree.partition(tree, fn _path, leaf -> is_struct(leaf, Mlx.Array) end, is_leaf: layer?)
+
+      assert Tree.map_with_path(tree, fn path, _leaf -> path end, is_leaf: layer?) ==
+               %{a: "a", b: ["b.0", "b.1"], c: 4}
+    end
+
+    test "decides about containers without arrays" do
+      assert Tree.map(%{a: {1, 2}, b: [{}]}, &tuple_size/1, is_leaf: &is_tuple/1) == %{a: 2, b: [0]}
+      assert Tree.map(%{a: nil}, fn nil -> 0 end, is_leaf: &is_nil/1) == %{a: 0}
+    end
+
+    test "has to be a function of one argument" do
+      for options <- [[is_leaf: :a], [is_leaf: fn -> true end], [leaf: &is_nil/1], [:is_leaf]] do
+        message = ~r/^Mlx.Tree.flatten: expected the option :is_leaf, a function of one argument, got: /
+        assert_raise ArgumentError, message, fn -> Tree.flatten(%{}, options) end
+      end
+    end
+  end
 end

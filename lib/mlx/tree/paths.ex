@@ -2,34 +2,59 @@ defmodule Mlx.Tree.Paths do
   @moduledoc false
   # Containers and the paths of what is in them.
 
-  alias Mlx.{Array, Tree.Elements}
+  alias Mlx.Tree.{Elements, Leaves}
 
   # A list is filled up to its last index, which may come from a file.
   @greatest_index 65_535
 
   @doc """
-  The container with each array replaced by `fun.(path, [array | others])`, with what the other containers have at its
+  The container with each leaf replaced by `fun.(path, [leaf | others])`, with what the other containers have at its
   path.
   """
-  @spec map(term(), [term()], (String.t(), [term()] -> term())) :: term()
-  def map(container, others, fun), do: map(container, others, fun, [])
+  @spec map(term(), [term()], (String.t(), [term()] -> term()), Leaves.choice()) :: term()
+  def map(container, others, fun, choice \\ nil), do: map(container, others, fun, choice, [])
 
   # `keys` lead to the container, the last one first.
-  defp map(%Array{} = array, others, fun, keys), do: fun.(path(keys), [array | others])
-
-  defp map(container, others, fun, keys) do
-    pairs =
-      for {key, element} <- Elements.pairs(container) do
-        keys = [key | keys]
-        {key, if(holds_arrays?(element), do: map(element, elements!(others, key, keys), fun, keys), else: element)}
-      end
-
-    Elements.with_pairs(container, pairs)
+  defp map(container, others, fun, choice, keys) do
+    if Leaves.leaf?(container, choice),
+      do: fun.(path(keys), [container | others]),
+      else: Elements.with_pairs(container, map_elements(container, others, fun, choice, keys))
   end
 
-  # What leads to no array is not looked for in the others.
-  defp holds_arrays?(%Array{}), do: true
-  defp holds_arrays?(element), do: Mlx.Tree.arrays(element) != []
+  # What leads to no leaf is not looked for in the others.
+  defp map_elements(container, others, fun, choice, keys) do
+    for {key, element} <- Elements.pairs(container) do
+      keys = [key | keys]
+
+      if Leaves.in?(element, choice),
+        do: {key, map(element, elements!(others, key, keys), fun, choice, keys)},
+        else: {key, element}
+    end
+  end
+
+  @doc """
+  Two containers like this one: with the leaves for which `fun.(path, leaf)` is true, and with the others. `nil` stands
+  where a leaf is missing.
+  """
+  @spec partition(term(), (String.t(), term() -> as_boolean(term())), Leaves.choice()) :: {term(), term()}
+  def partition(container, fun, choice), do: partition(container, fun, choice, [])
+
+  defp partition(container, fun, choice, keys) do
+    cond do
+      Leaves.leaf?(container, choice) ->
+        if fun.(path(keys), container), do: {container, nil}, else: {nil, container}
+
+      Leaves.in?(container, choice) ->
+        parts =
+          for {key, element} <- Elements.pairs(container), do: {key, partition(element, fun, choice, [key | keys])}
+
+        {Elements.with_pairs(container, for({key, {chosen, _}} <- parts, do: {key, chosen})),
+         Elements.with_pairs(container, for({key, {_, other}} <- parts, do: {key, other}))}
+
+      true ->
+        {container, container}
+    end
+  end
 
   defp elements!(others, key, keys) do
     for other <- others do
@@ -50,14 +75,18 @@ defmodule Mlx.Tree.Paths do
     raise ArgumentError, "Mlx.Tree: expected keys that are atoms, strings or integers, got: #{inspect(key)}"
   end
 
-  @doc "The arrays with their paths."
-  @spec flatten(term()) :: [{String.t(), Array.t()}]
-  def flatten(container), do: container |> flatten([], []) |> Enum.reverse()
+  @doc "The leaves with their paths."
+  @spec flatten(term(), Leaves.choice()) :: [{String.t(), term()}]
+  def flatten(container, choice \\ nil), do: container |> flatten(choice, [], []) |> Enum.reverse()
 
-  defp flatten(%Array{} = array, keys, found), do: [{path(keys), array} | found]
-
-  defp flatten(container, keys, found) do
-    Enum.reduce(Elements.pairs(container), found, fn {key, element}, found -> flatten(element, [key | keys], found) end)
+  defp flatten(container, choice, keys, found) do
+    if Leaves.leaf?(container, choice) do
+      [{path(keys), container} | found]
+    else
+      container
+      |> Elements.pairs()
+      |> Enum.reduce(found, fn {key, element}, found -> flatten(element, choice, [key | keys], found) end)
+    end
   end
 
   @doc "The container with the arrays of a map by their paths."
