@@ -9,7 +9,7 @@ defmodule Mlx.Memory do
   """
 
   alias Mlx.Memory.Wired
-  alias Mlx.Native
+  alias Mlx.{Native, Pressure}
 
   @doc """
   All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about
@@ -78,6 +78,40 @@ defmodule Mlx.Memory do
   """
   @spec reset_peak() :: :ok
   def reset_peak, do: Native.reset_peak_memory()
+
+  @doc """
+  Runs a function, computes the arrays in its result, and returns the result with the bytes that this took.
+
+    * `:peak` - by how much more was in use at most than before
+    * `:active` - by how much more is in use now, when the process has been collected: what the result holds, if the
+      function leaves nothing else behind
+    * `:cache` - by how much more free buffers are kept
+
+  `:active` and `:cache` are negative where memory was given back.
+
+      iex> {sum, taken} = Mlx.Memory.measure(fn -> Mlx.sum(Mlx.add(Mlx.ones({1024, 1024}), 1)) end)
+      iex> {Mlx.to_number(sum), taken.peak >= 4 * 1024 * 1024, taken.active < taken.peak}
+      {2_097_152.0, true, true}
+
+  The figures are those of the whole virtual machine, so other processes should not compute meanwhile. The peak is
+  measured anew, as by `reset_peak/0`.
+
+  Python: none; `mlx.core.reset_peak_memory` and the functions beside it.
+  """
+  @spec measure((-> result)) :: {result, %{peak: non_neg_integer(), active: integer(), cache: integer()}}
+        when result: term()
+  def measure(fun) when is_function(fun, 0) do
+    Pressure.collect()
+    before = {active(), cache()}
+    reset_peak()
+    result = Mlx.eval(fun.())
+    Pressure.collect()
+    {result, taken(before)}
+  end
+
+  defp taken({active, cache}) do
+    %{peak: max(peak() - active, 0), active: active() - active, cache: cache() - cache}
+  end
 
   @doc """
   The bytes that arrays should use together. Where they use more, MLX slows down and does not fail: an evaluation waits for

@@ -57,11 +57,14 @@ defmodule Mlx.Pressure do
       end
   end
 
-  defp collect do
+  @doc "Collects the calling process, and gives back what is dead."
+  @spec collect() :: :ok
+  def collect do
     :erlang.garbage_collect()
     # What was collected is freed as soon as the scheduler is free.
     :erlang.yield()
     Process.put(@key, Native.get_held_memory())
+    :ok
   end
 
   defp make_room do

@@ -47,6 +47,26 @@ defmodule Mlx.MemoryTest do
     assert Memory.peak() < peak
   end
 
+  test "what a function takes is measured, with the arrays of its result computed" do
+    Memory.clear_cache()
+
+    {%{kept: kept, other: :other}, taken} =
+      Memory.measure(fn ->
+        kept = Mlx.ones({1_000_000})
+        Mlx.eval(Mlx.add(Mlx.concatenate([kept, kept, kept]), 1))
+        %{kept: kept, other: :other}
+      end)
+
+    assert_in_delta taken.active, 4_000_000, 100_000
+    assert taken.peak in 16_000_000..40_100_000
+    assert taken.cache in 0..36_000_000
+    assert Mlx.to_number(kept[999_999]) == 1.0
+
+    assert {:ok, %{active: given_back, peak: 0}} = Memory.measure(fn -> Mlx.deallocate(kept) end)
+    assert_in_delta given_back, -4_000_000, 100_000
+    assert_raise RuntimeError, "stop", fn -> Memory.measure(fn -> raise "stop" end) end
+  end
+
   test "limits" do
     limit = Memory.limit()
     assert Memory.set_limit(2 ** 30) == limit
