@@ -41,6 +41,7 @@ std::size_t limit_of_mlx() {
 struct Limits {
   std::atomic<std::size_t> memory = limit_of_mlx();
   std::atomic<std::size_t> array = memory.load();
+  std::atomic<std::size_t> cache = 0;
 };
 
 Limits& limits() {
@@ -106,15 +107,25 @@ std::size_t set_memory_limit(std::size_t bytes) {
   return previous;
 }
 
+std::size_t cache_limit() {
+  return limits().cache.load(std::memory_order_relaxed);
+}
+
+std::size_t set_cache_limit(std::size_t bytes) {
+  std::size_t previous = 0;
+  check(mlx_set_cache_limit(&previous, bytes));
+  limits().cache.store(bytes, std::memory_order_relaxed);
+  return previous;
+}
+
 void keep_free_buffers() {
   bool metal = false;
   check(mlx_metal_is_available(&metal));
   const std::size_t bytes =
       metal ? memory_limit() / parts_of_metal_memory : std::min(most_free_bytes, memory_limit() / parts_of_memory);
-  std::size_t previous = 0;
-  check(mlx_set_cache_limit(&previous, bytes));
+  const std::size_t previous = set_cache_limit(bytes);
   if (previous > bytes && !metal) {
-    check(mlx_set_cache_limit(&previous, previous));
+    set_cache_limit(previous);
   }
   keep_free_mappings();
 }

@@ -30,6 +30,12 @@ std::size_t memory_limit();
 // Returns the limit that was there before. Scheduling reads it: to be called `between_schedules`.
 std::size_t set_memory_limit(std::size_t bytes);
 
+// How many bytes of free buffers MLX keeps, which only `set_cache_limit` changes. MLX itself does not tell.
+std::size_t cache_limit();
+
+// Returns the limit that was there before. To be called `between_schedules`.
+std::size_t set_cache_limit(std::size_t bytes);
+
 // At the start: sets how many free buffers MLX keeps for later arrays. By itself it keeps 32 MB on a CPU, less than a
 // step of a small model uses, while new memory from the system costs more than many a computation. On Metal it keeps
 // all of the memory that the machine has, which others need, too.

@@ -47,6 +47,7 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"from_pointer", "Mlx.Unsafe.from_pointer"},
     {"get_active_memory", "Mlx.Memory.active"},
     {"get_array_limit", "Mlx.Memory.array_limit"},
+    {"get_cache_limit", "Mlx.Memory.cache_limit"},
     {"get_cache_memory", "Mlx.Memory.cache"},
     {"get_held_memory", "Mlx.Memory.info"},
     {"get_memory_limit", "Mlx.Memory.limit"},

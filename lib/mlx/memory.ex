@@ -15,9 +15,9 @@ defmodule Mlx.Memory do
   All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about
   500,000 buffers, however small.
 
-      iex> %{active: active, cache: _, peak: _, arrays: _, limit: limit, array_limit: _, wired_limit: _} = Mlx.Memory.info()
-      iex> active < limit
-      true
+      iex> %{active: active, cache: _, peak: _, arrays: _, limit: limit} = info = Mlx.Memory.info()
+      iex> {active < limit, Map.take(info, [:array_limit, :cache_limit, :wired_limit]) |> map_size()}
+      {true, 3}
   """
   @spec info() :: %{
           active: non_neg_integer(),
@@ -26,12 +26,14 @@ defmodule Mlx.Memory do
           arrays: non_neg_integer(),
           limit: non_neg_integer(),
           array_limit: non_neg_integer(),
+          cache_limit: non_neg_integer(),
           wired_limit: non_neg_integer()
         }
   def info do
     {active, arrays} = Native.get_held_memory()
     held = %{active: active, arrays: arrays, cache: cache(), peak: peak()}
-    Map.merge(held, %{limit: limit(), array_limit: array_limit(), wired_limit: wired_limit()})
+    limits = %{limit: limit(), array_limit: array_limit(), cache_limit: cache_limit(), wired_limit: wired_limit()}
+    Map.merge(held, limits)
   end
 
   @doc """
@@ -167,10 +169,21 @@ defmodule Mlx.Memory do
   def set_array_limit(bytes), do: Native.set_array_limit(bytes)
 
   @doc """
-  Sets how many bytes of free buffers MLX keeps, and returns the limit before. 0 turns the cache off.
+  How many bytes of free buffers MLX keeps.
 
   On a CPU the limit of the start is 256 MiB, or a sixteenth of `limit/0` where that is less; Python's is 32 MiB. On Metal
   it is a quarter of `limit/0`, so that other applications have the rest; Python's is all of it.
+
+      iex> Mlx.Memory.cache_limit() > 0
+      true
+
+  Not in Python.
+  """
+  @spec cache_limit() :: non_neg_integer()
+  def cache_limit, do: Native.get_cache_limit()
+
+  @doc """
+  Sets the limit of `cache_limit/0`, in bytes, and returns the one before. 0 turns the cache off.
 
       iex> previous = Mlx.Memory.set_cache_limit(1_000_000)
       iex> Mlx.Memory.set_cache_limit(previous)

@@ -177,6 +177,7 @@ defmodule Mlx.Native do
     gather_single: 5,
     get_active_memory: 0,
     get_array_limit: 0,
+    get_cache_limit: 0,
     get_cache_memory: 0,
     get_held_memory: 0,
     get_memory_limit: 0,

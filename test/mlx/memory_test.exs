@@ -74,6 +74,12 @@ defmodule Mlx.MemoryTest do
     assert Memory.set_limit(limit) == 2 ** 30
     assert %{active: _, cache: _, peak: _, limit: ^limit} = Memory.info()
     assert_raise ArgumentError, fn -> Memory.set_limit(-1) end
+
+    cache_limit = Memory.cache_limit()
+    assert Memory.set_cache_limit(2 ** 20) == cache_limit
+    assert Memory.cache_limit() == 2 ** 20
+    assert Memory.set_cache_limit(cache_limit) == 2 ** 20
+    assert %{cache_limit: ^cache_limit} = Memory.info()
   end
 
   describe "wired memory" do

@@ -17,15 +17,6 @@ ERL_NIF_TERM read_size(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return enif_make_uint64(env, bytes);
 }
 
-// Returns the limit that was there before.
-template <auto set>
-ERL_NIF_TERM set_limit(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto bytes = decode<std::size_t>(env, argv[0]);
-  std::size_t previous = 0;
-  between_schedules([&] { check(set(&previous, bytes)); });
-  return enif_make_uint64(env, previous);
-}
-
 template <auto change>
 ERL_NIF_TERM change_memory(ErlNifEnv*, const ERL_NIF_TERM[]) {
   between_schedules([] { check(change()); });
@@ -41,17 +32,12 @@ ERL_NIF_TERM set_largest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return enif_make_uint64(env, set_array_limit(decode<std::size_t>(env, argv[0])));
 }
 
-ERL_NIF_TERM set_memory(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+// Returns the limit that was there before.
+template <auto set>
+ERL_NIF_TERM set_limit(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto bytes = decode<std::size_t>(env, argv[0]);
   std::size_t previous = 0;
-  between_schedules([&] { previous = set_memory_limit(bytes); });
-  return enif_make_uint64(env, previous);
-}
-
-ERL_NIF_TERM set_wired(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto bytes = decode<std::size_t>(env, argv[0]);
-  std::size_t previous = 0;
-  between_schedules([&] { previous = wired_memory::set_limit(bytes); });
+  between_schedules([&] { previous = set(bytes); });
   return enif_make_uint64(env, previous);
 }
 
@@ -79,11 +65,12 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"get_memory_limit", 0, read_limit<memory_limit>>(),
       function<"get_array_limit", 0, read_limit<array_limit>>(),
       function<"set_array_limit", 1, set_largest>(),
-      dirty_function<"set_memory_limit", 1, set_memory>(),
-      dirty_function<"set_cache_limit", 1, set_limit<mlx_set_cache_limit>>(),
+      dirty_function<"set_memory_limit", 1, set_limit<set_memory_limit>>(),
+      function<"get_cache_limit", 0, read_limit<cache_limit>>(),
+      dirty_function<"set_cache_limit", 1, set_limit<set_cache_limit>>(),
       function<"get_held_memory", 0, get_held_memory>(),
       function<"get_wired_limit", 0, read_limit<wired_memory::limit>>(),
-      dirty_function<"set_wired_limit", 1, set_wired>(),
+      dirty_function<"set_wired_limit", 1, set_limit<wired_memory::set_limit>>(),
       dirty_function<"hold_wired_memory", 1, change_wired<wired_memory::hold>>(),
       dirty_function<"release_wired_memory", 1, change_wired<wired_memory::release>>(),
       dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache>>(),
