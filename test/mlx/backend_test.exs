@@ -487,6 +487,111 @@ if Code.ensure_loaded?(Nx) do
         end
       end
 
+      # The function is called with tensors of these numbers and types, in both backends, and compiled.
+      defp agree(inputs, fun) do
+        expected = Nx.with_default_backend(Nx.BinaryBackend, fn -> apply(fun, tensors(inputs, Nx.BinaryBackend)) end)
+        tensors = tensors(inputs, Backend)
+        compiled = Nx.Defn.jit(fn tuple -> apply(fun, Tuple.to_list(tuple)) end, compiler: Mlx)
+
+        for result <- [apply(fun, tensors), compiled.(List.to_tuple(tensors))] do
+          assert result.type == expected.type
+
+          pairs = Enum.zip(Nx.to_flat_list(result), Nx.to_flat_list(expected))
+          unlike = for {a, b} <- pairs, not alike?(a, b), do: {a, b}
+          assert unlike == [], "of #{inspect(inputs)} by #{inspect(fun)}: #{inspect(unlike)}"
+        end
+      end
+
+      defp alike?(a, b), do: a == b or (is_float(a) and is_float(b) and abs(a - b) <= 1.0e-6 * abs(b))
+
+      defp tensors(inputs, backend) do
+        for {numbers, type} <- inputs, do: Nx.tensor(numbers, type: type, backend: backend)
+      end
+
+      defp extremes(type) do
+        {least, greatest} = {Mlx.Type.min(type), Mlx.Type.max(type)}
+        negative = if least < 0, do: [-1, -2, -10, div(least, 2)], else: []
+        [least, least + 1, div(greatest, 2), div(greatest, 2) + 1, greatest - 1, greatest, 0, 1, 2, 3, 10] ++ negative
+      end
+
+      @integers [:u8, :s8, :u32, :s32, :u64, :s64]
+      @any_integers ~w(add subtract multiply atan2 min max equal not_equal less greater less_equal greater_equal
+                       logical_and logical_xor bitwise_or)a
+
+      # Those that are asked of each operation, as Nx.BinaryBackend has no other values.
+      defp defined?(name, divisor) when name in [:divide, :quotient, :remainder], do: divisor != 0
+      defp defined?(name, count) when name in [:pow, :left_shift, :right_shift], do: count in 0..60
+      defp defined?(_name, _number), do: true
+
+      @names @any_integers ++ [:divide, :quotient, :remainder, :pow, :left_shift, :right_shift]
+
+      test "integers at the ends of their types" do
+        for a <- @integers, b <- @integers, name <- @names do
+          pairs = for x <- extremes(a), y <- extremes(b), defined?(name, y), do: {x, y}
+          {left, right} = Enum.unzip(pairs)
+          agree([{left, a}, {right, b}], &apply(Nx, name, [&1, &2]))
+        end
+      end
+
+      test "integers at the ends of their types beside numbers" do
+        for type <- @integers, number <- [3, -1, -10, 2 ** 40 + 3, 2 ** 63 + 7, 2 ** 64 - 1], name <- @names do
+          if defined?(name, number), do: agree([{extremes(type), type}], &apply(Nx, name, [&1, number]))
+          if name in @any_integers, do: agree([{extremes(type), type}], &apply(Nx, name, [number, &1]))
+        end
+      end
+
+      test "integers at the ends of their types in limits, reductions and windows" do
+        for type <- @integers do
+          numbers = {extremes(type), type}
+
+          for low <- [-5, 0, 3], high <- [10, 2 ** 31 - 1, 2 ** 63 + 7] do
+            agree([numbers], &Nx.clip(&1, low, high))
+          end
+
+          for other <- @integers do
+            agree([numbers, {3, other}, {100, other}], &Nx.clip/3)
+            agree([numbers, {Enum.take(Stream.cycle(extremes(other)), length(extremes(type))), other}], &Nx.dot/2)
+          end
+
+          for name <- ~w(sum product mean reduce_max reduce_min argmax argmin sort argsort median cumulative_sum
+                         cumulative_max cumulative_min)a do
+            agree([numbers], &apply(Nx, name, [&1]))
+          end
+
+          for name <- ~w(window_sum window_product window_max window_min window_mean)a, size <- [2, 9] do
+            agree([numbers], &apply(Nx, name, [&1, {size}, [padding: :same]]))
+          end
+        end
+      end
+
+      test "NaN and infinity in orders, extremes and running results" do
+        for type <- [:bf16, :f16, :f32, :f64],
+            numbers <- [
+              [1.0, :nan, -2.0, :infinity, 0.5, :neg_infinity, :nan, 3.0, 1.0],
+              [1.0, -2.0, :infinity, 0.5, :neg_infinity, 3.0, -3.0],
+              [:nan, :nan],
+              [:neg_infinity, :nan]
+            ] do
+          for name <- ~w(reduce_max reduce_min sum median)a, do: agree([{numbers, type}], &apply(Nx, name, [&1]))
+
+          for name <- [:cumulative_max, :cumulative_min, :cumulative_sum], reverse <- [false, true] do
+            agree([{numbers, type}], &apply(Nx, name, [&1, [reverse: reverse]]))
+          end
+
+          for name <- [:argmax, :argmin], tie_break <- [:low, :high] do
+            agree([{numbers, type}], &apply(Nx, name, [&1, [tie_break: tie_break]]))
+          end
+
+          for name <- [:sort, :argsort], direction <- [:asc, :desc] do
+            agree([{numbers, type}], &apply(Nx, name, [&1, [direction: direction, stable: true]]))
+          end
+
+          for name <- [:window_max, :window_min], size <- [2, 20] do
+            agree([{numbers, type}], &apply(Nx, name, [&1, {size}, [padding: :same]]))
+          end
+        end
+      end
+
       test "bits" do
         for type <- [:u8, :s8, :u16, :s16, :u32, :s32, :u64, :s64], name <- [:count_leading_zeros, :population_count] do
           {low, high} = if type in [:u8, :u16, :u32, :u64], do: {0, 100}, else: {-100, 100}

@@ -3,9 +3,12 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Operations on two numbers.
 
-    import Mlx.Backend.Promotion, only: [alike: 2]
+    import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
+    import Mlx.Backend.MixedSigns, only: [is_mixed: 2]
+    import Mlx.Backend.Promotion, only: [alike: 2, alike: 3]
 
     alias Mlx.{Array, Native, Type}
+    alias Mlx.Backend.MixedSigns
     alias Nx.Tensor
 
     @natives [
@@ -19,15 +22,32 @@ if Code.ensure_loaded?(Nx) do
       quotient: :floor_divide
     ]
 
+    # These give the same bits in all types of one size, the others below do not.
+    for name <- [:min, :max, :quotient, :remainder] do
+      def unquote(name)(_out, a, b) when is_mixed(a, b), do: MixedSigns.unquote(name)(a, b)
+    end
+
+    def divide(out, a, b) when is_mixed(a, b) do
+      type = type(out)
+      Native.divide(cast(a, type), cast(b, type), nil)
+    end
+
+    def pow(_out, a, %Array{type: :u64} = b) when is_mixed(a, b), do: a |> cast(:u64) |> Native.power(b, nil)
+
     for {name, native} <- @natives do
       @spec unquote(name)(Tensor.t(), Array.t(), Array.t()) :: Array.t()
-      def unquote(name)(_out, a, b) do
-        {a, b} = alike(a, b)
+      def unquote(name)(out, a, b) do
+        {a, b} = alike(out, a, b)
         Native.unquote(native)(a, b, nil)
       end
     end
 
     @spec atan2(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+    def atan2(out, a, b) when is_mixed(a, b) do
+      type = type(out)
+      Native.arctan2(cast(a, type), cast(b, type), nil)
+    end
+
     def atan2(_out, a, b) do
       {a, b} = alike(a, b)
       if a.type == :c64, do: complex_atan2(a, b), else: Native.arctan2(a, b, nil)
@@ -42,10 +62,10 @@ if Code.ensure_loaded?(Nx) do
 
     # MLX gives the result the sign of the divisor, as Python does, and Nx that of the dividend, as C does.
     @spec remainder(Tensor.t(), Array.t(), Array.t()) :: Array.t()
-    def remainder(_out, a, b) do
-      {a, b} = alike(a, b)
+    def remainder(out, a, b) do
+      {a, b} = alike(out, a, b)
 
-      case Type.class(a.type) do
+      case Type.class(type(out)) do
         :unsigned -> Native.remainder(a, b, nil)
         :signed -> integer_remainder(a, b)
         _float -> float_remainder(a, b)

@@ -25,6 +25,11 @@ if Code.ensure_loaded?(Nx) do
     end
 
     @spec right_shift(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+    def right_shift(_out, %Array{type: :u64} = a, b) do
+      b = cast(b, :u64)
+      Native.where(inside(b, :u64), Native.right_shift(a, b, nil), 0, nil)
+    end
+
     def right_shift(out, a, b) do
       type = type(out)
       {a, b} = {cast(a, type), cast(b, type)}

@@ -3,7 +3,7 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Compositions that Nx names, where MLX has an operation for them. Others are computed as Nx composes them.
 
-    import Mlx.Backend.Conversion, only: [array: 1, lazy?: 1, result: 3]
+    import Mlx.Backend.Conversion, only: [array: 1, cast: 2, lazy?: 1, result: 3]
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
     alias Mlx.Backend.{Elementwise, Factorization, Fast, Fourier, Indexing, Logic, Sorting}
@@ -33,12 +33,8 @@ if Code.ensure_loaded?(Nx) do
       Enum.zip_with(Tuple.to_list(outs), Tuple.to_list(results), &result(&1, &2, lazy)) |> List.to_tuple()
     end
 
-    @cumulative [
-      {B.CumulativeSum, :cumsum_axis, 6},
-      {B.CumulativeProduct, :cumprod_axis, 6},
-      {B.CumulativeMin, :cummin_axis, 5},
-      {B.CumulativeMax, :cummax_axis, 5}
-    ]
+    @sums [{B.CumulativeSum, :cumsum_axis}, {B.CumulativeProduct, :cumprod_axis}]
+    @extremes [{B.CumulativeMin, :cummin_axis}, {B.CumulativeMax, :cummax_axis}]
 
     @real [B.LinAlg.Cholesky, B.LinAlg.Solve, B.LinAlg.QR, B.LinAlg.Eigh, B.LinAlg.SVD] ++
             [B.LinAlg.LU, B.LinAlg.Determinant]
@@ -60,11 +56,17 @@ if Code.ensure_loaded?(Nx) do
         else: :composed
     end
 
-    for {name, native, arity} <- @cumulative do
-      rest = if arity == 6, do: [nil, nil], else: [nil]
-
+    for {name, native} <- @sums do
       defp run(%unquote(name){axis: axis, reverse: reverse}, _out, [a]) do
-        {:ok, Native.unquote(native)(a, axis, reverse, true, unquote_splicing(rest))}
+        {:ok, Native.unquote(native)(a, axis, reverse, true, nil, nil)}
+      end
+    end
+
+    # MLX takes NaN of 16 bits for 0.
+    for {name, native} <- @extremes do
+      defp run(%unquote(name){axis: axis, reverse: reverse}, _out, [a]) do
+        a = if a.type in [:f16, :bf16], do: cast(a, :f32), else: a
+        {:ok, Native.unquote(native)(a, axis, reverse, true, nil)}
       end
     end
 

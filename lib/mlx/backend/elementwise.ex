@@ -6,7 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
 
     alias Mlx.{Array, Native, Type}
-    alias Mlx.Backend.{DoublePrecision, ErrorFunction}
+    alias Mlx.Backend.{Arithmetic, DoublePrecision, ErrorFunction}
     alias Nx.Tensor
 
     @natives [
@@ -98,7 +98,12 @@ if Code.ensure_loaded?(Nx) do
     @spec clip(Tensor.t(), Array.t(), Array.t(), Array.t()) :: Array.t()
     def clip(out, array, min, max) do
       type = type(out)
-      Native.clip(cast(array, type), cast(min, type), cast(max, type), nil)
+
+      if type == :s64 and :u64 in [array.type, min.type, max.type] do
+        Arithmetic.min(out, Arithmetic.max(out, array, min), max)
+      else
+        Native.clip(cast(array, type), cast(min, type), cast(max, type), nil)
+      end
     end
 
     @spec as_type(Tensor.t(), Array.t()) :: Array.t()

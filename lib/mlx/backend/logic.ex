@@ -4,13 +4,17 @@ if Code.ensure_loaded?(Nx) do
     # Comparisons, and what is done with their results.
 
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
+    import Mlx.Backend.MixedSigns, only: [is_mixed: 2]
     import Mlx.Backend.Promotion, only: [alike: 2]
 
     alias Mlx.{Array, Native}
+    alias Mlx.Backend.MixedSigns
     alias Nx.Tensor
 
     for name <- [:equal, :not_equal, :greater, :less, :greater_equal, :less_equal] do
       @spec unquote(name)(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+      def unquote(name)(_out, a, b) when is_mixed(a, b), do: MixedSigns.unquote(name)(a, b)
+
       def unquote(name)(_out, a, b) do
         {a, b} = alike(a, b)
         Native.unquote(name)(a, b, nil)

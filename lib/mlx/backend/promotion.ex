@@ -6,6 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
 
     alias Mlx.{Array, Type}
+    alias Nx.Tensor
 
     @types for type <- Type.all(), type != :bool, do: type
 
@@ -17,6 +18,18 @@ if Code.ensure_loaded?(Nx) do
                 type(merged) != Type.result_type([a, b]),
                 into: %{},
                 do: {{a, b}, type(merged)}
+
+    @doc """
+    The operands for an operation of MLX whose result has a type of Nx's choice. Beside a number that is too large for the
+    type of a tensor it is wider than those of both operands.
+    """
+    @spec alike(Tensor.t(), Array.t(), Array.t()) :: {Array.t(), Array.t()}
+    def alike(out, %Array{type: type} = a, %Array{type: type} = b) do
+      wider = type(out)
+      if wider != type and Type.class(wider) == Type.class(type), do: {cast(a, wider), cast(b, wider)}, else: {a, b}
+    end
+
+    def alike(_out, a, b), do: alike(a, b)
 
     @doc "The operands for an operation of MLX."
     @spec alike(Array.t(), Array.t()) :: {Array.t(), Array.t()}
