@@ -2,6 +2,9 @@ if Code.ensure_loaded?(Nx) do
   defmodule Mlx.Compiler.Loop do
     @moduledoc false
     # `while` as a native loop, or round by round. Its condition and body are programs over the state; they see nothing else.
+    #
+    # A gradient of Nx's has loops that begin with a 0 of `f32` and add numbers of `f64` to it. The state has the wider type
+    # from the beginning.
 
     alias Mlx.Backend.Conversion
     alias Mlx.Compiler.{Counting, Lowering, Placement, Tensors}
@@ -13,7 +16,7 @@ if Code.ensure_loaded?(Nx) do
     @spec lower(term(), Tensor.t(), term(), Lowering.scope()) :: {term(), Lowering.scope()}
     def lower(initial, condition, body, scope) do
       {values, scope} = Lowering.composite(initial, scope)
-      state = Composite.flatten_list([values])
+      state = [values] |> Composite.flatten_list() |> widened(body)
 
       state =
         case Counting.few_rounds(initial, condition, body) do
@@ -24,12 +27,19 @@ if Code.ensure_loaded?(Nx) do
       {if(is_struct(values, Tensor), do: hd(state), else: List.to_tuple(state)), scope}
     end
 
+    defp widened(state, body) do
+      Enum.zip_with(state, Composite.flatten_list([body]), fn tensor, next ->
+        type = tensor.type |> Nx.Type.merge(next.type) |> Conversion.type()
+        Tensors.tensor(tensor, tensor |> Conversion.array() |> Conversion.cast(type))
+      end)
+    end
+
     defp run(count, body, state, scope) do
       places = Placement.of(body)
 
       Enum.reduce(List.duplicate(body, count), state, fn body, state ->
         {values, _scope} = Lowering.composite(body, scope_of(state, places, scope.anchor, scope))
-        Enum.zip_with(state, Composite.flatten_list([values]), &Tensors.tensor(&1, Conversion.array(&2)))
+        Tensors.alike(values, state)
       end)
     end
 
@@ -44,8 +54,8 @@ if Code.ensure_loaded?(Nx) do
 
       {body, body_captured} =
         Tensors.record("the body of a loop", kinds, fn arrays ->
-          {body, _scope} = Lowering.composite(body, scope_of(body, state, arrays, scope))
-          body
+          {values, _scope} = Lowering.composite(body, scope_of(body, state, arrays, scope))
+          values |> Tensors.alike(state) |> List.to_tuple()
         end)
 
       arrays =

@@ -139,7 +139,13 @@ if Code.ensure_loaded?(Nx) do
 
     defp compute(:runtime_call, [argument, fun, template, options], _node, scope) do
       {argument, scope} = composite(argument, scope)
-      call = fn argument -> fun.(argument, options) end
+
+      call = fn argument ->
+        result = fun.(argument, options)
+        if not Nx.compatible?(template, result), do: raise(unexpected(fun, result, template))
+        result
+      end
+
       {call_host(argument, template, call, scope), scope}
     end
 
@@ -226,13 +232,7 @@ if Code.ensure_loaded?(Nx) do
 
       number =
         HostFunctions.register(fn arrays ->
-          result = fun.(with_arrays(argument_templates, arrays))
-
-          if not Nx.compatible?(template, result) do
-            raise "expected the runtime_call function to match the given output template"
-          end
-
-          Tensors.arrays(result)
+          argument_templates |> with_arrays(arrays) |> fun.() |> Tensors.arrays()
         end)
 
       arrays =
@@ -242,6 +242,19 @@ if Code.ensure_loaded?(Nx) do
 
       tensors = Enum.zip_with(results, arrays, &Tensors.tensor/2)
       if is_struct(template, Tensor), do: hd(tensors), else: List.to_tuple(tensors)
+    end
+
+    defp unexpected(fun, result, template) do
+      [given, expected] =
+        for composite <- [result, template] do
+          Enum.map_join(
+            Composite.flatten_list([composite]),
+            ", ",
+            &"#{Nx.Type.to_string(&1.type)} #{inspect(&1.shape)}"
+          )
+        end
+
+      "Nx.runtime_call: #{inspect(fun)} returned #{given}, and its output template says #{expected}"
     end
 
     defp with_arrays(templates, arrays) do

@@ -17,10 +17,25 @@ if Code.ensure_loaded?(Nx) do
       {shape, Conversion.type(type)}
     end
 
-    @doc "The array as a tensor like the template, which is not evaluated."
+    @doc """
+    The array as a tensor like the template, which is not evaluated. Its type is that of the array, which may be another one:
+    see `Mlx.Compiler.Loop`.
+    """
     @spec tensor(Tensor.t(), Array.t()) :: Tensor.t()
-    def tensor(%Tensor{} = template, %Array{} = array) do
-      %{Nx.devectorize(template) | data: %Backend{array: array, lazy: true}}
+    def tensor(%Tensor{} = template, %Array{type: type} = array) do
+      %Tensor{} = template = Nx.devectorize(template)
+      own = if Conversion.type(template.type) == type, do: template.type, else: Type.to_nx(type)
+      %{template | type: own, data: %Backend{array: array, lazy: true}}
+    end
+
+    @doc "The tensors of a container with the types of others."
+    @spec alike(Nx.Container.t(), [Tensor.t()]) :: [Tensor.t()]
+    def alike(composite, templates) do
+      [composite]
+      |> Composite.flatten_list()
+      |> Enum.zip_with(templates, fn tensor, template ->
+        tensor(template, tensor |> Conversion.array() |> Conversion.cast(Conversion.type(template)))
+      end)
     end
 
     @doc "The arrays of a container or of a tuple of tensors, in order."
