@@ -64,7 +64,8 @@ defmodule Mlx.Compilation do
 
   @doc """
   Has compiled functions do what the functions that they were made of do, until `enable_compile/0`: their effects happen
-  at each call, and values can be read. For finding mistakes, and for all processes.
+  at each call, and values can be read. The compiler of Nx's definitions, `compiler: Mlx`, computes them operation by
+  operation then. For finding mistakes, for machines without a C++ compiler, and for all processes.
 
       iex> Mlx.disable_compile()
       iex> Mlx.compile(fn x -> if Mlx.to_number(x) > 0, do: x, else: Mlx.negate(x) end).(Mlx.array(-1.5)) |> Mlx.to_number()
@@ -88,8 +89,12 @@ defmodule Mlx.Compilation do
   @spec enable_compile() :: :ok
   def enable_compile, do: :persistent_term.put(@disabled, false)
 
+  @doc false
+  @spec disabled?() :: boolean()
+  def disabled?, do: :persistent_term.get(@disabled, false)
+
   defp call(cache, fun, options, arguments) do
-    if :persistent_term.get(@disabled, false) do
+    if disabled?() do
       apply(fun, arguments)
     else
       call_compiled(cache, fun, options, arguments)

@@ -17,6 +17,7 @@ if Code.ensure_loaded?(Nx) do
     | `while`, `cond` | native loops and branches, nested as they are; MLX compiles what is between them, and the bodies of long loops. Such a definition runs on a native thread of its own while the calling process waits, and ends with the process |
     | `cond` of few operations on small tensors | both branches are computed, which takes less time than to wait for the predicate |
     | numbers of `c128` | no type of MLX's: Nx's evaluator computes the definition, with `Mlx.Backend` |
+    | `Mlx.disable_compile/0` | the same for every definition, until `Mlx.enable_compile/0`: no kernels are made, hooks see each value as it is computed, and errors come from the operation that fails |
     | hooks, `Nx.runtime_call/4`, `Nx.reduce/4`, `Nx.window_reduce/5` | the program calls the function in the calling process |
 
     Results are tensors of `Mlx.Backend`. They are computed from the call on; with `lazy: true` not before they are needed.
@@ -36,7 +37,8 @@ if Code.ensure_loaded?(Nx) do
 
     @behaviour Nx.Defn.Compiler
 
-    alias Mlx.Compiler.{Cache, Executable}
+    alias Mlx.Compilation
+    alias Mlx.Compiler.{Cache, Evaluation, Executable}
 
     # What makes another program, or one that is called otherwise.
     @options [:lazy, :hooks, :donate]
@@ -44,16 +46,33 @@ if Code.ensure_loaded?(Nx) do
     @impl true
     def __jit__(key, vars, fun, args_list, options) do
       options = Keyword.take(options, @options)
+
+      if Compilation.disabled?(),
+        do: evaluate(vars, fun, options, args_list),
+        else: execute(vars, fun, options, args_list, key)
+    end
+
+    @impl true
+    def __compile__(key, vars, fun, options) do
+      options = Keyword.take(options, @options)
+      executable = if not Compilation.disabled?(), do: Executable.build(vars, fun, options)
+
+      fn args_list ->
+        cond do
+          Compilation.disabled?() -> evaluate(vars, fun, options, args_list)
+          executable -> Enum.map(args_list, &Executable.call(executable, &1))
+          true -> execute(vars, fun, options, args_list, key)
+        end
+      end
+    end
+
+    defp execute(vars, fun, options, args_list, key) do
       key = {key, Enum.map(vars, &Nx.to_template/1), options}
       executable = Cache.fetch(key, fn -> Executable.build(vars, fun, options) end)
       Enum.map(args_list, &Executable.call(executable, &1))
     end
 
-    @impl true
-    def __compile__(_key, vars, fun, options) do
-      executable = Executable.build(vars, fun, Keyword.take(options, @options))
-      fn args_list -> Enum.map(args_list, &Executable.call(executable, &1)) end
-    end
+    defp evaluate(vars, fun, options, args_list), do: Enum.map(args_list, Evaluation.prepare(vars, fun, options))
 
     @impl true
     def __partitions_options__(options) do

@@ -13,6 +13,14 @@ defmodule Mix.Tasks.MlxDoctorTest do
     assert output =~ ~r/MLX +0\.32\.2/
   end
 
+  test "says that compiling is switched off" do
+    Mlx.disable_compile()
+    output = capture_io(fn -> Doctor.run([]) end)
+    assert output =~ ~r/^ok +compiled function +switched off by `Mlx.disable_compile\/0`$/m
+  after
+    Mlx.enable_compile()
+  end
+
   test "takes no arguments" do
     assert capture_io(:stderr, fn -> assert catch_exit(Doctor.run(["x"])) == {:shutdown, 1} end) =~ "no arguments"
   end
@@ -46,6 +54,6 @@ defmodule Mix.Tasks.MlxDoctorTest do
         do: File.ln_s!(executable, Path.join(path, name))
 
     assert {:exit, 1, output} = ChildVM.run(code, env: [{"PATH", path}])
-    assert output =~ ~r/^wrong +compiled function +operations are not fused.*\n +-> .*g\+\+/m
+    assert output =~ ~r/^wrong +compiled function +operations are not fused.*\n +-> .*g\+\+.*compiler: Mlx/m
   end
 end

@@ -109,6 +109,35 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    describe "switched off by Mlx.disable_compile/0" do
+      # Mlx.disable_compile/0 is for all processes, so that another machine has to be asked.
+      test "definitions are evaluated, and no kernel is made" do
+        folder = Path.join(System.tmp_dir!(), "mlx_kernels_#{System.unique_integer([:positive])}")
+        File.mkdir_p!(folder)
+        on_exit(fn -> File.rm_rf!(folder) end)
+
+        code =
+          quote do
+            {:ok, _} = Application.ensure_all_started([:nx, :mlx])
+            fun = fn x -> Nx.add(Nx.sin(x), Nx.cos(Nx.multiply(x, 2))) end
+            x = Nx.iota({100}, type: :f32, backend: Nx.BinaryBackend)
+            compiled = Nx.Defn.compile(fun, [x], compiler: Mlx)
+            kernels = fn -> length(Path.wildcard(System.tmp_dir!() <> "/mlx/**/*.so")) end
+            Mlx.disable_compile()
+            for _ <- 1..3, call <- [compiled, Nx.Defn.jit(fun, compiler: Mlx)], do: call.(x)
+            later = Nx.Defn.compile(fun, [x], compiler: Mlx)
+            %Nx.Tensor{data: %Mlx.Backend{lazy: false}} = later.(x)
+            %Nx.Tensor{data: %Mlx.Backend{lazy: true}} = Nx.Defn.jit_apply(fun, [x], compiler: Mlx, lazy: true)
+            IO.write(kernels.())
+            Mlx.enable_compile()
+            for _ <- 1..3, do: Nx.to_binary(later.(x))
+            IO.write(" #{kernels.()}")
+          end
+
+        assert {:exit, 0, "0 1"} = Mlx.ChildVM.run(code, env: [{"TMPDIR", folder}])
+      end
+    end
+
     describe "arguments" do
       defmodule Lazy do
         defstruct [:used, :unused]

@@ -7,9 +7,9 @@ if Code.ensure_loaded?(Nx) do
 
     alias Mlx.Backend
     alias Mlx.Backend.Conversion
-    alias Mlx.Compiler.{Expression, HostFunctions, Lowering, Tensors}
+    alias Mlx.Compiler.{Evaluation, Expression, HostFunctions, Lowering, Tensors}
     alias Mlx.{KernelCompiler, Native, Pressure, Recording}
-    alias Nx.Defn.{Composite, Evaluator}
+    alias Nx.Defn.Composite
 
     # `call`: how it is computed. MLX compiles what is called a second time, since to make kernels for a CPU takes longer
     # than thousands of small operations. `used`: for each tensor among the arguments, whether the definition needs it;
@@ -21,7 +21,7 @@ if Code.ensure_loaded?(Nx) do
     @type call ::
             {:compiled, reference(), first :: reference(), called :: :atomics.atomics_ref()}
             | {:dynamic, reference()}
-            | {:evaluated, ([[(-> Nx.Tensor.t())]] -> [Nx.Container.t()])}
+            | {:evaluated, ([(-> Nx.Tensor.t())] -> Nx.Container.t())}
 
     @type t :: %__MODULE__{
             call: call(),
@@ -42,7 +42,7 @@ if Code.ensure_loaded?(Nx) do
       parameters = Composite.flatten_list(vars)
       numbers = Expression.parameters(output)
       used = for number <- 0..(length(parameters) - 1)//1, do: number in numbers
-      {call, captured, functions} = compile(vars, output, Enum.zip(parameters, used), Keyword.get(options, :hooks, %{}))
+      {call, captured, functions} = compile(vars, output, Enum.zip(parameters, used), options)
 
       %__MODULE__{
         call: call,
@@ -64,11 +64,10 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    # Where there are numbers that MLX has no type for, Nx evaluates the definition, and Mlx.Backend each operation.
-    defp compile(vars, output, parameters, hooks) do
+    defp compile(vars, output, parameters, options) do
       if Expression.any?(output, &is_absent/1),
-        do: {{:evaluated, Evaluator.__compile__(nil, vars, fn _vars -> output end, hooks: hooks)}, [], %{}},
-        else: record(output, parameters, hooks)
+        do: {{:evaluated, Evaluation.prepare(vars, fn _vars -> output end, options)}, [], %{}},
+        else: record(output, parameters, Keyword.get(options, :hooks, %{}))
     end
 
     defp record(output, parameters, hooks) do
@@ -107,10 +106,7 @@ if Code.ensure_loaded?(Nx) do
 
     @doc "The result for arguments, each a function that returns a tensor."
     @spec call(t(), [(-> Nx.Tensor.t())]) :: Nx.Container.t()
-    def call(%__MODULE__{call: {:evaluated, run}}, arguments) do
-      [result] = Nx.with_default_backend(Backend, fn -> run.([arguments]) end)
-      result
-    end
+    def call(%__MODULE__{call: {:evaluated, evaluate}}, arguments), do: evaluate.(arguments)
 
     def call(%__MODULE__{} = executable, arguments) do
       tensors = used(executable.used, arguments)
