@@ -340,6 +340,20 @@ if Code.ensure_loaded?(Nx) do
         Task.shutdown(task, :brutal_kill)
       end
 
+      defn one_round(x, opts \\ []) do
+        {_, x} = while({i = 0, x}, i < 1, do: {i + 1, nested(x, opts[:depth])})
+        x
+      end
+
+      deftransformp(nested(x, 0), do: Nx.add(x, 1))
+      deftransformp(nested(x, depth), do: one_round(x, depth: depth - 1))
+
+      # Each level was looked at once for each level around it and once more: 2 ** 70 times.
+      @tag timeout: 20_000
+      test "as deep as they may be take the time of their number" do
+        assert Nx.to_number(Nx.Defn.jit_apply(&one_round(&1, depth: 70), [1], compiler: Mlx)) == 2
+      end
+
       test "end with the process that waits for them" do
         {pid, monitor} = spawn_monitor(fn -> Nx.Defn.jit_apply(&endless/1, [1], compiler: Mlx) end)
         Process.sleep(100)

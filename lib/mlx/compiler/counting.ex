@@ -12,16 +12,34 @@ if Code.ensure_loaded?(Nx) do
     # The most nodes that the rounds of a loop have together.
     @most 512
 
-    @doc "How often the loop runs, if it is known and is so few times that it may be recorded round by round."
-    @spec few_rounds(Nx.Container.t(), Tensor.t(), Nx.Container.t()) :: {:ok, non_neg_integer()} | :error
-    def few_rounds(initial, condition, body) do
-      with {:ok, count} <- rounds(initial, condition, body),
-           true <- count <= @most and count * size(body) <= @most do
-        {:ok, count}
-      else
-        _many_or_unknown -> :error
+    @doc """
+    The loops of an expression, also those within others, that may be recorded round by round: how often each runs, by id.
+    """
+    @spec few_rounds(Nx.Container.t()) :: %{reference() => non_neg_integer()}
+    def few_rounds(expression) do
+      {_size, counts} = measure(expression, %{})
+      counts
+    end
+
+    # How many nodes are recorded for an expression, and the loops so far. Each loop is looked at once, however deep it is.
+    defp measure(expression, counts) do
+      Expression.reduce(expression, :scope, {0, counts}, fn node, {size, counts} ->
+        {own_size, counts} = measure_node(node, counts)
+        {size + own_size, counts}
+      end)
+    end
+
+    defp measure_node(%Tensor{data: %Expr{op: :while, id: id, args: [initial, _, condition, body]}}, counts) do
+      {_size, counts} = measure(condition, counts)
+      {size, counts} = measure(body, counts)
+
+      case rounds(initial, condition, body) do
+        {:ok, count} when count <= @most and count * size <= @most -> {count * size, Map.put(counts, id, count)}
+        _many_or_unknown -> {1, counts}
       end
     end
+
+    defp measure_node(_node, counts), do: {1, counts}
 
     defp rounds(initial, %Tensor{data: %Expr{op: op, args: [counter, limit]}}, body) when op in [:less, :less_equal] do
       with {:parameter, position} <- leaf(counter),
@@ -47,17 +65,5 @@ if Code.ensure_loaded?(Nx) do
     defp leaf(_node), do: :other
 
     defp at(container, position), do: [container] |> Composite.flatten_list() |> Enum.at(position)
-
-    # How many nodes are recorded for an expression.
-    defp size(expression), do: Expression.reduce(expression, :scope, 0, fn node, size -> size + own_size(node) end)
-
-    defp own_size(%Tensor{data: %Expr{op: :while, args: [initial, _parameters, condition, body]}}) do
-      case few_rounds(initial, condition, body) do
-        {:ok, count} -> count * size(body)
-        :error -> 1
-      end
-    end
-
-    defp own_size(_node), do: 1
   end
 end

@@ -7,21 +7,21 @@ if Code.ensure_loaded?(Nx) do
     # from the beginning.
 
     alias Mlx.Backend.Conversion
-    alias Mlx.Compiler.{Counting, Lowering, Placement, Tensors}
+    alias Mlx.Compiler.{Lowering, Placement, Tensors}
     alias Mlx.Native
     alias Nx.Defn.Composite
     alias Nx.Tensor
 
-    @doc "The state after the loop: a tensor, or a tuple of them."
-    @spec lower(term(), Tensor.t(), term(), Lowering.scope()) :: {term(), Lowering.scope()}
-    def lower(initial, condition, body, scope) do
+    @doc "The state after the loop, which is known by an id: a tensor, or a tuple of them."
+    @spec lower(reference(), term(), Tensor.t(), term(), Lowering.scope()) :: {term(), Lowering.scope()}
+    def lower(id, initial, condition, body, scope) do
       {values, scope} = Lowering.composite(initial, scope)
       state = [values] |> Composite.flatten_list() |> widened(body)
 
       state =
-        case Counting.few_rounds(initial, condition, body) do
-          {:ok, count} -> run(count, body, state, scope)
-          :error -> loop(condition, body, state, scope)
+        case scope.few_rounds do
+          %{^id => count} -> run(count, body, state, scope)
+          %{} -> loop(condition, body, state, scope)
         end
 
       {if(is_struct(values, Tensor), do: hd(state), else: List.to_tuple(state)), scope}

@@ -14,9 +14,11 @@ if Code.ensure_loaded?(Nx) do
     #     computed while the definition is compiled
     #   * `hooks` - functions by name
     #   * `products` - those that are used as they are (`Mlx.Compiler.Transposition`)
+    #   * `few_rounds` - how often loops run that are recorded round by round, by id (`Mlx.Compiler.Counting`)
 
     alias Mlx.Backend.{Conversion, Indexing, Logic}
-    alias Mlx.Compiler.{AlongAxis, Branch, HostFunctions, Loop, Placement, Simplification, Tensors, Transposition}
+    alias Mlx.Compiler.{AlongAxis, Branch, Counting, HostFunctions, Loop, Placement, Simplification, Tensors}
+    alias Mlx.Compiler.Transposition
     alias Mlx.{Array, Backend, Native}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
@@ -28,7 +30,8 @@ if Code.ensure_loaded?(Nx) do
             places: Placement.t(),
             anchor: Array.t(),
             hooks: map(),
-            products: MapSet.t(reference())
+            products: MapSet.t(reference()),
+            few_rounds: %{reference() => non_neg_integer()}
           }
 
     @creation [:eye, :iota, :from_binary]
@@ -44,7 +47,8 @@ if Code.ensure_loaded?(Nx) do
         places: Placement.of(expression),
         anchor: anchor,
         hooks: hooks,
-        products: Transposition.used_as_they_are(expression)
+        products: Transposition.used_as_they_are(expression),
+        few_rounds: Counting.few_rounds(expression)
       }
 
       expression |> composite(scope) |> elem(0)
@@ -109,8 +113,8 @@ if Code.ensure_loaded?(Nx) do
     defp compute(:cond, [clauses, last], %Tensor{data: %Expr{id: id}}, scope),
       do: Branch.lower(id, clauses, last, scope)
 
-    defp compute(:while, [initial, _parameters, condition, body], _node, scope) do
-      Loop.lower(initial, condition, body, scope)
+    defp compute(:while, [initial, _parameters, condition, body], %Tensor{data: %Expr{id: id}}, scope) do
+      Loop.lower(id, initial, condition, body, scope)
     end
 
     defp compute(:block, [block, arguments, default, _callback], node, scope) do
