@@ -3,7 +3,7 @@ defmodule Mlx.Evaluation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Tree, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Presence, Pressure, Tree, Type}
 
   @doc """
   Computes arrays, and returns once their values are there.
@@ -79,7 +79,9 @@ defmodule Mlx.Evaluation do
   Python: `bytes(array)`.
   """
   @spec to_binary(Array.t()) :: binary()
-  def to_binary(%Array{} = array), do: Pressure.watch(fn -> Native.to_binary(array) end)
+  def to_binary(%Array{} = array) do
+    Presence.require_here(array, "Mlx.to_binary", fn -> Pressure.watch(fn -> Native.to_binary(array) end) end)
+  end
 
   @doc """
   The elements as nested lists of numbers. Evaluates the array.
@@ -138,7 +140,7 @@ defmodule Mlx.Evaluation do
       raise ArgumentError, "Mlx.to_number: expected an array of one element, got the shape #{inspect(array.shape)}"
     end
 
-    Pressure.watch(fn -> Native.item(array) end)
+    Presence.require_here(array, "Mlx.to_number", fn -> Pressure.watch(fn -> Native.item(array) end) end)
   end
 
   @doc """

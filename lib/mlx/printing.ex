@@ -8,7 +8,7 @@ defmodule Mlx.Printing do
 
   import Inspect.Algebra
 
-  alias Mlx.{Array, Codec, Evaluation, Native, PrintOptions}
+  alias Mlx.{Array, Codec, Evaluation, Native, Presence, PrintOptions}
 
   @indentation 2
 
@@ -38,9 +38,7 @@ defmodule Mlx.Printing do
   defp elements_or_reason(array, opts) do
     elements(array, opts)
   rescue
-    error in [Mlx.Error, ArgumentError] ->
-      message = Exception.message(error)
-      if message =~ "deallocated", do: "deallocated", else: message
+    error in [Mlx.Error, ArgumentError] -> Presence.reason(array, error)
   end
 
   defp elements(array, opts) do

@@ -21,6 +21,24 @@ defmodule Mlx.ArrayTest do
     end
   end
 
+  describe "an array of another virtual machine" do
+    setup do
+      code = quote do: [1.5, 2] |> Mlx.array() |> :erlang.term_to_binary() |> Base.encode64() |> IO.write()
+      {:exit, 0, text} = Mlx.ChildVM.run(code)
+      %{array: text |> Base.decode64!() |> :erlang.binary_to_term()}
+    end
+
+    test "is inspected, and says where its memory is where it is read", %{array: array} do
+      assert inspect(array) == "#Mlx.Array<\n  f32[2]\n  in another virtual machine\n>"
+      assert inspect(array, limit: 1) =~ "in another virtual machine"
+
+      for read <- [&Mlx.to_binary/1, &Mlx.to_list/1, &to_string/1, &Mlx.to_number(%{&1 | shape: {}})] do
+        message = ~r/^Mlx.to_(binary|number): the memory of this array is in another virtual machine.*Nx.serialize/
+        assert_raise ArgumentError, message, fn -> read.(array) end
+      end
+    end
+  end
+
   describe "inspect/1" do
     test "shows rows under each other" do
       assert inspect(Mlx.iota({2, 2, 2})) == """

@@ -269,6 +269,28 @@ if Code.ensure_loaded?(Nx) do
       assert inspect(t) == "#Nx.Tensor<\n  s32[2]\n  [1, 2]\n>"
     end
 
+    test "inspect shows what cannot be read" do
+      t = Nx.tensor([1, 2])
+      Nx.backend_deallocate(t)
+      assert inspect(t) == "#Nx.Tensor<\n  s32[2]\n  Mlx.Backend\n  deallocated\n>"
+      singular = Nx.LinAlg.solve(Nx.broadcast(1.0, {2, 2}), Nx.tensor([1.0, 2.0], backend: {Backend, lazy: true}))
+      assert inspect(singular) =~ "singular"
+
+      code =
+        quote do
+          {:ok, _} = Application.ensure_all_started([:nx, :mlx])
+          [1, 2] |> Nx.tensor(backend: Mlx.Backend) |> :erlang.term_to_binary() |> Base.encode64() |> IO.write()
+        end
+
+      {:exit, 0, text} = Mlx.ChildVM.run(code)
+      foreign = text |> Base.decode64!() |> :erlang.binary_to_term()
+      for limit <- [1, 50], do: assert(inspect(foreign, limit: limit) =~ "in another virtual machine")
+      message = ~r/in another virtual machine.*Nx.serialize/
+      assert_raise ArgumentError, message, fn -> Nx.to_list(foreign) end
+      assert_raise ArgumentError, message, fn -> Nx.serialize(foreign) end
+      assert_raise ArgumentError, message, fn -> Nx.backend_transfer(foreign) end
+    end
+
     test "a matrix that is not positive definite has no factor" do
       matrices = Nx.tensor([[[1.0, 2.0], [2.0, 1.0]], [[4.0, 0.0], [0.0, 9.0]], [[1.0, 1.0], [1.0, 1.0]]])
 

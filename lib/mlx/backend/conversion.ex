@@ -5,7 +5,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Backend.ForeignTypes, only: [is_narrow: 1]
 
-    alias Mlx.{Array, Backend, Native, Pressure, Type}
+    alias Mlx.{Array, Backend, Evaluation, Native, Pressure, Type}
     alias Mlx.Backend.ForeignTypes
     alias Nx.Tensor
 
@@ -25,7 +25,7 @@ if Code.ensure_loaded?(Nx) do
     @doc "The elements of an array that holds numbers of a type."
     @spec write(Array.t(), Nx.Type.t()) :: bitstring()
     def write(array, type) do
-      bytes = Pressure.watch(fn -> Native.to_binary(array) end)
+      bytes = Evaluation.to_binary(array)
       if is_narrow(type), do: ForeignTypes.pack(bytes, type), else: bytes
     end
 

@@ -6,7 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [array: 1, type: 1, wrap: 3, write: 2]
 
     alias Inspect.Algebra
-    alias Mlx.{Array, Backend, Native, Unsafe}
+    alias Mlx.{Array, Backend, Native, Presence, Unsafe}
     alias Nx.{Pointer, Tensor}
 
     @spec backend_copy(Tensor.t(), module(), keyword()) :: Tensor.t()
@@ -33,15 +33,7 @@ if Code.ensure_loaded?(Nx) do
     @spec backend_deallocate(Tensor.t()) :: :ok | :already_deallocated
     def backend_deallocate(tensor) do
       array = array(tensor)
-      if deallocated?(array), do: :already_deallocated, else: Native.deallocate(array)
-    end
-
-    # There is no other question that can be asked of an array that has no value.
-    defp deallocated?(array) do
-      Native.is_available(array)
-      false
-    rescue
-      _ in [ArgumentError, Mlx.Error] -> true
+      if Presence.of(array) == :here, do: Native.deallocate(array), else: :already_deallocated
     end
 
     @spec to_binary(Tensor.t(), non_neg_integer()) :: bitstring()
@@ -68,13 +60,20 @@ if Code.ensure_loaded?(Nx) do
     @spec inspect(Tensor.t(), Inspect.Opts.t()) :: Algebra.t()
     def inspect(%Tensor{shape: shape} = tensor, options) do
       limit = if options.limit == :infinity, do: Tuple.product(shape), else: options.limit + 1
-      elements = Nx.Backend.inspect(tensor, to_binary(tensor, limit), options)
+      elements = elements_or_reason(tensor, limit, options)
 
       if Application.get_env(:mlx, :add_backend_on_inspect, true) do
         Algebra.concat(["Mlx.Backend", Algebra.line(), elements])
       else
         elements
       end
+    end
+
+    # A tensor that cannot be read is inspected all the same: in error messages, in a debugger, in the shell.
+    defp elements_or_reason(tensor, limit, options) do
+      Nx.Backend.inspect(tensor, to_binary(tensor, limit), options)
+    rescue
+      error in [Mlx.Error, ArgumentError] -> tensor |> array() |> Presence.reason(error)
     end
 
     @spec from_pointer(Pointer.t(), Nx.Type.t(), tuple(), keyword(), keyword()) :: Tensor.t()
