@@ -51,7 +51,8 @@ if Code.ensure_loaded?(Nx) do
     | `Nx.pow/2` of integers with a negative exponent | 0, or 1 and -1 for the bases that have an integer inverse |
     | a shift by more bits than the type has | 0, or -1 for negative numbers shifted right |
     | `Nx.LinAlg.cholesky/1` of a matrix that is not positive definite | NaN |
-    | a singular matrix in `Nx.LinAlg.solve/2`, `Nx.LinAlg.invert/1`, ... | an `Mlx.Error` |
+    | a singular matrix in `Nx.LinAlg.solve/2`, `Nx.LinAlg.triangular_solve/3` | an `Mlx.Error` that says so, where it is computed; NaN and infinity of `c64` |
+    | a singular matrix in `Nx.LinAlg.invert/1` | NaN, as there |
     | `Nx.from_pointer/5`, `Nx.to_pointer/2` | only with the option `unsafe: true`: see `Mlx.Unsafe` |
     | a result that is larger than the memory | an `Mlx.Error` before it is made |
 

@@ -68,7 +68,15 @@ if Code.ensure_loaded?(Nx) do
       end
 
       test "what has no solution raises where it is made" do
-        assert_raise Mlx.Error, fn -> Nx.LinAlg.solve(Nx.tensor([[1.0, 1.0], [1.0, 1.0]]), Nx.tensor([1.0, 2.0])) end
+        {singular, b} = {Nx.tensor([[1.0, 0.0], [1.0, 0.0]]), Nx.tensor([1.0, 2.0])}
+
+        for solve <- [&Nx.LinAlg.solve/2, &Nx.LinAlg.triangular_solve/2],
+            run <- [&apply/2, &Nx.Defn.jit_apply(&1, &2, compiler: Mlx)] do
+          message = ~r/singular matrix.*Nx.LinAlg.solve\/2 or Nx.LinAlg.triangular_solve\/3/
+          assert_raise Mlx.Error, message, fn -> run.(solve, [singular, b]) end
+        end
+
+        assert Nx.to_flat_list(Nx.LinAlg.invert(singular)) == [:nan, :nan, :nan, :nan]
       end
     end
 

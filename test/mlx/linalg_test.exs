@@ -5,7 +5,24 @@ defmodule Mlx.LinalgTest do
 
   alias Mlx.Linalg
 
+  doctest Mlx.Error
   doctest Mlx.Linalg
+
+  test "a singular matrix is called so, with the functions that cannot take it" do
+    singular = Mlx.array([[0.0, 0.0], [1.0, 0.0]])
+
+    for {name, result} <- [
+          invert: Linalg.invert(singular),
+          solve: Linalg.solve(singular, Mlx.array([1.0, 2.0])),
+          triangular_solve: Linalg.triangular_solve(singular, Mlx.array([1.0, 2.0])),
+          tri_inv: Linalg.tri_inv(singular),
+          cholesky_inv: Linalg.cholesky_inv(singular)
+        ],
+        compute <- [&Mlx.eval/1, &Mlx.to_list/1] do
+      error = assert_raise Mlx.Error, ~r/^Mlx.(eval|to_binary): .*singular matrix/, fn -> compute.(result) end
+      assert Exception.message(error) =~ "#{name}/"
+    end
+  end
 
   @moduletag :oracle
 
