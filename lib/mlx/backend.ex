@@ -81,6 +81,13 @@ if Code.ensure_loaded?(Nx) do
     ## Options
 
       * `:lazy` - see above, default false
+      * `:device` - `:cpu` or `:gpu`: where tensors are made, and where the results of operations on them are computed, in
+        place of the device of the calling process (`Mlx.with_device/2`, `Mlx.Device.default/0`). Of tensors with different
+        devices the first one counts. A device that is not there raises an `ArgumentError`
+
+    The option works wherever Nx takes a backend: `Nx.default_backend({Mlx.Backend, device: :cpu})`, a `:backend` option, and
+
+        config :nx, default_backend: {Mlx.Backend, device: :gpu}
     """
 
     @behaviour Nx.Backend
@@ -88,16 +95,29 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
     alias Mlx.Backend.{Arithmetic, Bits, Block, Conversion, Convolution, Creation, Elementwise, Fallback, Fourier}
-    alias Mlx.Backend.{Indexing, Logic, Products, Reduction, Shape, Slicing, Sorting, Transfer, Triangular, Windows}
+
+    alias Mlx.Backend.{
+      Indexing,
+      Logic,
+      Manner,
+      Products,
+      Reduction,
+      Shape,
+      Slicing,
+      Sorting,
+      Transfer,
+      Triangular,
+      Windows
+    }
 
     @enforce_keys [:array]
-    defstruct [:array, lazy: false]
+    defstruct [:array, lazy: false, device: nil]
 
     @typedoc "What a tensor of Nx holds in its field `data`."
-    @type t :: %__MODULE__{array: Mlx.Array.t(), lazy: boolean()}
+    @type t :: %__MODULE__{array: Mlx.Array.t(), lazy: boolean(), device: Mlx.Device.t() | nil}
 
     @impl true
-    def init(options), do: Keyword.validate!(options, lazy: false)
+    def init(options), do: Manner.validate!(options)
 
     # The operations, by the module that has them. Each takes the template of its result and then, for every argument of
     # the callback: the array of a `tensor`, the arrays of `tensors`, and a `term` as it is; `positions` are integers and
@@ -146,13 +166,9 @@ if Code.ensure_loaded?(Nx) do
           end
         end
 
-      lazy =
-        for {kind, argument} <- Enum.zip(kinds, arguments), kind != :term do
-          if kind == :tensor,
-            do: quote(do: Conversion.lazy?(unquote(argument))),
-            else: quote(do: Enum.any?(unquote(argument), &Conversion.lazy?/1))
-        end
-        |> Enum.reduce(fn next, first -> quote(do: unquote(first) or unquote(next)) end)
+      manner =
+        for({kind, argument} <- Enum.zip(kinds, arguments), kind != :term, do: quote(do: Manner.of(unquote(argument))))
+        |> Enum.reduce(fn next, first -> quote(do: Manner.join(unquote(first), unquote(next))) end)
 
       out = Macro.var(:out, __MODULE__)
       tensors = for {:tensor, argument} <- Enum.zip(kinds, arguments), do: argument
@@ -168,11 +184,12 @@ if Code.ensure_loaded?(Nx) do
       end
 
       def unquote(name)(unquote(out), unquote_splicing(arguments)) do
-        Conversion.result(
-          unquote(out),
-          unquote(module).unquote(name)(unquote(out), unquote_splicing(values)),
-          unquote(lazy)
-        )
+        manner = unquote(manner)
+
+        Manner.run(manner, fn ->
+          result = unquote(module).unquote(name)(unquote(out), unquote_splicing(values))
+          Conversion.result(unquote(out), result, manner)
+        end)
       end
     end
 

@@ -25,6 +25,8 @@ if Code.ensure_loaded?(Nx) do
     ## Options
 
       * `:lazy` - see above, default false
+      * `:device` - `:cpu` or `:gpu`, by default that of the default backend where it is one of `Mlx.Backend` with a `:device`,
+        or else that of the calling process. The results have the device, as tensors made with this option of the backend
       * `:donate` - the positions, from 0, of arguments of the definition whose tensors are not needed after a call, default
         `[]`; see `Mlx.compile/2`
       * `:hooks` - functions by the name of a hook, as for any compiler
@@ -37,15 +39,15 @@ if Code.ensure_loaded?(Nx) do
 
     @behaviour Nx.Defn.Compiler
 
-    alias Mlx.Compilation
+    alias Mlx.{Compilation, Device}
     alias Mlx.Compiler.{Cache, Evaluation, Executable}
 
     # What makes another program, or one that is called otherwise.
-    @options [:lazy, :hooks, :donate]
+    @options [:lazy, :device, :hooks, :donate]
 
     @impl true
     def __jit__(key, vars, fun, args_list, options) do
-      options = Keyword.take(options, @options)
+      options = with_device(options)
 
       if Compilation.disabled?(),
         do: evaluate(vars, fun, options, args_list),
@@ -54,7 +56,7 @@ if Code.ensure_loaded?(Nx) do
 
     @impl true
     def __compile__(key, vars, fun, options) do
-      options = Keyword.take(options, @options)
+      options = with_device(options)
       executable = if not Compilation.disabled?(), do: Executable.build(vars, fun, options)
 
       fn args_list ->
@@ -66,8 +68,18 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    defp with_device(options) do
+      options = Keyword.take(options, @options)
+
+      case Nx.default_backend() do
+        {Mlx.Backend, backend_options} -> Keyword.put_new(options, :device, backend_options[:device])
+        _other -> options
+      end
+    end
+
+    # A program belongs to the device that it was recorded for.
     defp execute(vars, fun, options, args_list, key) do
-      key = {key, Enum.map(vars, &Nx.to_template/1), options}
+      key = {key, Enum.map(vars, &Nx.to_template/1), [{:on, options[:device] || Device.default()} | options]}
       executable = Cache.fetch(key, fn -> Executable.build(vars, fun, options) end)
       Enum.map(args_list, &Executable.call(executable, &1))
     end
@@ -80,7 +92,7 @@ if Code.ensure_loaded?(Nx) do
     end
 
     @impl true
-    def __to_backend__(options), do: {Mlx.Backend, Keyword.take(options, [:lazy])}
+    def __to_backend__(options), do: {Mlx.Backend, Keyword.take(options, [:lazy, :device])}
 
     @impl true
     def __shard_jit__(_key, _mesh, _vars, _fun, _args_list, _options) do

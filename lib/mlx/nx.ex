@@ -26,7 +26,7 @@ if Code.ensure_loaded?(Nx) do
     def to_nx(%Array{} = array, options \\ []) do
       options = Keyword.validate!(options, [:names, lazy: false])
       out = Nx.template(array.shape, Type.to_nx(array.type), names: options[:names])
-      Conversion.result(out, bytes(array), options[:lazy])
+      Conversion.result(out, bytes(array), {options[:lazy], nil})
     end
 
     # A boolean is a byte that is 0 or 1.

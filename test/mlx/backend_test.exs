@@ -102,6 +102,45 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    describe "the option :device" do
+      test "places what is made, and what is computed of it" do
+        Nx.default_backend({Backend, device: :cpu})
+        # MLX computes f64 on the CPU only.
+        t = Nx.tensor([1.0, 2.0], type: :f64)
+
+        for result <- [
+              t,
+              Nx.sin(t),
+              Nx.iota({2}, type: :f64),
+              Nx.concatenate([Nx.tensor([1.0], backend: Backend), t]),
+              Nx.LinAlg.solve(Nx.eye(2, type: :f64), t),
+              Nx.slice(t, [Nx.tensor(0)], [1]),
+              Nx.backend_copy(Nx.tensor([1, 2], backend: Nx.BinaryBackend), Nx.default_backend()),
+              Nx.reduce(t, 0.0, &Nx.add/2),
+              Nx.Defn.jit_apply(&Nx.add(Nx.cos(&1), 1), [t], compiler: Mlx)
+            ] do
+          assert result.data.device == :cpu
+          assert is_list(Nx.to_flat_list(result))
+        end
+
+        assert Nx.Defn.jit_apply(&Nx.sin/1, [1], compiler: Mlx, device: :cpu).data.device == :cpu
+        assert Nx.Defn.to_backend(compiler: Mlx, device: :cpu) == {Backend, device: :cpu}
+        assert Nx.backend_copy(t, Backend).data.device == nil
+      end
+
+      test "is refused where there is no such device" do
+        message = ~r/^Mlx.Backend: expected the option :device to be :cpu or :gpu, got: :tpu$/
+        assert_raise ArgumentError, message, fn -> Nx.default_backend({Backend, device: :tpu}) end
+
+        if not Mlx.Device.available?(:gpu) do
+          message = ~r/^Mlx.Backend: the option device: :gpu asks for a device that is not there; .*Mlx.with_device\/2/
+          assert_raise ArgumentError, message, fn -> Nx.default_backend({Backend, device: :gpu}) end
+          assert_raise ArgumentError, message, fn -> Nx.tensor(1, backend: {Backend, device: :gpu}) end
+          assert_raise ArgumentError, message, fn -> Nx.Defn.jit_apply(&Nx.sin/1, [1], compiler: Mlx, device: :gpu) end
+        end
+      end
+    end
+
     defp eventually(condition, attempts \\ 1000) do
       cond do
         condition.() ->

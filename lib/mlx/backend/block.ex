@@ -3,10 +3,10 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Compositions that Nx names, where MLX has an operation for them. Others are computed as Nx composes them.
 
-    import Mlx.Backend.Conversion, only: [array: 1, cast: 2, lazy?: 1, result: 3]
+    import Mlx.Backend.Conversion, only: [array: 1, cast: 2, result: 3]
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
-    alias Mlx.Backend.{Elementwise, Factorization, Fast, Fourier, Indexing, Logic, Sorting}
+    alias Mlx.Backend.{Elementwise, Factorization, Fast, Fourier, Indexing, Logic, Manner, Sorting}
     alias Mlx.{Array, Native, Type}
     alias Mlx.Nx.Block, as: Own
     alias Nx.Block, as: B
@@ -16,21 +16,27 @@ if Code.ensure_loaded?(Nx) do
 
     @spec block(struct(), output(), [term()], fun()) :: output()
     def block(block, out, arguments, fun) do
+      manner = Manner.of(arguments)
+
       with true <- Enum.all?(arguments, &computable?/1) and computable?(out),
-           {:ok, result} <- run(block, out, Enum.map(arguments, &array/1)) do
-        give(out, result, Enum.any?(arguments, &lazy?/1))
+           {:ok, result} <- Manner.run(manner, fn -> compute(block, out, arguments, manner) end) do
+        result
       else
         _composed -> apply(fun, [block | arguments])
       end
     end
 
+    defp compute(block, out, arguments, manner) do
+      with {:ok, result} <- run(block, out, Enum.map(arguments, &array/1)), do: {:ok, give(out, result, manner)}
+    end
+
     defp computable?(%Tensor{} = tensor), do: not is_absent(tensor)
     defp computable?(out), do: is_tuple(out)
 
-    defp give(%Tensor{} = out, result, lazy), do: result(out, result, lazy)
+    defp give(%Tensor{} = out, result, manner), do: result(out, result, manner)
 
-    defp give(outs, results, lazy) when is_tuple(outs) do
-      Enum.zip_with(Tuple.to_list(outs), Tuple.to_list(results), &result(&1, &2, lazy)) |> List.to_tuple()
+    defp give(outs, results, manner) when is_tuple(outs) do
+      Enum.zip_with(Tuple.to_list(outs), Tuple.to_list(results), &result(&1, &2, manner)) |> List.to_tuple()
     end
 
     @sums [{B.CumulativeSum, :cumsum_axis}, {B.CumulativeProduct, :cumprod_axis}]

@@ -6,7 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.ForeignTypes, only: [is_narrow: 1]
 
     alias Mlx.{Array, Backend, Evaluation, Native, Pressure, Type}
-    alias Mlx.Backend.ForeignTypes
+    alias Mlx.Backend.{ForeignTypes, Manner}
     alias Nx.Tensor
 
     @doc "The array of a tensor of any backend."
@@ -39,14 +39,9 @@ if Code.ensure_loaded?(Nx) do
       for position <- positions, do: if(is_integer(position), do: position, else: array(position))
     end
 
-    @doc "Whether what is computed of a tensor waits until it is needed."
-    @spec lazy?(Tensor.t() | integer()) :: boolean()
-    def lazy?(%Tensor{data: %Backend{lazy: lazy}}), do: lazy
-    def lazy?(_other), do: false
-
     @doc "The tensor that an operation returns: of the type of `out`, and computed from now on unless it is lazy."
-    @spec result(Tensor.t(), Array.t(), boolean()) :: Tensor.t()
-    def result(%Tensor{type: type} = out, %Array{} = array, lazy) do
+    @spec result(Tensor.t(), Array.t(), Manner.t()) :: Tensor.t()
+    def result(%Tensor{type: type} = out, %Array{} = array, {lazy, _device} = manner) do
       array = cast(array, type(type))
       array = if is_narrow(type), do: ForeignTypes.wrap_around(array, type), else: array
 
@@ -54,12 +49,14 @@ if Code.ensure_loaded?(Nx) do
         :ok = Pressure.watch(fn -> Native.async_eval([array]) end)
       end
 
-      %{out | data: %Backend{array: array, lazy: lazy}}
+      wrap(out, array, manner)
     end
 
     @doc "A tensor of an array that is computed already, or of no cost to compute."
-    @spec wrap(Tensor.t(), Array.t(), boolean()) :: Tensor.t()
-    def wrap(%Tensor{} = out, %Array{} = array, lazy), do: %{out | data: %Backend{array: array, lazy: lazy}}
+    @spec wrap(Tensor.t(), Array.t(), Manner.t()) :: Tensor.t()
+    def wrap(%Tensor{} = out, %Array{} = array, {lazy, device}) do
+      %{out | data: %Backend{array: array, lazy: lazy, device: device}}
+    end
 
     @doc "The array with a type; itself if it has it."
     @spec cast(Array.t(), Type.t()) :: Array.t()

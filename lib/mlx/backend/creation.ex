@@ -8,6 +8,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
     alias Mlx.{Native, Type}
+    alias Mlx.Backend.Manner
     alias Nx.{BinaryBackend, Tensor}
 
     # These count exactly as far as arrays can be long.
@@ -25,8 +26,10 @@ if Code.ensure_loaded?(Nx) do
     @spec constant(Tensor.t(), number() | atom() | Complex.t(), keyword()) :: Tensor.t()
     def constant(%Tensor{shape: shape} = out, number, options) do
       scalar = scalar(number, type(out))
-      lazy = lazy(options)
-      if shape == {}, do: wrap(out, scalar, lazy), else: result(out, Native.broadcast_to(scalar, shape, nil), lazy)
+
+      if shape == {},
+        do: wrap(out, scalar, Manner.from(options)),
+        else: make(out, options, fn -> Native.broadcast_to(scalar, shape, nil) end)
     end
 
     # An integer wraps around as in Nx.
@@ -52,30 +55,39 @@ if Code.ensure_loaded?(Nx) do
     @spec from_binary(Tensor.t(), iodata() | bitstring(), keyword()) :: Tensor.t()
     def from_binary(%Tensor{shape: shape, type: type} = out, bits, options) do
       bits = if is_list(bits), do: :erlang.list_to_bitstring(bits), else: bits
-      wrap(out, read(bits, shape, type), lazy(options))
+      wrap(out, read(bits, shape, type), Manner.from(options))
     end
 
     @spec eye(Tensor.t(), keyword()) :: Tensor.t()
     def eye(%Tensor{shape: shape} = out, options) do
       rank = tuple_size(shape)
-      matrix = Native.eye(elem(shape, rank - 2), elem(shape, rank - 1), 0, type(out), nil)
-      result(out, if(rank == 2, do: matrix, else: Native.broadcast_to(matrix, shape, nil)), lazy(options))
+
+      make(out, options, fn ->
+        matrix = Native.eye(elem(shape, rank - 2), elem(shape, rank - 1), 0, type(out), nil)
+        if rank == 2, do: matrix, else: Native.broadcast_to(matrix, shape, nil)
+      end)
     end
 
     @spec iota(Tensor.t(), non_neg_integer() | nil, keyword()) :: Tensor.t()
     def iota(%Tensor{shape: shape} = out, nil, options) do
-      result(out, Tuple.product(shape) |> count(type(out)) |> shaped(shape), lazy(options))
+      make(out, options, fn -> Tuple.product(shape) |> count(type(out)) |> shaped(shape) end)
     end
 
     def iota(%Tensor{shape: shape} = out, axis, options) do
       sizes = put_elem(Tuple.duplicate(1, tuple_size(shape)), axis, elem(shape, axis))
-      line = shape |> elem(axis) |> count(type(out)) |> shaped(sizes)
-      result(out, if(sizes == shape, do: line, else: Native.broadcast_to(line, shape, nil)), lazy(options))
+
+      make(out, options, fn ->
+        line = shape |> elem(axis) |> count(type(out)) |> shaped(sizes)
+        if sizes == shape, do: line, else: Native.broadcast_to(line, shape, nil)
+      end)
     end
 
     defp count(size, type) when type in @counting, do: Native.arange(0, size, 1, type, nil)
     defp count(size, type), do: Native.arange(0, size, 1, :s32, nil) |> cast(type)
 
-    defp lazy(options), do: Keyword.get(options, :lazy, false)
+    defp make(out, options, fun) do
+      manner = Manner.from(options)
+      Manner.run(manner, fn -> result(out, fun.(), manner) end)
+    end
   end
 end

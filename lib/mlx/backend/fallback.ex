@@ -3,10 +3,11 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # What MLX has no operation or no type for, computed by `Nx.BinaryBackend`.
 
-    import Mlx.Backend.Conversion, only: [array: 1, lazy?: 1, wrap: 3]
+    import Mlx.Backend.Conversion, only: [array: 1, wrap: 3]
 
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
+    alias Mlx.Backend.Manner
     alias Nx.{BinaryBackend, Tensor}
 
     require Logger
@@ -22,7 +23,7 @@ if Code.ensure_loaded?(Nx) do
 
       # Numbers in functions become tensors of the default backend.
       result = Nx.with_default_backend(BinaryBackend, fn -> apply(BinaryBackend, function, [out | arguments]) end)
-      give(result, Enum.any?(tensors, &lazy?/1))
+      give(result, Manner.of(tensors))
     end
 
     @spec reduce(Tensor.t(), Tensor.t(), Tensor.t(), keyword(), fun()) :: Tensor.t()
@@ -35,8 +36,8 @@ if Code.ensure_loaded?(Nx) do
       compute(:window_reduce, out, [tensor, accumulator, window, options, fun])
     end
 
-    defp give(result, _lazy) when is_absent(result), do: result
-    defp give(result, lazy), do: wrap(result, array(result), lazy)
+    defp give(result, _manner) when is_absent(result), do: result
+    defp give(result, manner), do: wrap(result, array(result), manner)
 
     defp copy(%Tensor{} = tensor), do: Nx.backend_copy(tensor, BinaryBackend)
     defp copy([%Tensor{} | _] = tensors), do: Enum.map(tensors, &copy/1)

@@ -7,11 +7,13 @@ if Code.ensure_loaded?(Nx) do
 
     alias Inspect.Algebra
     alias Mlx.{Array, Backend, Native, Presence, Unsafe}
+    alias Mlx.Backend.Manner
     alias Nx.{Pointer, Tensor}
 
     @spec backend_copy(Tensor.t(), module(), keyword()) :: Tensor.t()
     def backend_copy(tensor, Backend, options) do
-      wrap(tensor, tensor |> array() |> Native.copy(nil), Keyword.get(options, :lazy, false))
+      manner = Manner.from(options)
+      wrap(tensor, Manner.run(manner, fn -> tensor |> array() |> Native.copy(nil) end), manner)
     end
 
     def backend_copy(tensor, Tensor, options), do: backend_copy(tensor, Nx.BinaryBackend, options)
@@ -21,7 +23,7 @@ if Code.ensure_loaded?(Nx) do
 
     @spec backend_transfer(Tensor.t(), module(), keyword()) :: Tensor.t()
     def backend_transfer(tensor, Backend, options) do
-      wrap(tensor, array(tensor), Keyword.get(options, :lazy, false))
+      wrap(tensor, array(tensor), Manner.from(options))
     end
 
     def backend_transfer(tensor, backend, options) do
@@ -90,7 +92,7 @@ if Code.ensure_loaded?(Nx) do
       end
 
       array = Unsafe.from_pointer(pointer.address, shape, type(out), owner: options[:owner])
-      wrap(out, array, backend_options |> Backend.init() |> Keyword.fetch!(:lazy))
+      wrap(out, array, backend_options |> Backend.init() |> Manner.from())
     end
 
     def from_pointer(%Pointer{kind: kind}, _type, _shape, _backend_options, _options) do

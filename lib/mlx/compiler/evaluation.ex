@@ -13,7 +13,7 @@ if Code.ensure_loaded?(Nx) do
             ([(-> Tensor.t())] -> Nx.Container.t())
     def prepare(vars, fun, options) do
       evaluate = Evaluator.__compile__(nil, vars, fun, Keyword.take(options, [:hooks]))
-      backend = {Backend, Keyword.take(options, [:lazy])}
+      backend = {Backend, Keyword.take(options, [:lazy, :device])}
 
       fn arguments ->
         Nx.with_default_backend(backend, fn ->

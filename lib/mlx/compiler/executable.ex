@@ -5,8 +5,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
-    alias Mlx.Backend
-    alias Mlx.Backend.Conversion
+    alias Mlx.Backend.{Conversion, Manner}
     alias Mlx.Compiler.{Evaluation, Expression, HostFunctions, Lowering, Tensors}
     alias Mlx.{KernelCompiler, Native, Pressure, Recording}
     alias Nx.Defn.Composite
@@ -15,7 +14,7 @@ if Code.ensure_loaded?(Nx) do
     # than thousands of small operations. `used`: for each tensor among the arguments, whether the definition needs it;
     # others are not asked for. `donated`: for each that is used, whether its memory is given to the results. `anchored`: it
     # needs none, and a number stands for them, since a program is a function of at least one array.
-    @enforce_keys [:call, :captured, :functions, :used, :donated, :output, :lazy, :anchored]
+    @enforce_keys [:call, :captured, :functions, :used, :donated, :output, :manner, :anchored]
     defstruct @enforce_keys
 
     @type call ::
@@ -30,7 +29,7 @@ if Code.ensure_loaded?(Nx) do
             used: [boolean()],
             donated: [boolean()],
             output: Nx.Container.t(),
-            lazy: boolean(),
+            manner: Manner.t(),
             anchored: boolean()
           }
 
@@ -38,7 +37,11 @@ if Code.ensure_loaded?(Nx) do
     @spec build([Nx.Container.t()], ([Nx.Container.t()] -> Nx.Container.t()), keyword()) :: t()
     def build(vars, fun, options) do
       KernelCompiler.allow()
-      output = fun.(vars)
+      manner = options |> Keyword.take([:lazy, :device]) |> Manner.validate!() |> Manner.from()
+      Manner.run(manner, fn -> build(vars, fun.(vars), options, manner) end)
+    end
+
+    defp build(vars, output, options, manner) do
       parameters = Composite.flatten_list(vars)
       numbers = Expression.parameters(output)
       used = for number <- 0..(length(parameters) - 1)//1, do: number in numbers
@@ -51,7 +54,7 @@ if Code.ensure_loaded?(Nx) do
         used: used,
         donated: for({donated, true} <- Enum.zip(donated(vars, options), used), do: donated),
         output: Composite.traverse(output, &Nx.to_template/1),
-        lazy: Keyword.get(options, :lazy, false),
+        manner: manner,
         anchored: true not in used
       }
     end
@@ -108,17 +111,21 @@ if Code.ensure_loaded?(Nx) do
     @spec call(t(), [(-> Nx.Tensor.t())]) :: Nx.Container.t()
     def call(%__MODULE__{call: {:evaluated, evaluate}}, arguments), do: evaluate.(arguments)
 
-    def call(%__MODULE__{} = executable, arguments) do
-      tensors = used(executable.used, arguments)
+    def call(%__MODULE__{manner: manner} = executable, arguments) do
+      results = Manner.run(manner, fn -> compute(executable, used(executable.used, arguments)) end)
+      {output, []} = Composite.traverse(executable.output, results, &give(&1, &2, manner))
+      output
+    end
+
+    defp compute(%__MODULE__{manner: {lazy, _device}} = executable, tensors) do
       results = run(executable, inputs(executable, tensors) ++ executable.captured)
 
-      if (not executable.lazy or true in executable.donated) and not Native.is_traced(results) do
+      if (not lazy or true in executable.donated) and not Native.is_traced(results) do
         donate(executable.donated, tensors)
-        if not executable.lazy, do: start(results)
+        if not lazy, do: start(results)
       end
 
-      {output, []} = Composite.traverse(executable.output, results, &give(&1, &2, executable.lazy))
-      output
+      results
     end
 
     defp used([true | used], [argument | rest]), do: [argument.() | used(used, rest)]
@@ -149,7 +156,7 @@ if Code.ensure_loaded?(Nx) do
 
     defp value!(tensor), do: tensor
 
-    defp give(template, [array | arrays], lazy), do: {%{template | data: %Backend{array: array, lazy: lazy}}, arrays}
+    defp give(template, [array | arrays], manner), do: {Conversion.wrap(template, array, manner), arrays}
 
     defp run(%__MODULE__{call: {:compiled, compiled, first, called}}, inputs) do
       if :atomics.get(called, 1) == 1 do
