@@ -21,19 +21,46 @@ defmodule Mlx.Contraction do
           optimized_scaling: non_neg_integer()
         }
 
+  @typedoc """
+  The indices of each array and of the result, the size of each index, and the positions that are contracted in each step.
+  An axis of size 1 whose index has another size is broadcast.
+  """
+  @type plan :: %{
+          inputs: [[index()]],
+          output: [index()],
+          sizes: %{index() => non_neg_integer()},
+          steps: [tuple()]
+        }
+
+  @type index :: char()
+
   @doc "The positions that are contracted in each step, and what that costs."
   @spec path(String.t(), [Array.t()]) :: {[tuple()], info()}
   def path(subscripts, arrays) do
+    {plan, info} = search_plan("Mlx.einsum_path", subscripts, for(%Array{shape: shape} <- arrays, do: shape))
+    {plan.steps, info}
+  end
+
+  @doc "What `path/2` finds for arrays of the shapes, and what the subscripts say. `function` is named in errors."
+  @spec plan(String.t(), String.t(), [tuple()]) :: plan()
+  def plan(function, subscripts, shapes) do
+    {plan, _info} = search_plan(function, subscripts, shapes)
+    plan
+  end
+
+  defp search_plan(function, subscripts, shapes) do
     {inputs, output} = parse(subscripts)
-    check_count!(inputs, arrays)
-    ranks = Enum.zip_with(inputs, arrays, &ellipsis_rank/2)
+    check_count!(inputs, shapes)
+    ranks = Enum.zip_with(inputs, shapes, &ellipsis_rank/2)
     spare = Enum.reject(@letters, &(&1 in String.to_charlist(subscripts)))
     inputs = Enum.zip_with(inputs, ranks, &expand(&1, &2, spare))
     output = expand(output, Enum.max(ranks), spare)
-    sizes = sizes(inputs, arrays)
+    sizes = sizes(inputs, shapes)
     check_output!(output, sizes)
-
-    search(Enum.map(inputs, &MapSet.new/1), MapSet.new(output), sizes)
+    {steps, info} = search(Enum.map(inputs, &MapSet.new/1), MapSet.new(output), sizes)
+    {%{inputs: inputs, output: output, sizes: sizes, steps: steps}, info}
+  catch
+    {:mistake, message} -> raise ArgumentError, "#{function}: #{message}"
   end
 
   @doc """
@@ -85,11 +112,11 @@ defmodule Mlx.Contraction do
   defp indices([letter | rest], found, text) when letter in @letters, do: indices(rest, [letter | found], text)
   defp indices([other | _], _found, _text), do: error("expected letters as indices, got: #{<<other::utf8>>}")
 
-  defp check_count!(inputs, arrays) do
-    if arrays == [], do: error("expected at least one array")
+  defp check_count!(inputs, shapes) do
+    if shapes == [], do: error("expected at least one array")
 
-    if length(inputs) != length(arrays) do
-      error("the subscripts are for #{length(inputs)} arrays, got #{length(arrays)}")
+    if length(inputs) != length(shapes) do
+      error("the subscripts are for #{length(inputs)} arrays, got #{length(shapes)}")
     end
   end
 
@@ -102,7 +129,7 @@ defmodule Mlx.Contraction do
   end
 
   # How many axes the ellipsis stands for.
-  defp ellipsis_rank(indices, %Array{shape: shape}) do
+  defp ellipsis_rank(indices, shape) do
     missing = tuple_size(shape) - Enum.count(indices, &(&1 != :ellipsis))
 
     if missing < 0 or (missing > 0 and :ellipsis not in indices) do
@@ -119,10 +146,10 @@ defmodule Mlx.Contraction do
   end
 
   # Sizes of 1 are broadcast, but not between the indices of one array.
-  defp sizes(inputs, arrays) do
+  defp sizes(inputs, shapes) do
     inputs
-    |> Enum.zip(arrays)
-    |> Enum.map(fn {indices, array} -> merge(Enum.zip(indices, Tuple.to_list(array.shape)), %{}, &same_size/3) end)
+    |> Enum.zip(shapes)
+    |> Enum.map(fn {indices, shape} -> merge(Enum.zip(indices, Tuple.to_list(shape)), %{}, &same_size/3) end)
     |> Enum.reduce(%{}, &merge(&1, &2, fn index, a, b -> broadcast_size(index, a, b) end))
   end
 
@@ -231,5 +258,5 @@ defmodule Mlx.Contraction do
 
   defp union(sets), do: Enum.reduce(sets, MapSet.new(), &MapSet.union/2)
 
-  defp error(message), do: raise(ArgumentError, "Mlx.einsum_path: " <> message)
+  defp error(message), do: throw({:mistake, message})
 end
