@@ -70,6 +70,16 @@ if Code.ensure_loaded?(Nx) do
       mask = numbers({3, 5}, 8)
       check(&Fast.scaled_dot_product_attention(&1, &2, &3, mask: &4), [queries, keys, values, mask])
       check(&Fast.scaled_dot_product_attention(&1, &2, &3, mask: Nx.greater(&4, 0)), [queries, keys, values, mask])
+      sinks = numbers({4}, 9)
+
+      for options <- [[], [mask: :causal], [mask: Nx.greater(mask, 0)], [mask: mask]] do
+        attend = &Fast.scaled_dot_product_attention(&1, &2, &3, [sinks: &4] ++ options)
+        check(attend, [queries, keys, values, sinks])
+      end
+
+      # A sink that takes all leaves nothing.
+      nothing = Fast.scaled_dot_product_attention(queries, keys, values, sinks: Nx.tensor([50, 50, 50, 50]))
+      assert nothing |> Nx.abs() |> Nx.reduce_max() |> Nx.to_number() < 1.0e-15
     end
 
     test "products with quantized matrices" do
@@ -183,6 +193,10 @@ if Code.ensure_loaded?(Nx) do
       check_gradients(&Fast.scaled_dot_product_attention(&1, &2, &3, options), masked, attended, &(&1 ++ [allowed]))
       added = &Fast.scaled_dot_product_attention(&1, &2, &3, scale: 0.3, mask: &4)
       check_gradients(added, masked, attended ++ [mask])
+
+      sunk = %Block.Attention{scale: 0.3, causal: true, sinks: true}
+      attend = &Fast.scaled_dot_product_attention(&1, &2, &3, scale: 0.3, mask: :causal, sinks: &4)
+      check_gradients(attend, sunk, attended ++ [numbers({4}, 9)])
     end
 
     test "refuse what does not fit" do
@@ -201,6 +215,10 @@ if Code.ensure_loaded?(Nx) do
 
       assert_raise ArgumentError, ~r/:causal or a tensor/, fn ->
         Fast.scaled_dot_product_attention(x, x, x, mask: :other)
+      end
+
+      assert_raise ArgumentError, ~r/:sinks to have the shape \{2\}.*got: \{3\}/, fn ->
+        Fast.scaled_dot_product_attention(x, x, x, sinks: Nx.tensor([1, 2, 3]))
       end
 
       assert_raise ArgumentError, ~r/not weights of u32/, fn -> Fast.quantized_matmul(x, x, x, x) end

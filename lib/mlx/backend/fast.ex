@@ -33,9 +33,11 @@ if Code.ensure_loaded?(Nx) do
       Mlx.Fast.rope(x, block.dimensions, [offset: offset] ++ own ++ options)
     end
 
-    defp compute(%Block.Attention{scale: scale} = block, [queries, keys, values | mask]) do
+    defp compute(%Block.Attention{scale: scale} = block, [queries, keys, values | others]) do
+      {sinks, mask} = Enum.split(others, if(block.sinks, do: 1, else: 0))
       mask = if block.causal, do: :causal, else: mask |> List.first() |> allowed()
-      Mlx.Fast.scaled_dot_product_attention(queries, keys, values, scale: scale, mask: mask)
+      options = [scale: scale, mask: mask, sinks: List.first(sinks)]
+      Mlx.Fast.scaled_dot_product_attention(queries, keys, values, options)
     end
 
     defp compute(%Block.QuantizedMatmul{} = block, [x, weights, scales, biases]) do

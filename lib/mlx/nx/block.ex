@@ -22,8 +22,8 @@ if Code.ensure_loaded?(Nx) do
 
   defmodule Mlx.Nx.Block.Attention do
     @moduledoc false
-    # Arguments: queries, keys, values, and the mask if it is a tensor.
-    defstruct [:scale, :causal]
+    # Arguments: queries, keys, values, the sinks if there are some, and the mask if it is a tensor.
+    defstruct [:scale, :causal, :sinks]
   end
 
   defmodule Mlx.Nx.Block.QuantizedMatmul do

@@ -50,7 +50,8 @@ if Code.ensure_loaded?(Nx) do
       Nx.concatenate([Nx.as_type(joined, x.type) | rest], axis: rank - 1)
     end
 
-    def compute(%Block.Attention{scale: scale} = block, [queries, keys, values | mask]) do
+    def compute(%Block.Attention{scale: scale} = block, [queries, keys, values | others]) do
+      {sinks, mask} = Enum.split(others, if(block.sinks, do: 1, else: 0))
       groups = div(Nx.axis_size(queries, 1), Nx.axis_size(keys, 1))
       [keys, values] = for tensor <- [keys, values], do: repeated(tensor, groups, 1)
       scores = queries |> Nx.multiply(scale) |> Nx.dot([3], [0, 1], keys, [3], [0, 1])
@@ -59,7 +60,7 @@ if Code.ensure_loaded?(Nx) do
         scores
         |> masked(if(block.causal, do: [causal(scores)], else: mask))
         |> widened()
-        |> softmax()
+        |> softmax(Enum.map(sinks, &(&1 |> widened() |> Nx.reshape({1, Nx.size(&1), 1, 1}))))
         |> Nx.as_type(queries.type)
 
       Nx.dot(weights, [3], [0, 1], values, [2], [0, 1])
@@ -142,9 +143,12 @@ if Code.ensure_loaded?(Nx) do
 
     defp masked(scores, [added]), do: Nx.add(scores, added)
 
-    defp softmax(scores) do
-      exponentials = scores |> Nx.subtract(Nx.reduce_max(scores, axes: [-1], keep_axes: true)) |> Nx.exp()
-      Nx.divide(exponentials, Nx.sum(exponentials, axes: [-1], keep_axes: true))
+    # A sink is one more score, whose weight goes to no value.
+    defp softmax(scores, sinks) do
+      greatest = Enum.reduce(sinks, Nx.reduce_max(scores, axes: [-1], keep_axes: true), &Nx.max/2)
+      [exponentials | others] = for scores <- [scores | sinks], do: scores |> Nx.subtract(greatest) |> Nx.exp()
+      sum = Enum.reduce(others, Nx.sum(exponentials, axes: [-1], keep_axes: true), &Nx.add/2)
+      Nx.divide(exponentials, sum)
     end
 
     # Each entry along an axis, several times.

@@ -125,6 +125,8 @@ if Code.ensure_loaded?(Nx) do
       * `:scale` - default `1 / sqrt(features)`
       * `:mask` - `:causal`, a tensor that is added to the scores, or a tensor of `u8` that is 1 where attention is allowed
         and 0 elsewhere; tensors broadcast to `{batch, heads, query_length, key_length}`. Default `nil`
+      * `:sinks` - a tensor with one attention sink for each query head: a score that takes its share of the softmax and
+        belongs to no value. Default `nil`
 
     Examples:
 
@@ -137,15 +139,30 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec scaled_dot_product_attention(Nx.t(), Nx.t(), Nx.t(), keyword()) :: Tensor.t()
     deftransform scaled_dot_product_attention(queries, keys, values, options \\ []) do
-      options = Keyword.validate!(options, scale: nil, mask: nil)
+      options = Keyword.validate!(options, scale: nil, mask: nil, sinks: nil)
       [queries, keys, values] = floating([queries, keys, values])
       heads = attention_shapes!(queries.shape, keys.shape, values.shape)
       scale = options[:scale] || 1 / :math.sqrt(Nx.axis_size(queries, 3))
       out = %{queries | shape: put_elem(queries.shape, 3, Nx.axis_size(values, 3))}
       scores = heads |> Tuple.insert_at(2, Nx.axis_size(queries, 2)) |> Tuple.insert_at(3, Nx.axis_size(keys, 2))
+      sinks = sinks!(options[:sinks], queries.type, heads)
       mask = mask!(options[:mask], queries.type, scores)
-      tensors = Enum.map([queries, keys, values | mask], &unnamed/1)
-      run(%Block.Attention{scale: scale, causal: options[:mask] == :causal}, tensors, out)
+      tensors = Enum.map([queries, keys, values] ++ sinks ++ mask, &unnamed/1)
+      run(%Block.Attention{scale: scale, causal: options[:mask] == :causal, sinks: sinks != []}, tensors, out)
+    end
+
+    defp sinks!(nil, _type, _heads), do: []
+
+    defp sinks!(sinks, type, {_batch, heads}) do
+      %Tensor{shape: shape} = sinks = Nx.to_tensor(sinks)
+
+      if shape != {heads} do
+        raise ArgumentError,
+              "Mlx.Nx.Fast.scaled_dot_product_attention: expected :sinks to have the shape #{inspect({heads})}, one for " <>
+                "each query head, got: #{inspect(shape)}"
+      end
+
+      [Nx.as_type(sinks, type)]
     end
 
     defp attention_shapes!(
@@ -285,8 +302,13 @@ if Code.ensure_loaded?(Nx) do
     # How many of the first tensors MLX has gradients for, or none when it has not for all that have one.
     defp differentiated(%struct{}, tensors) when struct in [Block.RMSNorm, Block.LayerNorm], do: length(tensors)
     defp differentiated(%Block.RoPE{}, [_x, _offset]), do: 1
-    defp differentiated(%Block.Attention{}, [_queries, _keys, _values]), do: 3
-    defp differentiated(%Block.Attention{}, [_queries, _keys, _values, %Tensor{type: {:u, 8}}]), do: 3
+
+    defp differentiated(%Block.Attention{sinks: sinks}, tensors) do
+      {inputs, mask} = Enum.split(tensors, if(sinks, do: 4, else: 3))
+      # One that is added to the scores has a gradient, too.
+      if Enum.all?(mask, &(&1.type == {:u, 8})), do: length(inputs), else: 0
+    end
+
     defp differentiated(_block, _tensors), do: 0
 
     defp present(values), do: for(value <- values, value != nil, do: Nx.to_tensor(value))
