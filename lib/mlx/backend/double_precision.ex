@@ -6,34 +6,37 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.{Array, Native}
     alias Mlx.Backend.ErrorFunction
 
-    # No digit is lost on the side of positive numbers.
+    # A power of the number next to e, whose logarithm lacks this to 1.
+    @base :math.exp(1)
+    @lack 5.318237706605891e-17
+
+    # Far below 0, where the power is 0, the bound keeps minus infinity out of the product.
     @spec exp(Array.t()) :: Array.t()
     def exp(array) do
-      positive = array |> Native.abs(nil) |> Native.expm1(nil) |> Native.add(1, nil)
-      Native.where(Native.less(array, 0, nil), Native.reciprocal(positive, nil), positive, nil)
+      rest = array |> Native.maximum(-1000, nil) |> Native.multiply(@lack, nil) |> Native.add(1, nil)
+      @base |> Native.scalar(:f64) |> Native.power(array, nil) |> Native.multiply(rest, nil)
     end
 
     @spec sigmoid(Array.t()) :: Array.t()
     def sigmoid(array), do: array |> Native.negative(nil) |> exp() |> Native.add(1, nil) |> Native.reciprocal(nil)
 
-    # By the tangent of half the angle.
-
     @spec sin(Array.t()) :: Array.t()
     def sin(array) do
-      {tangent, square} = half_tangent(array)
-      Native.divide(Native.multiply(tangent, 2, nil), Native.add(square, 1, nil), nil)
+      tangent = half_tangent(array)
+      Native.divide(Native.multiply(tangent, 2, nil), tangent |> Native.square(nil) |> Native.add(1, nil), nil)
     end
 
+    # The tangent gives the size, also where it is next to nothing, and has the sign of the sine where that of the cosine is
+    # positive. The tangent of half the angle has the sign of the sine.
     @spec cos(Array.t()) :: Array.t()
     def cos(array) do
-      {_tangent, square} = half_tangent(array)
-      Native.divide(Native.subtract(1, square, nil), Native.add(square, 1, nil), nil)
+      tangent = Native.tan(array, nil)
+      size = tangent |> Native.square(nil) |> Native.add(1, nil) |> Native.sqrt(nil) |> Native.reciprocal(nil)
+      negative = array |> half_tangent() |> Native.multiply(tangent, nil) |> Native.less(0, nil)
+      Native.where(negative, Native.negative(size, nil), size, nil)
     end
 
-    defp half_tangent(array) do
-      tangent = array |> Native.multiply(0.5, nil) |> Native.tan(nil)
-      {tangent, Native.square(tangent, nil)}
-    end
+    defp half_tangent(array), do: array |> Native.multiply(0.5, nil) |> Native.tan(nil)
 
     # Two steps of Newton's method from the root in single precision.
     @spec erf_inv(Array.t()) :: Array.t()
