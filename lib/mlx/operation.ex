@@ -8,6 +8,11 @@ defmodule Mlx.Operation do
   #     @doc "The inverse sine."
   #     operation asin(array), :arcsin
   #
+  # Those that MLX computes for `:f64` with the digits of `:f32` have `Mlx.DoublePrecision` do it:
+  #
+  #     @doc "The exponential."
+  #     operation_in_double exp(array)
+  #
   # Each gets a spec and the `:stream` option. The native function has the same name unless another is given. `Mlx` defines
   # them once more instead of delegating: one call less on the path of every operation.
 
@@ -16,7 +21,7 @@ defmodule Mlx.Operation do
 
   defmacro __using__(_options) do
     quote do
-      import Mlx.Operation, only: [operation: 1, operation: 2]
+      import Mlx.Operation, only: [operation: 1, operation: 2, operation_in_double: 1, operation_in_double: 2]
       Module.register_attribute(__MODULE__, :native, accumulate: true)
     end
   end
@@ -47,6 +52,31 @@ defmodule Mlx.Operation do
 
       def unquote(name)(unquote_splicing(operands), options) do
         Mlx.Native.unquote(native)(unquote_splicing(operands), Mlx.Options.stream(options, unquote(name)))
+      end
+    end
+  end
+
+  defmacro operation_in_double({name, _, operands}, native \\ nil) do
+    types = for _ <- operands, do: quote(do: Mlx.Array.operand())
+
+    # Whether an operand is of `:f64`, as guards that fail for numbers one by one.
+    guard =
+      for(operand <- operands, do: quote(do: :erlang.map_get(:type, unquote(operand)) == :f64))
+      |> Enum.reduce(fn next, first -> quote(do: unquote(first) when unquote(next)) end)
+
+    head = quote(do: unquote(name)(unquote_splicing(operands), options) when unquote(guard))
+
+    quote do
+      @spec unquote(name)(unquote_splicing(types), keyword()) :: Mlx.Array.t()
+      def unquote(name)(unquote_splicing(operands), options \\ [])
+
+      def unquote(head) do
+        stream = Mlx.Options.stream(options, unquote(name))
+        Mlx.DoublePrecision.on(stream, fn -> Mlx.DoublePrecision.unquote(name)(unquote_splicing(operands)) end)
+      end
+
+      def unquote(name)(unquote_splicing(operands), options) do
+        Mlx.Native.unquote(native || name)(unquote_splicing(operands), Mlx.Options.stream(options, unquote(name)))
       end
     end
   end

@@ -5,7 +5,7 @@ defmodule Mlx.Reduction do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Options}
+  alias Mlx.{Array, DoublePrecision, Native, Options}
 
   # {name, name in MLX, what the result is, operand and result of the example along axis 0}
   @reductions [
@@ -74,7 +74,16 @@ defmodule Mlx.Reduction do
     Python: `mlx.core.#{native}`.
     """
     @spec unquote(name)(Array.operand(), keyword()) :: Array.t()
-    def unquote(name)(array, options \\ []) do
+    def unquote(name)(array, options \\ [])
+
+    if name == :logsumexp do
+      def logsumexp(%Array{type: :f64, shape: shape} = array, options) do
+        [axes, keep, stream] = Options.values(options, :logsumexp, axes: nil, keep_axes: false)
+        DoublePrecision.on(stream, fn -> DoublePrecision.logsumexp(array, axes(axes, shape), keep) end)
+      end
+    end
+
+    def unquote(name)(array, options) do
       case Options.values(options, unquote(name), axes: nil, keep_axes: false) do
         [nil, keep, stream] -> Native.unquote(native)(array, keep, stream)
         [axis, keep, stream] when is_integer(axis) -> Native.unquote(:"#{native}_axis")(array, axis, keep, stream)
@@ -164,11 +173,21 @@ defmodule Mlx.Reduction do
   Python: `mlx.core.softmax`.
   """
   @spec softmax(Array.operand(), keyword()) :: Array.t()
-  def softmax(array, options \\ []) do
+  def softmax(array, options \\ [])
+
+  def softmax(%Array{type: :f64, shape: shape} = array, options) do
+    [axes, _precise, stream] = Options.values(options, :softmax, axes: nil, precise: false)
+    DoublePrecision.on(stream, fn -> DoublePrecision.softmax(array, axes(axes, shape)) end)
+  end
+
+  def softmax(array, options) do
     case Options.values(options, :softmax, axes: nil, precise: false) do
       [nil, precise, stream] -> Native.softmax(array, precise, stream)
       [axis, precise, stream] when is_integer(axis) -> Native.softmax_axis(array, axis, precise, stream)
       [axes, precise, stream] -> Native.softmax_axes(array, axes, precise, stream)
     end
   end
+
+  defp axes(nil, shape), do: Enum.to_list(0..(tuple_size(shape) - 1)//1)
+  defp axes(axes, _shape), do: List.wrap(axes)
 end

@@ -34,7 +34,7 @@ defmodule Mlx.ReductionTest do
   for {name, python} <- @reductions do
     @tag :oracle
     test "#{name}/2 is Python's #{python} for every type and choice of axes" do
-      for type <- @types, {options, text} <- @axes do
+      for type <- right_types(unquote(python), @types), {options, text} <- @axes do
         x = Samples.array({3, 4, 5}, type)
         assert_oracle_or_raise(fn -> Mlx.unquote(name)(x, options) end, "mx.#{unquote(python)}(x, #{text})", x: x)
       end

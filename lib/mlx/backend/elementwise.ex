@@ -5,8 +5,8 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
 
-    alias Mlx.{Array, Native, Type}
-    alias Mlx.Backend.{Arithmetic, DoublePrecision, ErrorFunction}
+    alias Mlx.{Array, DoublePrecision, ErrorFunction, Native, Type}
+    alias Mlx.Backend.Arithmetic
     alias Nx.Tensor
 
     @natives [
@@ -38,11 +38,9 @@ if Code.ensure_loaded?(Nx) do
       imag: :imag
     ]
 
-    for name <- [:exp, :sin, :cos, :erf_inv] do
+    for name <- [:exp, :sin, :cos, :erf, :erf_inv] do
       def unquote(name)(_out, %Array{type: :f64} = array), do: DoublePrecision.unquote(name)(array)
     end
-
-    def erf(_out, %Array{type: :f64} = array), do: ErrorFunction.erf(array)
 
     for {name, native} <- @natives do
       @spec unquote(name)(Tensor.t(), Array.t()) :: Array.t()

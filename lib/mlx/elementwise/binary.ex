@@ -159,7 +159,7 @@ defmodule Mlx.Elementwise.Binary do
 
   Python: `mlx.core.logaddexp`.
   """
-  operation logaddexp(a, b)
+  operation_in_double logaddexp(a, b)
 
   @doc """
   The quotient as `floor_divide/2` gives it and the remainder as `remainder/2` does, as a tuple.

@@ -121,7 +121,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.exp`.
   """
-  operation exp(array)
+  operation_in_double exp(array)
 
   @doc """
   The exponential less one, `eˣ - 1`, which is precise near zero. Integers become `:f32`.
@@ -199,7 +199,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.sin`.
   """
-  operation sin(array)
+  operation_in_double sin(array)
 
   @doc """
   The cosine of an angle in radians. Integers become `:f32`.
@@ -212,7 +212,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.cos`.
   """
-  operation cos(array)
+  operation_in_double cos(array)
 
   @doc """
   The tangent of an angle in radians. Integers become `:f32`.
@@ -381,7 +381,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.sigmoid`.
   """
-  operation sigmoid(array)
+  operation_in_double sigmoid(array)
 
   @doc """
   The error function, `2 / √π ∫₀ˣ exp(-t²) dt`. Integers become `:f32`.
@@ -394,7 +394,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.erf`.
   """
-  operation erf(array)
+  operation_in_double erf(array)
 
   @doc """
   The inverse of the error function; NaN outside -1 to 1. Integers become `:f32`.
@@ -407,7 +407,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.erfinv`.
   """
-  operation erf_inv(array), :erfinv
+  operation_in_double erf_inv(array), :erfinv
 
   @doc """
   The greatest whole number that is not above. Integers stay as they are.

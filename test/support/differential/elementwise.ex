@@ -5,6 +5,7 @@ defmodule Mlx.Differential.Elementwise do
   import Mlx.Differential.Input, only: [random: 1, random: 2]
 
   alias Mlx.Differential.{Input, Python, Row}
+  alias Mlx.Oracle
 
   @unary [
     abs: "abs",
@@ -101,13 +102,15 @@ defmodule Mlx.Differential.Elementwise do
   end
 
   defp unary(python) do
-    x = random("x")
+    x = random("x", type: Oracle.right_types(python, Mlx.Type.all()))
     {[x], Python.call("mx.#{python}", [x])}
   end
 
   defp binary(python, values) do
     {a, b} = operands(values)
-    {[a, b], Python.call("mx.#{python}", [a, b])}
+    types = for %Input{type: type} <- [a, b], do: type
+    right? = Oracle.right_types(python, types) == types
+    if right?, do: {[a, b], Python.call("mx.#{python}", [a, b])}, else: binary(python, values)
   end
 
   # Arrays of types and shapes that differ or not, or a number in the place of one.

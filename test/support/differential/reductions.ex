@@ -40,13 +40,13 @@ defmodule Mlx.Differential.Reductions do
   end
 
   # Sometimes longer than what one thread or one vector reduces.
-  defp reduced do
+  defp reduced(python \\ "") do
     shape = one_of([shape(), shape(), shape(), {one_of(1000..3000)}, {3, one_of(200..700)}, {one_of(200..700), 3}])
-    random("x", shape: shape, values: one_of([:any, :finite]))
+    random("x", shape: shape, values: one_of([:any, :finite]), type: Mlx.Oracle.right_types(python, Mlx.Type.all()))
   end
 
   defp reduce(python) do
-    x = reduced()
+    x = reduced(python)
     {axes, keep} = {axes_option(x.shape), flag()}
     {[x, [axes: axes, keep_axes: keep]], Python.call("mx.#{python}", [x, axis: axes, keepdims: keep])}
   end
@@ -82,7 +82,7 @@ defmodule Mlx.Differential.Reductions do
   end
 
   defp softmax do
-    x = reduced()
+    x = reduced("softmax")
     {axes, precise} = {axes_option(x.shape), flag()}
     {[x, [axes: axes, precise: precise]], Python.call("mx.softmax", [x, axis: axes, precise: precise])}
   end

@@ -1,0 +1,134 @@
+defmodule Mlx.DoublePrecisionTest do
+  # MLX has the digits of f32 only for these functions of f64, Python too: libm and formulas are the judges.
+  use ExUnit.Case, async: true
+
+  @numbers [-700.5, -30.0, -2.5, -0.75, -1.0e-5, 0.0, 0.3, 1.0, 3.0, 20.0, 100.0, 600.0] ++
+             for(k <- [0.5, 1, 1.5, 2], do: k * :math.pi())
+
+  defp sigmoid(x) when x < 0, do: :math.exp(x) / (1 + :math.exp(x))
+  defp sigmoid(x), do: 1 / (1 + :math.exp(-x))
+
+  defp bell(x), do: 2 / :math.sqrt(:math.pi()) * :math.exp(-min(x * x, 1000.0))
+
+  # Each with its value, and its first and second derivative.
+  defp functions do
+    [
+      {&Mlx.exp/1, &:math.exp/1, &:math.exp/1, &:math.exp/1},
+      {&Mlx.sin/1, &:math.sin/1, &:math.cos/1, &(-:math.sin(&1))},
+      {&Mlx.cos/1, &:math.cos/1, &(-:math.sin(&1)), &(-:math.cos(&1))},
+      {&Mlx.erf/1, &:math.erf/1, &bell/1, &(-2 * &1 * bell(&1))},
+      {&Mlx.sigmoid/1, &sigmoid/1, &(sigmoid(&1) * sigmoid(-&1)),
+       &(sigmoid(&1) * sigmoid(-&1) * (sigmoid(-&1) - sigmoid(&1)))},
+      {&Mlx.logaddexp(&1, 0.25), &logaddexp(&1, 0.25), &sigmoid(&1 - 0.25), &(sigmoid(&1 - 0.25) * sigmoid(0.25 - &1))}
+    ]
+  end
+
+  defp logaddexp(a, b), do: max(a, b) + :math.log(1 + :math.exp(-abs(a - b)))
+
+  defp assert_close(results, fun, numbers, tolerance) do
+    for {result, number} <- Enum.zip(Mlx.to_list(results), numbers) do
+      exact = fun.(number)
+
+      assert abs(result - exact) <= tolerance * abs(exact) + 1.0e-300,
+             "#{inspect(fun)}(#{number}) = #{result}, not #{exact}"
+    end
+  end
+
+  defp f64(numbers), do: Mlx.array(numbers, type: :f64)
+
+  test "functions have the digits of f64, as have their derivatives" do
+    for {fun, value, first, second} <- functions() do
+      assert fun.(f64(@numbers)).type == :f64
+      assert_close(fun.(f64(@numbers)), value, @numbers, 4.0e-15)
+      gradient = Mlx.grad(&Mlx.sum(fun.(&1)))
+      assert_close(gradient.(f64(@numbers)), first, @numbers, 1.0e-13)
+      # The differences in these round where they are next to 0.
+      steep = Enum.reject(@numbers, &(abs(&1) < 0.1))
+      assert_close(Mlx.grad(&Mlx.sum(gradient.(&1))).(f64(steep)), second, steep, 1.0e-12)
+    end
+  end
+
+  test "functions are mapped, compiled, and put on streams" do
+    for {fun, value, first, _second} <- functions() do
+      assert_close(Mlx.vmap(fun).(f64(@numbers)), value, @numbers, 4.0e-15)
+      {_values, tangents} = Mlx.jvp(fun, [f64(@numbers)], [Mlx.ones({length(@numbers)}, type: :f64)])
+      assert_close(tangents, first, @numbers, 1.0e-13)
+    end
+
+    assert_close(Mlx.compile(&Mlx.sigmoid/1).(f64(@numbers)), &sigmoid/1, @numbers, 4.0e-15)
+    stream = Mlx.Stream.new(:cpu)
+    assert Mlx.to_number(Mlx.exp(Mlx.array(1.0, type: :f64), stream: stream)) == :math.exp(1)
+    assert_raise ArgumentError, ~r/^Mlx.exp: unknown option :axis/, fn -> Mlx.exp(f64([1.0]), axis: 0) end
+  end
+
+  test "their ends are those of the functions" do
+    ends = f64([:nan, :infinity, :neg_infinity, -0.0])
+
+    for {fun, expected} <- [
+          {&Mlx.exp/1, [:nan, :infinity, 0.0, 1.0]},
+          {&Mlx.sin/1, [:nan, :nan, :nan, 0.0]},
+          {&Mlx.cos/1, [:nan, :nan, :nan, 1.0]},
+          {&Mlx.erf/1, [:nan, 1.0, -1.0, -0.0]},
+          {&Mlx.sigmoid/1, [:nan, 1.0, 0.0, 0.5]},
+          {&Mlx.logaddexp(&1, &1), [:nan, :infinity, :neg_infinity, :math.log(2)]}
+        ] do
+      assert inspect(Mlx.to_list(fun.(ends))) == inspect(expected)
+    end
+
+    assert Mlx.to_list(Mlx.exp(f64([-745.0, 709.7, 710.0])))
+           |> Enum.zip([:math.exp(-745.0), :math.exp(709.7), :infinity])
+           |> Enum.all?(fn {a, b} -> a == b or abs(a / b - 1) < 4.0e-16 end)
+  end
+
+  test "the inverse error function" do
+    numbers = [-0.999, -0.5, 1.0e-9, 0.3, 0.99999]
+    assert_close(numbers |> f64() |> Mlx.erf_inv() |> Mlx.erf(), & &1, numbers, 1.0e-14)
+    slope = fn x -> x |> f64() |> then(Mlx.grad(&Mlx.sum(Mlx.erf_inv(&1)))) end
+    roots = numbers |> f64() |> Mlx.erf_inv() |> Mlx.to_list()
+
+    assert_close(
+      slope.(numbers),
+      &(1 / bell(Enum.at(roots, Enum.find_index(numbers, fn x -> x == &1 end)))),
+      numbers,
+      1.0e-10
+    )
+  end
+
+  test "softmax and logarithms of sums of exponentials" do
+    rows = [[0.1, 0.2, 0.3], [1000.0, 0.0, -1000.0], [-3.0, :neg_infinity, 2.0]]
+    sums = for row <- rows, do: row |> Enum.map(&exponential(&1, row)) |> Enum.sum()
+    expected = for {row, sum} <- Enum.zip(rows, sums), x <- row, do: exponential(x, row) / sum
+
+    assert_close(
+      rows |> f64() |> Mlx.softmax(axes: -1) |> Mlx.reshape({9}),
+      &Enum.at(expected, &1),
+      Enum.to_list(0..8),
+      4.0e-15
+    )
+
+    logarithms = for {row, sum} <- Enum.zip(rows, sums), do: greatest(row) + :math.log(sum)
+    assert_close(Mlx.logsumexp(f64(rows), axes: 1), &Enum.at(logarithms, &1), [0, 1, 2], 4.0e-15)
+    assert Mlx.logsumexp(f64(rows), axes: [1], keep_axes: true).shape == {3, 1}
+    assert Mlx.logsumexp(f64(rows)).shape == {}
+
+    # The gradient of the logarithm is the softmax.
+    gradient = Mlx.grad(&Mlx.logsumexp/1).(f64(hd(rows)))
+    assert_close(gradient, &Enum.at(expected, &1), [0, 1, 2], 4.0e-15)
+    weights = f64([1.0, 2.0, 5.0])
+    slope = Mlx.grad(&Mlx.sum(Mlx.multiply(Mlx.softmax(&1), weights))).(f64(hd(rows)))
+    [p, q, r] = Enum.take(expected, 3)
+    mean = p + 2 * q + 5 * r
+    assert_close(slope, &Enum.at([p * (1 - mean), q * (2 - mean), r * (5 - mean)], &1), [0, 1, 2], 1.0e-14)
+
+    assert Mlx.to_list(Mlx.softmax(f64([:neg_infinity, :neg_infinity]))) == [:nan, :nan]
+    assert Mlx.to_number(Mlx.logsumexp(f64([:neg_infinity, :neg_infinity]))) == :neg_infinity
+    assert Mlx.to_number(Mlx.softmax(Mlx.array(3.0, type: :f64))) == 1.0
+    assert Mlx.softmax(f64([])).shape == {0}
+    assert_raise Mlx.Error, ~r/^Mlx.logsumexp: /, fn -> Mlx.logsumexp(f64([])) end
+  end
+
+  defp exponential(:neg_infinity, _row), do: 0.0
+  defp exponential(x, row), do: :math.exp(x - greatest(row))
+
+  defp greatest(row), do: row |> Enum.filter(&is_float/1) |> Enum.max()
+end
