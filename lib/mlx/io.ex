@@ -22,7 +22,7 @@ defmodule Mlx.IO do
   """
 
   alias Mlx.{Array, Evaluation, Native, Options, Type}
-  alias Mlx.IO.{GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
+  alias Mlx.IO.{Bytes, Failure, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
 
   @type format :: :safetensors | :gguf | :npy | :npz
 
@@ -34,10 +34,9 @@ defmodule Mlx.IO do
   The arrays of a npy or safetensors file are read when they are evaluated. When the file was cut short or removed and
   written anew in between, that raises, or gives the new contents.
 
-  A GGUF file that may not be written is copied to the system's folder for temporary files while it is loaded.
-
-  Quantized GGUF tensors of the kinds Q4_0, Q4_1 and Q8_0 give three arrays, `name.weight`, `name.scales` and
-  `name.biases`, as `quantize/2` makes them; other kinds are converted to `:f16`.
+  GGUF tensors of the formats F16, BF16, F32, F64, I8, I16, I32 and I64 keep their type. Those of the quantized formats
+  Q4_0, Q4_1 and Q8_0 give three arrays, `name.weight`, `name.scales` and `name.biases`, as `quantize/2` makes them, and
+  those of Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K and Q6_K are converted to `:f16`. Other formats raise.
 
   Options:
 
@@ -64,8 +63,8 @@ defmodule Mlx.IO do
     path = IO.chardata_to_string(path)
     format = format!(:load, format, path)
     without_metadata!(:load, metadata!(metadata), format)
-    size = file_size!(path)
-    loaded = about("cannot read", path, fn -> read(format, path, size, stream) end)
+    open = fn -> Bytes.open(path, &read(format, &1, stream)) end
+    loaded = Failure.about("Mlx.IO.load: cannot read #{path}", open)
 
     case {loaded, metadata} do
       {{arrays, _}, false} -> arrays
@@ -113,7 +112,7 @@ defmodule Mlx.IO do
     content = content!(format, content)
     metadata = metadata!(format, metadata || %{})
 
-    about("cannot write", path, fn ->
+    Failure.about("Mlx.IO.save: cannot write #{path}", fn ->
       pieces = encode(format, content, metadata, compress)
       Evaluation.eval(content)
       WholeFile.write(path, pieces)
@@ -122,16 +121,15 @@ defmodule Mlx.IO do
 
   # Reading
 
-  defp read(:npy, path, size, stream), do: Npy.load(path, size, stream)
-  defp read(:npz, path, _size, stream), do: path |> File.read!() |> Npz.decode(stream)
+  defp read(:npy, %Bytes{path: path, size: size}, stream), do: Npy.load(path, size, stream)
+  defp read(:npz, %Bytes{path: path}, stream), do: path |> File.read!() |> Npz.decode(stream)
+  defp read(:gguf, bytes, stream), do: GGUF.decode(bytes, stream)
 
-  defp read(:safetensors, path, size, stream) do
+  defp read(:safetensors, %Bytes{path: path, size: size}, stream) do
     {arrays, metadata} = Native.load_safetensors(path, stream)
     for {name, array} <- arrays, do: check_size!(name, array, size)
     {arrays, %{metadata: metadata, types: %{}}}
   end
-
-  defp read(:gguf, path, _size, stream), do: GGUF.load(path, stream)
 
   defp typed(values, types) do
     Map.new(values, fn {key, value} ->
@@ -143,14 +141,6 @@ defmodule Mlx.IO do
   defp check_size!(name, %Array{shape: shape, type: type}, size) do
     if Enum.any?(Tuple.to_list(shape), &(&1 < 0)) or Tuple.product(shape) * Type.bytes(type) > size do
       raise Mlx.Error, "the shape #{inspect(shape)} of #{inspect(name)} does not fit into the file"
-    end
-  end
-
-  defp file_size!(path) do
-    case File.stat(path) do
-      {:ok, %File.Stat{type: :regular, size: size}} -> size
-      {:ok, %File.Stat{type: type}} -> raise Mlx.Error, "Mlx.IO.load: cannot read #{path}: it is a #{type}"
-      {:error, reason} -> raise Mlx.Error, "Mlx.IO.load: cannot read #{path}: #{:file.format_error(reason)}"
     end
   end
 
@@ -247,12 +237,4 @@ defmodule Mlx.IO do
   end
 
   defp without_metadata!(_function, _metadata, _format), do: :ok
-
-  defp about(what, path, fun) do
-    fun.()
-  rescue
-    error in Mlx.Error -> reraise Mlx.Error, "#{what} #{path}: #{error.message}", __STACKTRACE__
-    error in File.Error -> reraise Mlx.Error, Exception.message(error), __STACKTRACE__
-    error in File.RenameError -> reraise Mlx.Error, Exception.message(error), __STACKTRACE__
-  end
 end

@@ -43,7 +43,7 @@ defmodule Mlx.IO.GGMLType do
   ]
 
   @doc """
-  The type that a code in a file stands for, or `:error` when the code is not one that MLX can be given.
+  The type that a code in a file stands for, or `:error` when it stands for none that is known.
 
       iex> Mlx.IO.GGMLType.fetch(3)
       {:ok, :q4_1}

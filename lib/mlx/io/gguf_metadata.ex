@@ -14,12 +14,11 @@ defmodule Mlx.IO.GGUFMetadata do
   the elements. The alignment is the pair `general.alignment`, else 32. Dimensions are written innermost first; here they
   are given in MLX's order, outermost first.
 
-  MLX maps the file into memory and follows what the header says, so a truncated or forged header would take the VM down.
-  `read/1` therefore checks everything that MLX relies on: it never trusts a count before the file is known to be long
-  enough for it, and the data of every tensor must lie inside the file.
+  A header is checked while it is read: a count is trusted only where the file is long enough for it, and the data of
+  every tensor has to lie inside the file.
   """
 
-  alias Mlx.IO.GGMLType
+  alias Mlx.IO.{Bytes, Failure, GGMLType}
 
   @typedoc "A metadata value; a float that is not finite is an atom."
   @type value :: boolean | number | :nan | :infinity | :neg_infinity | binary | [value]
@@ -93,27 +92,23 @@ defmodule Mlx.IO.GGUFMetadata do
       iex> {header.metadata["name"], Enum.map(header.tensors, &{&1.name, &1.shape})}
       {"example", [{"x", {2, 3}}]}
 
-  Raises `Mlx.Error` when the file can't be read, is not a GGUF file that MLX can load, or is truncated or corrupted.
+  Raises `Mlx.Error` when the file can't be read, is not a GGUF file, or is truncated or corrupted.
   """
   @spec read(Path.t()) :: t
   def read(path) do
-    with {:ok, %File.Stat{size: size}} <- File.stat(path),
-         {:ok, file} <- :file.open(path, [:read, :raw, :binary]) do
-      try do
-        # The source is what is left to read: `base` is the place in the file where the buffer that goes with it ends.
-        parse(%{file: file, path: path, size: size, base: 0})
-      after
-        :file.close(file)
-      end
-    else
-      {:error, reason} -> raise Mlx.Error, message: "can't read #{path}: #{:file.format_error(reason)}"
-    end
+    path = IO.chardata_to_string(path)
+    Failure.about("Mlx.IO.GGUFMetadata.read: cannot read #{path}", fn -> Bytes.open(path, &parse/1) end)
   end
 
-  defp parse(source) do
+  @doc false
+  # The header of a file with these bytes. Raises `Mlx.Error`, without a path.
+  @spec parse(Bytes.t()) :: t
+  def parse(%Bytes{} = bytes) do
+    # What is left to read: `base` is the place where the buffer that goes with it ends.
+    source = %{bytes: bytes, size: bytes.size, base: 0}
     {version, tensor_count, pair_count, buffer, source} = preamble(source)
     {metadata, buffer, source} = pairs(pair_count, buffer, source, %{})
-    alignment = alignment(metadata, source)
+    alignment = alignment(metadata)
     {tensors, buffer, source} = tensors(tensor_count, buffer, source, [])
     data_offset = align(position(buffer, source), alignment)
 
@@ -136,14 +131,14 @@ defmodule Mlx.IO.GGUFMetadata do
         check_count(pairs, @min_pair, "metadata pairs", buffer, source)
         {version, tensors, pairs, buffer, source}
 
-      {<<"GGUF", version::big-32, _rest::binary>>, source} when version in [2, 3] ->
-        fail(source, "is a big-endian GGUF file; only little-endian ones are supported")
+      {<<"GGUF", version::big-32, _rest::binary>>, _source} when version in [2, 3] ->
+        fail("is a big-endian GGUF file; only little-endian ones are supported")
 
-      {<<"GGUF", version::little-32, _rest::binary>>, source} ->
-        fail(source, "has GGUF version #{version}; versions 2 and 3 are supported")
+      {<<"GGUF", version::little-32, _rest::binary>>, _source} ->
+        fail("has GGUF version #{version}; versions 2 and 3 are supported")
 
-      {_other, source} ->
-        fail(source, "is not a GGUF file")
+      {_other, _source} ->
+        fail("is not a GGUF file")
     end
   end
 
@@ -153,7 +148,7 @@ defmodule Mlx.IO.GGUFMetadata do
 
   defp pairs(count, buffer, source, pairs) do
     {key, buffer, source} = name("a metadata key", buffer, source)
-    if is_map_key(pairs, key), do: fail(source, "has the metadata key #{inspect(key)} twice")
+    if is_map_key(pairs, key), do: fail("has the metadata key #{inspect(key)} twice")
     {type, buffer, source} = uint32(buffer, source)
     {element_type, buffer, source} = element_type(type, buffer, source)
     {value, buffer, source} = value(type, key, buffer, source, 0)
@@ -176,14 +171,14 @@ defmodule Mlx.IO.GGUFMetadata do
     {:binary.copy(string), buffer, source}
   end
 
-  defp value(@array, key, _buffer, source, @max_nesting) do
-    fail(source, "nests arrays more than #{@max_nesting} deep in #{inspect(key)}")
+  defp value(@array, key, _buffer, _source, @max_nesting) do
+    fail("nests arrays more than #{@max_nesting} deep in #{inspect(key)}")
   end
 
   defp value(@array, key, buffer, source, depth) do
     {type, buffer, source} = uint32(buffer, source)
     {count, buffer, source} = uint64(buffer, source)
-    check_count(count, min_size(type, key, source), "elements of #{inspect(key)}", buffer, source)
+    check_count(count, min_size(type, key), "elements of #{inspect(key)}", buffer, source)
     elements(type, count, key, buffer, source, depth)
   end
 
@@ -218,23 +213,23 @@ defmodule Mlx.IO.GGUFMetadata do
   end
 
   defp numbers(type, count, key, buffer, source) do
-    size = count * min_size(type, key, source)
+    size = count * min_size(type, key)
     {buffer, source} = more(buffer, source, size)
     <<numbers::binary-size(size), buffer::binary>> = buffer
-    {decode(type, numbers, key, source), buffer, source}
+    {decode(type, numbers, key), buffer, source}
   end
 
-  defp decode(0, bytes, _key, _source), do: :binary.bin_to_list(bytes)
-  defp decode(1, bytes, _key, _source), do: for(<<number::signed-8 <- bytes>>, do: number)
-  defp decode(2, bytes, _key, _source), do: for(<<number::little-16 <- bytes>>, do: number)
-  defp decode(3, bytes, _key, _source), do: for(<<number::little-signed-16 <- bytes>>, do: number)
-  defp decode(4, bytes, _key, _source), do: for(<<number::little-32 <- bytes>>, do: number)
-  defp decode(5, bytes, _key, _source), do: for(<<number::little-signed-32 <- bytes>>, do: number)
-  defp decode(6, bytes, _key, _source), do: for(<<bits::binary-4 <- bytes>>, do: float32(bits))
-  defp decode(7, bytes, key, source), do: for(<<byte <- bytes>>, do: boolean(byte, key, source))
-  defp decode(10, bytes, _key, _source), do: for(<<number::little-64 <- bytes>>, do: number)
-  defp decode(11, bytes, _key, _source), do: for(<<number::little-signed-64 <- bytes>>, do: number)
-  defp decode(12, bytes, _key, _source), do: for(<<bits::binary-8 <- bytes>>, do: float64(bits))
+  defp decode(0, bytes, _key), do: :binary.bin_to_list(bytes)
+  defp decode(1, bytes, _key), do: for(<<number::signed-8 <- bytes>>, do: number)
+  defp decode(2, bytes, _key), do: for(<<number::little-16 <- bytes>>, do: number)
+  defp decode(3, bytes, _key), do: for(<<number::little-signed-16 <- bytes>>, do: number)
+  defp decode(4, bytes, _key), do: for(<<number::little-32 <- bytes>>, do: number)
+  defp decode(5, bytes, _key), do: for(<<number::little-signed-32 <- bytes>>, do: number)
+  defp decode(6, bytes, _key), do: for(<<bits::binary-4 <- bytes>>, do: float32(bits))
+  defp decode(7, bytes, key), do: for(<<byte <- bytes>>, do: boolean(byte, key))
+  defp decode(10, bytes, _key), do: for(<<number::little-64 <- bytes>>, do: number)
+  defp decode(11, bytes, _key), do: for(<<number::little-signed-64 <- bytes>>, do: number)
+  defp decode(12, bytes, _key), do: for(<<bits::binary-8 <- bytes>>, do: float64(bits))
 
   defp float32(<<number::little-float-32>>), do: number
   defp float32(<<0::16, 1::1, 0::7, sign::1, 0x7F::7>>), do: infinity(sign)
@@ -247,28 +242,28 @@ defmodule Mlx.IO.GGUFMetadata do
   defp infinity(0), do: :infinity
   defp infinity(1), do: :neg_infinity
 
-  defp boolean(0, _key, _source), do: false
-  defp boolean(1, _key, _source), do: true
-  defp boolean(byte, key, source), do: fail(source, "has #{byte} for a boolean in #{inspect(key)}")
+  defp boolean(0, _key), do: false
+  defp boolean(1, _key), do: true
+  defp boolean(byte, key), do: fail("has #{byte} for a boolean in #{inspect(key)}")
 
-  defp min_size(@string, _key, _source), do: 8
-  defp min_size(@array, _key, _source), do: 12
+  defp min_size(@string, _key), do: 8
+  defp min_size(@array, _key), do: 12
 
-  defp min_size(type, key, source) do
+  defp min_size(type, key) do
     case @number_sizes do
       %{^type => size} -> size
-      _other -> fail(source, "has the unknown value type #{type} in #{inspect(key)}")
+      _other -> fail("has the unknown value type #{type} in #{inspect(key)}")
     end
   end
 
-  # MLX takes no notice of an alignment that is not a u32.
-  defp alignment(pairs, source) do
+  # The format knows no alignment of another type.
+  defp alignment(pairs) do
     case pairs do
       %{"general.alignment" => {4, alignment}} when alignment > 0 and Bitwise.band(alignment, alignment - 1) == 0 ->
         alignment
 
       %{"general.alignment" => {_type, value}} ->
-        fail(source, "has the alignment #{inspect(value)}; it must be a power of two, written as a u32")
+        fail("has the alignment #{inspect(value)}; it must be a power of two, written as a u32")
 
       _none ->
         @default_alignment
@@ -283,23 +278,23 @@ defmodule Mlx.IO.GGUFMetadata do
     {name, buffer, source} = name("a tensor's name", buffer, source)
     {rank, buffer, source} = uint32(buffer, source)
 
-    if rank > @max_rank, do: fail(source, "gives tensor #{inspect(name)} #{rank} dimensions, over #{@max_rank}")
+    if rank > @max_rank, do: fail("gives tensor #{inspect(name)} #{rank} dimensions, over #{@max_rank}")
     {dimensions, buffer, source} = numbers(10, rank, name, buffer, source)
     {type, buffer, source} = uint32(buffer, source)
     {offset, buffer, source} = uint64(buffer, source)
-    tensors(count - 1, buffer, source, [tensor(name, dimensions, type, offset, source) | tensors])
+    tensors(count - 1, buffer, source, [tensor(name, dimensions, type, offset) | tensors])
   end
 
-  defp tensor(name, dimensions, code, offset, source) do
+  defp tensor(name, dimensions, code, offset) do
     type =
       case GGMLType.fetch(code) do
         {:ok, type} -> type
-        :error -> fail(source, "has the unknown type #{code} for tensor #{inspect(name)}")
+        :error -> fail("has the unknown type #{code} for tensor #{inspect(name)}")
       end
 
     case Enum.find(dimensions, &(&1 > @max_dimension)) do
       nil -> :ok
-      dimension -> fail(source, "gives tensor #{inspect(name)} a dimension of #{dimension}, more than MLX can have")
+      dimension -> fail("gives tensor #{inspect(name)} a dimension of #{dimension}, more than MLX can have")
     end
 
     %{
@@ -307,23 +302,23 @@ defmodule Mlx.IO.GGUFMetadata do
       shape: dimensions |> Enum.reverse() |> List.to_tuple(),
       type: type,
       offset: offset,
-      byte_size: tensor_size(name, dimensions, type, source)
+      byte_size: tensor_size(name, dimensions, type)
     }
   end
 
-  defp tensor_size(name, dimensions, type, source) do
+  defp tensor_size(name, dimensions, type) do
     {numbers, bytes} = GGMLType.block(type)
     row = List.first(dimensions, 1)
 
     if rem(row, numbers) != 0 do
-      fail(source, "gives tensor #{inspect(name)} rows of #{row} numbers; #{type} needs a multiple of #{numbers}")
+      fail("gives tensor #{inspect(name)} rows of #{row} numbers; #{type} needs a multiple of #{numbers}")
     end
 
     blocks = div(Enum.product(dimensions), numbers)
 
-    # MLX counts the 32-bit words of a quantized tensor in an int; a word holds at least 4 numbers.
-    if numbers > 1 and blocks * numbers > @max_dimension * 4 do
-      fail(source, "has a quantized tensor #{inspect(name)} that is larger than MLX can load")
+    # Blocks are rows of an array while they are unpacked.
+    if numbers > 1 and blocks > @max_dimension do
+      fail("has a tensor #{inspect(name)} of #{blocks} blocks, more than MLX can have")
     end
 
     blocks * bytes
@@ -333,17 +328,17 @@ defmodule Mlx.IO.GGUFMetadata do
   defp place(tensors, data_offset, alignment, source) do
     case tensors -- Enum.uniq_by(tensors, & &1.name) do
       [] -> :ok
-      [%{name: name} | _] -> fail(source, "has the tensor #{inspect(name)} twice")
+      [%{name: name} | _] -> fail("has the tensor #{inspect(name)} twice")
     end
 
     Enum.map(tensors, fn %{name: name, offset: offset, byte_size: size} = tensor ->
       if rem(offset, alignment) != 0 do
-        fail(source, "has tensor #{inspect(name)} at offset #{offset}, which is not a multiple of #{alignment}")
+        fail("has tensor #{inspect(name)} at offset #{offset}, which is not a multiple of #{alignment}")
       end
 
       if data_offset + offset + size > source.size do
         last = data_offset + offset + size
-        fail(source, "is too short for tensor #{inspect(name)}: it ends at byte #{last} of #{source.size}")
+        fail("is too short for tensor #{inspect(name)}: it ends at byte #{last} of #{source.size}")
       end
 
       %{tensor | offset: data_offset + offset}
@@ -354,7 +349,7 @@ defmodule Mlx.IO.GGUFMetadata do
 
   defp name(what, buffer, source) do
     {name, buffer, source} = string(buffer, source)
-    if not String.valid?(name), do: fail(source, "has #{what} that is not UTF-8: #{inspect(name, limit: 40)}")
+    if not String.valid?(name), do: fail("has #{what} that is not UTF-8: #{inspect(name, limit: 40)}")
     {:binary.copy(name), buffer, source}
   end
 
@@ -379,21 +374,13 @@ defmodule Mlx.IO.GGUFMetadata do
     check_left(size, buffer, source)
     missing = size - byte_size(buffer)
 
-    case :file.pread(source.file, source.base, max(missing, @chunk)) do
-      {:ok, bytes} when byte_size(bytes) >= missing ->
-        {buffer <> bytes, %{source | base: source.base + byte_size(bytes)}}
-
-      {:error, reason} ->
-        fail(source, "can't be read: #{:file.format_error(reason)}")
-
-      _short ->
-        fail(source, "became shorter while it was read")
-    end
+    size = missing |> max(@chunk) |> min(source.size - source.base)
+    {buffer <> Bytes.read!(source.bytes, source.base, size), %{source | base: source.base + size}}
   end
 
   defp check_count(count, min_size, what, buffer, source) do
     if count * min_size > left(buffer, source) do
-      fail(source, "claims #{count} #{what}, more than its #{source.size} bytes can hold")
+      fail("claims #{count} #{what}, more than its #{source.size} bytes can hold")
     end
   end
 
@@ -402,10 +389,10 @@ defmodule Mlx.IO.GGUFMetadata do
 
     cond do
       position + size > source.size ->
-        fail(source, "is truncated or corrupted: #{size} bytes are expected at byte #{position} of #{source.size}")
+        fail("is truncated or corrupted: #{size} bytes are expected at byte #{position} of #{source.size}")
 
       position + size > @max_header ->
-        fail(source, "has a header of more than #{@max_header} bytes")
+        fail("has a header of more than #{@max_header} bytes")
 
       true ->
         :ok
@@ -418,6 +405,6 @@ defmodule Mlx.IO.GGUFMetadata do
 
   defp align(offset, alignment), do: div(offset + alignment - 1, alignment) * alignment
 
-  @spec fail(map, String.t()) :: no_return
-  defp fail(source, problem), do: raise(Mlx.Error, message: "#{source.path} #{problem}")
+  @spec fail(String.t()) :: no_return
+  defp fail(problem), do: raise(Mlx.Error, "it #{problem}")
 end
