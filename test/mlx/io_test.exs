@@ -183,6 +183,48 @@ defmodule Mlx.IOTest do
     end
   end
 
+  test "safetensors: types that MLX has as bytes, and a header as others write it", context do
+    path = path(context, "a.safetensors")
+
+    header =
+      ~s({"__metadata__":null,"b":{"shape":[2],"data_offsets":[1,3],"dtype":"F8_E8M0"},) <>
+        ~s("a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]},"e":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}} )
+
+    bytes = <<byte_size(header)::little-64, header::binary, 1, 2, 3>>
+    File.write!(path, bytes)
+
+    {arrays, metadata} = Mlx.IO.load(path, metadata: true)
+    assert metadata == %{}
+    types = for {name, array} <- arrays, do: {name, array.type, Mlx.to_list(array)}
+    assert types == [{"a", :u8, [1]}, {"b", :u8, [2, 3]}, {"e", :f32, []}]
+  end
+
+  test "safetensors: a file that is damaged gives a message in UTF-8", context do
+    whole = path(context, "whole.safetensors")
+    Mlx.IO.save(whole, arrays(), metadata: %{"note" => "größe"})
+    bytes = File.read!(whole)
+    damaged = path(context, "damaged.safetensors")
+
+    outcomes =
+      for at <- 0..(byte_size(bytes) - 1), byte <- [0x00, 0x80, 0xFF] do
+        <<before::binary-size(at), _byte, rest::binary>> = bytes
+        File.write!(damaged, [before, byte, rest])
+
+        try do
+          damaged |> Mlx.IO.load() |> Map.values() |> Mlx.eval()
+          :loads
+        rescue
+          error in Mlx.Error ->
+            assert String.valid?(error.message) and error.message =~ "Mlx.IO.load: cannot read #{damaged}: "
+            refute error.message =~ "json.exception"
+            :raises
+        end
+      end
+
+    assert %{loads: _, raises: raises} = Enum.frequencies(outcomes)
+    assert raises > 500
+  end
+
   test "a forged shape whose size wraps around", context do
     for shape <- ["[65536,65536,65536,65536]", "[-1,-4]"], bytes <- [0, 16] do
       header = ~s({"x":{"dtype":"F32","shape":#{shape},"data_offsets":[0,#{bytes}]}})

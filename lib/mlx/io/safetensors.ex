@@ -1,6 +1,6 @@
 defmodule Mlx.IO.Safetensors do
   @moduledoc false
-  # Writes the format of safetensors:
+  # The format of safetensors:
   #
   #     the length of the header (u64), the header, the elements of the arrays
   #
@@ -11,7 +11,8 @@ defmodule Mlx.IO.Safetensors do
   # Offsets count from its end. The largest elements come first, so that all are aligned, and then the names decide: the
   # order of the reference implementation.
 
-  alias Mlx.{Array, Evaluation, Type}
+  alias Mlx.{Array, Creation, Evaluation, Native, Type}
+  alias Mlx.IO.{Bytes, SafetensorsHeader}
 
   # The types that MLX reads.
   @types %{
@@ -30,9 +31,8 @@ defmodule Mlx.IO.Safetensors do
     c64: "C64"
   }
 
-  @metadata "__metadata__"
-  # MLX reads shorter ones.
-  @max_header 100_000_000
+  @metadata SafetensorsHeader.metadata_key()
+  @max_header SafetensorsHeader.max_size()
 
   @doc """
   The bytes of a file: the header, and then those of each array, which are asked of MLX one after the other.
@@ -49,6 +49,37 @@ defmodule Mlx.IO.Safetensors do
       Stream.map(entries, fn {_name, array} -> Evaluation.to_binary(array) end)
     )
   end
+
+  @doc """
+  The arrays and the metadata. MLX reads the arrays of a file when they are evaluated; those of a binary are copied.
+
+  Raises `Mlx.Error`, without a path, when something is not what it should be.
+  """
+  @spec decode(Bytes.t(), Mlx.Stream.t() | nil) :: {%{String.t() => Array.t()}, %{String.t() => String.t()}}
+  def decode(bytes, stream) do
+    %{tensors: tensors, metadata: metadata} = SafetensorsHeader.parse(bytes)
+    {arrays(bytes, tensors, stream), metadata}
+  end
+
+  defp arrays(%Bytes{path: nil} = bytes, tensors, _stream) do
+    Map.new(tensors, fn {name, tensor} ->
+      data = Bytes.read!(bytes, tensor.offset, tensor.byte_size)
+      {name, Creation.from_binary(data, tensor.shape, tensor.type)}
+    end)
+  end
+
+  # MLX opens the file by itself, which then may be another one.
+  defp arrays(%Bytes{path: path}, tensors, stream) do
+    {arrays, _metadata} = Native.load_safetensors(path, stream)
+
+    if Map.new(arrays, &kind/1) != Map.new(tensors, &kind/1) do
+      raise Mlx.Error, "it was changed while it was read"
+    end
+
+    arrays
+  end
+
+  defp kind({name, %{shape: shape, type: type}}), do: {name, {shape, type}}
 
   defp header(entries, metadata) do
     {entries, _size} = Enum.map_reduce(entries, 0, &entry/2)
