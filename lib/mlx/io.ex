@@ -123,8 +123,8 @@ defmodule Mlx.IO do
 
   # Reading
 
-  defp read(:npy, %Bytes{path: path, size: size}, stream), do: Npy.load(path, size, stream)
-  defp read(:npz, %Bytes{path: path}, stream), do: path |> File.read!() |> Npz.decode(stream)
+  defp read(:npy, bytes, stream), do: Npy.decode(bytes, stream)
+  defp read(:npz, bytes, stream), do: Npz.decode(bytes, stream)
   defp read(:gguf, bytes, stream), do: GGUF.decode(bytes, stream)
 
   defp read(:safetensors, bytes, stream) do

@@ -5,11 +5,13 @@ defmodule Mlx.IO.Npy do
   #     0x93 "NUMPY" major minor  length of the header (u16, from version 2 on u32)
   #     {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }  padding "\n"
 
-  alias Mlx.{Array, Evaluation, Native, Type}
+  alias Mlx.{Array, Evaluation, Native, Stream, Type}
+  alias Mlx.IO.Bytes
 
   @magic <<0x93, "NUMPY">>
-  # A header of version 1 is not longer.
-  @head 65_545
+  # What stands before the header.
+  @longest_start 12
+  @max_dimension 2_147_483_647
 
   @types Map.new(Type.all(), &{Type.numpy(&1), &1})
 
@@ -37,48 +39,60 @@ defmodule Mlx.IO.Npy do
   end
 
   @doc """
-  The array of a file of `size` bytes. MLX reads it when the array is evaluated; a header that numpy and MLX do not write
-  is read here. Raises `Mlx.Error`, without a path, when the file is not what it should be.
-  """
-  @spec load(Path.t(), non_neg_integer(), Mlx.Stream.t() | nil) :: Array.t()
-  def load(path, size, stream) do
-    with {:ok, <<@magic, 1, _minor, rest::binary>>} <- File.open!(path, [:read, :raw, :binary], &:file.read(&1, @head)),
-         {header, _data} <- header(1, rest),
-         true <- plain?(header) do
-      {_order, type} = type(header)
-      sizes = sizes(header)
-      check_size!(size - byte_size(header) - 10, sizes, type)
+  The array of a file with these bytes. MLX reads that of a file when it is evaluated, if numpy or MLX could have written
+  its header; any other is read here.
 
-      case {Native.load(path, stream), List.to_tuple(sizes)} do
-        {%Array{shape: shape, type: ^type} = array, shape} -> array
-        _other -> path |> File.read!() |> decode(stream)
-      end
+  Raises `Mlx.Error`, without a path, when something is not what it should be.
+  """
+  @spec decode(Bytes.t(), Stream.t() | nil) :: Array.t()
+  def decode(bytes, stream) do
+    {header, start} = header!(bytes)
+    {order, type} = type(header)
+    sizes = sizes(header)
+    size = check_size!(bytes.size - start, sizes, type)
+
+    lazy(bytes, header, type, sizes, stream) ||
+      bytes |> Bytes.read!(start, size) |> array(sizes, type, columns_first?(header), order, stream)
+  end
+
+  # Nil for a header that MLX does not read, or reads as another.
+  defp lazy(%Bytes{path: nil}, _header, _type, _sizes, _stream), do: nil
+
+  defp lazy(%Bytes{path: path}, header, type, sizes, stream) do
+    with true <- plain?(header),
+         %Array{type: ^type, shape: shape} = array <- Native.load(path, stream),
+         true <- Tuple.to_list(shape) == sizes do
+      array
     else
-      _other -> path |> File.read!() |> decode(stream)
+      _other -> nil
     end
   end
 
-  @doc "The array that these bytes hold. Raises `Mlx.Error`, without a path, when they are not what they should be."
-  @spec decode(binary(), Mlx.Stream.t() | nil) :: Array.t()
-  def decode(<<@magic, major, _minor, rest::binary>>, stream) do
-    {header, data} = header(major, rest)
-    {order, type} = type(header)
-    sizes = sizes(header)
-    data = binary_part(data, 0, check_size!(byte_size(data), sizes, type))
-    fortran = field(header, ~r/'fortran_order'\s*:\s*(True|False)/) == "True"
-    array(data, sizes, type, fortran, order, stream)
+  # The header and the place where it ends.
+  defp header!(bytes) do
+    case Bytes.read!(bytes, 0, min(bytes.size, @longest_start)) do
+      <<@magic, 1, _minor, length::little-16, _rest::binary>> ->
+        header!(bytes, 10, length)
+
+      <<@magic, major, _minor, length::little-32>> when major in 2..3 ->
+        header!(bytes, 12, length)
+
+      <<@magic, major, _rest::binary>> when major not in 1..3 ->
+        raise Mlx.Error, "version #{major} of the npy format is not known"
+
+      <<@magic, _rest::binary>> ->
+        raise Mlx.Error, "the header is cut short"
+
+      _other ->
+        raise Mlx.Error, "it is not a npy file, which begins with #{inspect(@magic)}"
+    end
   end
 
-  def decode(_bytes, _stream), do: raise(Mlx.Error, "it is not a npy file")
-
-  defp header(1, <<length::little-16, header::binary-size(length), data::binary>>), do: {header, data}
-
-  defp header(major, <<length::little-32, header::binary-size(length), data::binary>>) when major in [2, 3] do
-    {header, data}
+  defp header!(%Bytes{size: size}, start, length) when start + length > size do
+    raise Mlx.Error, "the header is cut short: it takes #{length} bytes, and there are #{size - start}"
   end
 
-  defp header(major, _rest) when major in 1..3, do: raise(Mlx.Error, "the header is cut short")
-  defp header(major, _rest), do: raise(Mlx.Error, "version #{major} of the npy format is not known")
+  defp header!(bytes, start, length), do: {Bytes.read!(bytes, start, length), start + length}
 
   defp type(header) do
     <<order::binary-size(1), name::binary>> = field(header, ~r/'descr'\s*:\s*'([<>|=][a-zA-Z][0-9]*)'/)
@@ -105,8 +119,22 @@ defmodule Mlx.IO.Npy do
     header
     |> field(~r/'shape'\s*:\s*\(([0-9,\sL]*)\)/)
     |> String.split([",", " ", "L"], trim: true)
-    |> Enum.map(&String.to_integer/1)
+    |> Enum.map(&size!/1)
   end
+
+  defp size!(digits) when byte_size(digits) <= 10 do
+    size = String.to_integer(digits)
+    if size <= @max_dimension, do: size, else: too_large!(digits)
+  end
+
+  defp size!(digits), do: too_large!(digits)
+
+  @spec too_large!(String.t()) :: no_return()
+  defp too_large!(digits) do
+    raise Mlx.Error, "an axis has at most #{@max_dimension} elements, and the header has #{inspect(digits)}"
+  end
+
+  defp columns_first?(header), do: field(header, ~r/'fortran_order'\s*:\s*(True|False)/) == "True"
 
   defp field(header, pattern) do
     case Regex.run(pattern, header) do

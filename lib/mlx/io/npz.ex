@@ -2,7 +2,8 @@ defmodule Mlx.IO.Npz do
   @moduledoc false
   # The format of numpy for arrays with names: a zip archive with a npy file for each.
 
-  alias Mlx.{Array, IO.Npy}
+  alias Mlx.Array
+  alias Mlx.IO.{Bytes, Npy, Zip}
 
   # Zip without its 64-bit extension, which is all that older versions of Erlang read.
   @max_size 0xFFFFFFFE
@@ -84,32 +85,17 @@ defmodule Mlx.IO.Npz do
     end
   end
 
-  @doc "The arrays of an archive. Raises `Mlx.Error`, without a path, when it is damaged."
-  @spec decode(binary(), Mlx.Stream.t() | nil) :: %{String.t() => Array.t()}
+  @doc "The arrays of an archive with these bytes. Raises `Mlx.Error`, without a path, when it is damaged."
+  @spec decode(Bytes.t(), Mlx.Stream.t() | nil) :: %{String.t() => Array.t()}
   def decode(bytes, stream) do
-    for {name, data} <- unzip(bytes), name = List.to_string(name), not String.ends_with?(name, "/"), into: %{} do
-      {String.replace_suffix(name, ".npy", ""), decode_entry(name, data, stream)}
+    for %{name: name} = member <- Zip.members(bytes), not String.ends_with?(name, "/"), into: %{} do
+      {String.replace_suffix(name, ".npy", ""), array(name, Zip.read!(bytes, member), stream)}
     end
   end
 
-  # On a damaged archive `:zip` returns an error, raises or exits, as the damage has it.
-  defp unzip(bytes) do
-    result =
-      try do
-        :zip.unzip(bytes, [:memory])
-      catch
-        _kind, reason -> {:error, reason}
-      end
-
-    case result do
-      {:ok, entries} -> entries
-      {:error, reason} -> raise Mlx.Error, "it is not a npz file, or damaged: #{inspect(reason)}"
-    end
-  end
-
-  defp decode_entry(name, data, stream) do
-    Npy.decode(data, stream)
+  defp array(name, data, stream) do
+    data |> Bytes.of() |> Npy.decode(stream)
   rescue
-    error in Mlx.Error -> reraise Mlx.Error, "#{inspect(name)}: #{error.message}", __STACKTRACE__
+    error in Mlx.Error -> reraise Mlx.Error, "the member #{inspect(name)}: #{error.message}", __STACKTRACE__
   end
 end
