@@ -9,7 +9,8 @@ defmodule Mlx.IO do
   | `:npy` | one array | |
   | `:npz` | arrays with names | |
 
-  The format is told from the extension of the path, or by the option `:format`.
+  The format is told from the extension of the path, or by the option `:format`. `load/2` and `save/3` are for files,
+  `decode/2` and `encode/2` for the bytes of a file in memory.
 
   A file is checked before anything of it is used, and one that is cut short or damaged raises `Mlx.Error` with its
   path.
@@ -22,9 +23,10 @@ defmodule Mlx.IO do
   """
 
   alias Mlx.{Array, Evaluation, Options}
-  alias Mlx.IO.{Bytes, Failure, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
+  alias Mlx.IO.{Bytes, Content, Failure, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
 
   @type format :: :safetensors | :gguf | :npy | :npz
+  @type arrays :: %{String.t() => Array.t()}
 
   @formats %{".safetensors" => :safetensors, ".gguf" => :gguf, ".npy" => :npy, ".npz" => :npz}
 
@@ -58,22 +60,42 @@ defmodule Mlx.IO do
 
   Python: `mlx.core.load`.
   """
-  @spec load(Path.t(), keyword()) ::
-          Array.t() | %{String.t() => Array.t()} | {%{String.t() => Array.t()}, %{String.t() => term()}}
+  @spec load(Path.t(), keyword()) :: Array.t() | arrays() | {arrays(), %{String.t() => term()}}
   def load(path, options \\ []) do
     [format, metadata, stream] = Options.values(options, :"IO.load", format: nil, metadata: false)
     path = IO.chardata_to_string(path)
     format = format!(:load, format, path)
-    without_metadata!(:load, metadata!(metadata), format)
-    open = fn -> Bytes.open(path, &read(format, &1, stream)) end
-    loaded = Failure.about("Mlx.IO.load: cannot read #{path}", open)
+    check_metadata!(:load, metadata, format)
+    Failure.about("Mlx.IO.load: cannot read #{path}", fn -> Bytes.open(path, &read(format, &1, metadata, stream)) end)
+  end
 
-    case {loaded, metadata} do
-      {{arrays, _}, false} -> arrays
-      {{arrays, %{metadata: values}}, true} -> {arrays, values}
-      {{arrays, %{metadata: values, types: types}}, :arrays} -> {arrays, typed(values, types)}
-      {array, _} -> array
-    end
+  @doc """
+  The array (`:npy`), or the map of names and arrays, that a binary holds: the bytes of a file, as `encode/2` makes them.
+  The arrays are copies.
+
+  Options:
+
+    * `:format` - see above, default `:safetensors`
+    * `:metadata` - as for `load/2`
+    * `:stream` - where arrays are loaded
+
+  Raises `Mlx.Error` when the bytes are not those of such a file.
+
+      iex> bytes = Mlx.IO.encode(%{"x" => Mlx.array([1, 2])})
+      iex> Mlx.to_list(Mlx.IO.decode(bytes)["x"])
+      [1, 2]
+
+  Python: `mlx.core.load` of an object that is read like a file.
+  """
+  @spec decode(binary(), keyword()) :: Array.t() | arrays() | {arrays(), %{String.t() => term()}}
+  def decode(bytes, options \\ []) when is_binary(bytes) do
+    [format, metadata, stream] = Options.values(options, :"IO.decode", format: :safetensors, metadata: false)
+    format = format!(:decode, format, nil)
+    check_metadata!(:decode, metadata, format)
+
+    Failure.about("Mlx.IO.decode: cannot read #{format}", fn ->
+      read(format, Bytes.of(bytes), metadata, stream)
+    end)
   end
 
   @doc """
@@ -110,27 +132,60 @@ defmodule Mlx.IO do
     [format, metadata, compress, _stream] = Options.values(options, :"IO.save", defaults)
     path = IO.chardata_to_string(path)
     format = format!(:save, format, path)
-    without_metadata!(:save, metadata, format)
-    content = content!(format, content)
-    metadata = metadata!(format, metadata || %{})
+    {content, metadata} = checked!(:save, format, content, metadata)
 
     Failure.about("Mlx.IO.save: cannot write #{path}", fn ->
-      pieces = encode(format, content, metadata, compress)
+      pieces = pieces(format, content, metadata, compress)
       Evaluation.eval(content)
       WholeFile.write(path, pieces)
     end)
   end
 
+  @doc """
+  The bytes of the file that `save/3` would write.
+
+  Options:
+
+    * `:format` - see above, default `:safetensors`
+    * `:metadata`, `:compress` - as for `save/3`
+
+  Raises `Mlx.Error` when the format does not take an array, and `ArgumentError` as `save/3` does.
+
+      iex> <<0x93, "NUMPY", _rest::binary>> = Mlx.IO.encode(Mlx.array([1.0, 2.0]), format: :npy)
+      iex> bytes = Mlx.IO.encode(%{"x" => Mlx.array([1.0])}, metadata: %{"from" => "an example"})
+      iex> {%{"x" => _}, metadata} = Mlx.IO.decode(bytes, metadata: true)
+      iex> metadata
+      %{"from" => "an example"}
+
+  Python: `mlx.core.save_safetensors` and its like with an object that is written like a file.
+  """
+  @spec encode(Array.t() | %{(String.t() | atom()) => Array.t()}, keyword()) :: binary()
+  def encode(content, options \\ []) do
+    defaults = [format: :safetensors, metadata: nil, compress: false]
+    [format, metadata, compress, _stream] = Options.values(options, :"IO.encode", defaults)
+    format = format!(:encode, format, nil)
+    {content, metadata} = checked!(:encode, format, content, metadata)
+
+    Failure.about("Mlx.IO.encode: cannot make #{format}", fn ->
+      pieces = pieces(format, content, metadata, compress)
+      Evaluation.eval(content)
+      pieces |> Enum.to_list() |> IO.iodata_to_binary()
+    end)
+  end
+
   # Reading
 
-  defp read(:npy, bytes, stream), do: Npy.decode(bytes, stream)
-  defp read(:npz, bytes, stream), do: Npz.decode(bytes, stream)
-  defp read(:gguf, bytes, stream), do: GGUF.decode(bytes, stream)
+  defp read(:npy, bytes, _metadata, stream), do: Npy.decode(bytes, stream)
+  defp read(:npz, bytes, _metadata, stream), do: Npz.decode(bytes, stream)
+  defp read(:safetensors, bytes, metadata, stream), do: with_metadata(Safetensors.decode(bytes, stream), metadata)
 
-  defp read(:safetensors, bytes, stream) do
-    {arrays, metadata} = Safetensors.decode(bytes, stream)
-    {arrays, %{metadata: metadata, types: %{}}}
+  defp read(:gguf, bytes, metadata, stream) do
+    {arrays, %{metadata: values, types: types}} = GGUF.decode(bytes, stream)
+    with_metadata({arrays, if(metadata == :arrays, do: typed(values, types), else: values)}, metadata)
   end
+
+  defp with_metadata({arrays, _values}, false), do: arrays
+  defp with_metadata({arrays, values}, _wanted), do: {arrays, values}
 
   defp typed(values, types) do
     Map.new(values, fn {key, value} ->
@@ -140,79 +195,27 @@ defmodule Mlx.IO do
 
   # Writing
 
+  defp checked!(function, format, content, metadata) do
+    check_metadata!(function, metadata != nil, format)
+    Content.check!(function, format, content, metadata)
+  end
+
   # The bytes of a file, in pieces.
-  defp encode(:npy, array, _metadata, _compress), do: Npy.encode(array)
-  defp encode(:npz, arrays, _metadata, compress), do: Npz.encode(arrays, compress)
-  defp encode(:safetensors, arrays, metadata, _compress), do: Safetensors.encode(arrays, metadata)
-  defp encode(:gguf, arrays, metadata, _compress), do: GGUFEncoder.encode(arrays, metadata)
-
-  defp metadata!(format, metadata) when is_map(metadata) and not is_struct(metadata) do
-    by_name!(metadata, "the metadata", fn key, value ->
-      if format == :safetensors, do: string!(value, "the metadata #{inspect(key)}"), else: value
-    end)
-  end
-
-  defp metadata!(_format, other) do
-    raise ArgumentError, "Mlx.IO.save: expected :metadata to be a map, got: #{inspect(other)}"
-  end
-
-  defp content!(:npy, %Array{} = array), do: array
-
-  defp content!(format, arrays) when format != :npy and is_map(arrays) and not is_struct(arrays) do
-    by_name!(arrays, "the array", fn
-      _name, %Array{} = array ->
-        array
-
-      name, other ->
-        raise ArgumentError, "Mlx.IO.save: expected #{inspect(name)} to name an array, got: #{inspect(other)}"
-    end)
-  end
-
-  defp content!(format, other) do
-    expected = if format == :npy, do: "an array", else: "a map of names and arrays"
-    raise ArgumentError, "Mlx.IO.save: expected #{expected} for the format #{inspect(format)}, got: #{inspect(other)}"
-  end
-
-  # The map with strings for names.
-  defp by_name!(map, what, check) do
-    named = for {name, value} <- map, into: %{}, do: {name!(name, what), check.(name, value)}
-
-    if map_size(named) != map_size(map) do
-      raise ArgumentError, "Mlx.IO.save: expected different names, got: #{inspect(Map.keys(map))}"
-    end
-
-    named
-  end
-
-  defp name!(name, what) when is_binary(name) or is_atom(name) do
-    string!(to_string(name), "the name of #{what} #{inspect(name)}")
-  end
-
-  defp name!(name, what) do
-    raise ArgumentError, "Mlx.IO.save: expected the name of #{what} to be a string or an atom, got: #{inspect(name)}"
-  end
-
-  # MLX takes a zero byte for the end of a string.
-  defp string!(text, what) do
-    if not is_binary(text),
-      do: raise(ArgumentError, "Mlx.IO.save: expected #{what} to be a string, got: #{inspect(text)}")
-
-    if not String.valid?(text) or String.contains?(text, <<0>>) do
-      raise ArgumentError, "Mlx.IO.save: expected #{what} to be UTF-8 without zero bytes, got: #{inspect(text)}"
-    end
-
-    text
-  end
+  defp pieces(:npy, array, _metadata, _compress), do: Npy.encode(array)
+  defp pieces(:npz, arrays, _metadata, compress), do: Npz.encode(arrays, compress)
+  defp pieces(:safetensors, arrays, metadata, _compress), do: Safetensors.encode(arrays, metadata)
+  defp pieces(:gguf, arrays, metadata, _compress), do: GGUFEncoder.encode(arrays, metadata)
 
   # Both
 
   defp format!(_function, format, _path) when format in [:safetensors, :gguf, :npy, :npz], do: format
 
-  defp format!(function, nil, path) do
+  defp format!(function, nil, path) when is_binary(path) do
     extension = path |> Path.extname() |> String.downcase()
 
     @formats[extension] ||
-      raise ArgumentError, "Mlx.IO.#{function}: cannot tell the format of #{path}; give the option :format"
+      raise ArgumentError,
+            "Mlx.IO.#{function}: cannot tell the format of #{inspect(path)}; give the option :format"
   end
 
   defp format!(function, format, _path) do
@@ -220,15 +223,14 @@ defmodule Mlx.IO do
           "Mlx.IO.#{function}: expected :format to be :safetensors, :gguf, :npy or :npz, got: #{inspect(format)}"
   end
 
-  defp metadata!(metadata) when metadata in [true, false, :arrays], do: metadata
-
-  defp metadata!(other) do
-    raise ArgumentError, "Mlx.IO.load: expected :metadata to be true, false or :arrays, got: #{inspect(other)}"
+  defp check_metadata!(function, metadata, _format) when metadata not in [true, false, :arrays] do
+    raise ArgumentError,
+          "Mlx.IO.#{function}: expected :metadata to be true, false or :arrays, got: #{inspect(metadata)}"
   end
 
-  defp without_metadata!(function, metadata, format) when format in [:npy, :npz] and metadata not in [nil, false] do
+  defp check_metadata!(function, metadata, format) when metadata != false and format in [:npy, :npz] do
     raise ArgumentError, "Mlx.IO.#{function}: the format #{inspect(format)} has no metadata"
   end
 
-  defp without_metadata!(_function, _metadata, _format), do: :ok
+  defp check_metadata!(_function, _metadata, _format), do: :ok
 end

@@ -163,22 +163,36 @@ defmodule Mlx.IOTest do
       damaged = path(context, "damaged.#{extension}")
 
       for length <- 0..(byte_size(bytes) - 1) do
-        File.write!(damaged, binary_part(bytes, 0, length))
+        File.write!(damaged, binary_part(bytes, 0, length), [:raw])
         error = assert_raise Mlx.Error, fn -> Mlx.IO.load(damaged) end
         assert_clear(error, "Mlx.IO.load: cannot read #{damaged}: ")
+        error = assert_raise Mlx.Error, fn -> decode(binary_part(bytes, 0, length), extension) end
+        assert_clear(error, "Mlx.IO.decode: cannot read #{extension}: ")
       end
 
-      for at <- 0..(byte_size(bytes) - 1), change <- [0x01, 0x80, 0xFF] do
+      for at <- 0..(byte_size(bytes) - 1) do
         <<before::binary-size(at), byte, rest::binary>> = bytes
-        File.write!(damaged, <<before::binary, Bitwise.bxor(byte, change), rest::binary>>)
+        changed = <<before::binary, Bitwise.bxor(byte, 0xFF), rest::binary>>
+        File.write!(damaged, changed, [:raw])
 
-        try do
-          damaged |> Mlx.IO.load() |> List.wrap() |> Enum.each(&Mlx.eval/1)
-        rescue
-          error in Mlx.Error -> assert_clear(error, "Mlx.IO.load: cannot read #{damaged}: ")
-        end
+        assert outcome(fn -> Mlx.IO.load(damaged) end, "Mlx.IO.load: cannot read #{damaged}: ") ==
+                 outcome(fn -> decode(changed, extension) end, "Mlx.IO.decode: cannot read #{extension}: ")
       end
     end
+  end
+
+  defp decode(bytes, extension), do: Mlx.IO.decode(bytes, format: String.to_existing_atom(extension))
+
+  # The bytes of the arrays, or what was raised.
+  defp outcome(read, start) do
+    case read.() do
+      %Mlx.Array{} = array -> Mlx.to_binary(array)
+      arrays -> Map.new(arrays, fn {name, array} -> {name, Mlx.to_binary(array)} end)
+    end
+  rescue
+    error in Mlx.Error ->
+      assert_clear(error, start)
+      String.replace_prefix(error.message, start, "")
   end
 
   # One line in UTF-8, with what was read and without terms of Erlang's library.
@@ -214,10 +228,7 @@ defmodule Mlx.IOTest do
   test "npz: packed by others", context do
     path = path(context, "a.npz")
     arrays = %{"x" => Mlx.arange(3), "größe" => Mlx.array([[1.5]])}
-
-    members =
-      for {name, array} <- arrays, do: {to_charlist(name <> ".npy"), IO.iodata_to_binary(Mlx.IO.Npy.encode(array))}
-
+    members = for {name, array} <- arrays, do: {to_charlist(name <> ".npy"), Mlx.IO.encode(array, format: :npy)}
     {:ok, _path} = :zip.create(to_charlist(path), [{~c"folder/", ""} | members])
     assert same?(Mlx.IO.load(path), arrays)
   end
@@ -232,6 +243,41 @@ defmodule Mlx.IOTest do
     end
   end
 
+  for {format, types} <- [
+        safetensors: Mlx.Type.all() -- [:f64],
+        gguf: [:f32, :f16, :s8, :s16, :s32],
+        npz: Mlx.Type.all()
+      ] do
+    test "#{format}: bytes in memory are those of a file", context do
+      arrays =
+        for type <- unquote(types), shape <- [{}, {3}, {2, 3}, {0, 2}], into: %{} do
+          {"#{type} #{inspect(shape)}", Mlx.reshape(Mlx.as_type(Mlx.arange(Tuple.product(shape)), type), shape)}
+        end
+
+      bytes = Mlx.IO.encode(arrays, format: unquote(format))
+      path = path(context, "a.#{unquote(format)}")
+      Mlx.IO.save(path, arrays)
+      assert File.read!(path) == bytes
+      assert same?(Mlx.IO.decode(bytes, format: unquote(format)), arrays)
+    end
+  end
+
+  test "npy: bytes in memory" do
+    array = Mlx.transpose(Mlx.reshape(Mlx.arange(6), {2, 3}))
+    bytes = Mlx.IO.encode(array, format: :npy)
+    assert Mlx.to_list(Mlx.IO.decode(bytes, format: :npy)) == [[0, 3], [1, 4], [2, 5]]
+    assert_raise ArgumentError, ~r/Mlx.IO.encode: expected a map of names and arrays/, fn -> Mlx.IO.encode(array) end
+  end
+
+  test "metadata in memory" do
+    bytes = Mlx.IO.encode(%{x: Mlx.array([1])}, metadata: %{note: "é"})
+    assert {%{"x" => _}, %{"note" => "é"}} = Mlx.IO.decode(bytes, metadata: true)
+    bytes = Mlx.IO.encode(%{}, format: :gguf, metadata: %{"n" => 1})
+    assert {%{}, %{"n" => 1}} = Mlx.IO.decode(bytes, format: :gguf, metadata: true)
+    assert {%{}, %{"n" => n}} = Mlx.IO.decode(bytes, format: :gguf, metadata: :arrays)
+    assert Mlx.to_number(n) == 1
+  end
+
   test "safetensors: types that MLX has as bytes, and a header as others write it", context do
     path = path(context, "a.safetensors")
 
@@ -242,10 +288,15 @@ defmodule Mlx.IOTest do
     bytes = <<byte_size(header)::little-64, header::binary, 1, 2, 3>>
     File.write!(path, bytes)
 
-    {arrays, metadata} = Mlx.IO.load(path, metadata: true)
-    assert metadata == %{}
-    types = for {name, array} <- arrays, do: {name, array.type, Mlx.to_list(array)}
-    assert types == [{"a", :u8, [1]}, {"b", :u8, [2, 3]}, {"e", :f32, []}]
+    for {arrays, metadata} <- [Mlx.IO.load(path, metadata: true), Mlx.IO.decode(bytes, metadata: true)] do
+      assert metadata == %{}
+
+      assert for({name, array} <- arrays, do: {name, array.type, Mlx.to_list(array)}) == [
+               {"a", :u8, [1]},
+               {"b", :u8, [2, 3]},
+               {"e", :f32, []}
+             ]
+    end
   end
 
   test "a forged shape whose size wraps around", context do
@@ -266,6 +317,13 @@ defmodule Mlx.IOTest do
     assert_raise ArgumentError, ~r/expected an array for the format :npy/, fn -> Mlx.IO.save("a.npy", %{}) end
     assert_raise ArgumentError, ~r/expected a map/, fn -> Mlx.IO.save("a.npz", array) end
     assert_raise ArgumentError, ~r/expected "x" to name an array/, fn -> Mlx.IO.save("a.npz", %{"x" => 1}) end
+    assert_raise ArgumentError, ~r/Mlx.IO.encode: expected "x" to name an array/, fn -> Mlx.IO.encode(%{"x" => 1}) end
+    assert_raise ArgumentError, ~r/Mlx.IO.encode: expected :format/, fn -> Mlx.IO.encode(%{}, format: nil) end
+    assert_raise ArgumentError, ~r/Mlx.IO.decode: expected :format/, fn -> Mlx.IO.decode("", format: :hdf5) end
+
+    assert_raise ArgumentError, ~r/Mlx.IO.decode: the format :npz has no metadata/, fn ->
+      Mlx.IO.decode("", format: :npz, metadata: true)
+    end
   end
 
   describe "with Python" do

@@ -17,9 +17,9 @@ defmodule Mlx.IO.GGUFEncoder do
   @doc """
   The bytes of a file: the header, and then those of each array, which are asked of MLX one after the other.
 
-  Names and keys are UTF-8 without zero bytes. The arrays begin at multiples of the number `general.alignment` of the
-  metadata. Raises `Mlx.Error`, without a path, when the format has no place for something, and `ArgumentError` for
-  metadata that is none.
+  Names and keys are UTF-8 without zero bytes, and lists are of one kind. The arrays begin at multiples of the number
+  `general.alignment` of the metadata. Raises `Mlx.Error`, without a path, when the format has no place for something,
+  and `ArgumentError` for metadata that is none.
   """
   @spec encode(%{String.t() => Array.t()}, %{String.t() => term()}) :: Enumerable.t(iodata())
   def encode(arrays, metadata) do
@@ -50,16 +50,8 @@ defmodule Mlx.IO.GGUFEncoder do
   defp value(_key, value) when is_binary(value) or is_struct(value, Array), do: value
   defp value(@alignment, value) when is_integer(value) and value in 1..0xFFFFFFFF, do: Creation.array(value, type: :u32)
 
-  defp value(key, [first | _] = strings) when is_binary(first) do
-    if Enum.all?(strings, &is_binary/1), do: strings, else: raise_mixed(key, strings)
-  end
-
+  defp value(_key, [first | _] = strings) when is_binary(first), do: strings
   defp value(_key, value), do: Creation.array(value)
-
-  defp raise_mixed(key, list) do
-    raise ArgumentError,
-          "Mlx.IO.save: expected the metadata #{inspect(key)} to be a list of strings, got: #{inspect(list)}"
-  end
 
   defp pair(_key, text) when is_binary(text), do: [<<@string::little-32>>, string(text)]
 

@@ -200,21 +200,21 @@ defmodule Mlx.IO.GGUFTest do
     path = write(whole, context)
 
     for size <- 0..(byte_size(whole) - 21) do
-      File.write!(path, binary_part(whole, 0, size))
+      File.write!(path, binary_part(whole, 0, size), [:raw])
       error = assert_raise Mlx.Error, fn -> Mlx.IO.load(path) end
       assert error.message =~ path and String.valid?(error.message)
     end
 
     outcomes =
-      for at <- 0..(byte_size(whole) - 1), change <- [1, 0x55, 0x80, 0xFF] do
+      for at <- 0..(byte_size(whole) - 1), change <- [0x01, 0xFF] do
         <<before::binary-size(at), byte, rest::binary>> = whole
-        File.write!(path, [before, Bitwise.bxor(byte, change), rest])
+        changed = <<before::binary, Bitwise.bxor(byte, change), rest::binary>>
 
         try do
-          path |> Mlx.IO.load(metadata: :arrays) |> elem(0) |> Map.values() |> Mlx.eval()
+          changed |> Mlx.IO.decode(format: :gguf, metadata: :arrays) |> elem(0) |> Map.values() |> Mlx.eval()
           :loads
         rescue
-          error in Mlx.Error -> (error.message =~ path and String.valid?(error.message)) && :raises
+          error in Mlx.Error -> String.valid?(error.message) && :raises
         end
       end
 
