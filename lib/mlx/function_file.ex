@@ -1,15 +1,15 @@
 defmodule Mlx.FunctionFile do
   @moduledoc false
-  # Functions in files.
+  # Functions in files. `Mlx.Unsafe` reads them.
 
   use Mlx.Topic
 
-  alias Mlx.{Array, ExampleCall, Native, Options, Recording}
+  alias Mlx.{Array, ExampleCall, Native, Options}
   alias Mlx.IO.WholeFile
 
   @doc """
   Writes a function of arrays to a file, in MLX's format, `.mlxfn`: its operations, and the arrays that it uses from
-  outside. Any program with MLX can import it, in any language.
+  outside. Any program with MLX can import it, in any language: here it is `Mlx.Unsafe.import_function/2`.
 
   `arguments` is a list of arrays, which may end with keywords: `[x, y, mask: mask]`. Of the arrays only the shapes and
   types count: the imported function takes such arrays. `fun` gets an argument for each, and the keywords as a keyword
@@ -28,7 +28,7 @@ defmodule Mlx.FunctionFile do
       iex> weight = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
       iex> Mlx.export_function(path, &Mlx.matmul(&1, weight), [Mlx.zeros({1, 2})])
       :ok
-      iex> imported = Mlx.import_function(path)
+      iex> imported = Mlx.Unsafe.import_function(path)
       iex> [y] = imported.([Mlx.array([[1.0, 1.0]])])
       iex> File.rm!(path)
       iex> Mlx.to_list(y)
@@ -49,7 +49,7 @@ defmodule Mlx.FunctionFile do
       iex> one = Mlx.array(1.0)
       iex> Mlx.export_functions(path, [{&Mlx.negate/1, [one]}, {&Mlx.subtract/2, [one, one]}])
       :ok
-      iex> imported = Mlx.import_function(path)
+      iex> imported = Mlx.Unsafe.import_function(path)
       iex> results = [imported.([Mlx.array(3.0)]), imported.([Mlx.array(3.0), Mlx.array(1.0)])]
       iex> File.rm!(path)
       iex> Enum.map(results, fn [y] -> Mlx.to_number(y) end)
@@ -75,46 +75,5 @@ defmodule Mlx.FunctionFile do
     WholeFile.write_by_name(path, &Native.export_functions(&1, calls, shapeless, metadata))
   rescue
     error in File.Error -> reraise Mlx.Error, "Mlx.#{function}: #{Exception.message(error)}", __STACKTRACE__
-  end
-
-  @doc """
-  The function in a file that `export_function/4`, or MLX in another language, has written.
-
-  The returned function takes a list of arrays, which may end with keywords, as `export_function/4` does, and returns a
-  list of arrays. It composes with every transform. The arrays in the file are read at the first call, so the file has to
-  stay until then.
-
-  Options:
-
-    * `:metadata` - `true` returns `{function, metadata}`, with the string that was written with the function; default
-      false.
-
-  A file of this kind is a program: import only what you trust. Raises `Mlx.Error` when the file cannot be read, and when
-  the function is called with arrays that it was not exported for.
-
-      iex> path = Path.join(System.tmp_dir!(), "mlx_import_example.mlxfn")
-      iex> Mlx.export_function(path, fn x, [by: y] -> Mlx.multiply(x, y) end, [Mlx.array(1.0), by: Mlx.array(1.0)])
-      iex> [y] = Mlx.import_function(path).([Mlx.array(2.0), by: Mlx.array(3.0)])
-      iex> File.rm!(path)
-      iex> Mlx.to_number(y)
-      6.0
-
-  Python: `mlx.core.import_function`.
-  """
-  @spec import_function(Path.t(), keyword()) ::
-          ([Array.t() | {atom(), Array.t()}] -> [Array.t()])
-          | {([Array.t() | {atom(), Array.t()}] -> [Array.t()]), String.t()}
-  def import_function(path, options \\ []) do
-    [with_metadata] = Options.without_stream(options, :import_function, metadata: false)
-    {imported, metadata} = path |> IO.chardata_to_string() |> Native.import_function()
-    function = fn arguments -> call(imported, arguments) end
-    if with_metadata, do: {function, metadata}, else: function
-  end
-
-  defp call(imported, arguments) do
-    {arrays, keywords} = ExampleCall.split!("Mlx.import_function", arguments)
-    inputs = arrays ++ Keyword.values(keywords)
-    names = keywords |> Keyword.keys() |> Enum.map(&Atom.to_string/1)
-    imported |> Native.imported_call(length(inputs), names) |> Recording.run(inputs)
   end
 end

@@ -1,17 +1,20 @@
 defmodule Mlx.Unsafe do
   @moduledoc """
-  What can end the virtual machine: kernels of one's own on a GPU, and memory by its address.
+  What can end the virtual machine: kernels of one's own on a GPU, memory by its address, and functions from files.
 
   Everything else in this library raises an exception for wrong arguments. Here nothing stands between a mistake and the
-  process of the operating system: a kernel that writes past the end of its output, or an address at which there is
-  nothing, can stop the virtual machine with all that runs in it, or silently change values that belong to something
-  else.
+  process of the operating system: a kernel that writes past the end of its output, an address at which there is nothing,
+  or a damaged file of functions can stop the virtual machine with all that runs in it, or silently change values that
+  belong to something else.
   """
 
-  alias Mlx.{Array, Native, Options, Sizes, Type}
+  alias Mlx.{Array, ExampleCall, Native, Options, Recording, Sizes, Type}
   alias Mlx.Unsafe.Kernel
 
   @type size :: {pos_integer(), pos_integer(), pos_integer()}
+
+  @typedoc "A function from a file: of a list of arrays, which may end with keywords."
+  @type imported :: ([Array.t() | {atom(), Array.t()}] -> [Array.t()])
 
   @doc """
   Makes a kernel of the body of a function in the Metal shading language.
@@ -166,6 +169,50 @@ defmodule Mlx.Unsafe do
   """
   @spec to_pointer(Array.t()) :: non_neg_integer()
   def to_pointer(%Array{} = array), do: Native.to_pointer(array)
+
+  @doc """
+  The function in a file that `Mlx.export_function/4`, or MLX in another language, has written.
+
+  Import only files that you trust, from where nobody can change them. A file of this kind is a program, and MLX takes it
+  as it is: one that is damaged, or made to harm, can stop the virtual machine or read memory that is not its own, when it
+  is imported and when its function is called. Only a file that is no such file, or is cut short, is told for certain.
+  `Mlx.IO.load/2` is for arrays from others.
+
+  The returned function takes a list of arrays, which may end with keywords, as `Mlx.export_function/4` does, and returns
+  a list of arrays. It composes with every transform. The arrays in the file are read at the first call, so the file has
+  to stay until then.
+
+  Options:
+
+    * `:metadata` - `true` returns `{function, metadata}`, with the string that was written with the function; default
+      false.
+
+  Raises `Mlx.Error` when the file cannot be read, and when the function is called with arrays that it was not exported
+  for.
+
+      iex> path = Path.join(System.tmp_dir!(), "mlx_import_example.mlxfn")
+      iex> Mlx.export_function(path, fn x, [by: y] -> Mlx.multiply(x, y) end, [Mlx.array(1.0), by: Mlx.array(1.0)])
+      iex> [y] = Mlx.Unsafe.import_function(path).([Mlx.array(2.0), by: Mlx.array(3.0)])
+      iex> File.rm!(path)
+      iex> Mlx.to_number(y)
+      6.0
+
+  Python: `mlx.core.import_function`.
+  """
+  @spec import_function(Path.t(), keyword()) :: imported() | {imported(), String.t()}
+  def import_function(path, options \\ []) do
+    [with_metadata] = values(options, :import_function, metadata: false)
+    {imported, metadata} = path |> IO.chardata_to_string() |> Native.import_function()
+    function = fn arguments -> call(imported, arguments) end
+    if with_metadata, do: {function, metadata}, else: function
+  end
+
+  defp call(imported, arguments) do
+    {arrays, keywords} = ExampleCall.split!("Mlx.Unsafe.import_function", arguments)
+    inputs = arrays ++ Keyword.values(keywords)
+    names = keywords |> Keyword.keys() |> Enum.map(&Atom.to_string/1)
+    imported |> Native.imported_call(length(inputs), names) |> Recording.run(inputs)
+  end
 
   defp require_gpu(true, _function, _name), do: :ok
 

@@ -15,7 +15,7 @@ defmodule Mlx.FunctionFileTest do
     weight = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
     fun = fn x -> Mlx.sum(Mlx.square(Mlx.matmul(x, weight))) end
     x = Mlx.array([0.5, -1.0])
-    imported = folder |> written(fun, [x]) |> Mlx.import_function()
+    imported = folder |> written(fun, [x]) |> Mlx.Unsafe.import_function()
     again = fn x -> hd(imported.([x])) end
     batch = Mlx.stack([x, Mlx.multiply(x, 2)])
 
@@ -30,7 +30,10 @@ defmodule Mlx.FunctionFileTest do
   test "arrays from outside are written as they read, whatever their strides", %{tmp_dir: folder} do
     transposed = Mlx.transpose(Mlx.array([[1.0, 2.0], [3.0, 4.0]]))
     Mlx.eval(transposed)
-    imported = folder |> written(fn x -> Mlx.add(x, transposed) end, [Mlx.zeros({2, 2})]) |> Mlx.import_function()
+
+    imported =
+      folder |> written(fn x -> Mlx.add(x, transposed) end, [Mlx.zeros({2, 2})]) |> Mlx.Unsafe.import_function()
+
     assert [sum] = imported.([Mlx.zeros({2, 2})])
     assert Mlx.to_list(sum) == [[1.0, 3.0], [2.0, 4.0]]
   end
@@ -38,15 +41,15 @@ defmodule Mlx.FunctionFileTest do
   test "takes keywords, in any order", %{tmp_dir: folder} do
     one = Mlx.array(1.0)
     path = written(folder, fn x, [y: y, z: z] -> {Mlx.subtract(x, y), z} end, [one, y: one, z: one])
-    imported = Mlx.import_function(path)
+    imported = Mlx.Unsafe.import_function(path)
     assert [difference, z] = imported.([Mlx.array(5.0), z: Mlx.array(7.0), y: Mlx.array(2.0)])
     assert {Mlx.to_number(difference), Mlx.to_number(z)} == {3.0, 7.0}
-    assert_raise Mlx.Error, ~r/Mlx.import_function: .*No imported function found/, fn -> imported.([one]) end
+    assert_raise Mlx.Error, ~r/import_function: .*No imported function found/, fn -> imported.([one]) end
   end
 
   test "shapeless, takes arrays of other shapes", %{tmp_dir: folder} do
     path = written(folder, &Mlx.multiply(&1, 2.0), [Mlx.zeros({2})], shapeless: true, metadata: "of any size")
-    assert {imported, "of any size"} = Mlx.import_function(path, metadata: true)
+    assert {imported, "of any size"} = Mlx.Unsafe.import_function(path, metadata: true)
     assert [doubled] = imported.([Mlx.iota({5}, type: :f32)])
     assert Mlx.to_list(doubled) == [0.0, 2.0, 4.0, 6.0, 8.0]
     assert_raise Mlx.Error, fn -> imported.([Mlx.zeros({1, 1})]) end
@@ -60,7 +63,7 @@ defmodule Mlx.FunctionFileTest do
       calls = for {fun, count} <- functions, do: {fun, List.duplicate(Mlx.zeros({1000}), count)}
       :ok = Mlx.export_functions(path, calls)
       assert File.stat!(path).size < 8000
-      imported = Mlx.import_function(path)
+      imported = Mlx.Unsafe.import_function(path)
 
       for {fun, arguments} <- calls,
           do: assert(Mlx.to_number(hd(imported.(arguments))) == Mlx.to_number(apply(fun, arguments)))
@@ -73,7 +76,7 @@ defmodule Mlx.FunctionFileTest do
     expected = Mlx.to_number(Mlx.sum(Mlx.matmul(Mlx.eye(64), weight)))
 
     for _ <- 1..20 do
-      imported = Mlx.import_function(path)
+      imported = Mlx.Unsafe.import_function(path)
 
       values =
         1..8
@@ -93,15 +96,15 @@ defmodule Mlx.FunctionFileTest do
       File.write!(part, binary_part(bytes, 0, size))
 
       assert_raise Mlx.Error, fn ->
-        [y] = Mlx.import_function(part).([Mlx.zeros({1, 1})])
+        [y] = Mlx.Unsafe.import_function(part).([Mlx.zeros({1, 1})])
         Mlx.eval(y)
       end
     end
 
     arrays = Path.join(folder, "arrays.safetensors")
     Mlx.IO.save(arrays, %{"a" => Mlx.iota({100})})
-    assert_raise Mlx.Error, ~r/not a file of exported functions/, fn -> Mlx.import_function(arrays) end
-    assert_raise Mlx.Error, ~r/cannot open/, fn -> Mlx.import_function(Path.join(folder, "missing.mlxfn")) end
+    assert_raise Mlx.Error, ~r/not a file of exported functions/, fn -> Mlx.Unsafe.import_function(arrays) end
+    assert_raise Mlx.Error, ~r/cannot open/, fn -> Mlx.Unsafe.import_function(Path.join(folder, "missing.mlxfn")) end
   end
 
   test "refuses what cannot be exported", %{tmp_dir: folder} do
@@ -139,7 +142,7 @@ defmodule Mlx.FunctionFileTest do
 
     expected = Mlx.to_binary(attention.(x, scale: Mlx.array(0.5)))
     assert Mlx.to_binary(imported) == expected
-    assert [result] = Mlx.import_function(theirs).([x, scale: Mlx.array(0.5)])
+    assert [result] = Mlx.Unsafe.import_function(theirs).([x, scale: Mlx.array(0.5)])
     assert Mlx.to_binary(result) == expected
   end
 end

@@ -106,7 +106,7 @@ defmodule Mlx.Native.DarwinStacksTest do
      quote do
        path = Path.join(System.tmp_dir!(), "mlx_stacks_#{System.pid()}.mlxfn")
        Mlx.export_function(path, chain.(4_000), [Mlx.array(2.0)])
-       imported = Mlx.import_function(path)
+       imported = Mlx.Unsafe.import_function(path)
        File.rm!(path)
        Enum.map(imported.([Mlx.array(2.0)]), &Mlx.to_number/1)
      end, [4_002.0]},
