@@ -54,6 +54,8 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"get_peak_memory", "Mlx.Memory.peak"},
     {"get_wired_limit", "Mlx.Memory.wired_limit"},
     {"hold_wired_memory", "Mlx.Memory.with_wired"},
+    {"import_function", "Mlx.Unsafe.import_function"},
+    {"imported_call", "Mlx.Unsafe.import_function"},
     {"isclose", "Mlx.is_close"},
     {"isfinite", "Mlx.is_finite"},
     {"isinf", "Mlx.is_infinity"},

@@ -145,7 +145,7 @@ ERL_NIF_TERM read_file(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 // An instruction that calls an imported function with so many arrays, the last ones by keyword.
 ERL_NIF_TERM make_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto& imported = decode_resource<ImportedResource>(env, argv[0], "an imported function");
-  return Resource<InstructionResource>::make(env, std::string("Mlx.import_function"),
+  return Resource<InstructionResource>::make(env, std::string("Mlx.Unsafe.import_function"),
                                              imported_call(imported.function, decode<std::size_t>(env, argv[1]),
                                                            decode<std::vector<std::string>>(env, argv[2])));
 }
