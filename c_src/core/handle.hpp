@@ -57,6 +57,5 @@ using DeviceHandle = Handle<mlx_device, mlx_device_free>;
 using DeviceInfoHandle = Handle<mlx_device_info, mlx_device_info_free>;
 using GroupHandle = Handle<mlx_distributed_group, mlx_distributed_group_free>;
 using ClosureHandle = Handle<mlx_closure, mlx_closure_free>;
-using GgufHandle = Handle<mlx_io_gguf, mlx_io_gguf_free>;
 
 }  // namespace mlx_nif

@@ -70,7 +70,6 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"linalg_norm_matrix", "Mlx.Linalg.norm"},
     {"linalg_solve_triangular", "Mlx.Linalg.triangular_solve"},
     {"linspace_endpoint", "Mlx.linspace"},
-    {"load_gguf", "Mlx.IO.load"},
     {"load_safetensors", "Mlx.IO.load"},
     {"logcumsumexp", "Mlx.cumulative_logsumexp"},
     {"masked_scatter", "Mlx.put_at"},

@@ -7,8 +7,8 @@ defmodule Mlx.Native do
   # the process, or the default stream. Arrays are `Mlx.Array` structs, or numbers. Errors are raised for the public
   # function's name.
   #
-  # No arguments end the virtual machine, but for two: `load_gguf` follows what the header of its file says, which
-  # `Mlx.IO` checks first, and `from_pointer` and kernels are what `Mlx.Unsafe` warns of.
+  # No arguments end the virtual machine, but for those of what `Mlx.Unsafe` warns of: `from_pointer`, kernels and
+  # `import_function`.
 
   @on_load :load
 
@@ -233,7 +233,6 @@ defmodule Mlx.Native do
     linspace: 5,
     linspace_endpoint: 6,
     load: 2,
-    load_gguf: 2,
     load_safetensors: 2,
     log: 2,
     log10: 2,

@@ -105,7 +105,6 @@ defmodule Mlx.CallRunner do
     array = Native.from_binary(<<1, 2, 3, 4, 5, 6>>, {2, 3}, :u8)
     Mlx.IO.save(Path.join(folder, "example.npy"), array)
     Mlx.IO.save(Path.join(folder, "example.safetensors"), %{"a" => array}, metadata: %{"k" => "v"})
-    Mlx.IO.save(Path.join(folder, "example.gguf"), %{"a" => Mlx.as_type(array, :f32)}, metadata: %{"k" => "v"})
 
     Native.export_functions(
       Path.join(folder, "example.mlxfn"),

@@ -287,7 +287,7 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:offset), do: pick([0, 1, 2, 15, 16, 1_000_000, 9_223_372_036_854_775_807, 18_446_744_073_709_551_615])
 
   defp plausible(:path) do
-    {:path, pick(~w(example example.npy example.gguf example.safetensors example.mlxfn missing/folder.npy .))}
+    {:path, pick(~w(example example.npy example.safetensors example.mlxfn missing/folder.npy .))}
   end
 
   defp plausible(:group), do: {:special, :group}

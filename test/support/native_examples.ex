@@ -349,7 +349,6 @@ defmodule Mlx.NativeExamples do
   defp listed(:device_info), do: [[:cpu, 0]]
   defp listed(:device_is_available), do: [[:cpu, 0]]
   defp listed(:load), do: [[{:path, "example.npy"}, nil]]
-  defp listed(:load_gguf), do: [[{:path, "example.gguf"}, nil]]
   defp listed(:load_safetensors), do: [[{:path, "example.safetensors"}, nil]]
   defp listed(_name), do: []
 

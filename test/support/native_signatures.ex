@@ -180,7 +180,7 @@ defmodule Mlx.NativeSignatures do
     {~w(group size size)a, ~w(distributed_group_split)a},
     {~w(flag text optional_size)a, ~w(distributed_init)a},
     {~w(text)a, ~w(distributed_is_available)a},
-    {~w(path stream)a, ~w(load load_gguf load_safetensors)a},
+    {~w(path stream)a, ~w(load load_safetensors)a},
     {~w(path)a, ~w(metal_start_capture)a},
     {~w(offset)a, ~w(hold_wired_memory release_wired_memory set_array_limit set_cache_limit set_memory_limit
         set_wired_limit)a},

@@ -66,33 +66,12 @@ ERL_NIF_TERM load_safetensors(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return enif_make_tuple2(env, make_array_map(env, arrays.get(), stream), make_string_map(env, metadata.get()));
 }
 
-ERL_NIF_TERM load_gguf(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto path = decode<std::string>(env, argv[0]);
-  const auto stream = decode<mlx_stream>(env, argv[1]);
-  GgufHandle file(mlx_io_gguf_new());
-  check(mlx_load_gguf(file.out(), path.c_str(), stream));
-  StringVectorHandle names(mlx_vector_string_new());
-  check(mlx_io_gguf_get_keys(names.out(), file.get()));
-  std::vector<ERL_NIF_TERM> keys;
-  std::vector<ERL_NIF_TERM> values;
-  for (std::size_t index = 0; index < mlx_vector_string_size(names.get()); ++index) {
-    char* name = nullptr;
-    check(mlx_vector_string_get(&name, names.get(), index));
-    ArrayHandle array;
-    check(mlx_io_gguf_get_array(array.out(), file.get(), name));
-    keys.push_back(make_binary(env, name));
-    values.push_back(make_lazy(env, std::move(array), stream));
-  }
-  return make_map(env, keys, values);
-}
-
 }  // namespace
 
 std::vector<ErlNifFunc> io_functions() {
   return {
       dirty_function<"load", 2, load>(),
       dirty_function<"load_safetensors", 2, load_safetensors>(),
-      dirty_function<"load_gguf", 2, load_gguf>(),
   };
 }
 

@@ -17,7 +17,7 @@ defmodule Mlx.Native.GeneratedInputTest do
   @unsafe ~w(from_pointer kernel_apply metal_kernel cuda_kernel)a
   # Would hold for the tests that follow.
   @settings ~w(set_array_limit set_memory_limit set_cache_limit set_wired_limit hold_wired_memory release_wired_memory)a
-  @files [:load, :load_gguf, :load_safetensors, :import_function, :export_functions]
+  @files [:load, :load_safetensors, :import_function, :export_functions]
 
   test "the table of arguments covers all native functions" do
     assert Keyword.keys(Native.functions()) -- NativeSignatures.functions() == []

@@ -8,6 +8,7 @@ defmodule Mlx.Native.TableTest do
   @absent %{
     "distributed_group_free" => "the garbage collector frees it",
     "random_seed" => "sets a state of the calling thread; `Mlx.Random` keeps one for each process",
+    "load_gguf" => "`Mlx.IO` reads GGUF files",
     "load_reader" => "files are named by their path",
     "load_safetensors_reader" => "files are named by their path",
     "save" => "`Mlx.IO` writes files",
