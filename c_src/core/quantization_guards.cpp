@@ -22,14 +22,14 @@ ArrayHandle same(mlx_array a) {
   return apply(mlx_array_set, a);
 }
 
-// A quantized matrix in the type of its product. Only affine scales are of a type that fractions have.
+// A quantized matrix in f32, in which MLX's product computes. Only affine scales are of a type that fractions have.
 ArrayHandle unpacked(mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size,
-                     mlx_optional_int bits, const char* mode, mlx_dtype type, mlx_stream s) {
+                     mlx_optional_int bits, const char* mode, mlx_stream s) {
   const bool affine = biases.ctx != nullptr;
-  const ArrayHandle factor = affine ? apply(mlx_astype, scales, type, s) : same(scales);
-  const ArrayHandle offset = affine ? apply(mlx_astype, biases, type, s) : ArrayHandle();
+  const ArrayHandle factor = affine ? apply(mlx_astype, scales, MLX_FLOAT32, s) : same(scales);
+  const ArrayHandle offset = affine ? apply(mlx_astype, biases, MLX_FLOAT32, s) : ArrayHandle();
   return apply(mlx_dequantize, w, factor.get(), offset.get(), group_size, bits, mode, mlx_array{},
-               mlx_optional_dtype{.value = type, .has_value = true}, s);
+               mlx_optional_dtype{.value = MLX_FLOAT32, .has_value = true}, s);
 }
 
 }  // namespace
@@ -86,14 +86,15 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
   check_quantized(w, scales);
   check_factors({x, scales});
   // It checks its arguments and knows its type, also where it is not what is computed.
-  const ArrayHandle product =
-      apply(mlx_quantized_matmul, x, w, scales, biases, transpose, group_size, bits, mode, s);
+  const ArrayHandle product = apply(mlx_quantized_matmul, x, w, scales, biases, transpose, group_size, bits, mode, s);
   if (!mapping()) {
     return mlx_array_set(result, product.get());
   }
-  const ArrayHandle matrix = unpacked(w, scales, biases, group_size, bits, mode, mlx_array_dtype(product.get()), s);
+  const ArrayHandle matrix = unpacked(w, scales, biases, group_size, bits, mode, s);
   const ArrayHandle factor = transpose ? apply(mlx_swapaxes, matrix.get(), -1, -2, s) : same(matrix.get());
-  return mlx_matmul(result, x, factor.get(), s);
+  const ArrayHandle wide = apply(mlx_astype, x, MLX_FLOAT32, s);
+  const ArrayHandle made = apply(mlx_matmul, wide.get(), factor.get(), s);
+  return mlx_astype(result, made.get(), mlx_array_dtype(product.get()), s);
 }
 
 int qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size,

@@ -6,7 +6,7 @@ defmodule Mlx.Error do
   array is computed starts with the function that had it computed, and names those that may have made it:
 
       iex> Mlx.zeros({2, 2}) |> Mlx.Linalg.invert() |> Mlx.to_list()
-      ** (Mlx.Error) Mlx.to_binary: Mlx.Linalg.invert/2 was given a singular matrix, which has no inverse
+      ** (Mlx.Error) Mlx.to_list: Mlx.Linalg.invert/2 was given a singular matrix, which has no inverse
   """
   defexception [:message]
 

@@ -19,6 +19,9 @@ defmodule Mlx.Mismatch do
     {"String.t()", &is_binary/1, "a string"}
   ]
 
+  # Where it helps to say what makes an array of something.
+  @arrays ["Mlx.Array.t()", "Mlx.Array.operand()"]
+
   @doc """
   Raises for an error of `function`, which a function of the same name in `module` called, when no clause took the
   arguments. Any other error is raised again.
@@ -40,14 +43,14 @@ defmodule Mlx.Mismatch do
       nil ->
         "expected arguments of the types #{Enum.join(types, ", ")}, got: #{Enum.map_join(arguments, ", ", &Given.text/1)}"
 
-      {argument, words} ->
-        "expected #{words}, got: #{Given.text(argument)}#{Given.hint(argument)}"
+      message ->
+        message
     end
   end
 
   defp unlike({argument, type}) do
     with {_type, may_be?, words} <- List.keyfind(@types, type, 0), false <- may_be?.(argument) do
-      {argument, words}
+      "expected #{words}, got: #{Given.text(argument)}#{if type in @arrays, do: Given.hint(argument)}"
     else
       _fits_or_unknown -> nil
     end

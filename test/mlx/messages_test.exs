@@ -13,7 +13,7 @@ defmodule Mlx.MessagesTest do
     {&Mlx.trace/1, [[@array]],
      "Mlx.trace: expected an Mlx.Array, got: [#Mlx.Array<f32[2][2]>]; " <>
        "Mlx.stack/1 makes one array of a list of arrays"},
-    {&Mlx.vmap/1, [3], "Mlx.vmap: expected a function, got: 3"},
+    {&Mlx.vmap/1, [[1]], "Mlx.vmap: expected a function, got: [1]"},
     {&Mlx.vmap/2, [&Mlx.exp/1, [axes: 1]], "Mlx.vmap: unknown option :axes, expected one of :in_axes, :out_axes"},
     {&Mlx.stack/1, [@array], "Mlx.stack: expected a list of arrays, got: #Mlx.Array<f32[2][2]>"},
     {&Mlx.add_at/3, [nil, 0, 1], "Mlx.add_at: expected an Mlx.Array, got: nil"},
@@ -104,7 +104,7 @@ defmodule Mlx.MessagesTest do
 
   test "a computation that fails is told of by the function that reads it" do
     singular = Mlx.Linalg.invert(Mlx.zeros({2, 2}))
-    assert_raise Mlx.Error, ~r/^Mlx\.to_list: \[Inverse/, fn -> Mlx.to_list(singular) end
+    assert_raise Mlx.Error, ~r/^Mlx\.to_list: .*singular/, fn -> Mlx.to_list(singular) end
   end
 
   test "errors of functions that are given stay as they are" do
