@@ -64,7 +64,7 @@ defmodule Mlx.MixProject do
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
         Files: ~r/^Mlx\.IO/,
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
-        Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast],
+        Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
         "Language models": ~r/^Mlx\.LM/
       ],
       groups_for_docs: for(topic <- topics(), do: {topic, &(&1[:topic] == topic)})
