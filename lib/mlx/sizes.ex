@@ -32,6 +32,13 @@ defmodule Mlx.Sizes do
 
   defp list!(other, function), do: no_shape!(other, function)
 
+  # MLX has no others.
+  @integers_of_32_bits -0x80000000..0x7FFFFFFF
+
+  defp size!(size, _sizes, function) when is_integer(size) and size not in @integers_of_32_bits do
+    raise ArgumentError, "Mlx.#{function}: the size #{size} is no integer of 32 bits"
+  end
+
   defp size!(size, _sizes, _function) when is_integer(size) and size >= 0, do: size
 
   defp size!(size, sizes, function) do

@@ -178,7 +178,8 @@ defmodule Mlx.ShapeTest do
           {[1 | 2], "Mlx.zeros: expected a shape such as {2, 3}, got: [1 | 2]"},
           {{2, -1}, "Mlx.zeros: -1 in {2, -1} is not a size"},
           {-1, "Mlx.zeros: -1 in -1 is not a size"},
-          {[2, "3"], "Mlx.zeros: \"3\" in [2, \"3\"] is not a size"}
+          {[2, "3"], "Mlx.zeros: \"3\" in [2, \"3\"] is not a size"},
+          {[2, 0x80000000], "Mlx.zeros: the size 2147483648 is no integer of 32 bits"}
         ] do
       assert_raise ArgumentError, message, fn -> Mlx.zeros(shape) end
     end
