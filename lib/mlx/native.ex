@@ -7,8 +7,8 @@ defmodule Mlx.Native do
   # the process, or the default stream. Arrays are `Mlx.Array` structs, or numbers. Errors are raised for the public
   # function's name.
   #
-  # No arguments end the virtual machine, but for those of what `Mlx.Unsafe` warns of: `from_pointer`, kernels and
-  # `import_function`.
+  # `from_pointer`, `import_function` and the functions for kernels can end the virtual machine; `Mlx.Unsafe` warns of
+  # them. No arguments of any other function do.
 
   @on_load :load
 

@@ -12,8 +12,8 @@ defmodule Mlx.Tree do
       iex> model |> Mlx.Tree.flatten() |> Enum.map(fn {path, _array} -> path end)
       ["bias", "layers.0.weight"]
 
-  Functions with the option `:is_leaf` act on more than arrays: on everything for which that function, which is asked from
-  the outside in, returns true. What is inside of a leaf is not looked at.
+  The option `:is_leaf` makes leaves of values that are no arrays. It is a function; it is asked about each value from the
+  outside in, and a value for which it returns true is a leaf. Values inside of a leaf are not looked at.
 
   Python: `mlx.utils`.
   """
@@ -23,6 +23,8 @@ defmodule Mlx.Tree do
 
   @typedoc "An array, or a container of arrays."
   @type t :: term()
+
+  @is_leaf "Options: `:is_leaf`, a function of a value that is no array. A value for which it returns true is a leaf, too."
 
   @doc """
   The arrays of a container.
@@ -88,7 +90,7 @@ defmodule Mlx.Tree do
   As `map/2` with options, or with other containers: then the function also gets what these have at the path of each
   array.
 
-  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+  #{@is_leaf}
 
       iex> Mlx.Tree.map(%{sizes: {2, 3}, w: Mlx.array(1)}, &inspect/1, is_leaf: &is_tuple/1).sizes
       "{2, 3}"
@@ -206,7 +208,7 @@ defmodule Mlx.Tree do
       iex> Mlx.Tree.reduce([Mlx.ones({2, 3}), %{a: Mlx.ones({4})}], 0, &(Mlx.size(&1) + &2))
       10
 
-  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+  #{@is_leaf}
 
       iex> Mlx.Tree.reduce([1, %{a: {2}}], 0, &+/2, is_leaf: &is_integer/1)
       3
@@ -253,7 +255,7 @@ defmodule Mlx.Tree do
       ...> end
       [{"a.x", 3}, {"b.0", 1}, {"b.1", 2}]
 
-  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+  #{@is_leaf}
 
       iex> Mlx.Tree.flatten(%{layers: [%{size: {2, 3}}]}, is_leaf: &is_tuple/1)
       [{"layers.0.size", {2, 3}}]
@@ -272,7 +274,7 @@ defmodule Mlx.Tree do
       iex> for {path, _array} <- Mlx.Tree.flatten(only), do: path
       ["layers.0.weight"]
 
-  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+  #{@is_leaf}
 
   Python: none in `mlx.utils`; `Module.filter_and_map` of `mlx.nn`.
   """
@@ -284,8 +286,8 @@ defmodule Mlx.Tree do
 
   @doc """
   Two containers of the same form: one with the arrays for which a function of their path and themselves is true, the
-  other with the rest. `nil` stands where an array is in the other one; what is no array is in both. `merge/2` puts them
-  together again.
+  other with the rest. Where one container has an array, the other has `nil`. A value that is no array is in both.
+  `merge/2` puts the two together again.
 
       iex> model = %{weight: Mlx.array(1.0), scales: Mlx.array(2.0), bits: 4}
       iex> {trained, kept} = Mlx.Tree.partition(model, fn path, _array -> path == "weight" end)
@@ -306,7 +308,7 @@ defmodule Mlx.Tree do
       iex> Mlx.to_number(gradient)
       12.0
 
-  Options: `:is_leaf`, which says of what is no array whether it is a leaf.
+  #{@is_leaf}
 
   Python: none in `mlx.utils`; `freeze` and `unfreeze` of `mlx.nn` are for the same.
   """

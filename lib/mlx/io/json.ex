@@ -12,7 +12,7 @@ defmodule Mlx.IO.JSON do
   @doc """
   The value of a text. A number with a fraction or an exponent is `{:number, text}`: no header has a use for one.
 
-  Raises `Mlx.Error`, without a path, for what is not JSON, and for an object that has a key twice.
+  Raises `Mlx.Error`, whose message names no path, when the text is not JSON, or when an object has a key twice.
   """
   @spec decode!(binary()) :: value()
   def decode!(text) do
