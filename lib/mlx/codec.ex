@@ -24,7 +24,8 @@ defmodule Mlx.Codec do
 
   @doc """
   The bytes, shape and type of a term. The type is the smallest of `:bool`, `:s32`, `:s64`, `:u64`, `:f32` and `:c64`
-  that holds every element; if `wanted` is a type with fractions, one of `:f32`, `:f64` and `:c64`.
+  that holds every element; if `wanted` is a type with fractions, one of `:f32`, `:f64` and `:c64`. Fractions that become
+  integers or booleans are in `:f64`, which holds every integer that a float of Elixir holds.
   """
   @spec encode(term(), Type.t() | nil) :: {binary(), [non_neg_integer()], Type.t()}
   def encode(term, wanted) do
@@ -35,6 +36,7 @@ defmodule Mlx.Codec do
 
   defp stored_type(@complex, _wanted), do: :c64
   defp stored_type(_kind, :f64), do: :f64
+  defp stored_type(@real, wanted) when wanted not in [nil, :f16, :bf16, :f32, :c64], do: :f64
   defp stored_type(kind, wanted) when kind in [@empty, @real] or wanted in [:f16, :bf16, :f32, :c64], do: :f32
   defp stored_type(@bool, _wanted), do: :bool
   defp stored_type(@s32, _wanted), do: :s32

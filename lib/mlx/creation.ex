@@ -3,7 +3,7 @@ defmodule Mlx.Creation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Sizes, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Pressure, Sizes, Stream, Type}
 
   @s32 -0x80000000..0x7FFFFFFF
 
@@ -74,6 +74,12 @@ defmodule Mlx.Creation do
 
   defp convert(array, nil, _stream), do: array
   defp convert(%Array{type: type} = array, type, _stream), do: array
+
+  # A GPU has no f64.
+  defp convert(%Array{type: :f64} = array, type, stream) do
+    Native.astype(array, type, Stream.on_cpu(stream || Stream.current()))
+  end
+
   defp convert(array, type, stream), do: Native.astype(array, type, stream)
 
   @doc """

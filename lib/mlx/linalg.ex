@@ -357,13 +357,7 @@ defmodule Mlx.Linalg do
   @spec stream(keyword()) :: Stream.t() | nil
   def stream(options) do
     stream = Stream.resolve(options, "Mlx.Linalg") || Stream.current()
-
-    cond do
-      options[:stream] -> stream
-      is_nil(stream) and Mlx.Device.default() == :cpu -> nil
-      is_nil(stream) or stream.device != :cpu -> Stream.default(:cpu)
-      true -> stream
-    end
+    if options[:stream], do: stream, else: Stream.on_cpu(stream)
   end
 
   defp stream(options, function) do

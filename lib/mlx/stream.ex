@@ -125,6 +125,14 @@ defmodule Mlx.Stream do
   end
 
   @doc false
+  # The stream itself when it is of the CPU, else the default one of the CPU. Nil stands for the default stream of the
+  # default device.
+  @spec on_cpu(t() | nil) :: t() | nil
+  def on_cpu(nil), do: if(Mlx.Device.default() == :cpu, do: nil, else: default(:cpu))
+  def on_cpu(%__MODULE__{device: :cpu} = stream), do: stream
+  def on_cpu(%__MODULE__{}), do: default(:cpu)
+
+  @doc false
   # The stream that the options of a function name; nil is that of the calling process, or the default stream of the
   # default device.
   @spec resolve(keyword(), String.t()) :: t() | nil

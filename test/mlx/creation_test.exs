@@ -58,6 +58,14 @@ defmodule Mlx.CreationTest do
       assert Mlx.to_list(Mlx.array(array, type: :f16)) == [1.0, 2.0]
     end
 
+    test "fractions that become integers or booleans lose no digit before" do
+      assert Mlx.to_list(Mlx.array([16_777_217.0, -4_503_599_627_370_497.0], type: :s64)) ==
+               [16_777_217, -4_503_599_627_370_497]
+
+      assert Mlx.to_number(Mlx.array(4_294_967_295.0, type: :u32)) == 4_294_967_295
+      assert Mlx.to_list(Mlx.array([1.0e-50, 0.0], type: :bool)) == [true, false]
+    end
+
     @tag :oracle
     test "converts to every type as Python's array" do
       for type <- @types do
