@@ -1,7 +1,7 @@
 defmodule Mlx.Unsafe do
   @moduledoc """
-  Functions that can end the virtual machine: kernels of one's own on a GPU, memory by its address, and functions from
-  files.
+  Functions that can end the virtual machine. They run kernels that a program brings for a GPU, read and share memory by
+  its address, and import functions from files.
 
   Everything else in this library raises an exception for wrong arguments. Here nothing stands between a mistake and the
   process of the operating system: a kernel that writes past the end of its output, an address at which there is nothing,
