@@ -1,8 +1,8 @@
 # Source trees that come inside of crates, through cargo.
 # shellcheck shell=bash disable=SC2154
 
-# crate_tree CRATE VERSION PATH FOLDER: brings the crate in and moves what it holds at PATH to FOLDER.
-crate_tree() {
+# unpack_crate CRATE VERSION FOLDER: brings the crate in and unpacks it into the folder.
+unpack_crate() {
   local crate
   command -v cargo >/dev/null || return 1
   crate=$(cached_crate "$1" "$2")
@@ -12,7 +12,7 @@ crate_tree() {
       (cd "$part/cargo" && fetch_crate "$1" "$2")
     crate=$(cached_crate "$1" "$2")
   fi
-  [ -n "$crate" ] && tar -xzf "$crate" -C "$part" && mv "$part/$1-$2/$3" "$4"
+  [ -n "$crate" ] && tar -xzf "$crate" -C "$part" && mv "$part/$1-$2" "$3"
 }
 
 # cargo info brings one crate; cargo before 1.82 does not have it and brings what the crate depends on as well.

@@ -4,17 +4,11 @@
 mlx_tests_folder() { echo "$cache/mlx-$(version_of mlx-tests)-tests"; }
 
 get_mlx_tests() {
-  local version origin
+  local version
   version=$(version_of mlx-tests)
-  origin=$(source_field mlx-tests 4)
-  origin=${origin#crate:}
   part_folder
-  crate_tree "${origin%@*}" "${origin#*@}" vendor/mlx/python/tests "$part/tests" || mlx_tests_from_upstream "$version" ||
+  mlx_from_crate mlx-tests || mlx_from_upstream "$version" python/tests ||
     fail "the tests of MLX $version could not be downloaded, neither with cargo nor with curl (see $log)"
-  check_sum "the tests of MLX $version" "$(source_field mlx-tests 5)" "$(tree_sha256 "$part" tests)"
-  mv "$part/tests" "$(mlx_tests_folder)"
-}
-
-mlx_tests_from_upstream() {
-  mlx_from_upstream "$1" python/tests && mv "$part/mlx-$1/python/tests" "$part/tests"
+  check_sum "the tests of MLX $version" "$(source_field mlx-tests 5)" "$(tree_sha256 "$part/mlx-$version/python" tests)"
+  mv "$part/mlx-$version/python/tests" "$(mlx_tests_folder)"
 }

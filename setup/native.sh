@@ -16,6 +16,8 @@ find_platform() {
   find_backend
   mlx_dir=${MLX_DIR:-$cache/mlx-$(version_of "$wheel")-$backend/mlx}
   mlx_c_dir=${MLX_C_DIR:-$cache/mlx-c-$(version_of mlx-c)-$(mlx_c_key)}
+  [ -z "${MLX_DIR:-}" ] || check_given_mlx
+  [ -z "${MLX_C_DIR:-}" ] || check_given_mlx_c
 }
 
 # Programs for Intel Macs that run on Apple Silicon are told that they run on an Intel Mac.
@@ -58,27 +60,55 @@ find_backend() {
 
 # mlx-c is built against one MLX, so another MLX_DIR gets another build.
 mlx_c_key() {
-  if [ -z "${MLX_DIR:-}" ]; then echo "$backend"; else printf '%s' "$MLX_DIR" | sha256 | cut -c 1-12; fi
+  if [ -z "${MLX_DIR:-}" ]; then echo "mlx-$(version_of "$wheel")-$backend"; else printf '%s' "$MLX_DIR" | sha256 | cut -c 1-12; fi
 }
 
 have_native() { [ -d "$mlx_dir" ] && [ -d "$mlx_c_dir" ]; }
 
 get_native() {
-  if [ -n "${MLX_DIR:-}" ]; then
-    [ -f "$mlx_dir/include/mlx/mlx.h" ] || fail "MLX_DIR=$mlx_dir does not hold include/mlx/mlx.h"
-  elif [ ! -d "$mlx_dir" ] && [ "$wheel" = mlx ]; then
+  if [ -d "$mlx_dir" ]; then
+    :
+  elif [ "$wheel" = mlx ]; then
     [ -d "$(mlx_sources)" ] || step "MLX $(version_of mlx): sources" get_mlx_sources
     step "MLX $(version_of mlx): build, which takes some minutes" build_mlx
-  elif [ ! -d "$mlx_dir" ]; then
+  else
     step "MLX $(version_of "$wheel") ($wheel)" get_mlx
   fi
-  if [ -n "${MLX_C_DIR:-}" ]; then
-    [ -f "$mlx_c_dir/include/mlx/c/mlx.h" ] || fail "MLX_C_DIR=$mlx_c_dir does not hold include/mlx/c/mlx.h"
-  elif [ ! -d "$mlx_c_dir" ]; then
+  if [ ! -d "$mlx_c_dir" ]; then
     step "mlx-c $(version_of mlx-c): sources" get_mlx_c_sources
     step "mlx-c $(version_of mlx-c): build" build_mlx_c "$part/mlx-c"
   fi
 }
+
+# Other versions have other functions, and objects of another layout.
+check_given_mlx() {
+  local given
+  has_files MLX_DIR "$mlx_dir" include/mlx/mlx.h include/mlx/version.h "lib/libmlx.$(library_suffix)"
+  given=$(awk '$2 ~ /^MLX_VERSION_(MAJOR|MINOR|PATCH)$/ { printf "%s%s", dot, $3; dot = "." }' "$mlx_dir/include/mlx/version.h")
+  [ "$given" = "$(version_of "$wheel")" ] ||
+    fail "MLX_DIR=$mlx_dir holds MLX $given; the NIF is made for MLX $(version_of "$wheel")"
+}
+
+check_given_mlx_c() {
+  local given
+  has_files MLX_C_DIR "$mlx_c_dir" include/mlx/c/mlx.h lib/libmlxc.a share/cmake/MLXC/MLXCConfigVersion.cmake
+  given=$(sed -n 's/^set(PACKAGE_VERSION "\(.*\)")$/\1/p' "$mlx_c_dir/share/cmake/MLXC/MLXCConfigVersion.cmake")
+  case $given in
+    0.7.* | 0.8.*) ;;
+    *) fail "MLX_C_DIR=$mlx_c_dir holds mlx-c $given; the NIF is made for mlx-c $(version_of mlx-c), and 0.8 fits as well" ;;
+  esac
+}
+
+# has_files VARIABLE FOLDER FILE...: the folder that the variable gives has these files.
+has_files() {
+  local variable=$1 folder=$2 file
+  shift 2
+  for file in "$@"; do
+    [ -f "$folder/$file" ] || fail "$variable=$folder does not hold $file"
+  done
+}
+
+library_suffix() { case $platform in macos*) echo dylib ;; *) echo so ;; esac; }
 
 get_mlx() {
   check_libc
@@ -134,16 +164,26 @@ loads() {
 mlx_sources() { echo "$cache/mlx-$(version_of mlx)-source"; }
 
 get_mlx_sources() {
-  local version origin
+  local version
   version=$(version_of mlx)
-  origin=$(source_field mlx 4)
-  origin=${origin#crate:}
   part_folder
-  crate_tree "${origin%@*}" "${origin#*@}" vendor/mlx "$part/mlx" ||
-    { mlx_from_upstream "$version" && mv "$part/mlx-$version" "$part/mlx"; } ||
+  mlx_from_crate mlx || mlx_from_upstream "$version" ||
     fail "the sources of MLX $version could not be downloaded, neither with cargo nor with curl (see $log)"
-  check_sum "MLX $version" "$(source_field mlx 5)" "$(tree_sha256 "$part/mlx" CMakeLists.txt cmake mlx mlx.pc.in)"
-  mv "$part/mlx" "$(mlx_sources)"
+  check_sum "MLX $version" "$(source_field mlx 5)" "$(tree_sha256 "$part/mlx-$version" CMakeLists.txt cmake mlx mlx.pc.in)"
+  mv "$part/mlx-$version" "$(mlx_sources)"
+}
+
+# mlx_from_crate NAME: the tree of MLX that the crate of this pin holds, in the folder mlx-VERSION. The crate's own changes to
+# it are undone.
+mlx_from_crate() {
+  local origin change
+  origin=$(source_field "$1" 4)
+  origin=${origin#crate:}
+  unpack_crate "${origin%@*}" "${origin#*@}" "$part/crate" || return 1
+  for change in "$part"/crate/patches/*.patch; do
+    patch -R -s -p1 -d "$part/crate/vendor/mlx" <"$change" || return 1
+  done
+  mv "$part/crate/vendor/mlx" "$part/mlx-$(version_of "$1")"
 }
 
 # mlx_from_upstream VERSION [FOLDER]: the archive of the release, or a folder of it, in the folder mlx-VERSION.
@@ -166,46 +206,6 @@ build_mlx() {
   cmake --build "$part/build" --parallel "$(getconf _NPROCESSORS_ONLN)"
   cmake --install "$part/build"
   mv "$part/mlx" "${mlx_dir%/mlx}"
-}
-
-# The sources of mlx-c: from cargo's registry where there is a cargo, else upstream's archive of the release.
-get_mlx_c_sources() {
-  local version
-  version=$(version_of mlx-c)
-  part_folder
-  crate_tree mlx-sys "$version" src/mlx-c "$part/mlx-c" || mlx_c_sources_from_upstream "$version" ||
-    fail "the sources of mlx-c $version could not be downloaded, neither with cargo nor with curl (see $log)"
-  check_sum "mlx-c $version" "$(source_field mlx-c 5)" "$(tree_sha256 "$part/mlx-c" CMakeLists.txt mlx/c)"
-}
-
-mlx_c_sources_from_upstream() {
-  command -v curl >/dev/null || return 1
-  curl --fail --silent --show-error --location --connect-timeout 20 --output "$part/mlx-c.tar.gz" \
-    "https://github.com/ml-explore/mlx-c/archive/refs/tags/v$1.tar.gz" &&
-    tar -xzf "$part/mlx-c.tar.gz" -C "$part" && mv "$part/mlx-c-$1" "$part/mlx-c"
-}
-
-# The sources stay for those who build mlx-c otherwise than for this machine.
-mlx_c_sources() { echo "$cache/mlx-c-$(version_of mlx-c)-source"; }
-
-keep_mlx_c_sources() {
-  get_mlx_c_sources
-  mv "$part/mlx-c" "$(mlx_c_sources)"
-}
-
-# build_mlx_c SOURCES [OPTION...]: builds mlx-c; the options are CMake's.
-build_mlx_c() {
-  local sources=$1
-  shift
-  cmake -S "$sources" -B "$part/build" -G "$(generator)" -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_COMPILER="$(c_compiler)" -DMLX_DIR="$root/setup" -DMLX_FOLDER="$mlx_dir" \
-    -DCMAKE_OSX_DEPLOYMENT_TARGET=14.0 -DCMAKE_OSX_ARCHITECTURES=arm64 \
-    -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DBUILD_SHARED_LIBS=OFF \
-    -DMLX_C_USE_SYSTEM_MLX=ON -DMLX_C_BUILD_EXAMPLES=OFF \
-    -DCMAKE_INSTALL_PREFIX="$part/install" -DCMAKE_INSTALL_LIBDIR=lib "$@"
-  cmake --build "$part/build" --parallel "$(getconf _NPROCESSORS_ONLN)"
-  cmake --install "$part/build"
-  mv "$part/install" "$mlx_c_dir"
 }
 
 generator() { if command -v ninja >/dev/null; then echo Ninja; else echo 'Unix Makefiles'; fi; }

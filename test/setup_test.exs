@@ -23,6 +23,14 @@ defmodule SetupTest do
   # Another bash, such as the one of macOS.
   defp bash, do: System.get_env("MLX_TEST_BASH", "bash")
 
+  defp write_files(folder, files) do
+    for {name, text} <- files do
+      path = Path.join(folder, name)
+      File.mkdir_p!(Path.dirname(path))
+      File.write!(path, text)
+    end
+  end
+
   defp write_program(bin, name, script) do
     File.mkdir_p!(bin)
     path = Path.join(bin, name)
@@ -179,8 +187,8 @@ defmodule SetupTest do
 
     programs = mac("15.1", %{"cargo" => "exit 1", "curl" => "exit 1"})
     assert {[sentence], 1, output} = run_setup(folder, "toolchain", environment, programs)
-    assert output =~ "MLX 0.32.2: sources"
-    assert sentence =~ "the sources of MLX 0.32.2 could not be downloaded, neither with cargo nor with curl"
+    assert output =~ "MLX 0.32.4: sources"
+    assert sentence =~ "the sources of MLX 0.32.4 could not be downloaded, neither with cargo nor with curl"
 
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{environment | "MLX_BACKEND" => "cuda"}, programs)
     assert sentence =~ "metal or cpu on macOS"
@@ -217,6 +225,35 @@ defmodule SetupTest do
 
     assert {[sentence], 1, _output} = run_setup(folder, "native", %{"MLX_CACHE" => "/dev/null/cache"})
     assert sentence =~ "MLX_CACHE"
+  end
+
+  test "MLX and mlx-c of other versions are refused before anything is built", %{tmp_dir: folder} do
+    mlx = Path.join(folder, "mlx")
+
+    version = fn patch ->
+      "#define MLX_VERSION_MAJOR 0\n#define MLX_VERSION_MINOR 32\n#define MLX_VERSION_PATCH #{patch}\n"
+    end
+
+    write_files(mlx, %{"include/mlx/mlx.h" => "", "include/mlx/version.h" => version.(2)})
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
+    assert sentence =~ "MLX_DIR=#{mlx} does not hold lib/libmlx.so"
+
+    write_files(mlx, %{"lib/libmlx.so" => ""})
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
+    assert sentence =~ "MLX_DIR=#{mlx} holds MLX 0.32.2; the NIF is made for MLX 0.32.4"
+
+    write_files(mlx, %{"include/mlx/version.h" => version.(4)})
+    mlx_c = Path.join(folder, "mlx-c")
+    cmake = "share/cmake/MLXC/MLXCConfigVersion.cmake"
+    write_files(mlx_c, %{"include/mlx/c/mlx.h" => "", "lib/libmlxc.a" => ""})
+    given = %{"MLX_DIR" => mlx, "MLX_C_DIR" => mlx_c}
+
+    for {version, fits} <- [{"0.6.0", false}, {"0.7.0", true}, {"0.8.1", true}, {"0.9.0", false}] do
+      write_files(mlx_c, %{cmake => ~s[set(PACKAGE_VERSION "#{version}")\n]})
+      {sentences, status, _output} = run_setup(folder, "toolchain", given)
+      assert status == if(fits, do: 0, else: 1)
+      assert fits or hd(sentences) =~ "holds mlx-c #{version}; the NIF is made for mlx-c 0.7.0, and 0.8 fits as well"
+    end
   end
 
   test "a download with another checksum is refused, and nothing of it is kept", %{tmp_dir: folder} do

@@ -57,73 +57,24 @@ int update_by_mask(mlx_array* result, mlx_array a, mlx_array update, const Place
 
 namespace {
 
-// Where a slice of an axis starts, ends and steps to.
-struct Bounds {
-  int start;
-  int stop;
-  int step;
-};
-
-// Without a step where there is one element.
-Bounds simplified(const Bounds& bounds, std::int64_t size) {
-  const auto from_front = [&](std::int64_t place) { return place < 0 ? place + size : place; };
-  const bool forward = bounds.step > 0;
-  const std::int64_t lowest = forward ? 0 : -1;
-  const std::int64_t highest = forward ? size : size - 1;
-  const std::int64_t start = std::clamp(from_front(bounds.start), lowest, std::max(highest, lowest));
-  const std::int64_t stop = std::clamp(from_front(bounds.stop), lowest, std::max(highest, lowest));
-  const std::int64_t reach = forward ? stop - start : start - stop;
-  const std::int64_t step = std::abs(static_cast<std::int64_t>(bounds.step));
-  return reach > 0 && reach <= step ? Bounds{static_cast<int>(start), static_cast<int>(start) + 1, 1} : bounds;
+void check_steps(std::span<const int> steps) {
+  if (std::ranges::find(steps, 0) != steps.end()) {
+    throw ArgumentError("the step of a slice is 0");
+  }
 }
-
-// The bounds of a slice as mlx-c takes them, simplified.
-class Slice {
- public:
-  Slice(mlx_array a, std::span<const int> start, std::span<const int> stop, std::span<const int> steps)
-      : start_(start.begin(), start.end()), stop_(stop.begin(), stop.end()), steps_(steps.begin(), steps.end()) {
-    require_all({a});
-    if (std::ranges::find(steps, 0) != steps.end()) {
-      throw ArgumentError("the step of a slice is 0");
-    }
-    const auto shape = shape_of(a);
-    if (start.size() != shape.size() || stop.size() != shape.size() || steps.size() != shape.size()) {
-      return;
-    }
-    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-      if (steps[axis] != 1) {
-        const Bounds bounds = simplified({start[axis], stop[axis], steps[axis]}, shape[axis]);
-        start_[axis] = bounds.start;
-        stop_[axis] = bounds.stop;
-        steps_[axis] = bounds.step;
-      }
-    }
-  }
-
-  template <typename Function>
-  int call(const Function& function, mlx_stream s) const {
-    return function(start_.data(), start_.size(), stop_.data(), stop_.size(), steps_.data(), steps_.size(), s);
-  }
-
- private:
-  std::vector<int> start_;
-  std::vector<int> stop_;
-  std::vector<int> steps_;
-};
 
 template <auto function, auto combine>
 int update_slice(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                  const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  const Slice slice(a, {start, start_count}, {stop, stop_count}, {strides, strides_count});
+  require_all({a, update});
+  check_steps({strides, strides_count});
   if (mapping()) {
     const auto place = [&](mlx_array onto, mlx_array values) {
-      ArrayHandle placed;
-      check(slice.call([&](auto... bounds) { return mlx_slice_update(placed.out(), onto, values, bounds...); }, s));
-      return placed;
+      return apply(mlx_slice_update, onto, values, start, start_count, stop, stop_count, strides, strides_count, s);
     };
     return update_by_mask(result, a, update, place, *combine, s);
   }
-  return slice.call([&](auto... bounds) { return function(result, a, update, bounds...); }, s);
+  return function(result, a, update, start, start_count, stop, stop_count, strides, strides_count, s);
 }
 
 void check_matrix_not_empty(mlx_array a) {
@@ -179,8 +130,9 @@ void check_axes(mlx_array a, std::span<const int> axes) {
 
 int slice(mlx_array* result, mlx_array a, const int* start, size_t start_count, const int* stop, size_t stop_count,
           const int* strides, size_t strides_count, mlx_stream s) {
-  const Slice slice(a, {start, start_count}, {stop, stop_count}, {strides, strides_count});
-  return slice.call([&](auto... bounds) { return mlx_slice(result, a, bounds...); }, s);
+  require_all({a});
+  check_steps({strides, strides_count});
+  return mlx_slice(result, a, start, start_count, stop, stop_count, strides, strides_count, s);
 }
 
 int slice_update(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,

@@ -72,8 +72,7 @@ Combine second;
 // Throws for an axis that the array does not have.
 void check_axes(mlx_array a, std::span<const int> axes);
 
-// The step of a slice is a divisor. Where it makes no difference MLX drops it, but not the end that belongs to it: the
-// derivative is that of a longer slice.
+// The step of a slice is a divisor.
 int slice(mlx_array*, mlx_array a, const int* start, size_t start_count, const int* stop, size_t stop_count,
           const int* strides, size_t strides_count, mlx_stream);
 // Mapped over an axis of the array but not of the update, MLX only updates the first slice.

@@ -4,14 +4,18 @@
 #include <mlx/primitives.h>
 
 #include <algorithm>
+#include <array>
 #include <format>
 #include <iterator>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "core/deep_thread.hpp"
+#include "core/long_sums.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/running.hpp"
 #include "core/transforms.hpp"
 
 namespace mlx_nif {
@@ -63,6 +67,10 @@ class CompiledFunction::Graph {
       for (const std::size_t input : node.inputs) {
         node_inputs.push_back(*arrays[input]);
       }
+      if (shapeless_ && reduces_nothing(*node.primitive, node_inputs)) {
+        arrays[node.outputs[0]] = mx::astype(node_inputs.front(), node.types[0], node.primitive->stream());
+        continue;
+      }
       std::vector<mx::Shape> shapes = shapeless_ ? node.primitive->output_shapes(node_inputs) : node.shapes;
       if (node.outputs.size() == 1) {
         arrays[node.outputs[0]].emplace(std::move(shapes[0]), node.types[0], node.primitive, std::move(node_inputs));
@@ -73,8 +81,12 @@ class CompiledFunction::Graph {
         }
       }
     }
+    const std::size_t first = results.size();
     for (const std::size_t output : outputs_) {
       results.push_back(handle_of(*arrays[output]));
+    }
+    if (shapeless_) {
+      add_in_pieces(borrow(std::span(results).subspan(first)), inputs);
     }
   }
 
@@ -88,6 +100,15 @@ class CompiledFunction::Graph {
   };
 
   using Kind = std::pair<mx::Shape, mx::Dtype>;
+
+  // MLX reads memory that is not its own for axes of one element only. Where shapes are known it leaves such a
+  // reduction out.
+  static bool reduces_nothing(mx::Primitive& primitive, const std::vector<mx::array>& inputs) {
+    static constexpr std::array<std::string_view, 6> reductions{"And", "Or", "Sum", "Prod", "Min", "Max"};
+    return std::ranges::find(reductions, primitive.name()) != reductions.end() &&
+           std::ranges::all_of(static_cast<mx::Reduce&>(primitive).state().second,
+                               [&](int axis) { return inputs.front().shape(axis) == 1; });
+  }
 
   void check_input(const Kind& expected, const mx::array& input) const {
     const auto& [shape, type] = expected;
@@ -204,6 +225,7 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
       placeholders.emplace_back(array.shape(), array.dtype(), nullptr, std::vector<mx::array>{});
     }
     on_deep_thread(program_->traits().nodes, [&] {
+      const auto scope = shapeless_ ? std::make_unique<const Portable>() : nullptr;
       const auto compiled = mx::detail::compile(
           [this](const std::vector<mx::array>& arrays) { return arrays_of(borrow(program_->run(borrow(arrays)))); },
           only_function, shapeless_);

@@ -108,62 +108,21 @@ std::int64_t cut_size(const Convolution& convolution, std::size_t axis) {
          std::min(convolution.padding_high[axis], 0);
 }
 
-// MLX writes behind its result where the border is longer than what it computes row by row, if the input has no gaps.
-bool border_is_long(const Convolution& convolution, std::span<const std::int64_t> padded) {
-  if (padded.size() == 1 || std::ranges::any_of(convolution.input_dilation, [](int gap) { return gap != 1; })) {
-    return false;
-  }
-  const auto weight = shape_of(convolution.weight);
+// What steps leave of the padded input, which no kernel sees.
+int rest(const Convolution& convolution, std::size_t axis, std::int64_t padded) {
+  const std::int64_t kernel = dilated(shape_of(convolution.weight)[axis + 1], convolution.kernel_dilation[axis]);
+  return padded < kernel ? 0 : static_cast<int>((padded - kernel) % convolution.stride[axis]);
+}
+
+// MLX's derivatives are convolutions with other borders, and steps where the convolution has gaps. Where such a border
+// is negative, MLX cuts steps off and not elements: a border of the convolution is longer than what the kernel sees
+// besides one element, or a rest is left, which counts for the derivative of the derivative in each case.
+bool derivative_is_wrong(const Convolution& convolution, std::span<const std::int64_t> padded) {
   for (std::size_t axis = 0; axis < padded.size(); ++axis) {
-    const std::int64_t kernel = dilated(weight[axis + 1], convolution.kernel_dilation[axis]);
-    const std::int64_t steps = (padded[axis] - kernel) / convolution.stride[axis] + 1;
-    if (border(convolution.padding_low[axis]) > steps * convolution.stride[axis]) {
-      return true;
-    }
-  }
-  return false;
-}
-
-// The borders of a derivative differ where steps leave a rest of the padded input, so that its own derivative is wrong.
-bool second_derivative_is_wrong(const Convolution& convolution) {
-  const auto padded = [](int padding) { return padding != 0; };
-  return std::ranges::any_of(convolution.padding_low, padded) || std::ranges::any_of(convolution.padding_high, padded);
-}
-
-// For the simplest convolutions, MLX makes the derivative for the weights of a padded input, and the derivative of that
-// takes an axis for its place among the axes. A gap in a kernel of one element, or else a flipped kernel, prevents it.
-ArrayHandle avoid_padded_derivative(Convolution& convolution, mlx_stream s) {
-  ArrayHandle weight;
-  check(mlx_array_set(weight.out(), convolution.weight));
-  const auto is_one = [](int dilation) { return dilation == 1; };
-  if (convolution.groups != 1 || convolution.flip || !std::ranges::all_of(convolution.input_dilation, is_one) ||
-      !std::ranges::all_of(convolution.kernel_dilation, is_one)) {
-    return weight;
-  }
-  const auto kernel = shape_of(convolution.weight).subspan(1, convolution.stride.size());
-  const auto single = std::ranges::find(kernel, 1);
-  if (single != kernel.end()) {
-    convolution.kernel_dilation[static_cast<std::size_t>(single - kernel.begin())] = 2;
-    return weight;
-  }
-  std::vector<int> axes(kernel.size());
-  std::iota(axes.begin(), axes.end(), 1);
-  convolution.flip = true;
-  return mlx_nif::apply(flip_axes, convolution.weight, axes.data(), axes.size(), s);
-}
-
-// MLX's derivatives are convolutions. They are wrong, or write behind their result, unless both borders of an axis are
-// the same, no longer than what the kernel sees besides one element and not much shorter, and without gaps in the input
-// beside steps.
-bool derivative_is_wrong(const Convolution& convolution) {
-  const auto weight = shape_of(convolution.weight);
-  for (std::size_t axis = 0; axis < convolution.stride.size(); ++axis) {
-    const std::int64_t reach = dilated(weight[axis + 1], convolution.kernel_dilation[axis]) - 1;
-    const std::int64_t gaps = convolution.input_dilation[axis];
-    const int low = border(convolution.padding_low[axis]);
-    const bool stepping = std::ranges::any_of(convolution.stride, [](int step) { return step != 1; });
-    if (low != border(convolution.padding_high[axis]) || low > reach || (gaps != 1 && stepping) ||
-        reach - low > cut_size(convolution, axis) * gaps) {
+    const std::int64_t reach = dilated(shape_of(convolution.weight)[axis + 1], convolution.kernel_dilation[axis]) - 1;
+    const bool cuts = std::max(convolution.padding_low[axis], convolution.padding_high[axis]) > reach ||
+                      rest(convolution, axis, padded[axis]) != 0;
+    if (cuts && (convolution.input_dilation[axis] != 1 || differentiating_twice())) {
       return true;
     }
   }
@@ -176,7 +135,7 @@ ArrayHandle with_gaps(mlx_array input, int axis, int dilation, mlx_array zero, m
   const int none = 0;
   const int gap = dilation - 1;
   const ArrayHandle column = mlx_nif::apply(mlx_expand_dims, input, inner, s);
-  const ArrayHandle spread = mlx_nif::apply(pad, column.get(), &inner, 1, &none, 1, &gap, 1, zero, "constant", s);
+  const ArrayHandle spread = mlx_nif::apply(mlx_pad, column.get(), &inner, 1, &none, 1, &gap, 1, zero, "constant", s);
   const ArrayHandle row = mlx_nif::apply(mlx_flatten, spread.get(), axis, inner, s);
   const auto shape = shape_of(row.get());
   std::vector<int> stop(shape.begin(), shape.end());
@@ -187,8 +146,8 @@ ArrayHandle with_gaps(mlx_array input, int axis, int dilation, mlx_array zero, m
                         step.size(), s);
 }
 
-// The input that a convolution without padding and gaps needs for the same result.
-ArrayHandle prepared_input(const Convolution& convolution, mlx_stream s) {
+// The input that a convolution without padding, gaps and a rest needs for the same result.
+ArrayHandle prepared_input(const Convolution& convolution, std::span<const std::int64_t> padded, mlx_stream s) {
   const auto shape = shape_of(convolution.input);
   const std::size_t count = convolution.stride.size();
   std::vector<int> start(shape.size(), 0);
@@ -212,8 +171,15 @@ ArrayHandle prepared_input(const Convolution& convolution, mlx_stream s) {
       input = with_gaps(input.get(), axes[axis], convolution.input_dilation[axis], zero.get(), s);
     }
   }
-  return mlx_nif::apply(pad, input.get(), axes.data(), count, low.data(), count, high.data(), count, zero.get(),
-                        "constant", s);
+  const ArrayHandle bordered = mlx_nif::apply(mlx_pad, input.get(), axes.data(), count, low.data(), count, high.data(),
+                                              count, zero.get(), "constant", s);
+  std::ranges::fill(start, 0);
+  std::ranges::copy(shape_of(bordered.get()), stop.begin());
+  for (std::size_t axis = 0; axis < count; ++axis) {
+    stop[axis + 1] -= rest(convolution, axis, padded[axis]);
+  }
+  return mlx_nif::apply(mlx_slice, bordered.get(), start.data(), start.size(), stop.data(), stop.size(), step.data(),
+                        step.size(), s);
 }
 
 int convolve_group(mlx_array* result, const Convolution& convolution, mlx_stream s) {
@@ -289,18 +255,12 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   }
   check_memory(convolution, padded);
   ArrayHandle prepared;
-  if (border_is_long(convolution, padded) || (differentiating() && derivative_is_wrong(convolution)) ||
-      (differentiating_twice() && second_derivative_is_wrong(convolution))) {
-    prepared = prepared_input(convolution, s);
+  if (differentiating() && derivative_is_wrong(convolution, padded)) {
+    prepared = prepared_input(convolution, padded, s);
     convolution.input = prepared.get();
     std::ranges::fill(convolution.padding_low, 0);
     std::ranges::fill(convolution.padding_high, 0);
     std::ranges::fill(convolution.input_dilation, 1);
-  }
-  ArrayHandle kernel;
-  if (differentiating_twice()) {
-    kernel = avoid_padded_derivative(convolution, s);
-    convolution.weight = kernel.get();
   }
   return convolve(result, convolution, s);
 }

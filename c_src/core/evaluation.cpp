@@ -445,6 +445,13 @@ std::span<const std::byte> bytes_of(mlx_array row_major, Patience patience) {
   return {reinterpret_cast<const std::byte*>(mlx_array_data_uint8(row_major)), size};
 }
 
+std::size_t size_of_buffers(std::span<Array* const> arrays) {
+  std::vector<mlx::core::array> values;
+  values.reserve(arrays.size());
+  std::ranges::transform(arrays, std::back_inserter(values), [](const Array* array) { return array_of(array->get()); });
+  return mlx::core::get_array_buffer_size(values);
+}
+
 void synchronize(mlx_stream stream) {
   const ArrayHandle zero(mlx_array_new_int(0));
   Array last(apply(mlx_negative, zero.get(), stream), std::make_shared<Graph>(), stream);

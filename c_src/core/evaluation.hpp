@@ -25,6 +25,9 @@ bool buffers_stay();
 // The bytes of such a value. Where buffers move, this is as good as scheduling.
 std::span<const std::byte> bytes_of(mlx_array row_major, Patience patience);
 
+// The bytes of the buffers of evaluated arrays, each buffer once.
+std::size_t size_of_buffers(std::span<Array* const> arrays);
+
 // Waits until all that was scheduled on the stream is done, and what it used is freed.
 void synchronize(mlx_stream stream);
 

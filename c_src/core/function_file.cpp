@@ -18,7 +18,10 @@
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
 #include "core/limits.hpp"
+#include "core/long_sums.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/program.hpp"
+#include "core/running.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
@@ -120,6 +123,7 @@ void for_each_node(const std::vector<mx::array>& outputs, const std::vector<mx::
 
 void export_functions(const std::string& path, std::span<const ExampleCall> calls, bool shapeless,
                       const std::string& metadata) {
+  const Portable scope;
   const ExampleCall* current = nullptr;
   mx::FunctionExporter exporter = mx::exporter(
       path,
@@ -157,6 +161,7 @@ Description describe_function(const ExampleCall& call, bool shapeless) {
       operations.push_back({std::move(operation)});
     }
   };
+  const Portable scope;
   const Arguments arguments(call.inputs, call.keywords);
   mx::export_function(
       mx::ExportCallback(take),
@@ -229,9 +234,11 @@ void ImportedFunction::call(std::span<const mlx_array> inputs, const std::vector
     Array* const arrays[] = {&array};
     evaluate(arrays, Patience::unlimited);
   }
+  const std::size_t first = results.size();
   for (const mx::array& output : outputs) {
     results.push_back(handle_of(output));
   }
+  add_in_pieces(borrow(std::span(results).subspan(first)), inputs);
 }
 
 namespace {

@@ -12,6 +12,7 @@
 #include "core/expression.hpp"
 #include "core/handle.hpp"
 #include "core/mapping_guards.hpp"
+#include "core/newer_operations.hpp"
 #include "core/running.hpp"
 #include "core/scalar.hpp"
 
@@ -143,26 +144,6 @@ ArrayHandle wide_index(mlx_array index, mlx_stream s) {
   return mapping() && mlx_dtype_size(mlx_array_dtype(index)) < 4 ? apply(mlx_astype, index, MLX_INT32, s) : same(index);
 }
 
-// What a scatter takes: mapped over an axis that is not the first, MLX puts the updates in wrong places.
-class Scattered {
- public:
-  Scattered(mlx_array onto, mlx_array updates, mlx_stream s)
-      : onto_(mapping() ? mapped_in_front(onto, s) : same(onto)),
-        updates_(mapping() ? mapped_in_front(updates, s) : same(updates)) {}
-
-  mlx_array onto() const { return onto_.get(); }
-  mlx_array updates() const { return updates_.get(); }
-
- private:
-  ArrayHandle onto_;
-  ArrayHandle updates_;
-};
-
-// The derivative of a gather is a scatter of what comes back.
-int give_gathered(mlx_array* result, ArrayHandle gathered, mlx_stream s) {
-  return mlx_array_set(result, mapping() ? mapped_in_front(gathered.get(), s).get() : gathered.get());
-}
-
 // Clamps the indices of a gather or scatter; `length(axis)` is how many elements each takes from an axis.
 template <typename Length>
 ArrayVectorHandle clamp_starts(mlx_array a, mlx_vector_array indices, std::span<const int> axes, const Length& length,
@@ -198,9 +179,8 @@ int scatter_with(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_a
   }
   const auto length = [&](int axis) { return update_length(updates, index_rank, axis); };
   const auto starts = clamp_starts(a, indices, {axes, axes_count}, length, s);
-  const Scattered scattered(a, updates, s);
   ArrayHandle made;
-  check(function(made.out(), scattered.onto(), starts.get(), scattered.updates(), axes, axes_count, s));
+  check(function(made.out(), a, starts.get(), updates, axes, axes_count, s));
   return give_scattered(result, std::move(made), a, updates);
 }
 
@@ -211,9 +191,8 @@ int scatter_single_with(mlx_array* result, mlx_array a, mlx_array indices, mlx_a
   const ArrayHandle starts =
       normal ? clamp_start(indices, shape_of(a)[*normal], update_length(updates, mlx_array_ndim(indices), *normal), s)
              : same(indices);
-  const Scattered scattered(a, updates, s);
   ArrayHandle made;
-  check(function(made.out(), scattered.onto(), wide_index(starts.get(), s).get(), scattered.updates(), axis, s));
+  check(function(made.out(), a, wide_index(starts.get(), s).get(), updates, axis, s));
   return give_scattered(result, std::move(made), a, updates);
 }
 
@@ -343,8 +322,7 @@ int gather(mlx_array* result, mlx_array a, mlx_vector_array indices, const int* 
     return static_cast<std::size_t>(axis) < slice_sizes_count ? slice_sizes[axis] : 1;
   };
   const auto starts = clamp_starts(a, indices, {axes, axes_count}, length, s);
-  return give_gathered(result, apply(mlx_gather, a, starts.get(), axes, axes_count, slice_sizes, slice_sizes_count, s),
-                       s);
+  return mlx_gather(result, a, starts.get(), axes, axes_count, slice_sizes, slice_sizes_count, s);
 }
 
 int gather_single(mlx_array* result, mlx_array a, mlx_array indices, int axis, const int* slice_sizes,
@@ -353,7 +331,7 @@ int gather_single(mlx_array* result, mlx_array a, mlx_array indices, int axis, c
   const auto normal = normal_axis(a, axis);
   const bool fits = normal && static_cast<std::size_t>(*normal) < slice_sizes_count;
   const ArrayHandle starts = fits ? clamp_start(indices, shape_of(a)[*normal], slice_sizes[*normal], s) : same(indices);
-  return give_gathered(result, apply(mlx_gather_single, a, starts.get(), axis, slice_sizes, slice_sizes_count, s), s);
+  return mlx_gather_single(result, a, starts.get(), axis, slice_sizes, slice_sizes_count, s);
 }
 
 int scatter(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_array updates, const int* axes,
@@ -434,15 +412,15 @@ int gather_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array lhs_indices
 
 int gather_qmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,
                mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits,
-               const char* mode, bool sorted_indices, mlx_stream s) {
+               const char* mode, mlx_array global_scale, bool sorted_indices, mlx_stream s) {
   check_quantization(group_size, bits);
   check_quantized(w, scales);
   require_matrices({x, w});
   check_factors({x, scales});
   const ArrayHandle lhs = clamp_batch_index(lhs_indices, x, s);
   const ArrayHandle rhs = clamp_batch_index(rhs_indices, w, s);
-  return mlx_gather_qmm(result, x, w, scales, biases, lhs.get(), rhs.get(), transpose, group_size, bits, mode,
-                        sorted_indices, s);
+  return gather_qmm_scaled(result, x, w, scales, biases, lhs.get(), rhs.get(), transpose, group_size, bits, mode,
+                           global_scale, sorted_indices, s);
 }
 
 int gather_qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales_w, mlx_array lhs_indices,
@@ -501,7 +479,7 @@ int floor_divide(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
     return mlx_floor_divide(result, a, b, s);
   }
   const Division division(b, s);
-  const ArrayHandle quotient = apply(floor_divide_integers, a, division.divisor.get(), s);
+  const ArrayHandle quotient = apply(mlx_floor_divide, a, division.divisor.get(), s);
   return give(result, division.quotient(quotient.get(), s));
 }
 
@@ -517,12 +495,8 @@ int remainder(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
 int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
   std::vector<ArrayHandle> results(2);
   if (divides_integers(a, b)) {
-    const Division division(b, s);
-    ArrayVectorHandle both(mlx_vector_array_new());
-    check(divmod_integers(both.out(), a, division.divisor.get(), s));
-    const auto parts = elements_of(both.get());
-    results[0] = division.quotient(parts.at(0).get(), s);
-    results[1] = division.remainder(parts.at(1).get(), a, s);
+    check(floor_divide(results[0].out(), a, b, s));
+    check(remainder(results[1].out(), a, b, s));
   } else if (mapping()) {
     results[0] = apply(mlx_floor_divide, a, b, s);
     results[1] = apply(mlx_stop_gradient, apply(mlx_remainder, a, b, s).get(), s);

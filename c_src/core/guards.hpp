@@ -35,7 +35,7 @@ int gather_mm(mlx_array*, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_a
               mlx_stream);
 int gather_qmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,
                mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits,
-               const char* mode, bool sorted_indices, mlx_stream);
+               const char* mode, mlx_array global_scale, bool sorted_indices, mlx_stream);
 int gather_qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales_w, mlx_array lhs_indices, mlx_array rhs_indices,
                 mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_array global_scale_x,
                 mlx_array global_scale_w, bool sorted_indices, mlx_stream);
@@ -50,7 +50,8 @@ int as_strided(mlx_array*, mlx_array a, const int* shape, size_t rank, const int
 // smallest integer divided by -1 stays what it is.
 int floor_divide(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 int remainder(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
-// Mapped, MLX's own reads beyond its axes. The derivative is 0, as MLX defines it.
+// MLX's own cuts the quotient of integers; and mapped, it reads beyond its axes. The derivative is 0, as MLX defines
+// it.
 int divmod(mlx_vector_array*, mlx_array a, mlx_array b, mlx_stream);
 
 }  // namespace mlx_nif::guarded

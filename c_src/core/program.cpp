@@ -161,7 +161,7 @@ void set_all(mlx_vector_array* vector, const std::vector<ArrayHandle>& arrays) {
   check(mlx_vector_array_set_data(vector, borrowed.data(), borrowed.size()));
 }
 
-std::vector<mlx_array> borrow(const std::vector<ArrayHandle>& arrays) {
+std::vector<mlx_array> borrow(std::span<const ArrayHandle> arrays) {
   std::vector<mlx_array> borrowed(arrays.size());
   std::ranges::transform(arrays, borrowed.begin(), &ArrayHandle::get);
   return borrowed;

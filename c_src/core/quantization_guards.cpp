@@ -10,7 +10,7 @@
 namespace mlx_nif::guarded {
 namespace {
 
-constexpr std::array bit_widths{2, 3, 4, 5, 6, 8};
+constexpr std::array bit_widths{1, 2, 3, 4, 5, 6, 8};
 constexpr std::array group_sizes{16, 32, 64, 128};
 
 template <typename Values>
@@ -36,7 +36,7 @@ ArrayHandle unpacked(mlx_array w, mlx_array scales, mlx_array biases, mlx_option
 
 void check_quantization(mlx_optional_int group_size, mlx_optional_int bits) {
   if (!is_one_of(bit_widths, bits)) {
-    throw Error("the number of bits has to be 2, 3, 4, 5, 6 or 8");
+    throw Error("the number of bits has to be 1, 2, 3, 4, 5, 6 or 8");
   }
   if (!is_one_of(group_sizes, group_size)) {
     throw Error("the group size has to be 16, 32, 64 or 128");

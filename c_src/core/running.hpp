@@ -3,7 +3,8 @@
 
 namespace mlx_nif {
 
-// While it lives, MLX runs a program on this thread to differentiate it, or to map it over an axis.
+// While it lives, a program is run on this thread to differentiate it, to map it over an axis, or to make a graph that
+// takes arrays of other shapes as well.
 template <typename Purpose>
 class Running {
  public:
@@ -20,6 +21,7 @@ class Running {
 
 using Differentiating = Running<struct Derivative>;
 using Mapping = Running<struct Map>;
+using Portable = Running<struct Elsewhere>;
 
 inline bool differentiating() {
   return Differentiating::depth() > 0;
@@ -32,6 +34,10 @@ inline bool differentiating_twice() {
 
 inline bool mapping() {
   return Mapping::depth() > 0;
+}
+
+inline bool portable() {
+  return Portable::depth() > 0;
 }
 
 }  // namespace mlx_nif

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/limits.hpp"
+#include "core/long_sums.hpp"
 #include "core/running.hpp"
 #include "core/streams.hpp"
 
@@ -38,7 +39,9 @@ class Transform final : public Instruction {
   void run(Arrays inputs, Results& results) const override {
     require(inputs.size() == input_count_, "expected as many arrays as the recorded function takes");
     require(std::ranges::all_of(inputs, [](mlx_array input) { return input.ctx != nullptr; }), "expected arrays");
+    const std::size_t first = results.size();
     run_(inputs, results);
+    add_in_pieces(borrow(std::span(results).subspan(first)), inputs);
   }
 
  private:

@@ -103,7 +103,7 @@ defmodule Mlx.Conformance.Signatures do
       ~w(abs arccos acos arccosh acosh arcsin asin arcsinh asinh arctan atan arctanh atanh bitwise_invert ceil conj
       conjugate cos cosh degrees erf erfinv exp expm1 floor imag isfinite isinf isnan isneginf isposinf log log10 log1p
       log2 logical_not negative positive radians real reciprocal rsqrt sigmoid sign sin sinh sqrt square stop_gradient
-      tan tanh trunc array.T array.__copy__ contiguous to_fp8 matrix_transpose)
+      tan tanh trunc array.T array.__copy__ contiguous to_fp8)
 
     binary =
       ~w(add arctan2 atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor divide divmod
@@ -219,6 +219,9 @@ defmodule Mlx.Conformance.Signatures do
        [a: :array, axis: option(:integer, :axis)] ++
          [reverse: option(:boolean, :reverse), inclusive: option(:boolean, :inclusive)]},
       {~w(sort argsort), [a: :array, axis: nullable(:integer, :axis)]},
+      {~w(unique),
+       [a: :array, size: :integer, return_index: option(:boolean, :indices), return_inverse: option(:boolean, :inverse)] ++
+         [return_counts: option(:boolean, :counts), fill_value: option(:any, :fill_value)]},
       {~w(partition argpartition), [a: :array, kth: :integer, axis: nullable(:integer, :axis)]},
       {~w(topk), [a: :array, k: :integer, axis: nullable(:integer, :axis)]},
       {~w(searchsorted), [sorted_sequence: :array, values: :array, side: option(:word, :side)]},
@@ -360,6 +363,15 @@ defmodule Mlx.Conformance.Signatures do
 
   defp fourier do
     norm = [norm: option(:word, :norm)]
+    sides = norm ++ [onesided: option(:boolean, :one_sided)]
+
+    frames = [
+      n_fft: option(:integer, :length),
+      hop_length: option(:integer, :hop),
+      win_length: option(:integer, :window_length),
+      window: option(:array, :window),
+      center: option(:boolean, :center)
+    ]
 
     [
       {~w(fft.fft fft.ifft fft.rfft fft.irfft),
@@ -369,6 +381,8 @@ defmodule Mlx.Conformance.Signatures do
          [axes: default({:nullable, {:list, :integer}}, [-2, -1])] ++ norm, &Fourier.two_axes/3},
       {~w(fft.fftn fft.ifftn fft.rfftn fft.irfftn),
        [a: :array, s: option({:list, :integer}, :lengths), axes: option({:list, :integer}, :axes)] ++ norm},
+      {~w(fft.stft), [x: :array] ++ frames ++ [pad_mode: option(:word, :mode)] ++ sides},
+      {~w(fft.istft), [stft_matrix: :array] ++ frames ++ sides ++ [length: option(:integer, :samples)]},
       {~w(fft.fftshift fft.ifftshift), [a: :array, axes: option(:axes, :axes)]},
       {~w(fft.fftfreq fft.rfftfreq), [n: :integer, d: option(:number, :spacing)]}
     ]
@@ -418,13 +432,20 @@ defmodule Mlx.Conformance.Signatures do
        quantized ++ format ++ [global_scale: option(:array, :global_scale), dtype: option(:type, :type)]},
       {~w(quantized_matmul), [x: :array] ++ quantized ++ [transpose: option(:boolean, :transpose)] ++ format},
       {~w(gather_qmm),
-       [x: :array] ++ quantized ++ indices ++ [transpose: option(:boolean, :transpose)] ++ format ++ sorted},
+       [x: :array] ++
+         quantized ++
+         indices ++
+         [transpose: option(:boolean, :transpose)] ++
+         format ++ [global_scale: option(:array, :global_scale)] ++ sorted},
       {~w(qqmm), [x: :array, w: :array, scales: option(:array, :scales)] ++ format ++ global_scales},
       {~w(gather_qqmm),
        [x: :array, w: :array, scales: option(:array, :scales)] ++ indices ++ format ++ global_scales ++ sorted},
       {~w(fast.rms_norm), [x: :array, weight: default(:array, nil)] ++ eps},
       {~w(fast.layer_norm), [x: :array, weight: default(:array, nil), bias: default(:array, nil)] ++ eps},
       {~w(fast.cross_entropy), [logits: :array, targets: :array]},
+      {~w(fast.gated_delta_update),
+       [q: :array, k: :array, v: :array, gamma: :array, beta: :array, initial_state: option(:array, :state)] ++
+         [mask: option(:array, :mask)]},
       {~w(fast.rope),
        [a: :array, dims: :integer, traditional: option(:boolean, :traditional), base: nullable(:number, :base)] ++
          [scale: option(:number, :scale), offset: option({:either, [:integer, :array]}, :offset)] ++

@@ -53,6 +53,41 @@ defmodule Mlx.Fast do
   end
 
   @doc """
+  The gated delta rule over a sequence: a state of a matrix for each head, which decays, forgets what it holds for a key and
+  takes the value in its place, and is read with the query at each step.
+
+  At step `t`, with the state `S`: `S = gate * S`, `S = S + beta * (value - S key) keyᵀ`, `output = S query`.
+
+  | argument | shape |
+  | --- | --- |
+  | `queries`, `keys` | `{batch, length, key heads, key size}` |
+  | `values` | `{batch, length, heads, size}`; the heads are a multiple of the key heads |
+  | `gates`, `beta` | `{batch, length, heads}`; a gate is a factor from 0 to 1 |
+
+  The result is `{outputs, state}`: an array as `values` and the `:f32` state `{batch, heads, size, key size}`.
+
+  Options:
+
+    * `:state` - the state before the first step, default zeros
+    * `:mask` - booleans `{batch, length}`; a step that is false changes nothing, and its output is 0
+
+  Examples:
+
+      iex> one = Mlx.ones({1, 1, 1, 2})
+      iex> {outputs, state} = Mlx.Fast.gated_delta_update(one, one, one, Mlx.ones({1, 1, 1}), Mlx.ones({1, 1, 1}))
+      iex> {Mlx.to_list(outputs), Mlx.to_list(state)}
+      {[[[[2.0, 2.0]]]], [[[[1.0, 1.0], [1.0, 1.0]]]]}
+
+  Source: Yang et al., "Gated Delta Networks" (2024). Python: `mlx.core.fast.gated_delta_update`.
+  """
+  @spec gated_delta_update(Array.t(), Array.t(), Array.t(), Array.t(), Array.t(), keyword()) :: {Array.t(), Array.t()}
+  def gated_delta_update(queries, keys, values, gates, beta, options \\ []) do
+    [state, mask, stream] = Options.values(options, :"Fast.gated_delta_update", state: nil, mask: nil)
+    [outputs, state] = Native.fast_gated_delta_update(queries, keys, values, gates, beta, state, mask, stream)
+    {outputs, state}
+  end
+
+  @doc """
   Rotary positional encoding of an array `{batch, ..., length, features}`.
 
   Each pair of the first `dimensions` features is rotated by an angle that grows with the position.

@@ -150,6 +150,85 @@ defmodule Mlx.FFT do
     end
   end
 
+  @doc """
+  The short-time Fourier transform of the last axis: the transforms of overlapping frames of `:length` samples, in an array
+  `{..., frequencies, frames}`, of `:c64`.
+
+  Options:
+
+    * `:length` - the size of the transforms, default 2048
+    * `:hop` - the samples from one frame to the next, default a quarter of `:length`
+    * `:window` - a vector that each frame is multiplied with, by default of ones; `:window_length` is its size, default
+      `:length`, and a shorter window is centred
+    * `:center` - whether borders are added, so that the frames are centred, default true
+    * `:mode` - what the borders are made of, as in `Mlx.pad/3`: `:reflect` (default), `:constant` or `:edge`
+    * `:one_sided` - whether only frequencies from 0 on are computed, default true for real input
+    * `:norm` - `:backward`, `:ortho` or `:forward`
+
+  Examples:
+
+      iex> samples = Mlx.arange(32, type: :f32)
+      iex> Mlx.FFT.stft(samples, length: 8, hop: 4, window: Mlx.hanning(8)).shape
+      {5, 9}
+
+  Python: `mlx.core.fft.stft`.
+  """
+  @spec stft(Array.t(), keyword()) :: Array.t()
+  def stft(%Array{type: type} = array, options \\ []) do
+    own = [mode: :reflect, one_sided: type != :c64]
+
+    [length, hop, window, window_length, center, norm, mode, one_sided, stream] =
+      frames(options, :stft, [length: 2048], own)
+
+    {hop, window_length} = {hop || div(length, 4), window_length || length}
+    mode = Atom.to_string(mode)
+    Native.fft_stft(array, length, hop, window_length, window, center, mode, norm, one_sided, stream)
+  end
+
+  @doc """
+  The inverse of `stft/2`: the samples of which an array `{..., frequencies, frames}` has the transforms, as `:f32`.
+
+  Options beside those of `stft/2`, which has to have been called with the same ones:
+
+    * `:length` - the size of the transforms; by default it follows from the number of frequencies, and is even
+    * `:samples` - how many samples the result has; it is cut or padded with zeros
+
+  Examples:
+
+      iex> samples = Mlx.arange(32, type: :f32)
+      iex> options = [length: 8, hop: 4, window: Mlx.hanning(8)]
+      iex> again = samples |> Mlx.FFT.stft(options) |> Mlx.FFT.istft(options)
+      iex> Mlx.all_close(again, samples, atol: 1.0e-4) |> Mlx.to_number()
+      true
+
+  Python: `mlx.core.fft.istft`.
+  """
+  @spec istft(Array.t(), keyword()) :: Array.t()
+  def istft(%Array{} = array, options \\ []) do
+    own = [one_sided: true, samples: nil]
+
+    [length, hop, window, window_length, center, norm, one_sided, samples, stream] =
+      frames(options, :istft, [length: nil], own)
+
+    length = length || transform_length(array, one_sided)
+    {hop, window_length} = {hop || div(length, 4), window_length || length}
+    Native.fft_istft(array, length, hop, window_length, window, center, norm, one_sided, samples, stream)
+  end
+
+  defp frames(options, function, length, own) do
+    common = length ++ [hop: nil, window: nil, window_length: nil, center: true, norm: :backward]
+    Options.values(options, :"FFT.#{function}", common ++ own)
+  end
+
+  defp transform_length(%Array{shape: shape}, one_sided) when tuple_size(shape) >= 2 do
+    frequencies = elem(shape, tuple_size(shape) - 2)
+    if one_sided, do: 2 * (frequencies - 1), else: frequencies
+  end
+
+  defp transform_length(%Array{shape: shape}, _one_sided) do
+    raise ArgumentError, "Mlx.FFT.istft: expected an array {..., frequencies, frames}, got the shape #{inspect(shape)}"
+  end
+
   defp axis!(name, %Array{shape: shape}, axis) do
     rank = tuple_size(shape)
 

@@ -37,6 +37,22 @@ defmodule Mlx.Memory do
   end
 
   @doc """
+  The bytes of the buffers that hold the elements of arrays, each buffer once. The arrays are evaluated.
+
+  Arrays can share a buffer, and a buffer can be larger than the elements of its arrays (`Mlx.byte_size/1`).
+
+      iex> x = Mlx.ones({1024})
+      iex> Mlx.Memory.buffer_size([x, x]) == Mlx.Memory.buffer_size(x)
+      true
+      iex> Mlx.Memory.buffer_size(x) >= Mlx.byte_size(x)
+      true
+
+  Python: `mlx.core.get_array_buffer_size`.
+  """
+  @spec buffer_size(term()) :: non_neg_integer()
+  def buffer_size(container), do: container |> Mlx.Tree.arrays() |> Native.buffer_size()
+
+  @doc """
   The bytes of the arrays that are in use.
 
       iex> array = Mlx.eval(Mlx.zeros({1024}))
@@ -125,7 +141,7 @@ defmodule Mlx.Memory do
       iex> Mlx.Memory.limit() > 0
       true
 
-  Python: none; `mlx::core::get_memory_limit` in C++.
+  Python: `mlx.core.get_memory_limit`.
   """
   @spec limit() :: non_neg_integer()
   def limit, do: Native.get_memory_limit()

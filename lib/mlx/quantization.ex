@@ -116,6 +116,7 @@ defmodule Mlx.Quantization do
 
     * `:left_indices`, `:right_indices` - arrays of indices into the leading axes of `x` and of the quantized matrices
     * `:sorted` - promise that the indices are sorted, default false
+    * `:global_scale` - one scale, `:f32`, for each quantized matrix; only for `:nvfp4`, with indices, and on a GPU
 
   Examples:
 
@@ -127,8 +128,8 @@ defmodule Mlx.Quantization do
   """
   @spec gather_qmm(Array.t(), Array.t(), Array.t(), Array.t() | nil, keyword()) :: Array.t()
   def gather_qmm(x, %Array{} = weights, %Array{} = scales, biases, options \\ []) do
-    own = [transpose: true, left_indices: nil, right_indices: nil, sorted: false]
-    [group_size, bits, mode, transpose, left, right, sorted, stream] = values(options, :gather_qmm, own)
+    own = [transpose: true, left_indices: nil, right_indices: nil, global_scale: nil, sorted: false]
+    [group_size, bits, mode, transpose, left, right, scale, sorted, stream] = values(options, :gather_qmm, own)
     Operand.elements!([x, weights], :gather_qmm)
     check_rows!(:gather_qmm, weights, scales, biases)
 
@@ -143,6 +144,7 @@ defmodule Mlx.Quantization do
       group_size,
       bits,
       mode,
+      scale,
       sorted,
       stream
     )

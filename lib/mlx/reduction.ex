@@ -188,6 +188,20 @@ defmodule Mlx.Reduction do
     end
   end
 
+  @doc """
+  The least and the greatest element, as `reduce_min/2` and `reduce_max/2` give them, as a tuple.
+
+      iex> {least, greatest} = Mlx.minmax(Mlx.array([3, 1, 2]))
+      iex> {Mlx.to_number(least), Mlx.to_number(greatest)}
+      {1, 3}
+
+  #{@axes_options}, `:stream`.
+
+  Python: `mlx.core.minmax`.
+  """
+  @spec minmax(Array.t(), keyword()) :: {Array.t(), Array.t()}
+  def minmax(array, options \\ []), do: {reduce_min(array, options), reduce_max(array, options)}
+
   defp axes(nil, shape), do: Enum.to_list(0..(tuple_size(shape) - 1)//1)
   defp axes(axes, _shape), do: List.wrap(axes)
 end

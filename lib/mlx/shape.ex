@@ -126,7 +126,7 @@ defmodule Mlx.Shape do
       iex> Mlx.transpose(Mlx.zeros({2, 3, 4}), axes: [0, 2, 1]).shape
       {2, 4, 3}
 
-  Python: `mlx.core.transpose`, `permute_dims`, `matrix_transpose`, `array.T`.
+  Python: `mlx.core.transpose`, `permute_dims`, `array.T`.
   """
   @spec transpose(Array.t(), keyword()) :: Array.t()
   def transpose(array, options \\ []) do
@@ -147,6 +147,25 @@ defmodule Mlx.Shape do
   @spec swap_axes(Array.t(), integer(), integer(), keyword()) :: Array.t()
   def swap_axes(array, axis1, axis2, options \\ []) do
     Native.swapaxes(array, axis1, axis2, Options.stream(options, :swap_axes))
+  end
+
+  @doc """
+  Exchanges the last two axes: each matrix of the array is transposed.
+
+      iex> Mlx.matrix_transpose(Mlx.zeros({2, 3, 4})).shape
+      {2, 4, 3}
+
+  Python: `mlx.core.matrix_transpose` and `mlx.core.array.mT`.
+  """
+  @spec matrix_transpose(Array.t(), keyword()) :: Array.t()
+  def matrix_transpose(array, options \\ [])
+
+  def matrix_transpose(%Array{shape: shape} = array, options) when tuple_size(shape) >= 2 do
+    Native.swapaxes(array, -2, -1, Options.stream(options, :matrix_transpose))
+  end
+
+  def matrix_transpose(%Array{shape: shape}, _options) do
+    raise ArgumentError, "Mlx.matrix_transpose: expected an array of at least 2 axes, got the shape #{inspect(shape)}"
   end
 
   @doc """

@@ -100,4 +100,41 @@ defmodule Mlx.Sorting do
         raise ArgumentError, "Mlx.searchsorted: expected :side to be :left or :right, got: #{inspect(side)}"
     end
   end
+
+  @doc """
+  The elements in ascending order without repetition, in a vector of `size` elements.
+
+  The size is given, so that nothing has to be evaluated: greater values are left out where there are more, and a fill value
+  follows where there are fewer. To know the number, see the counts, which are 0 for what was filled.
+
+  Options:
+
+    * `:indices` - also where each is first in the flattened array, `:u32`, default false
+    * `:inverse` - also, for each element of the array, its place in the result, `:u32`, default false
+    * `:counts` - also how often each is there, `:s32`, default false
+    * `:fill_value` - default the least element
+
+  With one of the first three options the result is a tuple of the elements and what was asked for, in this order.
+
+  Examples:
+
+      iex> x = Mlx.array([3, 1, 3, 2])
+      iex> x |> Mlx.unique(3) |> Mlx.to_list()
+      [1, 2, 3]
+      iex> {elements, counts} = Mlx.unique(x, 5, counts: true, fill_value: 9)
+      iex> {Mlx.to_list(elements), Mlx.to_list(counts)}
+      {[1, 2, 3, 9, 9], [1, 1, 2, 0, 0]}
+
+  Python: `mlx.core.unique`.
+  """
+  @spec unique(Array.t(), non_neg_integer(), keyword()) :: Array.t() | tuple()
+  def unique(%Array{} = array, size, options \\ []) do
+    defaults = [indices: false, inverse: false, counts: false, fill_value: nil]
+    [indices, inverse, counts, fill_value, stream] = Options.values(options, :unique, defaults)
+
+    case Native.unique(array, size, indices, inverse, counts, fill_value, stream) do
+      [elements] -> elements
+      several -> List.to_tuple(several)
+    end
+  end
 end

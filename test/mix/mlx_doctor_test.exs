@@ -10,7 +10,7 @@ defmodule Mix.Tasks.MlxDoctorTest do
   test "finds nothing wrong where the tests run" do
     output = capture_io(fn -> Doctor.run([]) end)
     for {name, _check, _advice} <- Examination.checks(), do: assert(output =~ ~r/^ok +#{Regex.escape(name)} /m)
-    assert output =~ ~r/MLX +0\.32\.2/
+    assert output =~ ~r/MLX +0\.32\.4/
   end
 
   test "says that compiling is switched off" do

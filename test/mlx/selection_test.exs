@@ -36,7 +36,7 @@ defmodule Mlx.SelectionTest do
 
       places = Mlx.array([5, 0, -2])
       values = Mlx.array([7, 8, 9])
-      assert_oracle(Mlx.take_along_axis(x, places, axis: nil), "mx.take_along_axis(x, i)", x: x, i: places)
+      assert_oracle(Mlx.take_along_axis(x, places, axis: nil), "mx.take_along_axis(x, i, axis=None)", x: x, i: places)
       put = "mx.put_along_axis(x, i, v, axis=None)"
       assert_oracle(Mlx.put_along_axis(x, places, values, axis: nil), put, x: x, i: places, v: values)
       assert [[11, 1, 2], [4, 15, 12]] = Mlx.to_list(Mlx.add_along_axis(x, places, values, axis: nil))

@@ -233,6 +233,15 @@ defmodule Mlx.NativeExamples do
     ]
   end
 
+  defp listed(:fast_gated_delta_update) do
+    [keys, values, gates] = [array({1, 3, 2, 4}), array({1, 3, 4, 4}), array({1, 3, 4})]
+
+    [
+      [keys, keys, values, gates, gates, nil, nil, nil],
+      [keys, keys, values, gates, gates, array({1, 4, 4, 4}), array({1, 3}, :bool), nil]
+    ]
+  end
+
   defp listed(:gather_qmm) do
     [
       [
@@ -246,6 +255,7 @@ defmodule Mlx.NativeExamples do
         32,
         4,
         "affine",
+        nil,
         false,
         nil
       ],
@@ -260,6 +270,7 @@ defmodule Mlx.NativeExamples do
         32,
         4,
         "affine",
+        nil,
         true,
         nil
       ]
@@ -319,6 +330,20 @@ defmodule Mlx.NativeExamples do
         false,
         nil
       ]
+    ]
+  end
+
+  defp listed(:fft_stft) do
+    [
+      [array({2, 32}), 8, 2, 8, array({8}), true, "reflect", :backward, true, nil],
+      [array({32}), 8, 8, 4, nil, false, "constant", :ortho, false, nil]
+    ]
+  end
+
+  defp listed(:fft_istft) do
+    [
+      [array({2, 5, 9}, :c64), 8, 2, 8, array({8}), true, :backward, true, nil, nil],
+      [array({8, 4}, :c64), 8, 8, 4, nil, false, :ortho, false, 20, nil]
     ]
   end
 

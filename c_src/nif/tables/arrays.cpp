@@ -72,6 +72,14 @@ ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return atoms.ok;
 }
 
+// The bytes of the buffers that the arrays have, each buffer once.
+ERL_NIF_TERM buffer_size(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TimeSlice slice(env);
+  const PinnedArrays arrays(env, argv[0]);
+  evaluate(arrays.all(), patience_here());
+  return enif_make_uint64(env, size_of_buffers(arrays.all()));
+}
+
 ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const TimeSlice slice(env);
   const Pin array = decode_array(env, argv[0]);
@@ -163,9 +171,15 @@ ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 std::vector<ErlNifFunc> array_functions() {
   return {
-      function<"from_binary", 3, from_binary>(),   function<"scalar", 2, scalar>(),         function<"eval", 1, eval>(),
-      function<"async_eval", 1, async_eval>(),     function<"to_binary", 1, to_binary>(),   function<"item", 1, item>(),
-      function<"is_available", 1, is_available>(), function<"deallocate", 1, deallocate>(),
+      function<"from_binary", 3, from_binary>(),
+      function<"scalar", 2, scalar>(),
+      function<"eval", 1, eval>(),
+      function<"async_eval", 1, async_eval>(),
+      function<"buffer_size", 1, buffer_size>(),
+      function<"to_binary", 1, to_binary>(),
+      function<"item", 1, item>(),
+      function<"is_available", 1, is_available>(),
+      function<"deallocate", 1, deallocate>(),
   };
 }
 

@@ -90,7 +90,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"tanh", &mlx_tanh>(),
       operation<"to_fp8", &mlx_to_fp8>(),
       operation<"trunc", &mlx_trunc>(),
-      operation<"view", &guarded::view>(),
+      operation<"view", &mlx_view>(),
       operation<"where", &mlx_where, Traits{.weak_from = 1}>(),
   };
 }

@@ -1,6 +1,6 @@
 // Fused operations of neural networks.
-#include "core/derivative_guards.hpp"
 #include "core/guards.hpp"
+#include "core/newer_operations.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -9,10 +9,11 @@ namespace mlx_nif {
 std::vector<ErlNifFunc> fast_operations() {
   return {
       operation<"fast_cross_entropy", &guarded::fast_cross_entropy>(),
+      operation<"fast_gated_delta_update", &fast_gated_delta_update>(),
       operation<"fast_layer_norm", &mlx_fast_layer_norm>(),
       operation<"fast_rms_norm", &mlx_fast_rms_norm>(),
-      operation<"fast_rope", &guarded::fast_rope>(),
-      operation<"fast_rope_dynamic", &guarded::fast_rope_dynamic>(),
+      operation<"fast_rope", &mlx_fast_rope>(),
+      operation<"fast_rope_dynamic", &mlx_fast_rope_dynamic>(),
       operation<"fast_scaled_dot_product_attention", &mlx_fast_scaled_dot_product_attention>(),
   };
 }

@@ -1,5 +1,5 @@
 // Fourier transforms.
-#include "core/mapping_guards.hpp"
+#include "core/newer_operations.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -16,13 +16,15 @@ std::vector<ErlNifFunc> fft_operations() {
       operation<"fft_ifft2", &mlx_fft_ifft2>(),
       operation<"fft_ifftn", &mlx_fft_ifftn>(),
       operation<"fft_ifftshift", &mlx_fft_ifftshift>(),
-      operation<"fft_irfft", &guarded::fft_irfft>(),
-      operation<"fft_irfft2", &guarded::fft_irfft2>(),
-      operation<"fft_irfftn", &guarded::fft_irfftn>(),
+      operation<"fft_irfft", &mlx_fft_irfft>(),
+      operation<"fft_irfft2", &mlx_fft_irfft2>(),
+      operation<"fft_irfftn", &mlx_fft_irfftn>(),
+      operation<"fft_istft", &fft_istft>(),
       operation<"fft_rfft", &mlx_fft_rfft>(),
       operation<"fft_rfft2", &mlx_fft_rfft2>(),
       operation<"fft_rfftfreq", &mlx_fft_rfftfreq>(),
       operation<"fft_rfftn", &mlx_fft_rfftn>(),
+      operation<"fft_stft", &fft_stft>(),
   };
 }
 

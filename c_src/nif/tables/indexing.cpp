@@ -1,6 +1,7 @@
 // Operations that read and write parts of arrays.
 #include "core/argument_guards.hpp"
 #include "core/guards.hpp"
+#include "core/long_sums.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -13,9 +14,9 @@ std::vector<ErlNifFunc> indexing_operations() {
       operation<"masked_scatter", &guarded::masked_scatter, fallible>(),
       operation<"put_along_axis", &guarded::put_along_axis>(),
       operation<"scatter", &guarded::scatter>(),
-      operation<"scatter_add", &guarded::scatter_add>(),
-      operation<"scatter_add_axis", &guarded::scatter_add_axis>(),
-      operation<"scatter_add_single", &guarded::scatter_add_single>(),
+      operation<"scatter_add", in_pieces<&guarded::scatter_add>>(),
+      operation<"scatter_add_axis", in_pieces<&guarded::scatter_add_axis>>(),
+      operation<"scatter_add_single", in_pieces<&guarded::scatter_add_single>>(),
       operation<"scatter_max", &guarded::scatter_max>(),
       operation<"scatter_max_single", &guarded::scatter_max_single>(),
       operation<"scatter_min", &guarded::scatter_min>(),

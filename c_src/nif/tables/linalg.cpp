@@ -1,5 +1,6 @@
 // Linear algebra.
 #include "core/argument_guards.hpp"
+#include "core/long_sums.hpp"
 #include "core/mapping_guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -19,9 +20,9 @@ std::vector<ErlNifFunc> linalg_operations() {
       operation<"linalg_inv", &mlx_linalg_inv, fallible>(),
       operation<"linalg_lu", &guarded::linalg_lu, fallible>(),
       operation<"linalg_lu_factor", &guarded::linalg_lu_factor, fallible>(),
-      operation<"linalg_norm", &mlx_linalg_norm>(),
-      operation<"linalg_norm_l2", &mlx_linalg_norm_l2>(),
-      operation<"linalg_norm_matrix", &mlx_linalg_norm_matrix, fallible>(),
+      operation<"linalg_norm", of_wide<&mlx_linalg_norm>>(),
+      operation<"linalg_norm_l2", of_wide<&mlx_linalg_norm_l2>>(),
+      operation<"linalg_norm_matrix", of_wide<&mlx_linalg_norm_matrix>, fallible>(),
       operation<"linalg_pinv", &mlx_linalg_pinv, fallible>(),
       operation<"linalg_qr", &mlx_linalg_qr, fallible>(),
       operation<"linalg_slogdet", &mlx_linalg_slogdet, fallible>(),

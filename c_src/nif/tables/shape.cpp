@@ -1,8 +1,6 @@
 // Operations that rearrange elements.
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
-#include "core/derivative_guards.hpp"
-#include "core/expression.hpp"
 #include "core/guards.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
@@ -23,31 +21,21 @@ void check_parts(mlx_array a, int axis) {
   }
 }
 
-// MLX takes the parts of a reversed array for contiguous ones, and reads past their memory.
-ArrayHandle in_order(mlx_array a, mlx_stream s) {
-  require_all({a});
-  return apply(mlx_contiguous, a, false, s);
-}
-
 int split(mlx_vector_array* result, mlx_array a, int count, int axis, mlx_stream s) {
   if (count > most_parts_inline) {
     require_dirty_scheduler();
   }
-  return guarded::split(result, in_order(a, s).get(), count, axis, s);
-}
-
-int split_sections(mlx_vector_array* result, mlx_array a, const int* indices, size_t count, int axis, mlx_stream s) {
-  return mlx_split_sections(result, in_order(a, s).get(), indices, count, axis, s);
+  return guarded::split(result, a, count, axis, s);
 }
 
 int unstack(mlx_vector_array* result, mlx_array a, mlx_stream s) {
   check_parts(a, 0);
-  return mlx_unstack(result, in_order(a, s).get(), s);
+  return mlx_unstack(result, a, s);
 }
 
 int unstack_axis(mlx_vector_array* result, mlx_array a, int axis, mlx_stream s) {
   check_parts(a, axis);
-  return mlx_unstack_axis(result, in_order(a, s).get(), axis, s);
+  return mlx_unstack_axis(result, a, axis, s);
 }
 
 }  // namespace
@@ -67,12 +55,12 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"expand_dims", &mlx_expand_dims, view>(),
       operation<"expand_dims_axes", &mlx_expand_dims_axes, view>(),
       operation<"flatten", &mlx_flatten>(),
-      operation<"flip", &guarded::flip, view>(),
-      operation<"flip_axes", &guarded::flip_axes, view>(),
-      operation<"flip_axis", &guarded::flip_axis, view>(),
+      operation<"flip", &mlx_flip, view>(),
+      operation<"flip_axes", &mlx_flip_axes, view>(),
+      operation<"flip_axis", &mlx_flip_axis, view>(),
       operation<"moveaxis", &mlx_moveaxis, view>(),
-      operation<"pad", &guarded::pad>(),
-      operation<"pad_symmetric", &guarded::pad_symmetric>(),
+      operation<"pad", &mlx_pad>(),
+      operation<"pad_symmetric", &mlx_pad_symmetric>(),
       operation<"repeat", &mlx_repeat>(),
       operation<"repeat_axis", &mlx_repeat_axis>(),
       operation<"reshape", &mlx_reshape>(),
@@ -80,7 +68,7 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"roll_axes", &mlx_roll_axes>(),
       operation<"roll_axis", &mlx_roll_axis>(),
       operation<"split", &split, view>(),
-      operation<"split_sections", &split_sections, view>(),
+      operation<"split_sections", &mlx_split_sections, view>(),
       operation<"squeeze", &mlx_squeeze, view>(),
       operation<"squeeze_axes", &mlx_squeeze_axes, view>(),
       operation<"squeeze_axis", &mlx_squeeze_axis, view>(),

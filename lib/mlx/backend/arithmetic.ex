@@ -18,8 +18,7 @@ if Code.ensure_loaded?(Nx) do
       divide: :divide,
       pow: :power,
       min: :minimum,
-      max: :maximum,
-      quotient: :floor_divide
+      max: :maximum
     ]
 
     # These give the same bits in all types of one size, the others below do not.
@@ -58,6 +57,22 @@ if Code.ensure_loaded?(Nx) do
       real = for number <- [a, b], do: number |> Native.imag(nil) |> Native.equal(0, nil)
       angle = Native.arctan2(Native.real(a, nil), Native.real(b, nil), nil)
       real |> Enum.reduce(&Native.logical_and(&1, &2, nil)) |> Native.where(angle, :nan, nil)
+    end
+
+    # MLX rounds down, and Nx towards zero. There is a remainder where the two differ, and for it Nx has one more.
+    @spec quotient(Tensor.t(), Array.t(), Array.t()) :: Array.t()
+    def quotient(_out, a, b) do
+      {a, b} = alike(a, b)
+      quotient = Native.floor_divide(a, b, nil)
+
+      if Type.class(a.type) == :signed do
+        inexact = a |> Native.remainder(b, nil) |> Native.not_equal(0, nil)
+        below_zero = a |> Native.less(0, nil) |> Native.not_equal(Native.less(b, 0, nil), nil)
+        cut = below_zero |> Native.logical_and(inexact, nil) |> Native.logical_and(Native.not_equal(b, 0, nil), nil)
+        Native.where(cut, Native.add(quotient, 1, nil), quotient, nil)
+      else
+        quotient
+      end
     end
 
     # MLX gives the result the sign of the divisor, as Python does, and Nx that of the dividend, as C does.

@@ -61,8 +61,7 @@ defmodule Mlx.Elementwise.Binary do
   operation divide(a, b)
 
   @doc """
-  The quotient as a whole number: rounded down for floating-point types, towards zero for integers. The shapes of the
-  operands are broadcast.
+  The quotient, rounded down to a whole number. The shapes of the operands are broadcast.
 
   An integer divided by 0 gives 0.
 

@@ -94,8 +94,8 @@ defmodule Mlx.Native.DeadlyInputTest do
     test "is right for other divisors" do
       a = integers([7, -7, 7, -7])
       b = integers([2, 2, -2, -2])
-      # As in Python, MLX's quotient of integers is cut and its remainder has the sign of the divisor.
-      assert a |> Native.floor_divide(b, nil) |> Mlx.to_list() == [3, -3, -3, 3]
+      # As in Python, the quotient is rounded down, and the remainder has the sign of the divisor.
+      assert a |> Native.floor_divide(b, nil) |> Mlx.to_list() == [3, -4, -4, 3]
       assert a |> Native.remainder(b, nil) |> Mlx.to_list() == [1, 1, -1, -1]
     end
   end

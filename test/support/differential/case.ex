@@ -25,10 +25,14 @@ defmodule Mlx.Differential.Case do
   defp find(_other), do: []
 
   @doc "Makes the call in Elixir: the values of its result, or the message of what it raises."
-  @spec run(%__MODULE__{}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
-  def run(%__MODULE__{} = a_case) do
-    values(fn -> a_case |> call(Map.new(inputs(a_case), &{&1.name, Input.stored(&1)})) |> results() end)
+  @spec run(%__MODULE__{}, %{String.t() => Mlx.Array.t()}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
+  def run(%__MODULE__{} = a_case, stored \\ nil) do
+    values(fn -> a_case |> call(stored || stored(a_case)) |> results() end)
   end
+
+  @doc "The inputs' stored arrays by their names."
+  @spec stored(%__MODULE__{}) :: %{String.t() => Mlx.Array.t()}
+  def stored(a_case), do: Map.new(inputs(a_case), &{&1.name, Input.stored(&1)})
 
   @doc "The values of the arrays that a function gives, or the message of what it raises."
   @spec values((-> [Mlx.Array.t()])) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}

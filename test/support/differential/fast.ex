@@ -13,7 +13,8 @@ defmodule Mlx.Differential.Fast do
       row(:layer_norm, &layer_norm/0),
       row(:rope, [share: 3], &rope/0),
       row(:scaled_dot_product_attention, [share: 3], &attention/0),
-      row(:cross_entropy, &cross_entropy/0)
+      row(:cross_entropy, &cross_entropy/0),
+      row(:gated_delta_update, &gated_delta_update/0)
     ]
   end
 
@@ -27,6 +28,20 @@ defmodule Mlx.Differential.Fast do
 
     {x, fn name -> one_of([nil, random(name, shape: {size}, type: x.type, values: :finite)]) end,
      one_of([1.0e-5, 1.0e-3])}
+  end
+
+  defp gated_delta_update do
+    {batch, length, heads, groups} = {one_of(1..2), one_of(1..5), one_of(1..2), one_of(1..2)}
+    {key_size, size} = {one_of([2, 4]), one_of([2, 3])}
+    type = type()
+    given = fn name, shape -> random(name, shape: shape, type: type, values: :finite) end
+    [q, k] = for name <- ["q", "k"], do: given.(name, {batch, length, heads, key_size})
+    v = given.("v", {batch, length, heads * groups, size})
+    [g, b] = for name <- ["g", "b"], do: given.(name, {batch, length, heads * groups})
+    state = one_of([nil, random("s", shape: {batch, heads * groups, size, key_size}, type: :f32, values: :finite)])
+    mask = one_of([nil, random("m", shape: {batch, length}, type: :bool)])
+    arguments = [q, k, v, g, b, initial_state: state, mask: mask]
+    {[q, k, v, g, b, [state: state, mask: mask]], call("gated_delta_update", arguments)}
   end
 
   defp rms_norm do

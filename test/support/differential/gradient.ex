@@ -100,19 +100,16 @@ defmodule Mlx.Differential.Gradient do
   @doc "Whether the call gives a number that has a gradient."
   @spec differentiable?(%Case{}) :: boolean()
   def differentiable?(a_case) do
-    inputs(a_case) != [] and fractions(Case.call(a_case, stored(a_case))) != []
+    inputs(a_case) != [] and fractions(Case.call(a_case, Case.stored(a_case))) != []
   rescue
     _error in [Mlx.Error, ArgumentError] -> false
   end
 
-  @doc "The inputs' stored arrays by their names."
-  def stored(a_case), do: Map.new(Case.inputs(a_case), &{&1.name, Input.stored(&1)})
-
   @doc "The gradients in Elixir, or the message of what it raises."
-  @spec run(%Case{}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
-  def run(a_case) do
+  @spec run(%Case{}, %{String.t() => Array.t()}) :: {:ok, [Mlx.Oracle.value()]} | {:error, String.t()}
+  def run(a_case, stored \\ nil) do
     names = for input <- inputs(a_case), do: input.name
-    {differentiated, others} = a_case |> stored() |> Map.split(names)
+    {differentiated, others} = Map.split(stored || Case.stored(a_case), names)
 
     Case.values(fn ->
       gradients = Mlx.grad(&loss(Case.call(a_case, Map.merge(others, &1)))).(differentiated)

@@ -36,7 +36,8 @@ defmodule Mlx.Differential.Reductions do
       for({name, python} <- @scans, do: Row.new(name, fn -> scan(python) end)) ++
       for({name, python} <- @sorts, do: Row.new(name, fn -> sort(python) end)) ++
       for({name, python} <- @ranked, do: Row.new(name, fn -> ranked(python) end)) ++
-      [Row.new(:softmax, &softmax/0), Row.new(:diff, &diff/0), Row.new(:searchsorted, &searchsorted/0)]
+      [Row.new(:softmax, &softmax/0), Row.new(:diff, &diff/0), Row.new(:searchsorted, &searchsorted/0)] ++
+      [Row.new(:minmax, fn -> reduce("minmax") end), Row.new(:unique, &unique/0)]
   end
 
   # Sometimes longer than what one thread or one vector reduces.
@@ -49,6 +50,14 @@ defmodule Mlx.Differential.Reductions do
     x = reduced(python)
     {axes, keep} = {axes_option(x.shape), flag()}
     {[x, [axes: axes, keep_axes: keep]], Python.call("mx.#{python}", [x, axis: axes, keepdims: keep])}
+  end
+
+  defp unique do
+    x = random("x", type: Mlx.Type.all() -- [:bool, :c64], values: :finite)
+    {size, indices, inverse, counts} = {one_of(0..12), flag(), flag(), flag()}
+    options = [indices: indices, inverse: inverse, counts: counts]
+    asked = [return_index: indices, return_inverse: inverse, return_counts: counts]
+    {[x, size, options ++ [fill_value: 7]], Python.call("mx.unique", [x, size] ++ asked ++ [fill_value: 7])}
   end
 
   defp deviation(python) do

@@ -16,6 +16,7 @@ defmodule Mlx.Differential.Shapes do
       Row.new(:new_axis, &new_axis/0),
       Row.new(:transpose, &transpose/0),
       Row.new(:swap_axes, &swap_axes/0),
+      Row.new(:matrix_transpose, &matrix_transpose/0),
       Row.new(:move_axis, &move_axis/0),
       Row.new(:broadcast, &broadcast/0),
       Row.new(:broadcast_arrays, &broadcast_arrays/0),
@@ -110,6 +111,11 @@ defmodule Mlx.Differential.Shapes do
     x = random("x", shape: shape(rank: 1..4))
     {a, b} = {axis(x.shape), axis(x.shape)}
     {[x, a, b], Python.call("mx.swapaxes", [x, a, b])}
+  end
+
+  defp matrix_transpose do
+    x = random("x", shape: shape(rank: 2..4))
+    {[x], Python.call("mx.matrix_transpose", [x])}
   end
 
   defp move_axis do

@@ -12,7 +12,8 @@ defmodule Mlx.Differential.Transforms do
       for(name <- [:fft2, :ifft2, :rfft2, :irfft2], do: row(name, fn -> several_axes("#{name}", 2) end)) ++
       for(name <- [:fftn, :ifftn, :rfftn, :irfftn], do: row(name, [share: 2], fn -> several_axes("#{name}", :all) end)) ++
       for(name <- [:fftshift, :ifftshift], do: row(name, fn -> shift("#{name}") end)) ++
-      for(name <- [:fftfreq, :rfftfreq], do: row(name, fn -> frequencies("#{name}") end))
+      for(name <- [:fftfreq, :rfftfreq], do: row(name, fn -> frequencies("#{name}") end)) ++
+      [row(:stft, &stft/0), row(:istft, &istft/0)]
   end
 
   defp row(function, options \\ [], draw), do: Row.new(function, [module: Mlx.FFT] ++ options, draw)
@@ -42,6 +43,35 @@ defmodule Mlx.Differential.Transforms do
     norm = norm()
     python = [s: lengths && List.to_tuple(lengths)] ++ if(axes, do: [axes: axes], else: []) ++ [norm: norm]
     {[x, [lengths: lengths, norm: norm] ++ if(axes, do: [axes: axes], else: [])], call(function, [x | python])}
+  end
+
+  defp stft do
+    {length, elixir, python} = frames()
+    shape = one_of([{one_of(16..40)}, {2, one_of(16..40)}])
+    x = random("x", shape: shape, type: one_of([:f32, :f16, :s32]), values: :finite)
+    {mode, one_sided} = {one_of([:reflect, :constant, :edge]), flag()}
+    options = [length: length, mode: mode, one_sided: one_sided]
+    {[x, options ++ elixir], call("stft", [x, {:n_fft, length}, {:pad_mode, mode}, {:onesided, one_sided} | python])}
+  end
+
+  defp istft do
+    {length, elixir, python} = frames()
+    one_sided = flag()
+    frequencies = if one_sided, do: div(length, 2) + 1, else: length
+    x = random("x", shape: {frequencies, one_of(3..9)}, type: :c64, values: :finite)
+    samples = one_of([nil, 20])
+    options = [length: length, one_sided: one_sided, samples: samples]
+
+    {[x, options ++ elixir], call("istft", [x, {:n_fft, length}, {:onesided, one_sided}, {:length, samples} | python])}
+  end
+
+  # The size of the transforms, and the options that both directions have.
+  defp frames do
+    length = one_of([4, 6, 7, 8])
+    {hop, size, center, norm} = {one_of(1..4), one_of([nil, one_of(2..length)]), flag(), norm()}
+    window = one_of([nil, random("w", shape: {size || length}, type: :f32, values: :finite)])
+    elixir = [hop: hop, window: window, window_length: size, center: center, norm: norm]
+    {length, elixir, [hop_length: hop, window: window, win_length: size, center: center, norm: norm]}
   end
 
   defp shift(function) do
