@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/changing_numbers.hpp"
 #include "core/deep_thread.hpp"
 #include "core/long_sums.hpp"
 #include "core/mlx_objects.hpp"
@@ -134,6 +135,9 @@ class CompiledFunction::Graph {
       } else if (!array.has_primitive()) {
         constants_.emplace_back(add_place(array), array);
         open.pop_back();
+      } else if (const mx::array* number = number_of(array.primitive())) {
+        constants_.emplace_back(add_place(array), *number);
+        open.pop_back();
       } else {
         bool ready = true;
         for (const mx::array& input : array.inputs()) {
@@ -173,8 +177,12 @@ class CompiledFunction::Graph {
   std::unordered_map<std::uintptr_t, std::size_t> places_of_;
 };
 
-CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless, int calls_before)
-    : program_(std::move(program)), shapeless_(shapeless), calls_before_(calls_before) {
+CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless, int calls_before,
+                                   std::vector<NumbersPointer> former_numbers)
+    : program_(std::move(program)),
+      shapeless_(shapeless),
+      calls_before_(calls_before),
+      former_numbers_(std::move(former_numbers)) {
   if (program_->traits().dynamic) {
     throw ArgumentError("a function with loops, branches or calls that depend on values cannot be compiled as a whole");
   }
@@ -209,6 +217,10 @@ void CompiledFunction::run(std::span<const mlx_array> inputs, std::vector<ArrayH
   }
 }
 
+CompiledFunction::NumbersPointer CompiledFunction::numbers() const {
+  return compiled_.load(std::memory_order_acquire) == nullptr ? nullptr : numbers_;
+}
+
 std::shared_ptr<const Instruction> CompiledFunction::recorded_as() const {
   return transforms::call(program_);
 }
@@ -226,11 +238,15 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
     }
     on_deep_thread(program_->traits().nodes, [&] {
       const auto scope = shapeless_ ? std::make_unique<const Portable>() : nullptr;
-      const auto compiled = mx::detail::compile(
-          [this](const std::vector<mx::array>& arrays) { return arrays_of(borrow(program_->run(borrow(arrays)))); },
-          only_function, shapeless_);
+      const auto run = [this](const std::vector<mx::array>& arrays) {
+        auto outputs = arrays_of(borrow(program_->run(borrow(arrays))));
+        numbers_ = Numbers::make_inputs(outputs, former_numbers_);
+        return outputs;
+      };
+      const auto compiled = mx::detail::compile(run, only_function, shapeless_);
       graph_ = std::make_unique<const Graph>(placeholders, compiled(placeholders), shapeless_);
     });
+    former_numbers_.clear();
     compiled_.store(graph_.get(), std::memory_order_release);
   }
   return *graph_;

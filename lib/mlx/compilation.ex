@@ -4,9 +4,12 @@ defmodule Mlx.Compilation do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Array, KernelCompiler, Native, Options, Recording, Tree}
+  alias Mlx.{Arity, Form, KernelCompiler, Native, Options, Recording, Tree}
 
   @disabled {__MODULE__, :disabled}
+
+  # Of the forms that differ only in numbers.
+  @most_forms 32
 
   @doc """
   A function that does what `fun` does, compiled.
@@ -15,7 +18,11 @@ defmodule Mlx.Compilation do
   Later calls with arguments of the same form, shapes and types only run what was compiled. Effects of `fun`, such as
   printing, therefore happen once. While it runs its arrays have no values that could be read.
 
-  What else than arrays is among the arguments, such as numbers, belongs to their form: another number is compiled anew.
+  What else than arrays is among the arguments belongs to their form. `fun` is recorded anew for each number, so that it
+  may use numbers for anything, and of the forms that differ only in numbers the last #{@most_forms} are kept. Recordings
+  that differ only in the values of numbers share their kernels; a number that changes at each call still costs a recording
+  each time, which an array in its place spares.
+
   Arrays that `fun` uses from outside are taken as they are at the first call. Random numbers need a key among the
   arguments, or a state: see `Mlx.Random.with_state/2`.
 
@@ -51,7 +58,7 @@ defmodule Mlx.Compilation do
     arity = Arity.of(fun)
     require_positions!(donate, arity)
     KernelCompiler.allow()
-    cache = Native.cache_new()
+    cache = Native.cache_new(@most_forms)
     Arity.function(arity, &call(cache, fun, %{shapeless: shapeless, donate: donate}, &1))
   end
 
@@ -102,8 +109,8 @@ defmodule Mlx.Compilation do
   end
 
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated}, arguments) do
-    key = form(arguments, shapeless)
-    {compiled, captured, result} = Native.cache_find(cache, key) || compile(cache, key, fun, shapeless, arguments)
+    form = Form.of(arguments, shapeless)
+    {compiled, captured, result} = Native.cache_find(cache, form) || compile(cache, form, fun, shapeless, arguments)
     results = Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured)
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
     Tree.with_arrays(result, results)
@@ -114,17 +121,12 @@ defmodule Mlx.Compilation do
     if not Native.is_traced(results), do: arguments |> Tree.arrays() |> Enum.each(&Native.deallocate/1)
   end
 
-  defp compile(cache, key, fun, shapeless, arguments) do
+  # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.
+  defp compile(cache, form, fun, shapeless, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), &apply(fun, &1))
     Recording.evaluate_captured(recorded.captured)
-    entry = {Native.compile(recorded.program, shapeless), recorded.captured, form(recorded.result, false)}
-    Native.cache_insert(cache, key, entry)
-  end
-
-  # A container without the arrays' contents: what was compiled fits all arguments of one form.
-  defp form(container, shapeless) do
-    Tree.map(container, fn %Array{shape: shape} = array ->
-      %Array{array | ref: nil, shape: if(shapeless, do: tuple_size(shape), else: shape)}
-    end)
+    formers = for {compiled, _captured, _result} <- Native.cache_latest(cache), do: compiled
+    entry = {Native.compile(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
+    Native.cache_insert(cache, form, Form.without_numbers(form), entry)
   end
 end

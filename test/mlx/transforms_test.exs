@@ -2,6 +2,8 @@ defmodule Mlx.TransformsTest do
   # Whether functions are compiled is a setting of the virtual machine.
   use ExUnit.Case, async: false
 
+  doctest Mlx.Form
+
   defp number(array), do: Mlx.to_number(array)
 
   describe "gradients" do
@@ -126,6 +128,52 @@ defmodule Mlx.TransformsTest do
       refute_received {:recorded, _, _}
     end
 
+    test "computes with each number as it is, whatever the function does with it" do
+      uses = [
+        fn x, n -> Mlx.multiply(Mlx.add(x, n), n) end,
+        fn x, n -> Mlx.add(Mlx.multiply(x, n * 2), n - 1) end,
+        fn x, n -> if n > 2, do: Mlx.exp(Mlx.divide(x, -n)), else: Mlx.sqrt(Mlx.add(x, n)) end,
+        fn x, n -> Enum.reduce(1..ceil(n), x, &Mlx.add(Mlx.multiply(&2, 0.5), &1)) end,
+        fn x, n -> Mlx.multiply(Mlx.sum(x), Mlx.full({ceil(n)}, n)) end,
+        fn x, n -> Mlx.grad(&Mlx.sum(Mlx.multiply(Mlx.square(&1), n))).(x) end,
+        fn x, n -> Mlx.compile(&Mlx.multiply(Mlx.square(&1), &2)).(x, n) end
+      ]
+
+      x = Mlx.array([1.0, 2.0, 3.0])
+
+      for use <- uses, compiled = Mlx.compile(use), n <- [1, 2.5, 0.5, 2, 3, 0.5, 4, 1] do
+        assert Mlx.all_close(compiled.(x, n), use.(x, n)) |> number()
+      end
+    end
+
+    test "gives numbers that change the type that they have beside an array" do
+      for fun <- [&Mlx.multiply/2, &Mlx.subtract/2, &Mlx.divide/2, &Mlx.pow/2], type <- [:bf16, :f32, :s32, :bool] do
+        compiled = Mlx.compile(fun)
+        x = Mlx.array(1, type: type)
+
+        for n <- [2, 1.5, 3, 2.5, 4] do
+          expected = fun.(x, n)
+          result = compiled.(x, n)
+          assert {result.type, number(result)} == {expected.type, number(expected)}
+        end
+      end
+    end
+
+    test "keeps the forms that were used last of those that differ only in numbers" do
+      parent = self()
+      fun = Mlx.compile(fn x, n -> send(parent, {:recorded, n}) && Mlx.add(x, n) end)
+      call = fn n -> assert number(fun.(Mlx.array(1), n)) == 1 + n end
+      for n <- 1..32, do: call.(n)
+      call.(1)
+      call.(33)
+      for n <- 1..33, do: assert_received({:recorded, ^n})
+      call.(1)
+      call.(3)
+      refute_received {:recorded, _}
+      call.(2)
+      assert_received {:recorded, 2}
+    end
+
     test "shapeless, records once for each number of axes" do
       parent = self()
 
@@ -196,6 +244,17 @@ defmodule Mlx.TransformsTest do
       |> Task.await_many(60_000)
       |> List.flatten()
       |> Enum.each(fn {n, i, sum} -> assert sum == 4 * (n + i) * i end)
+    end
+
+    test "is called by many processes at once, each with numbers of its own" do
+      fun = Mlx.compile(fn x, n -> Mlx.sum(Mlx.multiply(Mlx.add(x, n), n)) end)
+
+      for n <- 1..8 do
+        Task.async(fn -> for i <- 1..50, do: {n, i, number(fun.(Mlx.full({4}, 1.0), n + i / 64))} end)
+      end
+      |> Task.await_many(60_000)
+      |> List.flatten()
+      |> Enum.each(fn {n, i, sum} -> assert sum == 4 * (1 + n + i / 64) * (n + i / 64) end)
     end
 
     test "can be switched off" do

@@ -69,8 +69,8 @@ defmodule Mlx.Argument do
 
   defp special(:tape), do: elem(shape_only_tape(), 0)
   defp special(:instruction), do: Native.program_value_and_grad(special(:program), [0])
-  defp special(:compiled_function), do: Native.compile(special(:program), false)
-  defp special(:cache), do: Native.cache_new()
+  defp special(:compiled_function), do: Native.compile(special(:program), false, [])
+  defp special(:cache), do: Native.cache_new(2)
   defp special(:execution), do: Native.execute(special(:instruction), [build_array({4, 4}, :f32, :varied, :lazy)], :tag)
 
   defp special(:loop_condition) do

@@ -262,6 +262,7 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(kind) when kind in [:cache, :compiled_function, :instruction, :program, :tape], do: {:special, kind}
   defp plausible(kind) when kind in [:example_call, :imported_function, :vmap_rules, :execution], do: {:special, kind}
   defp plausible(:loop_condition), do: {:special, pick([:loop_condition, :program])}
+  defp plausible(:compiled_functions), do: some(2, fn -> {:special, :compiled_function} end)
   defp plausible(:optional_arrays), do: pick([nil, plausible(:arrays)])
   defp plausible(:example_calls), do: some(2, fn -> {:special, :example_call} end)
   defp plausible(:optional_program), do: pick([nil, {:special, :program}])

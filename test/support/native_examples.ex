@@ -31,6 +31,7 @@ defmodule Mlx.NativeExamples do
   def default(:binary), do: <<0, 1, 2, 3>>
   def default(:cache), do: {:special, :cache}
   def default(:compiled_function), do: {:special, :compiled_function}
+  def default(:compiled_functions), do: [{:special, :compiled_function}]
   def default(:device), do: :cpu
   def default(:flag), do: false
   def default(:group), do: {:special, :group}

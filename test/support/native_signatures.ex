@@ -163,10 +163,12 @@ defmodule Mlx.NativeSignatures do
     {~w(instruction arrays text)a, ~w(execute)a},
     {~w(execution optional_arrays)a, ~w(resume)a},
     {~w(instruction arrays)a, ~w(apply_instruction)a},
-    {~w(program flag)a, ~w(compile)a},
+    {~w(program flag compiled_functions)a, ~w(compile)a},
     {~w(compiled_function arrays)a, ~w(call_compiled)a},
+    {~w(size)a, ~w(cache_new)a},
+    {~w(cache)a, ~w(cache_latest)a},
     {~w(cache text)a, ~w(cache_find)a},
-    {~w(cache text text)a, ~w(cache_insert)a},
+    {~w(cache text text text)a, ~w(cache_insert)a},
     {~w(array)a, ~w(deallocate is_available item to_binary to_pointer)a},
     {~w(offset shape type number)a, ~w(from_pointer)a},
     {~w(text texts texts text text flag flag)a, ~w(metal_kernel)a},
@@ -188,7 +190,7 @@ defmodule Mlx.NativeSignatures do
     {~w(path)a, ~w(metal_start_capture)a},
     {~w(offset)a, ~w(hold_wired_memory release_wired_memory set_array_limit set_cache_limit set_memory_limit
         set_wired_limit)a},
-    {[], ~w(cache_new clear_cache cuda_is_available default_device get_active_memory get_array_limit get_cache_limit
+    {[], ~w(clear_cache cuda_is_available default_device get_active_memory get_array_limit get_cache_limit
         get_cache_memory get_held_memory get_memory_limit get_peak_memory get_wired_limit metal_is_available
         metal_stop_capture reset_peak_memory sees_late_failures version)a}
   ]

@@ -244,15 +244,22 @@ ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   }
 }
 
+constexpr const char* compiled_expected = "a compiled function";
+
+// The last argument: the same function compiled for other arguments, the latest first.
 ERL_NIF_TERM compile(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  std::vector<CompiledFunction::NumbersPointer> former_numbers;
+  for_each_element(env, argv[2], [&](ERL_NIF_TERM former) {
+    former_numbers.push_back(decode_resource<CompiledResource>(env, former, compiled_expected).function->numbers());
+  });
   return Resource<CompiledResource>::make(
       env, std::make_shared<CompiledFunction>(decode<std::shared_ptr<const Program>>(env, argv[0]),
-                                              decode<bool>(env, argv[1])));
+                                              decode<bool>(env, argv[1]), 0, std::move(former_numbers)));
 }
 
 // The results of a compiled function for a list of arrays.
 ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto& compiled = decode_resource<CompiledResource>(env, argv[0], "a compiled function");
+  const auto& compiled = decode_resource<CompiledResource>(env, argv[0], compiled_expected);
   try {
     return run_instruction(env, compiled.function, argv[1]);
   } catch (const NeedsDirtyScheduler&) {
@@ -262,16 +269,26 @@ ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   }
 }
 
-ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  return Resource<TermCache>::make(env);
+constexpr const char* cache_expected = "a cache";
+
+ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto most = decode<std::size_t>(env, argv[0]);
+  if (most == 0) {
+    throw ArgumentError("expected a cache of at least one term");
+  }
+  return Resource<TermCache>::make(env, most);
 }
 
 ERL_NIF_TERM cache_find(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return decode_resource<TermCache>(env, argv[0], "a cache").find(env, argv[1]).value_or(atoms.nil);
+  return decode_resource<TermCache>(env, argv[0], cache_expected).find(env, argv[1]).value_or(atoms.nil);
+}
+
+ERL_NIF_TERM cache_latest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_list(env, decode_resource<TermCache>(env, argv[0], cache_expected).latest(env));
 }
 
 ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return decode_resource<TermCache>(env, argv[0], "a cache").insert(env, argv[1], argv[2]);
+  return decode_resource<TermCache>(env, argv[0], cache_expected).insert(env, argv[1], argv[2], argv[3]);
 }
 
 }  // namespace
@@ -293,11 +310,12 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"vmap_rules_new", 1, vmap_rules_new>(),
       function<"vmap_rule_insert", 5, vmap_rule_insert>(),
       function<"apply_instruction", 2, apply_instruction>(),
-      function<"compile", 2, compile>(),
+      function<"compile", 3, compile>(),
       function<"call_compiled", 2, call_compiled>(),
-      function<"cache_new", 0, cache_new>(),
+      function<"cache_new", 1, cache_new>(),
       function<"cache_find", 2, cache_find>(),
-      function<"cache_insert", 3, cache_insert>(),
+      function<"cache_latest", 1, cache_latest>(),
+      function<"cache_insert", 4, cache_insert>(),
   };
 }
 

@@ -103,7 +103,7 @@ if Code.ensure_loaded?(Nx) do
       if Native.program_is_dynamic(program) do
         {:dynamic, Native.program_prepare(program, 1)}
       else
-        {:compiled, Native.compile(program, false), Native.program_call(program), :atomics.new(1, [])}
+        {:compiled, Native.compile(program, false, []), Native.program_call(program), :atomics.new(1, [])}
       end
     end
 

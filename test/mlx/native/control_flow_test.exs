@@ -73,7 +73,7 @@ defmodule Mlx.Native.ControlFlowTest do
 
     both = choose.({increment, negate, true}, kinds(2))
     refute Native.program_is_dynamic(both)
-    compiled = Native.compile(both, false)
+    compiled = Native.compile(both, false, [])
 
     for {condition, expected} <- [{true, 6}, {false, -7}] do
       assert [result] = Native.call_compiled(compiled, [Mlx.array(condition), Mlx.array(5), Mlx.array(7)])
@@ -179,7 +179,7 @@ defmodule Mlx.Native.ControlFlowTest do
 
     program = program(kinds(2), &Native.apply_instruction(count_up(10), &1))
     assert Native.program_is_dynamic(program)
-    assert_raise ArgumentError, ~r/cannot be compiled as a whole/, fn -> Native.compile(program, false) end
+    assert_raise ArgumentError, ~r/cannot be compiled as a whole/, fn -> Native.compile(program, false, []) end
     assert_raise ArgumentError, ~r/cannot be transformed/, fn -> Native.program_vjp(program, 1) end
   end
 end

@@ -87,6 +87,26 @@ defmodule Mlx.Native.MemoryTest do
     assert_flat(code, "100,000 compiled calls")
   end
 
+  test "ten thousand numbers given to a compiled function, by 4 processes, leave memory as it was" do
+    code =
+      quote do
+        x = Mlx.eval(Mlx.ones({64, 64}))
+        step = Mlx.compile(Mlx.grad(fn x, rate -> Mlx.sum(Mlx.multiply(Mlx.sin(x), Mlx.add(x, rate))) end))
+
+        Mlx.MemoryProbe.measure(1_000, 10_000, fn count ->
+          1..4
+          |> Enum.map(fn _ ->
+            Task.async(fn ->
+              Enum.each(1..div(count, 4), fn _ -> Mlx.eval(step.(x, 1 / System.unique_integer([:positive]))) end)
+            end)
+          end)
+          |> Task.await_many(:infinity)
+        end)
+      end
+
+    assert_flat(code, "10,000 numbers")
+  end
+
   test "ten thousand compiled functions, made and dropped, leave memory as it was" do
     code =
       quote do
