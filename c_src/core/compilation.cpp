@@ -14,6 +14,7 @@
 
 #include "core/changing_numbers.hpp"
 #include "core/deep_thread.hpp"
+#include "core/fused_kernel.hpp"
 #include "core/long_sums.hpp"
 #include "core/mlx_objects.hpp"
 #include "core/running.hpp"
@@ -155,7 +156,8 @@ class CompiledFunction::Graph {
   }
 
   void add_node(mx::array array) {
-    Node node{.primitive = array.primitive_ptr(), .inputs = {}, .outputs = {}, .shapes = {}, .types = {}};
+    Node node{
+        .primitive = with_fallback(array.primitive_ptr()), .inputs = {}, .outputs = {}, .shapes = {}, .types = {}};
     for (const mx::array& input : array.inputs()) {
       node.inputs.push_back(places_of_.at(input.id()));
     }

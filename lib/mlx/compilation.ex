@@ -37,7 +37,9 @@ defmodule Mlx.Compilation do
       a training step returns anew; using these arrays afterwards raises. Inside of another transform, and when the call
       raises, they stay as they are.
 
-  On a CPU, MLX makes the kernels with the C++ compiler of the machine; without one they are not fused.
+  On a CPU, MLX makes the kernels with the C++ compiler of the machine and keeps them in the folder `mlx` of the folder for
+  temporary files (`TMPDIR`). Of more than 2,000 files or 128 MB there, Mlx removes those that were used the longest time
+  ago. Where no kernel can be made, operations are computed one after another; `mix mlx.doctor` says why.
 
       iex> gelu = Mlx.compile(fn x -> Mlx.multiply(x, Mlx.multiply(0.5, Mlx.add(1, Mlx.erf(Mlx.divide(x, 1.41421356))))) end)
       iex> gelu.(Mlx.array([0.0, 1.0])) |> Mlx.to_list() |> Enum.map(&Float.round(&1, 4))

@@ -2,10 +2,38 @@ defmodule Mlx.KernelCompiler do
   @moduledoc false
   # The C++ compiler of the machine, by which MLX makes fused kernels for a CPU.
 
+  alias Mlx.{KernelFolder, Native}
+
+  @allowed {__MODULE__, :allowed}
+
   @doc """
-  Lets MLX use it. This has to happen before the first function is compiled: MLX looks for it once and for all.
+  Lets MLX use it, and makes room for what it makes. This has to happen before the first function is compiled: MLX looks
+  for it once and for all.
   """
   @spec allow() :: :ok
-  # MLX waits for the C++ compiler to end, and the VM ignores the signal that this needs.
-  def allow, do: :os.set_signal(:sigchld, :default)
+  def allow do
+    # MLX waits for the C++ compiler to end, and the VM ignores the signal that this needs.
+    :ok = :os.set_signal(:sigchld, :default)
+
+    if not :persistent_term.get(@allowed, false) do
+      :persistent_term.put(@allowed, true)
+      if folder = KernelFolder.path(), do: spawn(fn -> KernelFolder.prune(folder) end)
+    end
+
+    :ok
+  end
+
+  @doc "Why the last kernel that could not be made was not, or nil."
+  @spec failure() :: String.t() | nil
+  def failure do
+    if message = Native.kernel_failure(), do: KernelFolder.problem() || explain(message)
+  end
+
+  defp explain(message) do
+    case Regex.run(~r/return code (\d+):.*the output is: ?([^\n]*)/s, message) do
+      [_all, status, ""] -> "g++ ended with exit status #{status}"
+      [_all, status, output] -> "g++ ended with exit status #{status}: #{output}"
+      nil -> message
+    end
+  end
 end

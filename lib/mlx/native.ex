@@ -210,6 +210,8 @@ defmodule Mlx.Native do
     isposinf: 2,
     item: 1,
     kernel_apply: 4,
+    kernel_failure: 0,
+    kernel_folder: 0,
     kron: 3,
     left_shift: 3,
     less: 3,

@@ -39,6 +39,11 @@ defmodule Mlx.CompilationTest do
     [{"TMPDIR", folder}, {"PATH", path <> ":" <> System.fetch_env!("PATH")}]
   end
 
+  @found_but_fails ~S"""
+  test "$1" = --version && exit 0
+  exit 1
+  """
+
   test "the operations of a compiled function are fused into a kernel", %{tmp_dir: folder} do
     assert_gelu(evaluate([{"TMPDIR", folder}], gelu()))
     assert [kernel] = kernels(folder)
@@ -71,6 +76,106 @@ defmodule Mlx.CompilationTest do
     test "where there is no C++ compiler", %{tmp_dir: folder} do
       assert_gelu(evaluate(with_compiler(folder, "exit 127"), gelu()))
       assert kernels(folder) == []
+    end
+
+    test "where the compiler fails", %{tmp_dir: folder} do
+      assert_gelu(evaluate(with_compiler(folder, @found_but_fails), gelu()))
+    end
+
+    test "where the folder for temporary files is missing", %{tmp_dir: folder} do
+      assert_gelu(evaluate([{"TMPDIR", Path.join(folder, "missing")}], gelu()))
+    end
+
+    test "where the folder for kernels cannot be made", %{tmp_dir: folder} do
+      File.write!(Path.join(folder, "mlx"), "a file")
+      assert_gelu(evaluate([{"TMPDIR", folder}], gelu()))
+    end
+
+    test "where the folder is removed meanwhile", %{tmp_dir: folder} do
+      folder = Path.join(folder, "removed")
+      File.mkdir!(folder)
+
+      values =
+        evaluate(
+          [{"TMPDIR", folder}],
+          quote do
+            first = fn x -> Mlx.add(Mlx.multiply(x, 2), 1) end
+            compiled = Mlx.compile(first)
+            x = Mlx.iota({2, 3}, type: :f32)
+            Mlx.eval(compiled.(x))
+            File.rm_rf!(unquote(folder))
+            # A kernel that is loaded, one for arrays that are stored in another way, and one of another function.
+            for fun <- [compiled, &compiled.(Mlx.transpose(&1)), Mlx.compile(&Mlx.subtract(first.(&1), &1))],
+                do: Mlx.to_list(fun.(x))
+          end
+        )
+
+      assert values == [
+               [[1.0, 3.0, 5.0], [7.0, 9.0, 11.0]],
+               [[1.0, 7.0], [3.0, 9.0], [5.0, 11.0]],
+               [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+             ]
+    end
+
+    test "where a full disk keeps the compiler from writing all of one, which is made anew later", %{tmp_dir: folder} do
+      writes_half = ~S"""
+      test "$1" = --version && exit 0
+      while test "$1" != -o; do shift; done
+      echo half > "$2"
+      exit 1
+      """
+
+      assert_gelu(evaluate(with_compiler(folder, writes_half), gelu()))
+      assert kernels(folder) == []
+      assert_gelu(evaluate([{"TMPDIR", folder}], gelu()))
+      assert [kernel] = kernels(folder)
+      File.write!(kernel, "half")
+      assert_gelu(evaluate([{"TMPDIR", folder}], gelu()))
+      assert_gelu(evaluate([{"TMPDIR", folder}], gelu()))
+      assert [kernel] = kernels(folder)
+      assert File.stat!(kernel).size > 1000
+    end
+
+    # As plain operations do: of several results, of arrays that are repeated or stored in other ways, and of all types.
+    test "of every kind of fused operations", %{tmp_dir: folder} do
+      differences =
+        evaluate(
+          with_compiler(folder, @found_but_fails),
+          quote do
+            row = Mlx.subtract(Mlx.iota({1, 4}, type: :f32), 1.5)
+            column = Mlx.add(Mlx.iota({3, 1}, type: :f32), 0.5)
+            integers = Mlx.transpose(Mlx.iota({4, 3}, type: :s32))
+
+            functions = [
+              fn a, b, _n -> {Mlx.multiply(Mlx.exp(a), Mlx.log(b)), Mlx.sin(a), Mlx.sum(Mlx.cos(b))} end,
+              fn a, b, _n -> Mlx.select(Mlx.greater(a, b), Mlx.multiply(a, b), Mlx.negate(b)) end,
+              fn a, _b, n ->
+                {Mlx.add(Mlx.as_type(n, :f32), Mlx.multiply(a, 2.0)), Mlx.bitwise_and(Mlx.add(n, 1), 3)}
+              end,
+              fn a, b, n -> Mlx.logical_and(Mlx.logical_not(Mlx.less(a, b)), Mlx.less(n, 5)) end,
+              fn a, _b, _n ->
+                Mlx.round(Mlx.max(Mlx.multiply(Mlx.as_type(a, :f16), 1.5), Mlx.as_type(a, :bf16)))
+              end,
+              fn a, b, _n -> Mlx.multiply(Mlx.add(Mlx.sum(a), 1), Mlx.sum(b)) end,
+              fn a, _b, _n -> Mlx.add(Mlx.multiply(Mlx.slice(a, [0, 0], [0, 4]), 2), 1) end,
+              fn _a, b, _n -> Mlx.broadcast(Mlx.add(Mlx.multiply(b, 2), 1), {2, 3, 4}) end
+            ]
+
+            lists = fn results ->
+              for array <- Mlx.Tree.arrays(results), do: {array.type, array.shape, Mlx.to_binary(array)}
+            end
+
+            for {function, index} <- Enum.with_index(functions), shapeless <- [false, true] do
+              compiled = Mlx.compile(function, shapeless: shapeless)
+
+              if lists.(compiled.(row, column, integers)) != lists.(function.(row, column, integers)),
+                do: {index, shapeless}
+            end
+            |> Enum.reject(&is_nil/1)
+          end
+        )
+
+      assert differences == []
     end
   end
 end

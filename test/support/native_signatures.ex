@@ -191,7 +191,7 @@ defmodule Mlx.NativeSignatures do
     {~w(offset)a, ~w(hold_wired_memory release_wired_memory set_array_limit set_cache_limit set_memory_limit
         set_wired_limit)a},
     {[], ~w(clear_cache cuda_is_available default_device get_active_memory get_array_limit get_cache_limit
-        get_cache_memory get_held_memory get_memory_limit get_peak_memory get_wired_limit metal_is_available
+        get_cache_memory get_held_memory get_memory_limit get_peak_memory get_wired_limit kernel_failure kernel_folder metal_is_available
         metal_stop_capture reset_peak_memory sees_late_failures version)a}
   ]
 

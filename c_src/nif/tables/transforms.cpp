@@ -2,6 +2,7 @@
 #include "core/transforms.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "core/deep_thread.hpp"
 #include "core/expression.hpp"
+#include "core/fused_kernel.hpp"
 #include "core/tracing.hpp"
 #include "nif/arrays.hpp"
 #include "nif/encoder.hpp"
@@ -291,6 +293,18 @@ ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return decode_resource<TermCache>(env, argv[0], cache_expected).insert(env, argv[1], argv[2], argv[3]);
 }
 
+// Why a kernel could not be made, or nil.
+ERL_NIF_TERM kernel_failure(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  const std::string message = last_kernel_failure();
+  return message.empty() ? atoms.nil : make_binary(env, message);
+}
+
+// Where MLX keeps kernels, or nil where there is no folder for temporary files.
+ERL_NIF_TERM kernel_folder(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  const std::filesystem::path folder = kernel_folder_path();
+  return folder.empty() ? atoms.nil : make_binary(env, folder.string());
+}
+
 }  // namespace
 
 std::vector<ErlNifFunc> transform_functions() {
@@ -316,6 +330,8 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"cache_find", 2, cache_find>(),
       function<"cache_latest", 1, cache_latest>(),
       function<"cache_insert", 4, cache_insert>(),
+      function<"kernel_failure", 0, kernel_failure>(),
+      function<"kernel_folder", 0, kernel_folder>(),
   };
 }
 

@@ -1,0 +1,192 @@
+#include "core/fused_kernel.hpp"
+
+#include <mlx/backend/cpu/encoder.h>
+#include <mlx/mlx.h>
+#include <mlx/primitives.h>
+#include <mlx/version.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace mlx_nif {
+namespace {
+
+namespace mx = mlx::core;
+using Arrays = std::vector<mx::array>;
+using Clock = std::chrono::steady_clock;
+
+// To fail takes a compiler some time, in which nothing else is scheduled.
+constexpr auto pause_after_failure = std::chrono::minutes(1);
+
+// MLX shortens a name that is longer than a file's may be, and adds a hash.
+constexpr std::size_t longest_common_name = 229;
+
+// What MLX fused, for which it has no functions. An explicit instantiation may name what is private.
+struct FusedInputs {};
+struct FusedOutputs {};
+struct FusedNodes {};
+
+template <typename Part, const Arrays mx::Compiled::* member>
+struct Shown {
+  friend const Arrays& part_of(const mx::Compiled& compiled, Part) { return compiled.*member; }
+};
+
+const Arrays& part_of(const mx::Compiled& compiled, FusedInputs);
+const Arrays& part_of(const mx::Compiled& compiled, FusedOutputs);
+const Arrays& part_of(const mx::Compiled& compiled, FusedNodes);
+
+template struct Shown<FusedInputs, &mx::Compiled::inputs_>;
+template struct Shown<FusedOutputs, &mx::Compiled::outputs_>;
+template struct Shown<FusedNodes, &mx::Compiled::tape_>;
+
+class Failures {
+ public:
+  void add(std::string message) {
+    const std::lock_guard lock(mutex_);
+    last_ = std::move(message);
+    resume_ = Clock::now() + pause_after_failure;
+  }
+  std::string last() {
+    const std::lock_guard lock(mutex_);
+    return last_;
+  }
+  bool paused() {
+    const std::lock_guard lock(mutex_);
+    return Clock::now() < resume_;
+  }
+
+  // Never destroyed: the VM runs static destructors while its threads evaluate.
+  static Failures& instance() {
+    static Failures* const failures = new Failures;
+    return *failures;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string last_;
+  Clock::time_point resume_ = Clock::time_point::min();
+};
+
+// The folder, the compiler, or what it made; not a lack of memory for the results.
+bool is_about_kernel(const std::runtime_error& error) {
+  const std::string_view message = error.what();
+  return dynamic_cast<const std::system_error*>(&error) != nullptr || message.starts_with("[Compile::eval_cpu]") ||
+         message.starts_with("Could not load C++ shared library");
+}
+
+// What a full disk left of a library would be loaded in vain for ever.
+void remove_files(const std::string& kernel) {
+  const std::string source = kernel.substr(0, longest_common_name);
+  const std::string library = "lib" + source;
+  std::error_code error;
+  for (auto file = std::filesystem::directory_iterator(kernel_folder_path(), error);
+       !error && file != std::filesystem::directory_iterator(); file.increment(error)) {
+    const std::string name = file->path().filename().string();
+    if (name.starts_with(source) || name.starts_with(library)) {
+      std::error_code ignored;
+      std::filesystem::remove(file->path(), ignored);
+    }
+  }
+}
+
+mx::array evaluated(mx::array node) {
+  Arrays results{node};
+  node.primitive().eval_cpu(node.inputs(), results);
+  mx::cpu::get_command_encoder(node.primitive().stream()).add_temporary(node);
+  return node;
+}
+
+// As the kernel does, with all arrays in the shape of the results: inputs are repeated when they come in, and not
+// later.
+void compute_one_by_one(const mx::Compiled& compiled, const mx::Stream& stream, const Arrays& inputs, Arrays& outputs) {
+  const mx::Shape shape = outputs[0].shape();
+  std::unordered_map<std::uintptr_t, mx::array> values;
+  for (std::size_t index = 0; index < inputs.size(); ++index) {
+    const mx::array repeated = mx::broadcast_to(inputs[index], shape, stream);
+    const bool is_input = repeated.id() == inputs[index].id();
+    values.emplace(part_of(compiled, FusedInputs{})[index].id(), is_input ? repeated : evaluated(repeated));
+  }
+  for (const mx::array& node : part_of(compiled, FusedNodes{})) {
+    Arrays arguments;
+    for (const mx::array& input : node.inputs()) {
+      arguments.push_back(values.at(input.id()));
+    }
+    const bool repeats = std::string_view(node.primitive().name()) == "Broadcast";
+    values.emplace(node.id(), repeats ? arguments[0]
+                                      : evaluated({shape, node.dtype(), node.primitive_ptr(), std::move(arguments)}));
+  }
+  for (std::size_t index = 0; index < outputs.size(); ++index) {
+    outputs[index].copy_shared_buffer(values.at(part_of(compiled, FusedOutputs{})[index].id()));
+  }
+}
+
+class FusedKernel final : public mx::Primitive {
+ public:
+  explicit FusedKernel(std::shared_ptr<mx::Compiled> compiled)
+      : Primitive(compiled->stream()), compiled_(std::move(compiled)) {}
+
+  void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
+    if (!compute(inputs, outputs)) {
+      compute_one_by_one(*compiled_, stream(), inputs, outputs);
+    }
+  }
+  void eval_gpu(const Arrays& inputs, Arrays& outputs) override { compiled_->eval_gpu(inputs, outputs); }
+
+  const char* name() const override { return compiled_->name(); }
+  std::vector<mx::Shape> output_shapes(const Arrays& inputs) override { return compiled_->output_shapes(inputs); }
+
+ private:
+  // False when there is no kernel; the outputs are as they were then.
+  bool compute(const Arrays& inputs, Arrays& outputs) {
+    if (!made_ && Failures::instance().paused()) {
+      return false;
+    }
+    try {
+      compiled_->eval_cpu(inputs, outputs);
+      made_ = true;
+      return true;
+    } catch (const std::runtime_error& error) {
+      if (!is_about_kernel(error)) {
+        throw;
+      }
+      made_ = false;
+      Failures::instance().add(error.what());
+      remove_files(compiled_->lib_name());
+      return false;
+    }
+  }
+
+  const std::shared_ptr<mx::Compiled> compiled_;
+  // One of its kernels, of which it has one for each way in which the arrays may be stored.
+  std::atomic<bool> made_{false};
+};
+
+}  // namespace
+
+std::shared_ptr<mx::Primitive> with_fallback(std::shared_ptr<mx::Primitive> primitive) {
+  auto compiled = std::dynamic_pointer_cast<mx::Compiled>(primitive);
+  if (!compiled || compiled->device() != mx::Device::cpu) {
+    return primitive;
+  }
+  return std::make_shared<FusedKernel>(std::move(compiled));
+}
+
+std::string last_kernel_failure() {
+  return Failures::instance().last();
+}
+
+std::filesystem::path kernel_folder_path() {
+  std::error_code error;
+  const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+  return error ? std::filesystem::path() : temporary / "mlx" / mx::version() / "cpu";
+}
+
+}  // namespace mlx_nif
