@@ -37,23 +37,47 @@ defmodule Mix.Tasks.MlxDoctorTest do
     assert Examination.healthy?(Enum.take(findings, 1))
   end
 
-  test "ends with exit status 1 where kernels cannot be compiled" do
-    code =
-      quote do
-        Mix.start()
-        Mix.Tasks.Mlx.Doctor.run([])
-      end
+  describe "ends with exit status 1" do
+    @describetag :tmp_dir
 
-    # The C++ compiler is not to be found, and the shell and the VM are.
-    path = Path.join(System.tmp_dir!(), "mlx_doctor_#{System.unique_integer([:positive])}")
-    File.mkdir_p!(path)
-    on_exit(fn -> File.rm_rf!(path) end)
+    defp examine(environment) do
+      code =
+        quote do
+          Mix.start()
+          Mix.Tasks.Mlx.Doctor.run([])
+        end
 
-    for name <- ~w(sh erl elixir basename dirname readlink sed uname env which),
-        executable = System.find_executable(name),
-        do: File.ln_s!(executable, Path.join(path, name))
+      assert {:exit, 1, output} = ChildVM.run(code, env: environment, timeout: 120_000)
 
-    assert {:exit, 1, output} = ChildVM.run(code, env: [{"PATH", path}])
-    assert output =~ ~r/^wrong +compiled function +operations are not fused.*\n +-> .*g\+\+.*compiler: Mlx/m
+      assert [_all, problem] =
+               Regex.run(
+                 ~r/^wrong +compiled function +operations are not fused, so that compiled functions are slow: (.*)\n +-> .*g\+\+.*compiler: Mlx/m,
+                 output
+               )
+
+      problem
+    end
+
+    test "where there is no C++ compiler", %{tmp_dir: path} do
+      for name <- ~w(sh erl elixir basename dirname readlink sed uname env which),
+          executable = System.find_executable(name),
+          do: File.ln_s!(executable, Path.join(path, name))
+
+      assert examine([{"PATH", path}]) == "MLX finds no C++ compiler"
+    end
+
+    test "where the compiler fails", %{tmp_dir: path} do
+      File.write!(Path.join(path, "g++"), "#!/bin/sh\ntest \"$1\" = --version && exit 0\necho broken\nexit 3\n")
+      File.chmod!(Path.join(path, "g++"), 0o755)
+      environment = [{"PATH", path <> ":" <> System.fetch_env!("PATH")}]
+      assert examine(environment) == "g++ ended with exit status 3: broken"
+    end
+
+    test "where there is no folder for kernels", %{tmp_dir: folder} do
+      missing = Path.join(folder, "missing")
+      assert examine([{"TMPDIR", missing}]) == "the folder for temporary files is missing (TMPDIR is #{missing})"
+      File.write!(Path.join(folder, "mlx"), "a file")
+      assert examine([{"TMPDIR", folder}]) =~ ~r"^no kernels can be written into #{folder}/mlx/.*/cpu: not a directory$"
+    end
   end
 end
