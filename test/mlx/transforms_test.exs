@@ -213,7 +213,8 @@ defmodule Mlx.TransformsTest do
       assert number(Mlx.mean(after_step.w)) == -2.0
       assert number(sum) == 1024 * 1024
       assert_raise ArgumentError, ~r/deallocated/, fn -> Mlx.add(state.w, 1) end
-      assert number(Mlx.mean(x)) == 1.0
+      # What is used after the measurement is not collected before it.
+      for array <- [x, y], do: assert(number(Mlx.mean(array)) == 1.0)
     end
 
     test "keeps what is donated where the call is recorded or raises" do
