@@ -9,8 +9,10 @@ defmodule Mlx.Conformance.Failure do
   alias Mlx.Conformance.PythonError
 
   @kinds [
+    IndexError:
+      ~r/[Ii]nvalid axis|[Ii]nvalid axes -?\d+ for|[Aa]xis( -?\d+)? is out of bounds|is not an axis of|has the axis -?\d+/,
     OverflowError: ~r/integer of 32 bits|Shape dimension|outside the supported range/,
-    RuntimeError: ~r/No such file|Failed to open|is singular|singular matrix/
+    RuntimeError: ~r/No such file|Failed to open|the header is damaged|is singular|singular matrix/
   ]
 
   @doc "The frame that tells Python of an exception."

@@ -103,7 +103,7 @@ defmodule Mlx.Conformance.Signatures do
       ~w(abs arccos acos arccosh acosh arcsin asin arcsinh asinh arctan atan arctanh atanh bitwise_invert ceil conj
       conjugate cos cosh degrees erf erfinv exp expm1 floor imag isfinite isinf isnan isneginf isposinf log log10 log1p
       log2 logical_not negative positive radians real reciprocal rsqrt sigmoid sign sin sinh sqrt square stop_gradient
-      tan tanh trunc array.T array.__copy__ contiguous to_fp8)
+      tan tanh trunc matrix_transpose array.T array.mT array.__copy__ contiguous to_fp8)
 
     binary =
       ~w(add arctan2 atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor divide divmod
@@ -124,7 +124,7 @@ defmodule Mlx.Conformance.Signatures do
       {dunder(~w(xor ixor)), [self: :array, other: :any], Operators.bitwise(%{bool: &Mlx.logical_xor/2})},
       {dunder(~w(eq)), [self: :array, other: :any], Operators.equality(false)},
       {dunder(~w(ne)), [self: :array, other: :any], Operators.equality(true)},
-      {dunder(~w(abs neg invert)), [self: :array]},
+      {dunder(~w(abs neg pos invert)), [self: :array]},
       {dunder(~w(matmul imatmul)), [self: :array, other: :array]}
     ]
   end
@@ -135,7 +135,8 @@ defmodule Mlx.Conformance.Signatures do
       {dunder(~w(setitem)) ++
          ~w(ArrayAt.add ArrayAt.subtract ArrayAt.multiply ArrayAt.divide ArrayAt.maximum) ++
          ~w(ArrayAt.minimum), [self: :array, index: :any, value: :any], &Selection.update/3},
-      {dunder(~w(bool int float complex index)) ++ ~w(array.item), [self: :array], &Reading.number/3},
+      {dunder(~w(bool int float complex)) ++ ~w(array.item), [self: :array], &Reading.number/3},
+      {dunder(~w(index)), [self: :array], &Reading.index/3},
       {dunder(~w(repr)), [self: :array], &Reading.text/3},
       {~w(array.tolist), [self: :array], &Reading.to_list/3},
       {~w(array.size array.ndim array.nbytes), [self: :array]},
@@ -205,7 +206,7 @@ defmodule Mlx.Conformance.Signatures do
 
   defp reductions do
     [
-      {~w(all any sum prod max min mean median logsumexp count_nonzero),
+      {~w(all any sum prod max min minmax mean median logsumexp count_nonzero),
        [a: :array, axis: option(:axes, :axes), keepdims: option(:boolean, :keep_axes)]},
       {~w(var std),
        [a: :array, axis: option(:axes, :axes), keepdims: option(:boolean, :keep_axes)] ++
@@ -251,7 +252,7 @@ defmodule Mlx.Conformance.Signatures do
       {~w(concatenate concat), [arrays: {:list, :array}]},
       {~w(stack), [arrays: {:list, :array}, axis: option(:integer, :axis)]},
       {~w(split), [a: :array, indices_or_sections: :axes, axis: option(:integer, :axis)]},
-      {~w(unstack), [x: :array, axis: option(:integer, :axis)]},
+      {~w(unstack), [x: :array, axis: option(:integer, :axis)], &Shapes.as_tuple/3},
       {~w(repeat), [array: :array, repeats: :integer, axis: option(:integer, :axis)]},
       {~w(tile), [a: :array, reps: :axes]},
       {~w(roll), [a: :array, shift: :axes, axis: default(:axes, nil)], &Shapes.roll/3},
@@ -298,7 +299,7 @@ defmodule Mlx.Conformance.Signatures do
       {~w(synchronize), [s: default(:stream, nil)], &Evaluation.synchronize/3},
       {~w(clear_streams), [], fn _call, _bound, _options -> nil end},
       {~w(metal.is_available cuda.is_available), []},
-      {~w(get_active_memory get_cache_memory get_peak_memory reset_peak_memory clear_cache), []},
+      {~w(get_active_memory get_cache_memory get_peak_memory reset_peak_memory clear_cache get_memory_limit), []},
       {~w(set_cache_limit set_memory_limit set_wired_limit), [limit: :integer]}
     ]
   end

@@ -8,6 +8,14 @@ defmodule Mlx.Conformance.Reading do
   @doc "`a.item()` and what converts to numbers."
   def number(call, %{self: self}, _options), do: Value.numbers(call.([self], []))
 
+  @doc "An integer of Python, where it takes nothing else: `range(a)`."
+  def index(call, %{self: %{type: type} = self}, _options) do
+    if not Mlx.Type.subtype?(type, :integer),
+      do: PythonError.type_error!("only integer arrays can be converted to an index")
+
+    call.([self], [])
+  end
+
   @doc "`a.tolist()`: a number for an array without axes."
   def to_list(_call, %{self: %{shape: {}} = self}, _options), do: Value.numbers(Mlx.to_number(self))
   def to_list(call, %{self: self}, _options), do: Value.numbers(call.([self], []))

@@ -3,7 +3,7 @@ defmodule Mlx.Conformance.Selection do
   Adapters for reading and updating parts of arrays.
   """
 
-  alias Mlx.Conformance.{Index, Operators}
+  alias Mlx.Conformance.{Index, Operators, PythonError}
 
   @doc "`x[index]`."
   def get_item(call, %{self: self, index: index}, _options) do
@@ -56,6 +56,8 @@ defmodule Mlx.Conformance.Selection do
 
   defp starts(a, starts, axes) do
     axes = for axis <- axes, do: if(axis < 0, do: axis + Mlx.rank(a), else: axis)
+    outside = Enum.find(axes, &(&1 not in 0..(Mlx.rank(a) - 1)//1))
+    if outside, do: raise(PythonError, kind: :IndexError, message: "axis #{outside} is out of bounds")
 
     for axis <- 0..(Mlx.rank(a) - 1)//1 do
       case Enum.find_index(axes, &(&1 == axis)) do

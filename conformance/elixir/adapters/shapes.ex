@@ -36,6 +36,9 @@ defmodule Mlx.Conformance.Shapes do
   @doc "Several arrays as one list; Python returns a tuple."
   def as_list(call, %{arrays: arrays}, options), do: List.to_tuple(call.([flat(arrays)], options))
 
+  @doc "A list of arrays as Python's tuple."
+  def as_tuple(call, %{x: x}, options), do: List.to_tuple(call.([x], options))
+
   @doc "`broadcast_shapes(*shapes)`, of one at least."
   def shapes(_call, %{shapes: []}, _options), do: PythonError.value_error!("broadcast_shapes: no shapes")
   def shapes(call, %{shapes: shapes}, _options), do: call.([shapes], [])

@@ -7,7 +7,7 @@ from ._terms import Tagged
 from ._types import Dtype
 
 FORWARDED_OPERATORS = """
-    abs add and div eq floordiv ge gt invert le lshift lt matmul mod mul ne neg or pow radd rdiv rfloordiv rmod rmul rpow
+    abs add and div eq floordiv ge gt invert le lshift lt matmul mod mul ne neg or pos pow radd rdiv rfloordiv rmod rmul rpow
     rshift rsub rtruediv sub truediv xor
 """.split()
 
@@ -163,7 +163,7 @@ class ArrayAt:
         return update
 
 
-PROPERTIES = {"T", "real", "imag", "size", "ndim", "itemsize", "nbytes"}
+PROPERTIES = {"T", "mT", "real", "imag", "size", "ndim", "itemsize", "nbytes"}
 
 # The names that the server knows, from the mapping table.
 METHODS = set()
