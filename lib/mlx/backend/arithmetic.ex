@@ -61,11 +61,11 @@ if Code.ensure_loaded?(Nx) do
 
     # MLX rounds down, and Nx towards zero. There is a remainder where the two differ, and for it Nx has one more.
     @spec quotient(Tensor.t(), Array.t(), Array.t()) :: Array.t()
-    def quotient(_out, a, b) do
-      {a, b} = alike(a, b)
+    def quotient(out, a, b) do
+      {a, b} = alike(out, a, b)
       quotient = Native.floor_divide(a, b, nil)
 
-      if Type.class(a.type) == :signed do
+      if Type.class(type(out)) == :signed do
         inexact = a |> Native.remainder(b, nil) |> Native.not_equal(0, nil)
         below_zero = a |> Native.less(0, nil) |> Native.not_equal(Native.less(b, 0, nil), nil)
         cut = below_zero |> Native.logical_and(inexact, nil) |> Native.logical_and(Native.not_equal(b, 0, nil), nil)
