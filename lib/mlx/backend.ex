@@ -37,7 +37,7 @@ if Code.ensure_loaded?(Nx) do
     | Nx | here |
     | --- | --- |
     | `u8` ... `u64`, `s8` ... `s64`, `f16`, `bf16`, `f32`, `c64` | the same type of MLX |
-    | `f64` | the same; MLX computes it on the CPU only (`Mlx.with_device/2`) |
+    | `f64` | the same, computed on the CPU (see below) |
     | `u2`, `u4`, `s2`, `s4` | held in 8 bits; results wrap around as theirs do |
     | `f8`, `f8_e4m3fn` | held and computed in `f16`, and rounded where they are read |
     | `c128` | MLX has none: such tensors are held and computed by `Nx.BinaryBackend` (see below) |
@@ -58,15 +58,23 @@ if Code.ensure_loaded?(Nx) do
 
     Sums and products of `f16` and `bf16` are accumulated in `f32`.
 
-    ## What MLX has no operation for
+    ## What MLX or a GPU has no operation for
 
-    `Nx.BinaryBackend` computes, on copies of the tensors, element by element in Elixir:
+    On a GPU the CPU computes, on the same memory, what the GPU has no type or no kernel for:
+
+      * operations whose result or one of whose tensors is `f64`, which Nx also uses of its own accord
+      * `Nx.indexed_add/4`, `Nx.indexed_put/4` and `Nx.window_scatter_max/5` and its like of `s64`, `u64` and `c64`
+      * `Nx.acosh/1`, `Nx.asinh/1` and `Nx.atanh/1` of `c64`
+      * the factorisations of `Nx.LinAlg`
+
+    On every device `Nx.BinaryBackend` computes, on copies of the tensors, element by element in Elixir:
 
       * `Nx.reduce/4` and `Nx.window_reduce/5`, which call an Elixir function for every element
       * operations whose result or one of whose tensors is `c128`, such as the Fourier transform of `f64`
 
-    Each time the event `[:mlx, :backend, :fallback]` is emitted with the measurement `bytes`, the size of the tensors, and
-    the metadata `function`, and
+    Each time, but for factorisations, the event `[:mlx, :backend, :fallback]` is emitted with the measurement `bytes`, the
+    size of the tensors, and the metadata `function` and `computed_by`, which is `:cpu` or `Nx.BinaryBackend`. In compiled
+    definitions it comes when they are compiled.
 
         config :mlx, nx_fallback: :warn       # or :raise, default :allow
 
@@ -186,7 +194,7 @@ if Code.ensure_loaded?(Nx) do
       def unquote(name)(unquote(out), unquote_splicing(arguments)) do
         manner = unquote(manner)
 
-        Manner.run(manner, fn ->
+        Manner.run(manner, unquote(name), [unquote(out), unquote_splicing(arguments)], fn ->
           result = unquote(module).unquote(name)(unquote(out), unquote_splicing(values))
           Conversion.result(unquote(out), result, manner)
         end)

@@ -270,6 +270,57 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
+    # Only a call of MLX itself needs the GPU, so that the choice of the device can be tested without one.
+    describe "what a GPU lacks a type or a kernel for" do
+      alias Mlx.Backend.Manner
+
+      setup do
+        parent = self()
+        handler = "#{inspect(self())}"
+        :ok = :telemetry.attach(handler, [:mlx, :backend, :fallback], &__MODULE__.send_event/4, parent)
+        on_exit(fn -> :telemetry.detach(handler) end)
+      end
+
+      defp device_of(operation, tensors) do
+        Manner.run({false, :gpu}, operation, tensors, fn -> Mlx.Stream.current().device end)
+      end
+
+      test "is computed by the CPU, and announced" do
+        f64 = Nx.tensor([1.0, 2.0], type: :f64)
+        s64 = Nx.tensor([1, 2], type: :s64)
+        c64 = Nx.tensor([Complex.new(1, 2)])
+
+        for {operation, tensors} <- [
+              add: [Nx.tensor([1.0]), f64],
+              concatenate: [[s64, f64], 0],
+              as_type: [f64],
+              indexed_add: [s64, Nx.tensor([[0]]), s64, []],
+              window_scatter_max: [Nx.as_type(s64, :u64), s64],
+              acosh: [c64]
+            ] do
+          assert device_of(operation, tensors) == :cpu
+          assert_receive {:fallback, %{bytes: bytes}, %{function: ^operation, computed_by: :cpu}}
+          assert bytes > 0
+        end
+      end
+
+      test "is forbidden where the application wants that" do
+        with_config(:nx_fallback, :raise)
+        message = ~r/the GPU cannot compute this call of Nx.add with f64, and .* forbids that the CPU computes it/
+        assert_raise ArgumentError, message, fn -> device_of(:add, [Nx.tensor(1.0, type: :f64)]) end
+      end
+
+      test "is nothing else, and nothing where the CPU is asked for" do
+        s64 = Nx.tensor([1, 2], type: :s64)
+        assert Mlx.Backend.DeviceGaps.type(:add, [s64, 3, [axes: [0]]]) == nil
+        assert Mlx.Backend.DeviceGaps.type(:indexed_add, [Nx.tensor([1], type: :s32), []]) == nil
+        assert Mlx.Backend.DeviceGaps.type(:cosh, [Nx.tensor([Complex.new(1, 2)])]) == nil
+        f64 = Nx.tensor([1.0], type: :f64, backend: {Mlx.Backend, device: :cpu})
+        assert Nx.add(f64, f64) |> Nx.to_list() == [2.0]
+        refute_received {:fallback, _, _}
+      end
+    end
+
     describe "memory" do
       test "is shared by arrays and tensors" do
         array = Mlx.eval(Mlx.arange(1000))

@@ -15,11 +15,12 @@ if Code.ensure_loaded?(Nx) do
     @type output :: Tensor.t() | tuple()
 
     @spec block(struct(), output(), [term()], fun()) :: output()
-    def block(block, out, arguments, fun) do
+    def block(%name{} = block, out, arguments, fun) do
       manner = Manner.of(arguments)
 
       with true <- Enum.all?(arguments, &computable?/1) and computable?(out),
-           {:ok, result} <- Manner.run(manner, fn -> compute(block, out, arguments, manner) end) do
+           {:ok, result} <-
+             Manner.run(manner, name, [outputs(out) | arguments], fn -> compute(block, out, arguments, manner) end) do
         result
       else
         _composed -> apply(fun, [block | arguments])
@@ -29,6 +30,9 @@ if Code.ensure_loaded?(Nx) do
     defp compute(block, out, arguments, manner) do
       with {:ok, result} <- run(block, out, Enum.map(arguments, &array/1)), do: {:ok, give(out, result, manner)}
     end
+
+    defp outputs(%Tensor{} = out), do: [out]
+    defp outputs(outs), do: Tuple.to_list(outs)
 
     defp computable?(%Tensor{} = tensor), do: not is_absent(tensor)
     defp computable?(out), do: is_tuple(out)

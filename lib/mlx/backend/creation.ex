@@ -29,7 +29,7 @@ if Code.ensure_loaded?(Nx) do
 
       if shape == {},
         do: wrap(out, scalar, Manner.from(options)),
-        else: make(out, options, fn -> Native.broadcast_to(scalar, shape, nil) end)
+        else: make(:constant, out, options, fn -> Native.broadcast_to(scalar, shape, nil) end)
     end
 
     # An integer wraps around as in Nx.
@@ -62,7 +62,7 @@ if Code.ensure_loaded?(Nx) do
     def eye(%Tensor{shape: shape} = out, options) do
       rank = tuple_size(shape)
 
-      make(out, options, fn ->
+      make(:eye, out, options, fn ->
         matrix = Native.eye(elem(shape, rank - 2), elem(shape, rank - 1), 0, type(out), nil)
         if rank == 2, do: matrix, else: Native.broadcast_to(matrix, shape, nil)
       end)
@@ -70,13 +70,13 @@ if Code.ensure_loaded?(Nx) do
 
     @spec iota(Tensor.t(), non_neg_integer() | nil, keyword()) :: Tensor.t()
     def iota(%Tensor{shape: shape} = out, nil, options) do
-      make(out, options, fn -> Tuple.product(shape) |> count(type(out)) |> shaped(shape) end)
+      make(:iota, out, options, fn -> Tuple.product(shape) |> count(type(out)) |> shaped(shape) end)
     end
 
     def iota(%Tensor{shape: shape} = out, axis, options) do
       sizes = put_elem(Tuple.duplicate(1, tuple_size(shape)), axis, elem(shape, axis))
 
-      make(out, options, fn ->
+      make(:iota, out, options, fn ->
         line = shape |> elem(axis) |> count(type(out)) |> shaped(sizes)
         if sizes == shape, do: line, else: Native.broadcast_to(line, shape, nil)
       end)
@@ -85,9 +85,9 @@ if Code.ensure_loaded?(Nx) do
     defp count(size, type) when type in @counting, do: Native.arange(0, size, 1, type, nil)
     defp count(size, type), do: Native.arange(0, size, 1, :s32, nil) |> cast(type)
 
-    defp make(out, options, fun) do
+    defp make(name, out, options, fun) do
       manner = Manner.from(options)
-      Manner.run(manner, fn -> result(out, fun.(), manner) end)
+      Manner.run(manner, name, [out], fn -> result(out, fun.(), manner) end)
     end
   end
 end

@@ -1,7 +1,8 @@
 if Code.ensure_loaded?(Nx) do
   defmodule Mlx.Backend.Fallback do
     @moduledoc false
-    # What MLX has no operation or no type for, computed by `Nx.BinaryBackend`.
+    # What MLX has no operation or no type for, computed by `Nx.BinaryBackend`, and the announcement of what is computed
+    # elsewhere than the program asks for.
 
     import Mlx.Backend.Conversion, only: [array: 1, wrap: 3]
 
@@ -17,8 +18,8 @@ if Code.ensure_loaded?(Nx) do
     @doc "Calls a function of `Nx.BinaryBackend`. What is absent from MLX stays there."
     @spec compute(atom(), Tensor.t(), [term()]) :: Tensor.t()
     def compute(function, out, arguments) do
-      tensors = for argument <- arguments, %Tensor{} = tensor <- List.wrap(argument), do: tensor
-      announce(function, tensors)
+      tensors = tensors(arguments)
+      announce_binary(function, tensors)
       arguments = Enum.map(arguments, &copy/1)
 
       # Numbers in functions become tensors of the default backend.
@@ -44,18 +45,37 @@ if Code.ensure_loaded?(Nx) do
     defp copy(fun) when is_function(fun, 2), do: fn element, accumulator -> copy(fun.(element, accumulator)) end
     defp copy(other), do: other
 
-    defp announce(function, tensors) do
-      :telemetry.execute(@event, %{bytes: tensors |> Enum.map(&Nx.byte_size/1) |> Enum.sum()}, %{function: function})
+    @doc "Tells that the CPU computes an operation that the GPU lacks a type or a kernel for."
+    @spec announce_cpu(atom(), Nx.Type.t(), [term()]) :: :ok
+    def announce_cpu(function, type, arguments) do
+      announce(function, tensors(arguments), :cpu, fn ->
+        {"the GPU cannot compute this call of Nx.#{function} with #{Nx.Type.to_string(type)}", "the CPU"}
+      end)
+    end
+
+    defp announce_binary(function, tensors) do
+      announce(function, tensors, BinaryBackend, fn ->
+        {"MLX cannot compute this call of Nx.#{function}", "Nx.BinaryBackend, which is slow,"}
+      end)
+    end
+
+    defp announce(function, tensors, computed_by, words) do
+      bytes = tensors |> Enum.map(&Nx.byte_size/1) |> Enum.sum()
+      :telemetry.execute(@event, %{bytes: bytes}, %{function: function, computed_by: computed_by})
 
       case Application.get_env(:mlx, :nx_fallback, :allow) do
         :allow -> :ok
-        :warn -> Logger.warning(message(function))
-        :raise -> raise ArgumentError, message(function)
+        :warn -> Logger.warning(warning(words.()))
+        :raise -> raise ArgumentError, error(words.())
       end
     end
 
-    defp message(function) do
-      "Mlx.Backend: MLX cannot compute this call of Nx.#{function}; Nx.BinaryBackend computes it, slowly"
+    defp warning({problem, other}), do: "Mlx.Backend: #{problem}; #{other} computes it"
+
+    defp error({problem, other}) do
+      "Mlx.Backend: #{problem}, and the configuration `config :mlx, nx_fallback: :raise` forbids that #{other} computes it"
     end
+
+    defp tensors(arguments), do: for(argument <- arguments, %Tensor{} = tensor <- List.wrap(argument), do: tensor)
   end
 end

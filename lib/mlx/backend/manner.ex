@@ -5,6 +5,7 @@ if Code.ensure_loaded?(Nx) do
     # the backend that made it, and hands it on to what is computed of it.
 
     alias Mlx.{Backend, Device}
+    alias Mlx.Backend.{DeviceGaps, Fallback}
     alias Nx.Tensor
 
     @type t :: {lazy :: boolean(), Device.t() | nil}
@@ -31,6 +32,19 @@ if Code.ensure_loaded?(Nx) do
     @spec run(t(), (-> result)) :: result when result: var
     def run({_lazy, nil}, fun), do: fun.()
     def run({_lazy, device}, fun), do: if(Device.default() == device, do: fun.(), else: Mlx.with_device(device, fun))
+
+    @doc "The same for an operation of Nx and its tensors, which the CPU computes where a GPU lacks a type or a kernel for it."
+    @spec run(t(), atom(), [term()], (-> result)) :: result when result: var
+    def run({_lazy, device} = manner, operation, tensors, fun) do
+      lacking = DeviceGaps.type(operation, tensors)
+
+      if lacking != nil and (device || Device.default()) == :gpu do
+        Fallback.announce_cpu(operation, lacking, tensors)
+        Mlx.with_device(:cpu, fun)
+      else
+        run(manner, fun)
+      end
+    end
 
     @doc "The options of the backend, checked."
     @spec validate!(keyword()) :: keyword()

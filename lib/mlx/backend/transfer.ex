@@ -6,14 +6,14 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [array: 1, type: 1, wrap: 3, write: 2]
 
     alias Inspect.Algebra
-    alias Mlx.{Array, Backend, Native, Presence, Unsafe}
+    alias Mlx.{Backend, Native, Presence, Unsafe}
     alias Mlx.Backend.Manner
     alias Nx.{Pointer, Tensor}
 
     @spec backend_copy(Tensor.t(), module(), keyword()) :: Tensor.t()
     def backend_copy(tensor, Backend, options) do
       manner = Manner.from(options)
-      wrap(tensor, Manner.run(manner, fn -> tensor |> array() |> Native.copy(nil) end), manner)
+      wrap(tensor, Manner.run(manner, :backend_copy, [tensor], fn -> tensor |> array() |> Native.copy(nil) end), manner)
     end
 
     def backend_copy(tensor, Tensor, options), do: backend_copy(tensor, Nx.BinaryBackend, options)
@@ -39,11 +39,21 @@ if Code.ensure_loaded?(Nx) do
     end
 
     @spec to_binary(Tensor.t(), non_neg_integer()) :: bitstring()
-    def to_binary(tensor, limit), do: tensor |> array() |> first(limit) |> write(tensor.type)
+    def to_binary(tensor, limit), do: tensor |> first(limit) |> write(tensor.type)
 
-    defp first(%Array{shape: shape} = array, limit) do
+    defp first(%Tensor{shape: shape} = tensor, limit) do
+      array = array(tensor)
       size = Tuple.product(shape)
-      if limit >= size, do: array, else: array |> Native.reshape({size}, nil) |> Native.slice([0], [limit], [1], nil)
+
+      if limit >= size do
+        array
+      else
+        tensor
+        |> Manner.of()
+        |> Manner.run(:slice, [tensor], fn ->
+          array |> Native.reshape({size}, nil) |> Native.slice([0], [limit], [1], nil)
+        end)
+      end
     end
 
     @spec to_batched(Tensor.t(), Tensor.t(), keyword()) :: Enumerable.t()

@@ -16,7 +16,7 @@ if Code.ensure_loaded?(Nx) do
     #   * `products` - those that are used as they are (`Mlx.Compiler.Transposition`)
     #   * `few_rounds` - how often loops run that are recorded round by round, by id (`Mlx.Compiler.Counting`)
 
-    alias Mlx.Backend.{Conversion, Indexing, Logic}
+    alias Mlx.Backend.{Conversion, Indexing, Logic, Manner}
     alias Mlx.Compiler.{AlongAxis, Branch, Counting, HostFunctions, Loop, Placement, Simplification, Tensors}
     alias Mlx.Compiler.Transposition
     alias Mlx.{Array, Backend, Native}
@@ -103,8 +103,7 @@ if Code.ensure_loaded?(Nx) do
       with true <- options[:axes] == Nx.axes(target),
            {:ok, indices, axis} <- AlongAxis.indices(indices, target.shape) do
         {tensors, scope} = Enum.map_reduce([target, indices, updates], scope, &node/2)
-        [target, indices, updates] = Enum.map(tensors, &Conversion.array/1)
-        {Tensors.tensor(node, Indexing.add_along_axis(node, target, indices, updates, axis)), scope}
+        {Tensors.tensor(node, add_along_axis(node, tensors, axis)), scope}
       else
         _several_axes -> operation(:indexed_add, args, node, scope)
       end
@@ -169,6 +168,15 @@ if Code.ensure_loaded?(Nx) do
     end
 
     defp compute(op, args, node, scope), do: operation(op, args, node, scope)
+
+    defp add_along_axis(node, tensors, axis) do
+      tensors
+      |> Manner.of()
+      |> Manner.run(:indexed_add, [node | tensors], fn ->
+        [target, indices, updates] = Enum.map(tensors, &Conversion.array/1)
+        Indexing.add_along_axis(node, target, indices, updates, axis)
+      end)
+    end
 
     defp operation(op, args, node, scope) do
       {args, scope} = Tree.apply_args(node, scope, argument(op, args, node))
