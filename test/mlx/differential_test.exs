@@ -10,7 +10,7 @@ defmodule Mlx.DifferentialTest do
      "what the operations are described with, or other names for them"},
     {~r/^Mlx\.(Device|Stream|Memory|Distributed|Metal|Cuda|CUDA|Unsafe)(\.|$)/, "where operations run"},
     {~r/^Mlx\.(IO|LM)(\.|$)/, "files and language models"},
-    {~r/^Mlx\.(Backend|Nx(\.Fast)?)$/, "for Nx, whose own tests run with them"},
+    {~r/^Mlx\.(Backend|Nx)(\.|$)/, "for Nx, whose own tests run with them"},
     {~r/^Mix\.Tasks\./, "commands"}
   ]
 

@@ -115,7 +115,8 @@ defmodule Mlx.DistributedTest do
           sums =
             1..40
             |> Task.async_stream(fn _ -> Mlx.to_number(Distributed.all_sum(group.rank + 1, group: group)) end,
-              max_concurrency: 40
+              max_concurrency: 40,
+              timeout: 60_000
             )
             |> Enum.map(&elem(&1, 1))
 
