@@ -58,6 +58,9 @@ if Code.ensure_loaded?(Nx) do
 
     Sums and products of `f16` and `bf16` are accumulated in `f32`.
 
+    GPUs with units for it (CUDA, the Apple M5) multiply matrices of `f32` with 10 bits of the fraction, as MLX does in every
+    language. The environment variable `MLX_ENABLE_TF32=0`, set before the virtual machine starts, asks for all 23.
+
     ## What MLX or a GPU has no operation for
 
     On a GPU the CPU computes, on the same memory, what the GPU has no type or no kernel for:

@@ -258,6 +258,20 @@ defmodule Mlx.CreationTest do
     end
   end
 
+  test "diagonals of 64 bits, which no GPU scatters, are those of 32" do
+    for {wide, narrow} <- [s64: :s32, u64: :u32, c64: :f32], k <- [-5, -1, 0, 2] do
+      line = Mlx.array([3, 1, 2], type: narrow)
+      wide_line = Mlx.as_type(line, wide)
+      assert Mlx.to_list(Mlx.diag(wide_line, k: k)) == Mlx.to_list(Mlx.as_type(Mlx.diag(line, k: k), wide))
+      eye = Mlx.eye({3, 4}, k: k, type: wide)
+      assert {eye.type, Mlx.to_list(eye)} == {wide, Mlx.to_list(Mlx.as_type(Mlx.eye({3, 4}, k: k), wide))}
+    end
+
+    lines = Mlx.array([[1, 2], [3, 4]], type: :s64)
+    assert Mlx.to_list(Mlx.vmap(&Mlx.diag/1).(lines)) == [[[1, 0], [0, 2]], [[3, 0], [0, 4]]]
+    assert Mlx.diag(Mlx.array([], type: :s64)).shape == {0, 0}
+  end
+
   test "diagonal/2 needs two axes" do
     assert_raise ArgumentError, "Mlx.diagonal: expected :axes to be a list of two axes, got: [0]", fn ->
       Mlx.diagonal(Mlx.eye(2), axes: [0])

@@ -1,5 +1,6 @@
 // Operations that make arrays from nothing but numbers.
 #include "core/derivative_guards.hpp"
+#include "core/diagonals.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 
@@ -10,13 +11,13 @@ std::vector<ErlNifFunc> creation_operations() {
       operation<"arange", &mlx_arange>(),
       operation<"bartlett", &mlx_bartlett>(),
       operation<"blackman", &mlx_blackman>(),
-      operation<"diag", &mlx_diag>(),
-      operation<"eye", &mlx_eye>(),
+      operation<"diag", &guarded::diag>(),
+      operation<"eye", &guarded::eye>(),
       operation<"full", &guarded::full>(),
       operation<"full_like", &guarded::full_like>(),
       operation<"hamming", &mlx_hamming>(),
       operation<"hanning", &mlx_hanning>(),
-      operation<"identity", &mlx_identity>(),
+      operation<"identity", &guarded::identity>(),
       operation<"linspace", &mlx_linspace>(),
       operation<"linspace_endpoint", &mlx_linspace_endpoint>(),
       operation<"meshgrid", &mlx_meshgrid>(),
