@@ -8,7 +8,6 @@
 #include "core/arguments.hpp"
 #include "core/expression.hpp"
 #include "core/scalar.hpp"
-#include "core/streams.hpp"
 
 namespace mlx_nif {
 
@@ -24,12 +23,9 @@ inline ArrayKind kind_of(mlx_array array) {
   return {{shape.begin(), shape.end()}, mlx_array_dtype(array)};
 }
 
-// An array of that kind, which takes no memory. No GPU has a stream for f64.
+// An array of that kind, which takes no memory.
 inline ArrayHandle placeholder_of(const ArrayKind& kind, mlx_stream stream) {
   const ArrayHandle zero = make_scalar(Scalar(false), kind.type);
-  if (kind.type == MLX_FLOAT64) {
-    stream = Streams::instance().default_of(MLX_CPU);
-  }
   return apply(mlx_broadcast_to, zero.get(), kind.shape.data(), kind.shape.size(), stream);
 }
 

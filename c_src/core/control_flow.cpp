@@ -185,10 +185,10 @@ class Selection final : public Instruction {
   }
 
   void run(Arrays inputs, Results& results) const override {
-    const mlx_stream stream = Streams::instance().default_stream();
     const Results chosen = if_true_->run(inputs.subspan(1, if_true_->input_count()));
     const Results others = if_false_->run(inputs.last(if_false_->input_count()));
     for (std::size_t index = 0; index < chosen.size(); ++index) {
+      const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(chosen[index].get()));
       results.push_back(apply(mlx_where, inputs[0], chosen[index].get(), others[index].get(), stream));
     }
   }
@@ -216,7 +216,7 @@ class HostCall final : public Instruction {
 
   void infer(Arrays, Results& results) const override {
     std::ranges::transform(results_, std::back_inserter(results), [](const ArrayKind& kind) {
-      return placeholder_of(kind, Streams::instance().default_stream());
+      return placeholder_of(kind, Streams::instance().default_stream(kind.type));
     });
   }
 

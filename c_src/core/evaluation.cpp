@@ -412,10 +412,7 @@ ArrayHandle row_major_value(Array& array, Patience patience) {
     check(mlx_array_set(value.out(), array.get()));
     return value;
   }
-  const Streams& streams = Streams::instance();
-  // No GPU has f64.
-  const bool of_cpu = mlx_array_dtype(array.get()) == MLX_FLOAT64;
-  const mlx_stream stream = of_cpu ? streams.default_of(MLX_CPU) : streams.default_stream();
+  const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(array.get()));
   Array contiguous(apply(mlx_contiguous, array.get(), false, stream), std::make_shared<Graph>(), stream);
   evaluate_one(contiguous, patience);
   ArrayHandle value;

@@ -38,6 +38,10 @@ class Streams {
   // Throws for a device that this machine does not have.
   mlx_stream default_of(mlx_device_type type) const;
   mlx_stream default_stream() const { return default_of(default_device()); }
+  // For an operation on arrays of that type: no GPU has f64.
+  mlx_stream default_stream(mlx_dtype type) const {
+    return type == MLX_FLOAT64 ? default_of(MLX_CPU) : default_stream();
+  }
 
   // MLX never frees a stream and its thread, so that they are used again. A new one goes into a table of MLX's that
   // scheduling reads: to be called `between_schedules`. Throws Error when too many are in use.

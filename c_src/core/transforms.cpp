@@ -168,7 +168,7 @@ int call_jvp(mlx_vector_array* results, const mlx_vector_array primals, const ml
       if (found != numbers + count) {
         inputs.push_back(std::move(given[static_cast<std::size_t>(found - numbers)]));
       } else {
-        const mlx_stream stream = Streams::instance().default_stream();
+        const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(inputs[primal].get()));
         inputs.push_back(apply(mlx_zeros_like, inputs[primal].get(), stream));
       }
     }

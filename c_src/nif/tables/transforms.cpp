@@ -54,7 +54,8 @@ ERL_NIF_TERM begin_tape_without_values(ErlNifEnv* env, const ERL_NIF_TERM argv[]
   const mlx_stream stream = current_streams::of_caller(env);
   std::vector<ERL_NIF_TERM> placeholders;
   for (const ArrayKind& kind : decode<std::vector<ArrayKind>>(env, argv[1])) {
-    placeholders.push_back(make_array(env, placeholder_of(kind, stream), std::make_shared<Graph>(), stream,
+    ArrayHandle placeholder = placeholder_of(kind, Streams::instance().default_stream(kind.type));
+    placeholders.push_back(make_array(env, std::move(placeholder), std::make_shared<Graph>(), stream,
                                       {.valueless = true}, {tape, tape->add_input()}));
   }
   return make_tape(env, tape, placeholders);
