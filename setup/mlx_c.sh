@@ -7,7 +7,7 @@ get_mlx_c_sources() {
   version=$(version_of mlx-c)
   part_folder
   mlx_c_sources_from_crate "$version" || mlx_c_sources_from_upstream "$version" ||
-    fail "the sources of mlx-c $version could not be downloaded, neither with cargo nor with curl (see $log)"
+    fail_download "the sources of mlx-c $version could not be downloaded, neither with cargo nor with curl, which said"
   check_sum "mlx-c $version" "$(source_field mlx-c 5)" "$(tree_sha256 "$part/mlx-c" CMakeLists.txt mlx/c)"
   adapt_mlx_c "$part/mlx-c/mlx/c/ops.cpp"
 }

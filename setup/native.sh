@@ -83,7 +83,8 @@ get_native() {
 # Other versions have other functions, and objects of another layout.
 check_given_mlx() {
   local given
-  has_files MLX_DIR "$mlx_dir" include/mlx/mlx.h include/mlx/version.h "lib/libmlx.$(library_suffix)"
+  # shellcheck disable=SC2046
+  has_files MLX_DIR "$mlx_dir" $(headers_of_mlx) "lib/libmlx.$(library_suffix)"
   given=$(awk '$2 ~ /^MLX_VERSION_(MAJOR|MINOR|PATCH)$/ { printf "%s%s", dot, $3; dot = "." }' "$mlx_dir/include/mlx/version.h")
   [ "$given" = "$(version_of "$wheel")" ] ||
     fail "MLX_DIR=$mlx_dir holds MLX $given; the NIF is made for MLX $(version_of "$wheel")"
@@ -91,12 +92,21 @@ check_given_mlx() {
 
 check_given_mlx_c() {
   local given
-  has_files MLX_C_DIR "$mlx_c_dir" include/mlx/c/mlx.h lib/libmlxc.a share/cmake/MLXC/MLXCConfigVersion.cmake
+  # shellcheck disable=SC2046
+  has_files MLX_C_DIR "$mlx_c_dir" $(headers_of_mlx_c) lib/libmlxc.a share/cmake/MLXC/MLXCConfigVersion.cmake
   given=$(sed -n 's/^set(PACKAGE_VERSION "\(.*\)")$/\1/p' "$mlx_c_dir/share/cmake/MLXC/MLXCConfigVersion.cmake")
   case $given in
     0.7.* | 0.8.*) ;;
     *) fail "MLX_C_DIR=$mlx_c_dir holds mlx-c $given; the NIF is made for mlx-c $(version_of mlx-c), and 0.8 fits as well" ;;
   esac
+}
+
+# The headers that the sources of the NIF include: those of mlx-c are in a folder of MLX's.
+headers_of_mlx() { included_headers | sed '/^include\/mlx\/c\//d'; }
+headers_of_mlx_c() { included_headers | sed -n '/^include\/mlx\/c\//p'; }
+
+included_headers() {
+  find "$root/c_src" -name '*.[ch]pp' -exec sed -n 's/^#include <\(mlx\/.*\)>.*/include\/\1/p' {} + | sort -u
 }
 
 # has_files VARIABLE FOLDER FILE...: the folder that the variable gives has these files.
@@ -168,7 +178,7 @@ get_mlx_sources() {
   version=$(version_of mlx)
   part_folder
   mlx_from_crate mlx || mlx_from_upstream "$version" ||
-    fail "the sources of MLX $version could not be downloaded, neither with cargo nor with curl (see $log)"
+    fail_download "the sources of MLX $version could not be downloaded, neither with cargo nor with curl, which said"
   check_sum "MLX $version" "$(source_field mlx 5)" "$(tree_sha256 "$part/mlx-$version" CMakeLists.txt cmake mlx mlx.pc.in)"
   mv "$part/mlx-$version" "$(mlx_sources)"
 }

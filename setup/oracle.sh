@@ -21,6 +21,6 @@ get_oracle() {
     fail "Python's venv module is missing; on Debian it is in the package python3-venv"
   # shellcheck disable=SC2046
   "$folder/bin/python" -m pip --disable-pip-version-check install --quiet --no-deps --only-binary=:all: $(oracle_packages) ||
-    fail "the Python packages of the tests could not be installed with pip (its output is in $log)"
+    fail_download "the Python packages of the tests could not be installed with pip, which said"
   : >"$folder/complete"
 }

@@ -127,7 +127,7 @@ install_tools() {
   fi
   # shellcheck disable=SC2086
   apt-get install -y -q --no-install-recommends $suite $missing ||
-    fail "apt-get could not install $missing (its output is in $log)"
+    fail_download "apt-get could not install $missing, and said"
 }
 
 # Whether what is missing can be installed from the suites in use, in versions that will do.
@@ -168,9 +168,9 @@ missing_sentence() {
     macos*) macos_sentence ;;
     *)
       if command -v apt-get >/dev/null; then
-        echo "missing on this machine: $missing (Elixir 1.17, OTP 26 or newer); run as root: $(apt_sentence)"
+        echo "missing on this machine: $(with_releases "$missing"); run as root: $(apt_sentence)"
       else
-        echo "missing on this machine (Debian's names; Elixir 1.17, OTP 26 or newer): $missing; install them and run bin/setup again"
+        echo "missing on this machine (Debian's names): $(with_releases "$missing"); install that and run bin/setup again"
       fi
       ;;
   esac
@@ -192,7 +192,7 @@ macos_sentence() {
   if [ -z "$missing" ]; then
     echo "$old"
   else
-    echo "${old:+$old; and }missing on this machine: $(macos_names); run: $(macos_commands)"
+    echo "${old:+$old; and }missing on this machine: $(with_releases "$(macos_names)"); run: $(macos_commands)"
   fi
 }
 
@@ -202,6 +202,11 @@ apt_sentence() {
   else
     echo "bin/setup (on Debian it does apt-get install -t trixie $missing)"
   fi
+}
+
+# with_releases NAMES: the names as a list, with the releases that will do where not every one does.
+with_releases() {
+  echo "$1" | sed -e 's/ /, /g' -e 's/elixir/elixir (1.17 or newer)/' -e 's/erlang\(-dev\)\{0,1\}/& (OTP 26 or newer)/'
 }
 
 macos_names() {

@@ -1,9 +1,12 @@
 defmodule SetupTest do
   use ExUnit.Case, async: true
 
+  # The library itself does without it, so that Mix leaves it out.
+  Mix.ensure_application!(:crypto)
+
   @setup Path.expand("../bin/setup", __DIR__)
   @tools ~w(bash awk basename cat chmod cut date dirname env find flock grep head id ls mkdir mv perl printf pwd rm sed
-            sha256sum shasum sleep sort tail tar touch tr uname)
+            sha256sum shasum sleep sort tail tar touch tr uname wc)
 
   @moduletag :tmp_dir
 
@@ -44,15 +47,17 @@ defmodule SetupTest do
 
   # What a Mac of this release answers, whose compiler makes programs that do nothing.
   defp mac(release, programs \\ %{}) do
-    compiler = ~S"""
+    %{"sw_vers" => "echo #{release}", "xcode-select" => "echo /Library/Developer", "clang++" => compiler()}
+    |> Map.merge(uname("Darwin", "arm64"))
+    |> Map.merge(programs)
+  end
+
+  defp compiler do
+    ~S"""
     while [ "$1" != -o ]; do shift; done
     printf '#!/bin/sh\n' >"$2"
     chmod +x "$2"
     """
-
-    %{"sw_vers" => "echo #{release}", "xcode-select" => "echo /Library/Developer", "clang++" => compiler}
-    |> Map.merge(uname("Darwin", "arm64"))
-    |> Map.merge(programs)
   end
 
   defp few_tools(folder) do
@@ -89,6 +94,24 @@ defmodule SetupTest do
     macos = Map.put(uname("Darwin", "arm64"), "sw_vers", "echo 15.1")
     assert {[sentence], 1, _output} = run_setup(folder, "native", few, macos)
     assert sentence =~ "xcode-select --install && brew install elixir"
+  end
+
+  test "what is not missing is not spoken of", %{tmp_dir: folder} do
+    few = %{"PATH" => few_tools(folder), "apple_compiler" => "clang++"}
+
+    there =
+      %{"elixir" => "echo 1.18.4", "g++" => compiler()} |> Map.merge(Map.new(~w(erl make python3 curl), &{&1, ""}))
+
+    assert {[sentence], 1, _output} = run_setup(folder, "native", few, Map.merge(there, uname("Linux", "x86_64")))
+    assert sentence =~ "missing on this machine (Debian's names): cmake; install that"
+    for other <- ~w(Elixir elixir OTP g++), do: refute(sentence =~ other)
+
+    assert {[sentence], 1, _output} = run_setup(folder, "native", few, mac("15.1", there))
+    assert sentence =~ ~r/missing on this machine: cmake; run: brew install cmake$/
+
+    old = Map.put(there, "elixir", "echo 1.16.3")
+    assert {[sentence], 1, _output} = run_setup(folder, "native", few, mac("15.1", old))
+    assert sentence =~ "missing on this machine: elixir (1.17 or newer), cmake; run: brew install elixir cmake"
   end
 
   test "a shell under Rosetta is told from an Intel Mac", %{tmp_dir: folder} do
@@ -159,7 +182,7 @@ defmodule SetupTest do
     without_elixir = Map.put(old, "elixir", "exit 1")
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", environment, without_elixir)
     assert sentence =~ "a newer Xcode (its command line tools) is needed"
-    assert sentence =~ "missing on this machine: elixir; run: brew install elixir"
+    assert sentence =~ "missing on this machine: elixir (1.17 or newer); run: brew install elixir"
 
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"CXX" => "clang++"}, old)
     assert sentence =~ "CXX=clang++ does not build"
@@ -236,6 +259,14 @@ defmodule SetupTest do
 
     write_files(mlx, %{"include/mlx/mlx.h" => "", "include/mlx/version.h" => version.(2)})
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
+    assert sentence =~ "MLX_DIR=#{mlx} does not hold include/mlx/backend/cpu/encoder.h"
+
+    write_files(mlx, Map.new(~w(backend/cpu/encoder compile_impl graph_utils primitives), &{"include/mlx/#{&1}.h", ""}))
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
+    assert sentence =~ "MLX_DIR=#{mlx} does not hold include/mlx/scheduler.h"
+
+    write_files(mlx, %{"include/mlx/scheduler.h" => ""})
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
     assert sentence =~ "MLX_DIR=#{mlx} does not hold lib/libmlx.so"
 
     write_files(mlx, %{"lib/libmlx.so" => ""})
@@ -247,6 +278,9 @@ defmodule SetupTest do
     cmake = "share/cmake/MLXC/MLXCConfigVersion.cmake"
     write_files(mlx_c, %{"include/mlx/c/mlx.h" => "", "lib/libmlxc.a" => ""})
     given = %{"MLX_DIR" => mlx, "MLX_C_DIR" => mlx_c}
+    assert {[sentence], 1, _output} = run_setup(folder, "toolchain", given)
+    assert sentence =~ "MLX_C_DIR=#{mlx_c} does not hold include/mlx/c/error.h"
+    write_files(mlx_c, %{"include/mlx/c/error.h" => ""})
 
     for {version, fits} <- [{"0.6.0", false}, {"0.7.0", true}, {"0.8.1", true}, {"0.9.0", false}] do
       write_files(mlx_c, %{cmake => ~s[set(PACKAGE_VERSION "#{version}")\n]})
@@ -268,6 +302,43 @@ defmodule SetupTest do
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", offline)
     assert sentence =~ "could not be downloaded"
   end
+
+  test "a download that fails says what pip says", %{tmp_dir: folder} do
+    # Nobody listens there.
+    index = "http://127.0.0.1:9/simple"
+    offline = %{"PIP_INDEX_URL" => index, "PIP_RETRIES" => "2", "PIP_NO_INDEX" => "0", "PIP_FIND_LINKS" => ""}
+    assert {[sentence], 1, output} = run_setup(folder, "toolchain", offline)
+
+    assert sentence =~
+             "could not be downloaded with pip, which said (all of the output is in #{folder}/cache/setup.log):"
+
+    assert [_before, words] = String.split(output, sentence <> "\n")
+    assert [retried, "  ERROR: Could not find a version" <> _, "  ERROR: No matching distribution" <> _] = lines(words)
+    assert retried =~ "Connection refused"
+  end
+
+  test "a download that fails says what cargo and curl say, each line once", %{tmp_dir: folder} do
+    cargo = """
+    printf 'error: download of config.json failed\\n\\nCaused by:\\n  [6] Could not resolve hostname\\n' >&2
+    exit 101
+    """
+
+    curl = "echo 'curl: (6) Could not resolve host: github.com' >&2; exit 6"
+    environment = %{"MLX_BACKEND" => "cpu", "apple_compiler" => "clang++", "CARGO_HOME" => folder}
+
+    assert {[sentence], 1, output} =
+             run_setup(folder, "toolchain", environment, mac("15.1", %{"cargo" => cargo, "curl" => curl}))
+
+    assert [_before, words] = String.split(output, sentence <> "\n")
+
+    assert lines(words) == [
+             "  error: download of config.json failed",
+             "  [6] Could not resolve hostname",
+             "  curl: (6) Could not resolve host: github.com"
+           ]
+  end
+
+  defp lines(text), do: String.split(text, "\n", trim: true)
 
   # Wheels with the names of the pinned ones and nothing in them.
   defp write_wheels(folder, metadata \\ "") do
