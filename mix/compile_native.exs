@@ -35,8 +35,7 @@ defmodule Mix.Tasks.Compile.MlxNative do
   @impl true
   def clean do
     File.rm_rf!(build_folder())
-    File.rm(library())
-    File.rm(manifest())
+    Enum.each([library(), folder_of_mlx(), manifest()], &File.rm/1)
     :ok
   end
 
@@ -47,6 +46,7 @@ defmodule Mix.Tasks.Compile.MlxNative do
          :ok <- discard_other_build(previous[:options], options),
          :ok <- configure(options),
          :ok <- compile() do
+      write_folder_of_mlx(toolchain)
       write_manifest(%{fingerprint: fingerprint, options: options, toolchain: toolchain})
       {:ok, []}
     else
@@ -161,6 +161,11 @@ defmodule Mix.Tasks.Compile.MlxNative do
     File.write!(manifest(), :erlang.term_to_binary(content))
   end
 
+  # For Mlx.LoadFailure: Linux does not say where it looked for MLX.
+  defp write_folder_of_mlx(toolchain) do
+    File.write!(folder_of_mlx(), Path.join(Path.expand(toolchain["MLX_DIR"]), "lib"))
+  end
+
   defp diagnostic(message) do
     %Mix.Task.Compiler.Diagnostic{
       file: Path.join(@sources, "CMakeLists.txt"),
@@ -177,5 +182,6 @@ defmodule Mix.Tasks.Compile.MlxNative do
   defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.mlx_native")
   defp priv, do: Path.join(Mix.Project.app_path(), "priv")
   defp library, do: Path.join(priv(), "mlx_nif.so")
+  defp folder_of_mlx, do: Path.join(priv(), "libmlx_folder")
   defp build_folder, do: Path.join(Mix.Project.app_path(), "native")
 end

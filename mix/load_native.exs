@@ -10,10 +10,9 @@ defmodule Mix.Tasks.Compile.MlxLoad do
 
   @recursive true
 
-  # Stands in for Mlx.Native, which would say no more than that it cannot be used: the same functions, and one that says
-  # what the VM says.
+  # Stands in for Mlx.Native, which finds its library by itself: the same functions, and one that loads another.
   @program """
-  [beam, library] = System.argv()
+  [beam, library, folder] = System.argv()
   {:ok, {Mlx.Native, [exports: exports]}} = :beam_lib.chunks(String.to_charlist(beam), [:exports])
 
   defmodule Mlx.Native do
@@ -25,20 +24,14 @@ defmodule Mix.Tasks.Compile.MlxLoad do
   end
 
   case Mlx.Native.load_library(library) do
-    :ok -> IO.puts("loaded")
-    {:error, {_kind, text}} -> IO.puts(["reason: ", text])
+    :ok ->
+      IO.puts("loaded")
+
+    {:error, {_kind, text}} ->
+      Code.append_path(folder)
+      IO.puts(["reason: ", Mlx.LoadFailure.reason(text, library)])
   end
   """
-
-  # What such texts of the system have in common, and what to do.
-  @advice [
-    {~r/incompatible architecture|wrong architecture|need '/,
-     "Erlang is made for another processor than the library; use one for this machine's"},
-    {~r/Library not loaded|cannot open shared object/, "MLX is not where it was when the library was built"},
-    {~r/[Ss]ymbol not found|undefined symbol: (?!_?nif_init)/,
-     "the MLX that it finds is not the one that it was built for (MLX_DIR), or the system is older than the compiler's"},
-    {~r/Library load-call unsuccessful/, "MLX could not start on this machine"}
-  ]
 
   @impl true
   def run(_args) do
@@ -54,7 +47,8 @@ defmodule Mix.Tasks.Compile.MlxLoad do
   @doc "What is wrong with the library, as a sentence, or nil. `beam` is the file of the compiled module Mlx.Native."
   @spec problem(Path.t(), Path.t()) :: String.t() | nil
   def problem(beam, library) do
-    {output, status} = System.cmd("elixir", ["-e", @program, beam, Path.rootname(library)], stderr_to_stdout: true)
+    arguments = ["-e", @program, beam, Path.rootname(library), Mix.Project.compile_path()]
+    {output, status} = System.cmd("elixir", arguments, stderr_to_stdout: true)
     # Elixir may warn of something first, such as the locale.
     if status == 0 and String.ends_with?(output, "loaded\n"), do: nil, else: sentence(output, status)
   rescue
@@ -64,18 +58,13 @@ defmodule Mix.Tasks.Compile.MlxLoad do
   defp sentence(output, status) do
     case String.split(output, "reason: ", parts: 2) do
       [_before, reason] ->
-        "the native library was built, but does not load: #{one_line(reason)}#{advice(reason)}"
+        "the native library was built, but does not load: #{String.trim(reason)}"
 
       [output] ->
         "the native library was built, but Erlang ended with status #{status} as it loaded it: #{last(output)}"
     end
   end
 
-  defp advice(reason) do
-    Enum.find_value(@advice, "", fn {pattern, text} -> if reason =~ pattern, do: " (#{text})" end)
-  end
-
-  defp one_line(text), do: text |> String.split() |> Enum.join(" ")
   defp last(output), do: output |> String.split("\n", trim: true) |> List.last("no output")
 
   defp failure(message) do

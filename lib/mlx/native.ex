@@ -10,6 +10,8 @@ defmodule Mlx.Native do
   # `from_pointer`, `import_function` and the functions for kernels can end the virtual machine; `Mlx.Unsafe` warns of
   # them. No arguments of any other function do.
 
+  alias Mlx.LoadFailure
+
   @on_load :load
 
   @functions [
@@ -450,15 +452,26 @@ defmodule Mlx.Native do
 
     def unquote(name)(unquote_splicing(arguments)) do
       _ = unquote(arguments)
-      :erlang.nif_error(:not_loaded)
+      :erlang.nif_error(LoadFailure.error())
     end
   end
 
+  # Where there is no older version that could go on, a library that does not load leaves the functions above, which say why.
   defp load do
-    path = :mlx |> :code.priv_dir() |> to_string() |> Path.join("mlx_nif") |> to_charlist()
+    case load_library() do
+      :ok -> wait_for_schedulers()
+      {:error, reason} -> if :erlang.module_loaded(__MODULE__), do: {:error, reason}, else: LoadFailure.keep(reason)
+    end
+  end
 
-    with :ok <- :erlang.load_nif(path, 0) do
-      wait_for_schedulers()
+  defp load_library do
+    with folder when is_list(folder) <- :code.priv_dir(:mlx),
+         library = Path.join(to_string(folder), "mlx_nif"),
+         {:error, {_kind, text}} <- :erlang.load_nif(to_charlist(library), 0) do
+      {:error, LoadFailure.reason(text, library)}
+    else
+      :ok -> :ok
+      {:error, :bad_name} -> {:error, "Erlang finds no application mlx, whose folder is named mlx or mlx-VERSION"}
     end
   end
 

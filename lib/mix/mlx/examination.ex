@@ -41,16 +41,21 @@ defmodule Mix.Mlx.Examination do
     ]
   end
 
-  @doc "Makes the checks."
+  @doc "Makes the checks. What several of them fail of is found once."
   @spec findings([check()]) :: [finding()]
   def findings(checks) do
-    for {name, check, advice} <- checks do
-      try do
-        {name, :ok, check.()}
-      rescue
-        error -> {name, {:error, advice}, Exception.message(error)}
-      end
-    end
+    checks
+    |> Enum.map(&finding/1)
+    |> Enum.uniq_by(fn
+      {_name, {:error, _advice}, text} -> text
+      {name, :ok, _text} -> name
+    end)
+  end
+
+  defp finding({name, check, advice}) do
+    {name, :ok, check.()}
+  rescue
+    error -> {name, {:error, advice}, Exception.message(error)}
   end
 
   @doc "A finding as lines of text."

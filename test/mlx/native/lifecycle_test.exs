@@ -2,7 +2,7 @@ defmodule Mlx.Native.LifecycleTest do
   # The beginning and end of a virtual machine, and new versions of the module within its life.
   use ExUnit.Case, async: true
 
-  alias Mlx.{ChildVM, PreloadedLibrary}
+  alias Mlx.{ChildVM, NativeBuild, PreloadedLibrary}
 
   @moduletag timeout: 300_000
 
@@ -54,6 +54,102 @@ defmodule Mlx.Native.LifecycleTest do
 
     for function <- ["Mlx.add", "Mlx.Memory.active", "Mlx.Device.count"] do
       assert output =~ "#{function}: #{message}"
+    end
+  end
+
+  describe "a library that does not load" do
+    @describetag :tmp_dir
+
+    # What the functions say in a virtual machine whose application mlx is in the folder, with these files in `priv`.
+    defp messages(folder, files) do
+      priv = application(folder)
+      for {name, content} <- files, do: File.write!(Path.join(priv, name), content)
+
+      code =
+        quote do
+          true = :code.add_patha(unquote(~c"#{folder}/mlx/ebin"))
+          # Elixir loads a module that it finds in code.
+          version = fn -> apply(Module.concat(["Mlx.Native"]), :version, []) end
+          calls = [fn -> Mlx.add(1, 2) end, fn -> Mlx.Memory.active() end, fn -> Mlx.Random.key(1) end]
+
+          for call <- [fn -> Mlx.array([1]) end, version | calls] do
+            try do
+              call.()
+            rescue
+              error in Mlx.Error -> IO.puts(error.message)
+            end
+          end
+        end
+
+      assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
+      messages = String.split(output, "\n", trim: true)
+      assert length(messages) == 5
+      Enum.uniq(messages)
+    end
+
+    defp application(folder) do
+      priv = Path.join(folder, "mlx/priv")
+      File.mkdir_p!(priv)
+      File.ln_s!(Mix.Project.compile_path(), Path.join(folder, "mlx/ebin"))
+      priv
+    end
+
+    test "as it is not there: every call says where it was looked for", %{tmp_dir: folder} do
+      assert messages(folder, []) == [
+               "MLX cannot be used: the native library is not at #{folder}/mlx/priv/mlx_nif.so; " <>
+                 "`mix compile --force` builds it"
+             ]
+    end
+
+    test "as it is none: every call says what the system says", %{tmp_dir: folder} do
+      assert ["MLX cannot be used: Failed to load NIF library" <> reason] = messages(folder, %{"mlx_nif.so" => "text"})
+      assert reason =~ "#{folder}/mlx/priv/mlx_nif"
+    end
+
+    # The folder where it looks for MLX is replaced by one with a name of the same length. A Mac's library is signed.
+    if :os.type() == {:unix, :linux} do
+      test "as MLX is gone: every call says where MLX was", %{tmp_dir: folder} do
+        mlx = Path.join(NativeBuild.folder("MLX_DIR"), "lib")
+        gone = "/" <> String.duplicate("x", byte_size(mlx) - 1)
+        library = Mix.Project.app_path() |> Path.join("priv/mlx_nif.so") |> File.read!() |> String.replace(mlx, gone)
+
+        assert [message] = messages(folder, %{"mlx_nif.so" => library, "libmlx_folder" => gone})
+        assert message =~ "libmlx.so: cannot open shared object file"
+        assert message =~ "(when the native library was built, MLX was in #{gone}; `bin/setup`"
+      end
+    end
+
+    test "leaves the version that is in use", %{tmp_dir: folder} do
+      application(folder)
+
+      code =
+        quote do
+          3 = 1 |> Mlx.add(2) |> Mlx.to_number()
+          true = :code.add_patha(unquote(~c"#{folder}/mlx/ebin"))
+          IO.inspect(:code.load_file(Mlx.Native))
+          IO.inspect(1 |> Mlx.add(2) |> Mlx.to_number())
+        end
+
+      assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
+      assert output =~ "{:error, :on_load_failure}"
+      assert output =~ "the native library is not at #{folder}"
+      assert output =~ ~r/^3$/m
+    end
+
+    test "is the first that mix mlx.doctor finds wrong, once", %{tmp_dir: folder} do
+      application(folder)
+
+      code =
+        quote do
+          true = :code.add_patha(unquote(~c"#{folder}/mlx/ebin"))
+          Mix.start()
+          Mix.Tasks.Mlx.Doctor.run([])
+        end
+
+      assert {:exit, 1, output} = ChildVM.run(code, timeout: @timeout)
+      assert [["wrong  NIF  " <> line]] = Regex.scan(~r/^wrong .*/m, output)
+      assert line =~ "MLX cannot be used: the native library is not at #{folder}/mlx/priv/mlx_nif.so"
+      assert output =~ "-> run `bin/setup`, then `mix compile --force`"
     end
   end
 
