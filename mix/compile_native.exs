@@ -1,10 +1,12 @@
 defmodule Mix.Tasks.Compile.MlxNative do
   @moduledoc """
-  Builds the native library (`c_src/`) into the application's `priv` folder through CMake.
+  Brings the native library (`c_src/`) into the application's `priv` folder.
 
   Where MLX, mlx-c and the C++ compiler come from is decided by `bin/setup`, which fetches and
   builds what is missing; the environment variables `MLX_DIR`, `MLX_C_DIR` and `CXX` override it,
-  one by one. The build is skipped while the sources, these folders and the options are the same.
+  one by one. `bin/build_nif` then builds the library, or takes it from the cache folder where
+  this machine has built the same before; with `--force` it builds. Nothing is done while the
+  sources, these folders and the options are the same.
   """
 
   use Mix.Task.Compiler
@@ -13,19 +15,21 @@ defmodule Mix.Tasks.Compile.MlxNative do
   @root Path.expand("..", __DIR__)
   @sources Path.join(@root, "c_src")
   @setup Path.join(@root, "bin/setup")
+  @build_nif Path.join(@root, "bin/build_nif")
   @toolchain ~w(MLX_DIR MLX_C_DIR CXX)
-  @environment @toolchain ++ ~w(MLX_CACHE MLX_BACKEND XDG_CACHE_HOME CXXFLAGS LDFLAGS MACOSX_DEPLOYMENT_TARGET)
+  @environment @toolchain ++
+                 ~w(MLX_CACHE MLX_BACKEND XDG_CACHE_HOME CXXFLAGS LDFLAGS CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH SDKROOT) ++
+                 ~w(MACOSX_DEPLOYMENT_TARGET)
 
   @impl true
   def run(args) do
-    File.mkdir_p!(priv())
     fingerprint = fingerprint()
     previous = read_manifest()
 
     if "--force" not in args and previous[:fingerprint] == fingerprint and complete?(previous) do
       {:noop, []}
     else
-      build(previous, fingerprint)
+      build(args, fingerprint)
     end
   end
 
@@ -39,15 +43,12 @@ defmodule Mix.Tasks.Compile.MlxNative do
     :ok
   end
 
-  defp build(previous, fingerprint) do
+  defp build(args, fingerprint) do
     with {:ok, toolchain} <- toolchain(),
          {:ok, erts} <- erts_include(),
-         options = cmake_options(toolchain, erts),
-         :ok <- discard_other_build(previous[:options], options),
-         :ok <- configure(options),
-         :ok <- compile() do
-      write_folder_of_mlx(toolchain)
-      write_manifest(%{fingerprint: fingerprint, options: options, toolchain: toolchain})
+         toolchain = toolchain |> expand(~w(MLX_DIR MLX_C_DIR)) |> Map.put("ERTS_INCLUDE_DIR", erts),
+         :ok <- bring_library(toolchain, args) do
+      write_manifest(%{fingerprint: fingerprint, toolchain: toolchain})
       {:ok, []}
     else
       {:error, message} ->
@@ -80,6 +81,9 @@ defmodule Mix.Tasks.Compile.MlxNative do
     {name, value}
   end
 
+  defp expand(toolchain, folders),
+    do: Enum.reduce(folders, toolchain, &Map.update!(&2, &1, fn path -> Path.expand(path) end))
+
   defp erts_include do
     root = to_string(:code.root_dir())
     folders = [Path.join(root, "erts-#{:erlang.system_info(:version)}/include"), Path.join(root, "usr/include")]
@@ -90,54 +94,29 @@ defmodule Mix.Tasks.Compile.MlxNative do
     end
   end
 
-  defp cmake_options(toolchain, erts) do
-    [
-      "-DCMAKE_BUILD_TYPE=Release",
-      "-DCMAKE_CXX_COMPILER=#{toolchain["CXX"]}",
-      "-DMLX_DIR=#{Path.expand(toolchain["MLX_DIR"])}",
-      "-DMLX_C_DIR=#{Path.expand(toolchain["MLX_C_DIR"])}",
-      "-DERTS_INCLUDE_DIR=#{erts}",
-      "-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=#{priv()}"
-    ]
-  end
+  defp bring_library(toolchain, args) do
+    command = if "--force" in args, do: "force", else: "library"
+    jobs = System.get_env("CMAKE_BUILD_PARALLEL_LEVEL") || to_string(System.schedulers_online())
+    environment = [{"CMAKE_BUILD_PARALLEL_LEVEL", jobs} | Enum.to_list(toolchain)]
+    options = [env: environment, into: IO.stream(), stderr_to_stdout: true]
 
-  # CMake forgets options when the compiler of a configured build changes.
-  defp discard_other_build(options, options), do: :ok
+    case System.cmd("bash", [@build_nif, command, build_folder(), priv()], options) do
+      {_output, 0} ->
+        :ok
 
-  defp discard_other_build(_previous, _options) do
-    File.rm_rf!(build_folder())
-    :ok
-  end
-
-  defp configure(options) do
-    generator = if System.find_executable("ninja"), do: ["-G", "Ninja"], else: []
-    cmake(["-S", @sources, "-B", build_folder()] ++ generator ++ options, "")
-  end
-
-  defp compile do
-    Mix.shell().info("Building the native library")
-    jobs = to_string(System.schedulers_online())
-    cmake(["--build", build_folder(), "--parallel", jobs], IO.stream())
-  end
-
-  defp cmake(arguments, into) do
-    case System.cmd("cmake", arguments, into: into, stderr_to_stdout: true) do
-      {_output, 0} -> :ok
-      {output, status} -> {:error, "cmake failed with exit status #{status}\n" <> text(output)}
+      {_output, status} ->
+        {:error, "the native library could not be built (exit status #{status}); see the message above"}
     end
   rescue
-    error in ErlangError -> {:error, "cmake could not be started: #{inspect(error.original)}"}
+    error in ErlangError -> {:error, "bash, which runs bin/build_nif, could not be started: #{inspect(error.original)}"}
   end
-
-  defp text(output) when is_binary(output), do: output
-  defp text(_streamed), do: ""
 
   defp complete?(%{toolchain: toolchain}) do
     File.exists?(library()) and File.dir?(toolchain["MLX_DIR"]) and File.dir?(toolchain["MLX_C_DIR"])
   end
 
   defp fingerprint do
-    files = [@setup] ++ Enum.flat_map(["setup/*", "c_src/**/*"], &Path.wildcard(Path.join(@root, &1)))
+    files = [@setup, @build_nif] ++ Enum.flat_map(["setup/*", "c_src/**/*"], &Path.wildcard(Path.join(@root, &1)))
     stamps = for file <- Enum.sort(files), do: {file, stamp(file)}
     :erlang.md5(:erlang.term_to_binary({stamps, Enum.map(@environment, &System.get_env/1)}))
   end
@@ -159,11 +138,6 @@ defmodule Mix.Tasks.Compile.MlxNative do
   defp write_manifest(content) do
     File.mkdir_p!(Path.dirname(manifest()))
     File.write!(manifest(), :erlang.term_to_binary(content))
-  end
-
-  # For Mlx.LoadFailure: Linux does not say where it looked for MLX.
-  defp write_folder_of_mlx(toolchain) do
-    File.write!(folder_of_mlx(), Path.join(Path.expand(toolchain["MLX_DIR"]), "lib"))
   end
 
   defp diagnostic(message) do

@@ -19,11 +19,7 @@ cache_folder() {
 open_cache() {
   mkdir -p "$cache" 2>/dev/null || fail "the cache folder $cache cannot be made; set MLX_CACHE to another folder"
   [ -w "$cache" ] || fail "the cache folder $cache is not writable; set MLX_CACHE to another folder"
-  exec 9>"$cache/lock"
-  if ! lock_now; then
-    say "waiting for another set-up that works in $cache"
-    until lock_now; do sleep 1; done
-  fi
+  wait_for_lock "$cache/lock" "waiting for another set-up that works in $cache"
   rm -rf "$cache"/part.*
   log=$cache/setup.log
   : >"$log"
@@ -31,6 +27,14 @@ open_cache() {
 
 close_cache() {
   exec 9>&-
+}
+
+# wait_for_lock FILE SENTENCE: holds the lock, and says the sentence when another has it.
+wait_for_lock() {
+  exec 9>"$1"
+  lock_now && return
+  say "$2"
+  until lock_now; do sleep 1; done
 }
 
 lock_now() {
@@ -144,6 +148,15 @@ tree_sha256() {
   )
 }
 
-sha256() {
-  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+# file_sums PATH...: the checksum and the name of each file under these paths.
+file_sums() {
+  # shellcheck disable=SC2014,SC2046
+  find "$@" -type f -exec $(sha256_command) {} + | LC_ALL=C sort
+}
+
+# shellcheck disable=SC2091
+sha256() { $(sha256_command) | cut -d ' ' -f 1; }
+
+sha256_command() {
+  if command -v sha256sum >/dev/null; then echo sha256sum; else echo shasum -a 256; fi
 }

@@ -219,7 +219,7 @@ defmodule Mlx.Oracle do
 
   defp open do
     script = Path.expand("../oracle/server.py", __DIR__)
-    libraries = [{~c"MLX_ORACLE_LIBRARIES", to_charlist(Path.join(Mlx.NativeBuild.folder("MLX_DIR"), "lib"))}]
+    libraries = [{~c"MLX_ORACLE_LIBRARIES", to_charlist(Path.join(Mlx.NativeBuild.fetch!("MLX_DIR"), "lib"))}]
     options = [:binary, :exit_status, packet: 4, args: [script], env: libraries]
     Port.open({:spawn_executable, System.fetch_env!(@variable)}, options)
   end

@@ -3,6 +3,8 @@ defmodule Mlx.PreloadedLibrary do
   Libraries that take the place of functions in another virtual machine, by `LD_PRELOAD`.
   """
 
+  alias Mlx.NativeBuild
+
   @options ["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
 
   @doc """
@@ -14,13 +16,8 @@ defmodule Mlx.PreloadedLibrary do
     library = Path.join(folder, Path.rootname(source) <> ".so")
     language = if Path.extname(source) == ".c", do: "c", else: "c++"
     arguments = @options ++ ["-x", language, Path.join(__DIR__, source), "-o", library, "-ldl", "-lpthread"]
-    {output, status} = System.cmd(compiler(), arguments, stderr_to_stdout: true)
+    {output, status} = System.cmd(NativeBuild.fetch!("CXX"), arguments, stderr_to_stdout: true)
     if status != 0, do: raise("#{source} could not be compiled: #{output}")
     library
-  end
-
-  defp compiler do
-    manifest = Path.join(Mix.Project.manifest_path(), "compile.mlx_native")
-    (manifest |> File.read!() |> :erlang.binary_to_term()).toolchain["CXX"]
   end
 end

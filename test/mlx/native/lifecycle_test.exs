@@ -109,7 +109,7 @@ defmodule Mlx.Native.LifecycleTest do
     # The folder where it looks for MLX is replaced by one with a name of the same length. A Mac's library is signed.
     if :os.type() == {:unix, :linux} do
       test "as MLX is gone: every call says where MLX was", %{tmp_dir: folder} do
-        mlx = Path.join(NativeBuild.folder("MLX_DIR"), "lib")
+        mlx = Path.join(NativeBuild.fetch!("MLX_DIR"), "lib")
         gone = "/" <> String.duplicate("x", byte_size(mlx) - 1)
         library = Mix.Project.app_path() |> Path.join("priv/mlx_nif.so") |> File.read!() |> String.replace(mlx, gone)
 

@@ -44,7 +44,7 @@ defmodule Mlx.Native.TableTest do
   end
 
   defp functions(header) do
-    source = File.read!(Path.join([Mlx.NativeBuild.folder("MLX_C_DIR"), "include/mlx/c", header <> ".h"]))
+    source = File.read!(Path.join([Mlx.NativeBuild.fetch!("MLX_C_DIR"), "include/mlx/c", header <> ".h"]))
     for [_, name] <- Regex.scan(~r/^int mlx_(\w+)\(/m, source), do: name
   end
 end
