@@ -25,6 +25,9 @@ defmodule Mlx do
 
       config :mlx, gc_threshold: 1024 * 1024 * 1024     # or :infinity for never
 
+  Where `Mlx.Memory.limit/0` is small, as in a container with little memory, it is an eighth of that. When more than the limit
+  is in use all processes are collected, and free buffers are given back.
+
   ## Names
 
   Names of things follow MLX, names of operations and options follow Nx; each function says what its Python counterpart

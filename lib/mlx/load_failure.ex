@@ -3,6 +3,11 @@ defmodule Mlx.LoadFailure do
   # Why the native library could not be loaded: what the system says of it, and what that means. Each native function
   # raises it then, as the VM by itself would say no more than that the function is undefined.
 
+  alias Mlx.RawFile
+
+  # See Mlx.Native.
+  require RawFile
+
   @failure {__MODULE__, :failure}
 
   # Written beside the native library when it is built, as Linux does not say where it looked.
@@ -36,7 +41,7 @@ defmodule Mlx.LoadFailure do
   """
   @spec reason(charlist(), Path.t()) :: String.t()
   def reason(text, library) do
-    if File.exists?(library <> ".so") do
+    if File.exists?(library <> ".so", [:raw]) do
       line = text |> to_string() |> String.split() |> Enum.join(" ")
       line <> meaning(line, library)
     else
@@ -53,9 +58,9 @@ defmodule Mlx.LoadFailure do
   end
 
   defp place_of_mlx(library) do
-    case library |> Path.dirname() |> Path.join(@folder_of_mlx) |> File.read() do
-      {:ok, folder} -> "in " <> folder
-      {:error, _reason} -> "where it no longer is"
+    case library |> Path.dirname() |> Path.join(@folder_of_mlx) |> RawFile.read() do
+      nil -> "where it no longer is"
+      folder -> "in " <> folder
     end
   end
 end

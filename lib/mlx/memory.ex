@@ -136,7 +136,12 @@ defmodule Mlx.Memory do
   operations that run to end before it starts others, and on a GPU free buffers are given back. What no array may exceed is
   `array_limit/0`.
 
-  By default it is what MLX takes the machine to have room for: 80 % of its memory, or 95 % of that of an NVIDIA GPU.
+  By default it is what MLX takes the machine to have room for: 80 % of its memory, or 95 % of that of an NVIDIA GPU. On Linux
+  without a GPU it is 80 % of what the process gets where that is less: of the limit of its container (cgroups), or of what
+  `ulimit -v` leaves.
+
+  When an evaluation has made the memory grow and more than the limit is in use, all processes are collected and the free
+  buffers are given back.
 
       iex> Mlx.Memory.limit() > 0
       true
@@ -147,7 +152,8 @@ defmodule Mlx.Memory do
   def limit, do: Native.get_memory_limit()
 
   @doc """
-  Sets the limit of `limit/0`, in bytes, and returns the one before.
+  Sets the limit of `limit/0`, in bytes, and returns the one before. Where arrays and free buffers have more already, all
+  processes are collected and the free buffers are given back before it returns.
 
       iex> previous = Mlx.Memory.set_limit(1_000_000_000)
       iex> Mlx.Memory.set_limit(previous)
@@ -156,7 +162,11 @@ defmodule Mlx.Memory do
   Python: `mlx.core.set_memory_limit`.
   """
   @spec set_limit(non_neg_integer()) :: non_neg_integer()
-  def set_limit(bytes), do: Native.set_memory_limit(bytes)
+  def set_limit(bytes) do
+    previous = Native.set_memory_limit(bytes)
+    Pressure.keep_within(bytes)
+    previous
+  end
 
   @doc """
   The bytes that one array may use. An operation whose result would use more raises `Mlx.Error` at once, where MLX itself

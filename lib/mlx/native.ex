@@ -11,6 +11,11 @@ defmodule Mlx.Native do
   # them. No arguments of any other function do.
 
   alias Mlx.LoadFailure
+  alias Mlx.Memory.Room
+
+  # The compiler loads this module as soon as it is compiled, and these take part in that.
+  require LoadFailure
+  require Room
 
   @on_load :load
 
@@ -459,8 +464,13 @@ defmodule Mlx.Native do
   # Where there is no older version that could go on, a library that does not load leaves the functions above, which say why.
   defp load do
     case load_library() do
-      :ok -> wait_for_schedulers()
-      {:error, reason} -> if :erlang.module_loaded(__MODULE__), do: {:error, reason}, else: LoadFailure.keep(reason)
+      :ok ->
+        wait_for_schedulers()
+        if not :erlang.module_loaded(__MODULE__), do: keep_within_room()
+        :ok
+
+      {:error, reason} ->
+        if :erlang.module_loaded(__MODULE__), do: {:error, reason}, else: LoadFailure.keep(reason)
     end
   end
 
@@ -472,6 +482,24 @@ defmodule Mlx.Native do
     else
       :ok -> :ok
       {:error, :bad_name} -> {:error, "Erlang finds no application mlx, whose folder is named mlx or mlx-VERSION"}
+    end
+  end
+
+  # MLX goes by the memory of the machine, which may be more than the process gets. A GPU has its own.
+  defp keep_within_room do
+    bytes = Room.bytes()
+    if bytes && device_count(:gpu) == 0, do: lower_limits(div(bytes * 4, 5))
+  rescue
+    # Where MLX cannot be used, every call says so.
+    Mlx.Error -> :ok
+  end
+
+  # The parts are those of the core, c_src/core/limits.cpp.
+  defp lower_limits(bytes) do
+    if bytes < get_memory_limit() do
+      set_memory_limit(bytes)
+      set_array_limit(bytes)
+      set_cache_limit(min(get_cache_limit(), div(bytes, 16)))
     end
   end
 

@@ -9,12 +9,21 @@ defmodule Mlx.Pressure do
   #
   # Memory that is in use does not shrink by this, and is the mark from which the next growth counts. The number of arrays
   # is watched in the same way: Metal has room for half a million buffers, however small they are.
+  #
+  # Where more than `Mlx.Memory.limit/0` is in use after that, or after the first evaluation of a process, all processes are
+  # collected. In a container there is no second try: it ends the process that asks for more than there is. So a small
+  # limit makes the threshold small as well.
 
   alias Mlx.Native
 
   @key {__MODULE__, :mark}
+  @floor {__MODULE__, :floor}
   @threshold 256 * 1024 * 1024
   @array_threshold 100_000
+
+  # Of a small limit.
+  @least_threshold 4 * 1024 * 1024
+  @parts_of_limit 8
 
   # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on a GPU and on any device.
   @no_buffer ["Resource limit (", "out of memory", "Unable to allocate"]
@@ -35,14 +44,36 @@ defmodule Mlx.Pressure do
 
     case Process.get(@key) do
       {bytes_mark, arrays_mark} when bytes >= bytes_mark and arrays >= arrays_mark ->
-        if bytes - bytes_mark > threshold() or arrays - arrays_mark > @array_threshold, do: collect()
+        if grown?(bytes - bytes_mark) or arrays - arrays_mark > @array_threshold, do: collect_enough()
 
       {bytes_mark, arrays_mark} ->
         Process.put(@key, {min(bytes, bytes_mark), min(arrays, arrays_mark)})
 
       nil ->
         Process.put(@key, held)
+        if scarce?(bytes), do: make_room()
     end
+  end
+
+  # An atom is greater than every number.
+  defp grown?(bytes), do: bytes > 0 and bytes > threshold()
+
+  defp threshold do
+    Application.get_env(:mlx, :gc_threshold) ||
+      Native.get_memory_limit() |> div(@parts_of_limit) |> min(@threshold) |> max(@least_threshold)
+  end
+
+  defp collect_enough do
+    collect()
+    if scarce?(Native.get_active_memory()), do: make_room()
+  end
+
+  # What is beyond the limit and alive stays so: all processes are collected once more when it has grown again.
+  defp scarce?(bytes) do
+    floor = :persistent_term.get(@floor, 0)
+    beyond = bytes > Native.get_memory_limit()
+    if not beyond and floor > 0, do: :persistent_term.put(@floor, 0)
+    beyond and grown?(bytes - floor)
   end
 
   defp with_room(evaluate) do
@@ -67,12 +98,18 @@ defmodule Mlx.Pressure do
     :ok
   end
 
+  @doc "Gives everything back that is dead or free where more than so many bytes are in use or kept in the cache."
+  @spec keep_within(non_neg_integer()) :: :ok
+  def keep_within(bytes) do
+    if Native.get_active_memory() + Native.get_cache_memory() > bytes, do: make_room(), else: :ok
+  end
+
   defp make_room do
     Enum.each(Process.list(), &:erlang.garbage_collect/1)
     :erlang.yield()
     Native.clear_cache()
+    {bytes, _arrays} = held = Native.get_held_memory()
+    Process.put(@key, held)
+    :persistent_term.put(@floor, bytes)
   end
-
-  # An atom is greater than every number.
-  defp threshold, do: Application.get_env(:mlx, :gc_threshold, @threshold)
 end

@@ -93,6 +93,83 @@ defmodule Mlx.PressureTest do
     end
   end
 
+  # A process that nobody collects, with a dead array of 32 MiB.
+  defp hold_dead_array do
+    parent = self()
+
+    hold = fn ->
+      Mlx.eval(Mlx.zeros({32 * 1024 * 1024}, type: :u8))
+      send(parent, :held)
+      Process.sleep(:infinity)
+    end
+
+    holder = :erlang.spawn_opt(hold, [:link, min_heap_size: 1_000_000])
+    assert_receive :held, 60_000
+    holder
+  end
+
+  defp with_limit(bytes, fun) do
+    previous = Mlx.Memory.set_limit(bytes)
+
+    try do
+      fun.()
+    after
+      Mlx.Memory.set_limit(previous)
+    end
+  end
+
+  test "a limit that is exceeded already has all processes collected, and the free buffers given back" do
+    hold_dead_array()
+    Mlx.deallocate(Mlx.eval(Mlx.ones({1_000_000})))
+    before = Mlx.Memory.active()
+
+    with_limit(before - 16 * 1024 * 1024, fn ->
+      assert before - Mlx.Memory.active() >= 32 * 1024 * 1024
+      assert Mlx.Memory.cache() == 0
+    end)
+  end
+
+  test "a limit that is not exceeded leaves the free buffers" do
+    Mlx.deallocate(Mlx.eval(Mlx.ones({1_000_000})))
+    Mlx.Stream.synchronize()
+    before = Mlx.Memory.cache()
+    assert before >= 4_000_000
+    with_limit(Mlx.Memory.limit() - 1, fn -> assert Mlx.Memory.cache() == before end)
+  end
+
+  test "memory that grows beyond the limit has all processes collected, and a small limit sooner" do
+    Mlx.Pressure.collect()
+    before = Mlx.Memory.active()
+
+    with_limit(before + 64 * 1024 * 1024, fn ->
+      for _ <- 1..3, do: hold_dead_array()
+      assert Mlx.Memory.active() - before <= 2 * 32 * 1024 * 1024
+
+      # A process that collects itself is enough below the limit.
+      Mlx.Pressure.collect()
+      assert greatest_growth(nil, 20) <= 64 * 1024 * 1024
+    end)
+  end
+
+  test "memory that stays beyond the limit has all processes collected once" do
+    array = Mlx.eval(Mlx.ones({4_000_000}))
+
+    with_limit(Mlx.Memory.active() - 8_000_000, fn ->
+      Mlx.deallocate(Mlx.eval(Mlx.ones({1_000_000})))
+      Mlx.Stream.synchronize()
+      before = Mlx.Memory.cache()
+      assert before >= 4_000_000
+      for _ <- 1..10, do: Task.await(Task.async(fn -> Mlx.to_number(Mlx.add(1, 2)) end))
+      assert_in_delta Mlx.Memory.cache(), before, 100_000
+
+      # What holds the memory has not changed, so only growth counts.
+      hold_dead_array()
+      assert Mlx.Memory.cache() < before
+    end)
+
+    assert Mlx.to_number(array[0]) == 1.0
+  end
+
   test "an evaluation that fails for another reason is not tried again" do
     assert_raise Mlx.Error, "no", fn ->
       Mlx.Pressure.watch(fn ->
