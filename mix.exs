@@ -29,15 +29,17 @@ defmodule Mlx.MixProject do
     ]
   end
 
-  # Nx is used where it is: as a dependency, or in a folder of ERL_LIBS.
+  # Nx and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
   def application do
-    [extra_applications: [:logger, nx: :optional]]
+    [extra_applications: [:logger, nx: :optional, telemetry: :optional]]
   end
 
   # Without Hex nothing can be fetched, and nothing has to be.
   defp deps do
-    if Code.ensure_loaded?(Hex), do: [{:nx, "~> 0.13", optional: true}], else: []
+    if Code.ensure_loaded?(Hex), do: for({name, version} <- optional(), do: {name, version, optional: true}), else: []
   end
+
+  defp optional, do: [nx: "~> 0.13", telemetry: "~> 1.0"]
 
   defp aliases do
     [guide: "run --no-start --require guides/from_python.exs --eval Mlx.Guides.FromPython.write()"]
@@ -63,6 +65,7 @@ defmodule Mlx.MixProject do
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
         Files: ~r/^Mlx\.IO/,
+        Observing: [Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
         Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
         "Language models": ~r/^Mlx\.LM/

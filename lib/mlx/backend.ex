@@ -75,9 +75,7 @@ if Code.ensure_loaded?(Nx) do
       * `Nx.reduce/4` and `Nx.window_reduce/5`, which call an Elixir function for every element
       * operations whose result or one of whose tensors is `c128`, such as the Fourier transform of `f64`
 
-    Each time, but for factorisations, the event `[:mlx, :backend, :fallback]` is emitted with the measurement `bytes`, the
-    size of the tensors, and the metadata `function` and `computed_by`, which is `:cpu` or `Nx.BinaryBackend`. In compiled
-    definitions it comes when they are compiled.
+    Each time the event `[:mlx, :fallback]` of `Mlx.Telemetry` is emitted, of compiled definitions when they are compiled, and
 
         config :mlx, nx_fallback: :warn       # or :raise, default :allow
 

@@ -4,7 +4,7 @@ defmodule Mlx.Compilation do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Form, KernelCompiler, Native, Options, Recording, Tree}
+  alias Mlx.{Arity, Form, KernelCompiler, Native, Options, Recording, Telemetry, Tree}
 
   @disabled {__MODULE__, :disabled}
 
@@ -112,7 +112,7 @@ defmodule Mlx.Compilation do
 
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated}, arguments) do
     form = Form.of(arguments, shapeless)
-    {compiled, captured, result} = Native.cache_find(cache, form) || compile(cache, form, fun, shapeless, arguments)
+    {compiled, captured, result} = Native.cache_find(cache, form) || record(cache, form, fun, shapeless, arguments)
     results = Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured)
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
     Tree.with_arrays(result, results)
@@ -121,6 +121,12 @@ defmodule Mlx.Compilation do
   # What is traced may be computed again.
   defp donate(arguments, results) do
     if not Native.is_traced(results), do: arguments |> Tree.arrays() |> Enum.each(&Native.deallocate/1)
+  end
+
+  defp record(cache, form, fun, shapeless, arguments) do
+    Telemetry.span(:compile, "Mlx.compile", Recording.shapes(arguments), %{compiled: fun}, fn ->
+      compile(cache, form, fun, shapeless, arguments)
+    end)
   end
 
   # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.

@@ -57,7 +57,7 @@ if Code.ensure_loaded?(Nx) do
     @impl true
     def __compile__(key, vars, fun, options) do
       options = with_device(options)
-      executable = if not Compilation.disabled?(), do: Executable.build(vars, fun, options)
+      executable = if not Compilation.disabled?(), do: Executable.build(key, vars, fun, options)
 
       fn args_list ->
         cond do
@@ -79,8 +79,8 @@ if Code.ensure_loaded?(Nx) do
 
     # A program belongs to the device that it was recorded for.
     defp execute(vars, fun, options, args_list, key) do
-      key = {key, Enum.map(vars, &Nx.to_template/1), [{:on, options[:device] || Device.default()} | options]}
-      executable = Cache.fetch(key, fn -> Executable.build(vars, fun, options) end)
+      cached = {key, Enum.map(vars, &Nx.to_template/1), [{:on, options[:device] || Device.default()} | options]}
+      executable = Cache.fetch(cached, fn -> Executable.build(key, vars, fun, options) end)
       Enum.map(args_list, &Executable.call(executable, &1))
     end
 

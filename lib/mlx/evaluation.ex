@@ -3,7 +3,7 @@ defmodule Mlx.Evaluation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, CalledFunction, Codec, Native, Options, Presence, Pressure, Tree, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Computation, Native, Options, Presence, Tree, Type}
 
   @doc """
   Computes arrays, and returns once their values are there.
@@ -23,7 +23,7 @@ defmodule Mlx.Evaluation do
   @spec eval(container) :: container when container: term()
   def eval(container) do
     arrays = Tree.arrays(container)
-    :ok = Pressure.watch(fn -> Native.eval(arrays) end)
+    :ok = Computation.run(:eval, "Mlx.eval", arrays, fn -> Native.eval(arrays) end)
     container
   end
 
@@ -41,7 +41,7 @@ defmodule Mlx.Evaluation do
   @spec async_eval(container) :: container when container: term()
   def async_eval(container) do
     arrays = Tree.arrays(container)
-    :ok = Pressure.watch(fn -> Native.async_eval(arrays) end)
+    :ok = Computation.run(:eval, "Mlx.async_eval", arrays, fn -> Native.async_eval(arrays) end)
     container
   end
 
@@ -79,8 +79,10 @@ defmodule Mlx.Evaluation do
   Python: `bytes(array)`.
   """
   @spec to_binary(Array.t()) :: binary()
-  def to_binary(%Array{} = array) do
-    Presence.require_here(array, "Mlx.to_binary", fn -> Pressure.watch(fn -> Native.to_binary(array) end) end)
+  def to_binary(%Array{} = array), do: read(array, "Mlx.to_binary", &Native.to_binary/1)
+
+  defp read(array, function, native) do
+    Presence.require_here(array, function, fn -> Computation.run(:read, function, [array], fn -> native.(array) end) end)
   end
 
   @doc """
@@ -120,7 +122,9 @@ defmodule Mlx.Evaluation do
   @spec to_flat_list(Array.t()) :: list()
   def to_flat_list(%Array{} = array), do: array |> bytes("Mlx.to_flat_list") |> Codec.decode([size(array)], array.type)
 
-  defp bytes(array, function), do: CalledFunction.name(function, ["Mlx.to_binary"], fn -> to_binary(array) end)
+  defp bytes(array, function) do
+    CalledFunction.name(function, ["Mlx.to_binary"], fn -> read(array, function, &Native.to_binary/1) end)
+  end
 
   @doc """
   The element of an array that has only one. Evaluates the array.
@@ -140,7 +144,7 @@ defmodule Mlx.Evaluation do
       raise ArgumentError, "Mlx.to_number: expected an array of one element, got the shape #{inspect(array.shape)}"
     end
 
-    Presence.require_here(array, "Mlx.to_number", fn -> Pressure.watch(fn -> Native.item(array) end) end)
+    read(array, "Mlx.to_number", &Native.item/1)
   end
 
   @doc """

@@ -2,9 +2,10 @@ defmodule Mlx.KernelCompiler do
   @moduledoc false
   # The C++ compiler of the machine, by which MLX makes fused kernels for a CPU.
 
-  alias Mlx.{KernelFolder, Native}
+  alias Mlx.{KernelFolder, Native, Telemetry}
 
   @allowed {__MODULE__, :allowed}
+  @announced {__MODULE__, :announced}
 
   @doc """
   Lets MLX use it, and makes room for what it makes. This has to happen before the first function is compiled: MLX looks
@@ -27,6 +28,20 @@ defmodule Mlx.KernelCompiler do
   @spec failure() :: String.t() | nil
   def failure do
     if message = Native.kernel_failure(), do: KernelFolder.problem() || explain(message)
+  end
+
+  @doc "Emits the event that operations are not fused, once for each failure that is unlike the one before."
+  @spec announce_failure() :: :ok
+  def announce_failure do
+    # Nothing fails where nothing was compiled.
+    message = :persistent_term.get(@allowed, false) && Native.kernel_failure()
+
+    if message && message != :persistent_term.get(@announced, nil) do
+      :persistent_term.put(@announced, message)
+      Telemetry.fallback("Mlx.compile", [], :cpu, failure())
+    end
+
+    :ok
   end
 
   defp explain(message) do

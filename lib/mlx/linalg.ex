@@ -10,7 +10,7 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg`.
   """
 
-  alias Mlx.{Array, CalledFunction, Native, Options, Stream}
+  alias Mlx.{Array, CalledFunction, Native, Options, Stream, Telemetry}
 
   @doc """
   The norm of vectors or matrices.
@@ -357,7 +357,13 @@ defmodule Mlx.Linalg do
   @spec stream(keyword()) :: Stream.t() | nil
   def stream(options) do
     stream = Stream.resolve(options, "Mlx.Linalg") || Stream.current()
-    if options[:stream], do: stream, else: Stream.on_cpu(stream)
+    if options[:stream], do: stream, else: on_cpu(stream)
+  end
+
+  defp on_cpu(stream) do
+    cpu = Stream.on_cpu(stream)
+    if cpu != stream, do: Telemetry.fallback("Mlx.Linalg", [], :cpu, "MLX has factorisations for the CPU only")
+    cpu
   end
 
   defp stream(options, function) do

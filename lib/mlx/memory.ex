@@ -9,7 +9,7 @@ defmodule Mlx.Memory do
   """
 
   alias Mlx.Memory.Wired
-  alias Mlx.{Native, Pressure}
+  alias Mlx.{Native, Pressure, Telemetry}
 
   @doc """
   All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about
@@ -163,7 +163,7 @@ defmodule Mlx.Memory do
   """
   @spec set_limit(non_neg_integer()) :: non_neg_integer()
   def set_limit(bytes) do
-    previous = Native.set_memory_limit(bytes)
+    previous = set(:limit, bytes, Native.set_memory_limit(bytes))
     Pressure.keep_within(bytes)
     previous
   end
@@ -192,7 +192,7 @@ defmodule Mlx.Memory do
   Not in Python.
   """
   @spec set_array_limit(non_neg_integer()) :: non_neg_integer()
-  def set_array_limit(bytes), do: Native.set_array_limit(bytes)
+  def set_array_limit(bytes), do: set(:array_limit, bytes, Native.set_array_limit(bytes))
 
   @doc """
   How many bytes of free buffers MLX keeps.
@@ -218,7 +218,7 @@ defmodule Mlx.Memory do
   Python: `mlx.core.set_cache_limit`.
   """
   @spec set_cache_limit(non_neg_integer()) :: non_neg_integer()
-  def set_cache_limit(bytes), do: Native.set_cache_limit(bytes)
+  def set_cache_limit(bytes), do: set(:cache_limit, bytes, Native.set_cache_limit(bytes))
 
   @doc """
   Sets how many bytes stay wired (never paged out) on a Metal GPU, and returns the limit before. It has no effect
@@ -233,7 +233,13 @@ defmodule Mlx.Memory do
   Python: `mlx.core.set_wired_limit`.
   """
   @spec set_wired_limit(non_neg_integer()) :: non_neg_integer()
-  def set_wired_limit(bytes), do: Native.set_wired_limit(bytes)
+  def set_wired_limit(bytes), do: set(:wired_limit, bytes, Native.set_wired_limit(bytes))
+
+  # The limit before, with an event that there is another one.
+  defp set(limit, bytes, previous) do
+    Telemetry.execute([:memory, :limit], %{bytes: bytes, previous: previous}, %{limit: limit})
+    previous
+  end
 
   @doc """
   The bytes that stay wired: the largest of `set_wired_limit/1` and of those of functions that run in `with_wired/2`.
@@ -285,5 +291,9 @@ defmodule Mlx.Memory do
   Python: `mlx.core.clear_cache`.
   """
   @spec clear_cache() :: :ok
-  def clear_cache, do: Native.clear_cache()
+  def clear_cache do
+    before = cache()
+    Native.clear_cache()
+    Telemetry.execute([:memory, :clear_cache], %{freed: before - cache()})
+  end
 end

@@ -14,7 +14,7 @@ defmodule Mlx.Pressure do
   # collected. In a container there is no second try: it ends the process that asks for more than there is. So a small
   # limit makes the threshold small as well.
 
-  alias Mlx.Native
+  alias Mlx.{Native, Telemetry}
 
   @key {__MODULE__, :mark}
   @floor {__MODULE__, :floor}
@@ -27,6 +27,8 @@ defmodule Mlx.Pressure do
 
   # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on a GPU and on any device.
   @no_buffer ["Resource limit (", "out of memory", "Unable to allocate"]
+
+  @beyond_limit "more than the limit of Mlx.Memory.limit/0 is in use"
 
   @doc """
   Runs an evaluation. When MLX gets no memory for it, everything that is dead or free is given back, and it runs once
@@ -44,14 +46,14 @@ defmodule Mlx.Pressure do
 
     case Process.get(@key) do
       {bytes_mark, arrays_mark} when bytes >= bytes_mark and arrays >= arrays_mark ->
-        if grown?(bytes - bytes_mark) or arrays - arrays_mark > @array_threshold, do: collect_enough()
+        if grown?(bytes - bytes_mark) or arrays - arrays_mark > @array_threshold, do: collect_enough(held)
 
       {bytes_mark, arrays_mark} ->
         Process.put(@key, {min(bytes, bytes_mark), min(arrays, arrays_mark)})
 
       nil ->
         Process.put(@key, held)
-        if scarce?(bytes), do: make_room()
+        if scarce?(bytes), do: make_room(@beyond_limit)
     end
   end
 
@@ -63,9 +65,10 @@ defmodule Mlx.Pressure do
       Native.get_memory_limit() |> div(@parts_of_limit) |> min(@threshold) |> max(@least_threshold)
   end
 
-  defp collect_enough do
+  defp collect_enough(held) do
     collect()
-    if scarce?(Native.get_active_memory()), do: make_room()
+    Telemetry.execute([:memory, :collect], taken(held))
+    if scarce?(Native.get_active_memory()), do: make_room(@beyond_limit)
   end
 
   # What is beyond the limit and alive stays so: all processes are collected once more when it has grown again.
@@ -81,7 +84,7 @@ defmodule Mlx.Pressure do
   rescue
     error in Mlx.Error ->
       if String.contains?(error.message, @no_buffer) do
-        make_room()
+        make_room(error.message)
         evaluate.()
       else
         reraise error, __STACKTRACE__
@@ -101,15 +104,23 @@ defmodule Mlx.Pressure do
   @doc "Gives everything back that is dead or free where more than so many bytes are in use or kept in the cache."
   @spec keep_within(non_neg_integer()) :: :ok
   def keep_within(bytes) do
-    if Native.get_active_memory() + Native.get_cache_memory() > bytes, do: make_room(), else: :ok
+    if Native.get_active_memory() + Native.get_cache_memory() > bytes, do: make_room(@beyond_limit), else: :ok
   end
 
-  defp make_room do
+  defp make_room(reason) do
+    held = Native.get_held_memory()
     Enum.each(Process.list(), &:erlang.garbage_collect/1)
     :erlang.yield()
     Native.clear_cache()
-    {bytes, _arrays} = held = Native.get_held_memory()
-    Process.put(@key, held)
+    {bytes, _arrays} = left = Native.get_held_memory()
+    Process.put(@key, left)
     :persistent_term.put(@floor, bytes)
+    Telemetry.execute([:memory, :exhausted], taken(held), %{reason: reason})
+  end
+
+  # The measurements of an event, for what was held before.
+  defp taken({bytes_before, _arrays_before}) do
+    {bytes, arrays} = Native.get_held_memory()
+    %{freed: bytes_before - bytes, active: bytes, arrays: arrays}
   end
 end

@@ -9,11 +9,10 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
 
     alias Mlx.Backend.Manner
+    alias Mlx.Telemetry
     alias Nx.{BinaryBackend, Tensor}
 
     require Logger
-
-    @event [:mlx, :backend, :fallback]
 
     @doc "Calls a function of `Nx.BinaryBackend`. What is absent from MLX stays there."
     @spec compute(atom(), Tensor.t(), [term()]) :: Tensor.t()
@@ -48,31 +47,27 @@ if Code.ensure_loaded?(Nx) do
     @doc "Tells that the CPU computes an operation that the GPU lacks a type or a kernel for."
     @spec announce_cpu(atom(), Nx.Type.t(), [term()]) :: :ok
     def announce_cpu(function, type, arguments) do
-      announce(function, tensors(arguments), :cpu, fn ->
-        {"the GPU cannot compute this call of Nx.#{function} with #{Nx.Type.to_string(type)}", "the CPU"}
-      end)
+      problem = "the GPU cannot compute this call of Nx.#{function} with #{Nx.Type.to_string(type)}"
+      announce(function, tensors(arguments), problem, "the CPU")
     end
 
     defp announce_binary(function, tensors) do
-      announce(function, tensors, BinaryBackend, fn ->
-        {"MLX cannot compute this call of Nx.#{function}", "Nx.BinaryBackend, which is slow,"}
-      end)
+      announce(function, tensors, "MLX cannot compute this call of Nx.#{function}", "Nx.BinaryBackend, which is slow,")
     end
 
-    defp announce(function, tensors, computed_by, words) do
+    defp announce(function, tensors, problem, other) do
       bytes = tensors |> Enum.map(&Nx.byte_size/1) |> Enum.sum()
-      :telemetry.execute(@event, %{bytes: bytes}, %{function: function, computed_by: computed_by})
+      warning = "Mlx.Backend: #{problem}; #{other} computes it"
+      Telemetry.execute([:fallback], %{bytes: bytes}, %{function: "Nx.#{function}", device: :cpu, reason: warning})
 
       case Application.get_env(:mlx, :nx_fallback, :allow) do
         :allow -> :ok
-        :warn -> Logger.warning(warning(words.()))
-        :raise -> raise ArgumentError, error(words.())
+        :warn -> Logger.warning(warning)
+        :raise -> raise ArgumentError, forbidden(problem, other)
       end
     end
 
-    defp warning({problem, other}), do: "Mlx.Backend: #{problem}; #{other} computes it"
-
-    defp error({problem, other}) do
+    defp forbidden(problem, other) do
       "Mlx.Backend: #{problem}, and the configuration `config :mlx, nx_fallback: :raise` forbids that #{other} computes it"
     end
 

@@ -7,7 +7,7 @@ if Code.ensure_loaded?(Nx) do
 
     alias Mlx.Backend.{Conversion, Manner}
     alias Mlx.Compiler.{Evaluation, Expression, HostFunctions, Lowering, Tensors}
-    alias Mlx.{KernelCompiler, Native, Pressure, Recording}
+    alias Mlx.{Computation, KernelCompiler, Native, Recording, Telemetry}
     alias Nx.Defn.Composite
 
     # `call`: how it is computed. MLX compiles what is called a second time, since to make kernels for a CPU takes longer
@@ -33,16 +33,24 @@ if Code.ensure_loaded?(Nx) do
             anchored: boolean()
           }
 
-    @doc "Compiles `fun`, which makes an expression of `vars`."
-    @spec build([Nx.Container.t()], ([Nx.Container.t()] -> Nx.Container.t()), keyword()) :: t()
-    def build(vars, fun, options) do
+    @doc "Compiles `definition`; `fun` makes its expression of `vars`."
+    @spec build(definition :: term(), [Nx.Container.t()], ([Nx.Container.t()] -> Nx.Container.t()), keyword()) :: t()
+    def build(definition, vars, fun, options) do
       KernelCompiler.allow()
       manner = options |> Keyword.take([:lazy, :device]) |> Manner.validate!() |> Manner.from()
-      Manner.run(manner, fn -> build(vars, fun.(vars), options, manner) end)
+      parameters = Composite.flatten_list(vars)
+
+      Manner.run(manner, fn ->
+        Telemetry.span(:compile, "Mlx.Compiler", kinds(parameters), %{compiled: definition}, fn ->
+          executable(vars, parameters, fun.(vars), options, manner)
+        end)
+      end)
     end
 
-    defp build(vars, output, options, manner) do
-      parameters = Composite.flatten_list(vars)
+    # Of tensors that MLX has a type for.
+    defp kinds(parameters), do: for(parameter <- parameters, not is_absent(parameter), do: Tensors.kind(parameter))
+
+    defp executable(vars, parameters, output, options, manner) do
       numbers = Expression.parameters(output)
       used = for number <- 0..(length(parameters) - 1)//1, do: number in numbers
       {call, captured, functions} = compile(vars, output, Enum.zip(parameters, used), options)
@@ -144,7 +152,7 @@ if Code.ensure_loaded?(Nx) do
     defp donate([], []), do: :ok
 
     defp start(results) do
-      :ok = Pressure.watch(fn -> Native.async_eval(results) end)
+      :ok = Computation.run(:eval, "Mlx.Compiler", results, fn -> Native.async_eval(results) end)
     end
 
     defp value!(%Nx.Tensor{vectorized_axes: [_ | _]} = tensor),
@@ -172,8 +180,10 @@ if Code.ensure_loaded?(Nx) do
       if Native.is_traced(inputs) do
         Native.apply_instruction(instruction, inputs)
       else
-        tag = make_ref()
-        instruction |> Native.execute(inputs, tag) |> await(tag, functions)
+        Telemetry.span(:eval, "Mlx.Compiler", inputs, fn ->
+          tag = make_ref()
+          instruction |> Native.execute(inputs, tag) |> await(tag, functions)
+        end)
       end
     end
 
