@@ -65,7 +65,7 @@ defmodule Mlx.MixProject do
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
         Files: ~r/^Mlx\.IO/,
-        Observing: [Mlx.Telemetry],
+        Observing: [Mlx.NonFinite, Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
         Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
         "Language models": ~r/^Mlx\.LM/

@@ -102,6 +102,7 @@ if Code.ensure_loaded?(Nx) do
     @behaviour Nx.Backend
 
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
+    import Mlx.NonFinite.Operations, only: [checked: 3]
 
     alias Mlx.Backend.{Arithmetic, Bits, Block, Conversion, Convolution, Creation, Elementwise, Fallback, Fourier}
 
@@ -196,8 +197,12 @@ if Code.ensure_loaded?(Nx) do
         manner = unquote(manner)
 
         Manner.run(manner, unquote(name), [unquote(out), unquote_splicing(arguments)], fn ->
-          result = unquote(module).unquote(name)(unquote(out), unquote_splicing(values))
-          Conversion.result(unquote(out), result, manner)
+          [unquote_splicing(arguments)] = values = [unquote_splicing(values)]
+
+          checked unquote("Nx.#{name}"), values do
+            result = unquote(module).unquote(name)(unquote(out), unquote_splicing(arguments))
+            Conversion.result(unquote(out), result, manner)
+          end
         end)
       end
     end

@@ -5,6 +5,7 @@ defmodule Mlx.Compilation do
   use Mlx.Topic
 
   alias Mlx.{Arity, Form, KernelCompiler, Native, Options, Recording, Telemetry, Tree}
+  alias Mlx.NonFinite.Operations
 
   @disabled {__MODULE__, :disabled}
 
@@ -100,7 +101,7 @@ defmodule Mlx.Compilation do
 
   @doc false
   @spec disabled?() :: boolean()
-  def disabled?, do: :persistent_term.get(@disabled, false)
+  def disabled?, do: :persistent_term.get(@disabled, false) or Operations.on?()
 
   defp call(cache, fun, options, arguments) do
     if disabled?() do

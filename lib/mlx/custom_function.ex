@@ -4,6 +4,8 @@ defmodule Mlx.CustomFunction do
 
   use Mlx.Topic
 
+  import Mlx.NonFinite.Operations, only: [checked: 3]
+
   alias Mlx.{Arity, MappedFunction, Native, Options, Recording, Tree}
 
   @doc """
@@ -19,8 +21,10 @@ defmodule Mlx.CustomFunction do
   @spec checkpoint(function()) :: function()
   def checkpoint(fun) when is_function(fun) do
     Arity.function(Arity.of(fun), fn arguments ->
-      recorded = Recording.with_values("Mlx.checkpoint", arguments, &apply(fun, &1))
-      run(Native.program_checkpoint(recorded.program), recorded, Tree.arrays(arguments) ++ recorded.captured)
+      checked "Mlx.checkpoint", [fun | arguments] do
+        recorded = Recording.with_values("Mlx.checkpoint", arguments, &apply(fun, &1))
+        run(Native.program_checkpoint(recorded.program), recorded, Tree.arrays(arguments) ++ recorded.captured)
+      end
     end)
   end
 
@@ -57,7 +61,10 @@ defmodule Mlx.CustomFunction do
   @spec custom_function(function(), keyword()) :: function()
   def custom_function(fun, transforms) when is_function(fun) do
     [vjp, jvp, vmap] = Options.without_stream(transforms, :custom_function, vjp: nil, jvp: nil, vmap: nil)
-    Arity.function(Arity.of(fun), &call(fun, vjp, jvp, vmap, &1))
+
+    Arity.function(Arity.of(fun), fn primals ->
+      checked("Mlx.custom_function", [fun | primals], do: call(fun, vjp, jvp, vmap, primals))
+    end)
   end
 
   # A derivative may use arrays from outside, too. So all three programs take whatever any of them captured: the

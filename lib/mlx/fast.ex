@@ -5,6 +5,8 @@ defmodule Mlx.Fast do
   Python: `mlx.core.fast`.
   """
 
+  use Mlx.NonFinite.Definitions
+
   alias Mlx.{Array, Native, Options}
 
   @doc """

@@ -11,6 +11,8 @@ defmodule Mlx.FFT do
   Python: `mlx.core.fft`.
   """
 
+  use Mlx.NonFinite.Definitions
+
   alias Mlx.{Array, Given, Native, Options}
 
   # name, what it computes, example input, its transform

@@ -4,6 +4,8 @@ defmodule Mlx.Gradient do
 
   use Mlx.Topic
 
+  import Mlx.NonFinite.Operations, only: [checked: 3]
+
   alias Mlx.{Arity, Array, Native, Options, Recording, Tree}
 
   @doc """
@@ -65,8 +67,10 @@ defmodule Mlx.Gradient do
     end
 
     Arity.function(arity, fn arguments ->
-      {value, gradients} = differentiate(name, fun, arguments, differentiated)
-      result.({value, if(is_list(argnums), do: List.to_tuple(gradients), else: hd(gradients))})
+      checked name, [fun | arguments] do
+        {value, gradients} = differentiate(name, fun, arguments, differentiated)
+        result.({value, if(is_list(argnums), do: List.to_tuple(gradients), else: hd(gradients))})
+      end
     end)
   end
 

@@ -10,6 +10,8 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg`.
   """
 
+  use Mlx.NonFinite.Definitions
+
   alias Mlx.{Array, CalledFunction, Native, Options, Stream, Telemetry}
 
   @doc """

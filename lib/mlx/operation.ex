@@ -22,6 +22,7 @@ defmodule Mlx.Operation do
   defmacro __using__(_options) do
     quote do
       import Mlx.Operation, only: [operation: 1, operation: 2, operation_in_double: 1, operation_in_double: 2]
+      require Mlx.NonFinite.Operations
       Module.register_attribute(__MODULE__, :native, accumulate: true)
     end
   end
@@ -47,11 +48,15 @@ defmodule Mlx.Operation do
 
       # What nearly every call is: inlined, it goes to the native function without a detour.
       def unquote(name)(unquote_splicing(operands), []) do
-        Mlx.Native.unquote(native)(unquote_splicing(operands), nil)
+        Mlx.NonFinite.Operations.checked unquote("Mlx.#{name}"), [unquote_splicing(operands)] do
+          Mlx.Native.unquote(native)(unquote_splicing(operands), nil)
+        end
       end
 
       def unquote(name)(unquote_splicing(operands), options) do
-        Mlx.Native.unquote(native)(unquote_splicing(operands), Mlx.Options.stream(options, unquote(name)))
+        Mlx.NonFinite.Operations.checked unquote("Mlx.#{name}"), [unquote_splicing(operands)] do
+          Mlx.Native.unquote(native)(unquote_splicing(operands), Mlx.Options.stream(options, unquote(name)))
+        end
       end
     end
   end

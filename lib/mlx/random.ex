@@ -27,6 +27,8 @@ defmodule Mlx.Random do
   Python: `mlx.core.random`.
   """
 
+  use Mlx.NonFinite.Definitions
+
   alias Mlx.{Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Sizes, Type}
 
   @state {__MODULE__, :key}

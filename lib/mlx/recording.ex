@@ -7,6 +7,7 @@ defmodule Mlx.Recording do
   # outside: the program takes them after the arrays of the arguments.
 
   alias Mlx.{Array, Native, Tree}
+  alias Mlx.NonFinite.Operations
 
   @enforce_keys [:program, :captured, :result]
   defstruct [:program, :captured, :result]
@@ -27,7 +28,7 @@ defmodule Mlx.Recording do
   @spec without_values(String.t(), container, [{tuple(), Mlx.Type.t()}], (container -> term())) :: t()
         when container: term()
   def without_values(transform, arguments, shapes, fun) do
-    record(Native.begin_tape_without_values(transform, shapes), arguments, fun)
+    Operations.unchecked(fn -> record(Native.begin_tape_without_values(transform, shapes), arguments, fun) end)
   end
 
   @doc """
@@ -35,8 +36,10 @@ defmodule Mlx.Recording do
   """
   @spec of_arrays(String.t(), [{tuple(), Mlx.Type.t()}], ([Array.t()] -> [Array.t()])) :: t()
   def of_arrays(transform, shapes, fun) do
-    {tape, placeholders} = Native.begin_tape_without_values(transform, shapes)
-    finish(tape, fn -> fun.(placeholders) end)
+    Operations.unchecked(fn ->
+      {tape, placeholders} = Native.begin_tape_without_values(transform, shapes)
+      finish(tape, fn -> fun.(placeholders) end)
+    end)
   end
 
   defp record({tape, placeholders}, arguments, fun) do

@@ -46,19 +46,25 @@ defmodule Mlx.Topic do
 
   @doc "Defines, in the calling module, one function for each function of the topic modules."
   defmacro delegate(topics) do
-    for topic <- topics, topic = Macro.expand(topic, __CALLER__), function <- topic.__topic__() do
-      public(function, topic)
-    end
+    functions =
+      for topic <- topics, topic = Macro.expand(topic, __CALLER__), function <- topic.__topic__() do
+        public(function, topic)
+      end
+
+    [quote(do: require(Mlx.NonFinite.Operations)) | functions]
   end
 
   defp public({name, arguments, text, specs, nil}, topic) do
+    variables = Enum.map(arguments, &without_default/1)
+    call = quote(do: unquote(topic).unquote(name)(unquote_splicing(variables)))
+
     quote do
       @doc unquote(text)
       @doc topic: unquote(title(topic))
       unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
 
       def unquote(name)(unquote_splicing(arguments)) do
-        unquote(topic).unquote(name)(unquote_splicing(Enum.map(arguments, &without_default/1)))
+        unquote(checked(call, name, variables, topic))
       rescue
         error in FunctionClauseError ->
           function = {unquote(topic), unquote(name)}
@@ -74,6 +80,17 @@ defmodule Mlx.Topic do
       operation unquote(name)(unquote_splicing(Enum.drop(arguments, -1))), unquote(native)
     end
   end
+
+  # What has no operands is not looked through by `Mlx.NonFinite`: the numbers are the user's.
+  defp checked(call, _name, _variables, topic) when topic in [Mlx.Creation, Mlx.Evaluation], do: call
+
+  defp checked(call, name, variables, _topic) do
+    quote do
+      Mlx.NonFinite.Operations.checked(unquote(quoted_name(name)), unquote(variables), do: unquote(call))
+    end
+  end
+
+  defp quoted_name(name), do: quote(do: "#{inspect(__MODULE__)}.#{unquote(name)}")
 
   # What the documentation groups the functions by.
   defp title(topic) do

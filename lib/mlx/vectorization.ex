@@ -4,6 +4,8 @@ defmodule Mlx.Vectorization do
 
   use Mlx.Topic
 
+  import Mlx.NonFinite.Operations, only: [checked: 3]
+
   alias Mlx.{Arity, Array, MappedAxes, Native, Options, Recording, Tree}
 
   @in_axes "Mlx.vmap: :in_axes"
@@ -37,7 +39,10 @@ defmodule Mlx.Vectorization do
   @spec vmap(function(), keyword()) :: function()
   def vmap(fun, options \\ []) when is_function(fun) do
     [in_axes, out_axes] = Options.without_stream(options, :vmap, in_axes: 0, out_axes: 0)
-    Arity.function(Arity.of(fun), fn arguments -> map(fun, arguments, in_axes, out_axes) end)
+
+    Arity.function(Arity.of(fun), fn arguments ->
+      checked("Mlx.vmap", [fun | arguments], do: map(fun, arguments, in_axes, out_axes))
+    end)
   end
 
   defp map(fun, arguments, in_axes, out_axes) do

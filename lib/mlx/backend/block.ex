@@ -5,6 +5,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Backend.Conversion, only: [array: 1, cast: 2, result: 3]
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
+    import Mlx.NonFinite.Operations, only: [checked: 3]
 
     alias Mlx.Backend.{Elementwise, Factorization, Fast, Fourier, Indexing, Logic, Manner, Sorting}
     alias Mlx.{Array, Native, Type}
@@ -27,8 +28,12 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    defp compute(block, out, arguments, manner) do
-      with {:ok, result} <- run(block, out, Enum.map(arguments, &array/1)), do: {:ok, give(out, result, manner)}
+    defp compute(%name{} = block, out, arguments, manner) do
+      arrays = Enum.map(arguments, &array/1)
+
+      checked inspect(name), arrays do
+        with {:ok, result} <- run(block, out, arrays), do: {:ok, give(out, result, manner)}
+      end
     end
 
     defp outputs(%Tensor{} = out), do: [out]
