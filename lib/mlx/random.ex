@@ -29,6 +29,7 @@ defmodule Mlx.Random do
 
   use Mlx.NonFinite.Definitions
 
+  alias Mlx.Random.Integers
   alias Mlx.{Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Sizes, Type}
 
   @state {__MODULE__, :key}
@@ -227,27 +228,71 @@ defmodule Mlx.Random do
   @doc """
   Integers from `low` (included) to `high` (not included), numbers or arrays.
 
-  They are drawn from 24 random bits, so a range that is wider has gaps.
+  They are those of Python, which are computed in `:f32` from 24 random bits: of more than `2 ** 24` integers most never
+  come, and bounds beyond that are rounded. With `exact: true` each of them is as likely as any other, to within
+  `2 ** -64`; the integers are others than Python's for the same key.
 
   Options:
 
     * `:shape` - `low` and `high` broadcast to it, default `{}`
     * `:type` - default `:s32`
+    * `:exact` - default false
+
+  Raises an `ArgumentError` if `exact: true` gets bounds that are no integers, or numbers of which `low` is not less than
+  `high` or that the type does not hold. Where bounds in arrays leave no integer, `low` comes.
 
   Examples:
 
       iex> x = Mlx.Random.randint(0, 10, shape: {100})
       iex> {x.type, Mlx.to_number(Mlx.reduce_max(x)) < 10}
       {:s32, true}
+      iex> y = Mlx.Random.randint(0, 2 ** 64, shape: {100}, type: :u64, exact: true)
+      iex> y |> Mlx.to_list() |> Enum.uniq() |> length()
+      100
 
   Python: `mlx.core.random.randint`.
   """
   @spec randint(Array.operand(), Array.operand(), keyword()) :: Array.t()
   def randint(low, high, options \\ []) do
-    [shape, type, key, stream] = values(options, :randint, shape: {}, type: :s32)
-    shape = sizes!(shape, :randint)
-    Native.random_randint(low, high, shape, Type.normalize!(type), key, stream)
+    [shape, type, exact, key, stream] = values(options, :randint, shape: {}, type: :s32, exact: false)
+    {shape, type} = {sizes!(shape, :randint), Type.normalize!(type)}
+
+    if exact do
+      :ok = integers!(low, high, type)
+      Integers.draw(low, high, shape, type, key, stream)
+    else
+      Native.random_randint(low, high, shape, type, key, stream)
+    end
   end
+
+  defp integers!(low, high, type) do
+    cond do
+      not Type.subtype?(type, :integer) ->
+        raise ArgumentError, "Mlx.Random.randint: expected a type of integers, got: #{inspect(type)}"
+
+      not (integer?(low) and integer?(high)) ->
+        raise ArgumentError,
+              "Mlx.Random.randint: expected integers or arrays of integers with exact: true, got: " <>
+                "#{inspect(low)} and #{inspect(high)}"
+
+      is_integer(low) and is_integer(high) and low >= high ->
+        raise ArgumentError, "Mlx.Random.randint: there is no integer from #{low} up to less than #{high}"
+
+      not (held?(low, type) and (not is_integer(high) or held?(high - 1, type))) ->
+        raise ArgumentError,
+              "Mlx.Random.randint: the type #{inspect(type)} does not hold all integers from #{inspect(low)} up to less than " <>
+                inspect(high)
+
+      true ->
+        :ok
+    end
+  end
+
+  defp integer?(%Array{type: type}), do: Type.subtype?(type, :integer)
+  defp integer?(term), do: is_integer(term)
+
+  defp held?(%Array{}, _type), do: true
+  defp held?(integer, type), do: integer in Type.min(type)..Type.max(type)
 
   @doc """
   Booleans that are true with the probability `p`, a number or an array.

@@ -163,6 +163,82 @@ defmodule Mlx.RandomTest do
     assert_raise ArgumentError, ~r/do not broadcast/, fn -> Random.truncated_normal(Mlx.zeros({2}), Mlx.ones({3})) end
   end
 
+  describe "randint with exact: true" do
+    # 128 bits modulo the number of integers, in Elixir's own arithmetic.
+    defp remainders(key, size, low, high) do
+      words = key |> then(&Random.bits({size, 4}, key: &1)) |> Mlx.bitcast(:u64) |> Mlx.to_list()
+      for [first, second] <- words, do: low + rem(first * 2 ** 64 + second, high - low)
+    end
+
+    test "takes the remainder of 128 bits, for every type and number of integers" do
+      for {low, high, type} <- [
+            {0, 1, :u8},
+            {-128, 128, :s8},
+            {-5, 5, :s64},
+            {7, 2 ** 24 + 9, :s32},
+            {0, 2 ** 32, :u32},
+            {-(2 ** 31), 2 ** 31, :s32},
+            {1, 2 ** 32 + 2, :s64},
+            {-(2 ** 63), 2 ** 63 - 1, :s64},
+            {0, 2 ** 64 - 1, :u64},
+            {2 ** 63, 2 ** 64, :u64}
+          ] do
+        key = Random.key(Integer.mod(low, 1000))
+        integers = Random.randint(low, high, shape: {50}, type: type, key: key, exact: true)
+        assert integers.type == type
+        assert Mlx.to_list(integers) == remainders(key, 50, low, high), "#{low} to #{high}"
+      end
+    end
+
+    test "has every integer of a type" do
+      key = Random.key(1)
+      options = [shape: {4}, key: key, exact: true]
+      assert [_, _, _, _] = u64 = Mlx.to_list(Random.randint(0, 2 ** 64, [type: :u64] ++ options))
+
+      assert u64 ==
+               key |> then(&Random.bits({4, 4}, key: &1)) |> Mlx.bitcast(:u64) |> Mlx.to_list() |> Enum.map(&List.last/1)
+
+      bytes = Random.randint(0, 256, type: :u8, shape: {10_000}, key: key, exact: true)
+      assert bytes |> Mlx.to_list() |> Enum.uniq() |> length() == 256
+    end
+
+    test "takes arrays as bounds, which broadcast" do
+      low = Mlx.array([[-(2 ** 40)], [5]], type: :s64)
+      high = Mlx.array([2 ** 40, 7, 6], type: :s64)
+      key = Random.key(3)
+      [first, second] = Mlx.to_list(Random.randint(low, high, shape: {2, 3}, type: :s64, key: key, exact: true))
+      words = Random.bits({2, 3, 4}, key: key) |> Mlx.bitcast(:u64) |> Mlx.to_list()
+
+      for {row, words, low} <- [{first, hd(words), -(2 ** 40)}, {second, List.last(words), 5}],
+          {integer, [a, b], high} <- Enum.zip([row, words, [2 ** 40, 7, 6]]) do
+        assert integer == low + rem(a * 2 ** 64 + b, high - low)
+      end
+
+      # No integer lies between these.
+      assert Mlx.to_list(Random.randint(Mlx.array([3, 9]), 3, shape: {2}, exact: true)) == [3, 9]
+    end
+
+    test "has every integer as often as any other" do
+      counts =
+        Random.randint(-1, 2, shape: {30_000}, key: Random.key(5), exact: true) |> Mlx.to_list() |> Enum.frequencies()
+
+      assert Enum.all?([-1, 0, 1], &(counts[&1] in 9_700..10_300))
+    end
+
+    test "needs integers that the type holds" do
+      for {low, high, type, message} <- [
+            {0, 2, :f32, ~r/expected a type of integers, got: :f32/},
+            {0, 2.5, :s32, ~r/expected integers or arrays of integers/},
+            {Mlx.array(0.5), 2, :s32, ~r/expected integers or arrays of integers/},
+            {3, 3, :s32, ~r/there is no integer from 3 up to less than 3/},
+            {0, 257, :u8, ~r/does not hold all integers from 0 up to less than 257/},
+            {-1, Mlx.array(3), :u8, ~r/the type :u8 does not hold/}
+          ] do
+        assert_raise ArgumentError, message, fn -> Random.randint(low, high, type: type, exact: true) end
+      end
+    end
+  end
+
   test "permutations of nothing" do
     assert Mlx.to_list(Random.permutation(0)) == []
     assert Random.permutation(Mlx.zeros({0, 3})).shape == {0, 3}
