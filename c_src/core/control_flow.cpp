@@ -37,10 +37,10 @@ std::vector<ArrayHandle> share_all(Arrays arrays) {
 // Arrays that only this thread reaches.
 void evaluate_own(const std::vector<ArrayHandle>& handles) {
   const auto graph = std::make_shared<Graph>();
-  const mlx_stream stream = Streams::instance().default_stream();
   std::deque<Array> arrays;
   std::vector<Array*> pointers;
   for (const ArrayHandle& handle : handles) {
+    const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(handle.get()));
     pointers.push_back(
         &arrays.emplace_back(share(handle.get()), graph, stream, NodeTraits{.fallible = host().fallible()}));
   }

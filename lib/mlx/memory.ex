@@ -123,6 +123,8 @@ defmodule Mlx.Memory do
     before = {active(), cache()}
     reset_peak()
     result = Mlx.eval(fun.())
+    # What runs on a GPU keeps its buffers to its end.
+    Mlx.Stream.synchronize()
     Pressure.collect()
     {result, taken(before)}
   end
