@@ -2,6 +2,8 @@ defmodule Mlx.DoublePrecisionTest do
   # MLX has the digits of f32 only for these functions of f64, Python too: libm and formulas are the judges.
   use ExUnit.Case, async: true
 
+  setup {Mlx.OnCPU, :choose}
+
   @numbers [-700.5, -30.0, -2.5, -0.75, -1.0e-5, 0.0, 0.3, 1.0, 3.0, 20.0, 100.0, 600.0] ++
              for(k <- [0.5, 1, 1.5, 2], do: k * :math.pi())
 

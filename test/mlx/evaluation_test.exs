@@ -95,7 +95,8 @@ defmodule Mlx.EvaluationTest do
           ] do
         array = Mlx.array(list, type: type)
         assert Mlx.to_list(array) == list
-        assert Mlx.to_number(array[1]) == List.last(list)
+        # No GPU has f64.
+        assert Mlx.with_device(:cpu, fn -> Mlx.to_number(array[1]) end) == List.last(list)
       end
     end
 

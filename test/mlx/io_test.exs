@@ -7,6 +7,8 @@ defmodule Mlx.IOTest do
 
   @moduletag :tmp_dir
 
+  setup {Mlx.OnCPU, :choose}
+
   defp arrays do
     %{
       "weights" => Mlx.reshape(Mlx.arange(6, type: :f32), {2, 3}),

@@ -49,12 +49,12 @@ defmodule Mlx.MappingTest do
     end
   end
 
-  # One of the stored inputs comes twice, along a random axis.
+  # One of the stored inputs comes twice, along a random axis. No GPU has f64.
   defp compare(a_case) do
-    case for(%Input{view: nil} = input <- Case.inputs(a_case), do: input) do
-      [] -> :ok
-      inputs -> compare(a_case, Enum.random(inputs))
-    end
+    inputs = Case.inputs(a_case)
+    computable = Mlx.Device.default() == :cpu or Enum.all?(inputs, &(&1.type != :f64))
+    stored = for %Input{view: nil} = input <- inputs, do: input
+    if computable and stored != [], do: compare(a_case, Enum.random(stored))
   end
 
   defp compare(a_case, %Input{name: name} = input) do

@@ -151,6 +151,7 @@ defmodule Mlx.PressureTest do
     end)
   end
 
+  @tag skip: Mlx.Device.default() == :gpu && "of a GPU, MLX keeps no free buffers beyond the limit"
   test "memory that stays beyond the limit has all processes collected once" do
     array = Mlx.eval(Mlx.ones({4_000_000}))
 

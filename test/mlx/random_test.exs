@@ -196,7 +196,11 @@ defmodule Mlx.RandomTest do
       assert [_, _, _, _] = u64 = Mlx.to_list(Random.randint(0, 2 ** 64, [type: :u64] ++ options))
 
       assert u64 ==
-               key |> then(&Random.bits({4, 4}, key: &1)) |> Mlx.bitcast(:u64) |> Mlx.to_list() |> Enum.map(&List.last/1)
+               key
+               |> then(&Random.bits({4, 4}, key: &1))
+               |> Mlx.bitcast(:u64)
+               |> Mlx.to_list()
+               |> Enum.map(&List.last/1)
 
       bytes = Random.randint(0, 256, type: :u8, shape: {10_000}, key: key, exact: true)
       assert bytes |> Mlx.to_list() |> Enum.uniq() |> length() == 256

@@ -128,6 +128,8 @@ defmodule Mlx.TransformsTest do
       refute_received {:recorded, _, _}
     end
 
+    # CUDA takes a second or more for each kernel.
+    @tag timeout: 600_000
     test "computes with each number as it is, whatever the function does with it" do
       uses = [
         fn x, n -> Mlx.multiply(Mlx.add(x, n), n) end,
@@ -146,6 +148,8 @@ defmodule Mlx.TransformsTest do
       end
     end
 
+    # CUDA takes a second or more for each kernel.
+    @tag timeout: 600_000
     test "gives numbers that change the type that they have beside an array" do
       for fun <- [&Mlx.multiply/2, &Mlx.subtract/2, &Mlx.divide/2, &Mlx.pow/2], type <- [:bf16, :f32, :s32, :bool] do
         compiled = Mlx.compile(fun)

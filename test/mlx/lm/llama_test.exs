@@ -8,7 +8,8 @@ defmodule Mlx.LM.LlamaTest do
 
   defp config(changes \\ %{}), do: Llama.Config.from_gguf(TinyLlama.metadata(changes))
 
-  defp model(tensors \\ TinyLlama.tensors(), options \\ []),
+  # On a GPU the type would be f16.
+  defp model(tensors \\ TinyLlama.tensors(), options \\ [type: :f32]),
     do: Llama.new(Weights.new(tensors, "tiny.gguf", options), config())
 
   # The logits after the last of the ids, which are read in parts.
