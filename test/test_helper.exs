@@ -15,9 +15,6 @@ model =
     []
   end
 
-# GPUs with units for it multiply f32 with 10 bits of the fraction; the tolerances are those of all 23.
-System.put_env("MLX_ENABLE_TF32", "0")
-
 # Some tests call native functions, which leave this to their callers; MLX decides once.
 Mlx.KernelCompiler.allow()
 
