@@ -299,7 +299,8 @@ defmodule Mlx.Conformance.Signatures do
       {~w(synchronize), [s: default(:stream, nil)], &Evaluation.synchronize/3},
       {~w(clear_streams), [], fn _call, _bound, _options -> nil end},
       {~w(metal.is_available cuda.is_available), []},
-      {~w(get_active_memory get_cache_memory get_peak_memory reset_peak_memory clear_cache get_memory_limit), []},
+      {~w(get_active_memory), [], &Evaluation.active_memory/3},
+      {~w(get_cache_memory get_peak_memory reset_peak_memory clear_cache get_memory_limit), []},
       {~w(set_cache_limit set_memory_limit set_wired_limit), [limit: :integer]}
     ]
   end
