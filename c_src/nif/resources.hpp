@@ -16,6 +16,7 @@
 #include "nif/resource.hpp"
 #include "nif/term.hpp"
 #include "nif/term_cache.hpp"
+#include "nif/term_table.hpp"
 
 namespace mlx_nif {
 
@@ -82,7 +83,7 @@ inline bool open_resources(ErlNifEnv* env) {
          Resource<Kernel>::open(env, "kernel") && Resource<TapeResource>::open(env, "tape") &&
          Resource<ProgramResource>::open(env, "program") && Resource<InstructionResource>::open(env, "instruction") &&
          Resource<CompiledResource>::open(env, "compiled_function") && Resource<TermCache>::open(env, "cache") &&
-         Resource<VmapRulesResource>::open(env, "vmap_rules") &&
+         Resource<TermTable>::open(env, "table") && Resource<VmapRulesResource>::open(env, "vmap_rules") &&
          Resource<ImportedResource>::open(env, "imported_function") &&
          Resource<ExecutionResource>::open(env, "execution");
 }

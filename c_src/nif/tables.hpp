@@ -25,6 +25,7 @@ std::vector<ErlNifFunc> distributed_functions();
 std::vector<ErlNifFunc> function_file_functions();
 std::vector<ErlNifFunc> io_functions();
 std::vector<ErlNifFunc> memory_functions();
+std::vector<ErlNifFunc> term_table_functions();
 std::vector<ErlNifFunc> transform_functions();
 std::vector<ErlNifFunc> unsafe_functions();
 

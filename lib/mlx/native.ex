@@ -409,6 +409,8 @@ defmodule Mlx.Native do
     sum_axis: 4,
     swapaxes: 4,
     synchronize: 1,
+    table_find: 2,
+    table_new: 1,
     take: 3,
     take_along_axis: 4,
     take_axis: 4,

@@ -35,7 +35,7 @@ defmodule Mlx.Argument do
   def specials do
     ~w(reference pid function array_reference stream_reference stream deallocated array_of_other_reference
        array_of_stream_reference stream_of_array_reference placeholder placeholder_without_value ended_placeholder
-       tape program instruction compiled_function cache vmap_rules
+       tape program instruction compiled_function cache table vmap_rules
        example_call imported_function execution loop_condition loop_body)a
   end
 
@@ -71,6 +71,7 @@ defmodule Mlx.Argument do
   defp special(:instruction), do: Native.program_value_and_grad(special(:program), [0])
   defp special(:compiled_function), do: Native.compile(special(:program), false, [])
   defp special(:cache), do: Native.cache_new(2)
+  defp special(:table), do: Native.table_new(%{"a" => 1, nil => :none})
   defp special(:execution), do: Native.execute(special(:instruction), [build_array({4, 4}, :f32, :varied, :lazy)], :tag)
 
   defp special(:loop_condition) do

@@ -260,7 +260,11 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:device), do: pick([:cpu, :gpu])
 
   defp plausible(kind) when kind in [:cache, :compiled_function, :instruction, :program, :tape], do: {:special, kind}
-  defp plausible(kind) when kind in [:example_call, :imported_function, :vmap_rules, :execution], do: {:special, kind}
+
+  defp plausible(kind) when kind in [:example_call, :imported_function, :vmap_rules, :execution, :table],
+    do: {:special, kind}
+
+  defp plausible(:map), do: pick([%{}, %{1 => 2.0}, Map.new(1..100, &{&1, [&1]}), %{%{} => {}, "a" => self()}])
   defp plausible(:loop_condition), do: {:special, pick([:loop_condition, :program])}
   defp plausible(:compiled_functions), do: some(2, fn -> {:special, :compiled_function} end)
   defp plausible(:optional_arrays), do: pick([nil, plausible(:arrays)])

@@ -45,6 +45,7 @@ defmodule Mlx.NativeExamples do
     do: {[{{4, 4}, :f32}], {4, 1, 1}, {1, 1, 1}, [{"T", :f32}, {"n", 3}, {"b", true}], nil, false}
 
   def default(:key), do: array({2}, :u32)
+  def default(:map), do: %{"first" => 1, 2 => "second"}
   def default(:mask), do: array({4, 4}, :bool)
   def default(:norm), do: :backward
   def default(:number), do: 1.5
@@ -58,6 +59,7 @@ defmodule Mlx.NativeExamples do
   def default(:sizes), do: [2, 2]
   def default(:stream), do: nil
   def default(:stream_reference), do: {:special, :stream_reference}
+  def default(:table), do: {:special, :table}
   def default(:strides), do: [4, 1]
   def default(:tape), do: {:special, :tape}
   def default(:text), do: ""

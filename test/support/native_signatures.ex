@@ -169,6 +169,8 @@ defmodule Mlx.NativeSignatures do
     {~w(cache)a, ~w(cache_latest)a},
     {~w(cache text)a, ~w(cache_find)a},
     {~w(cache text text text)a, ~w(cache_insert)a},
+    {~w(map)a, ~w(table_new)a},
+    {~w(table text)a, ~w(table_find)a},
     {~w(array)a, ~w(deallocate is_available item to_binary to_pointer)a},
     {~w(offset shape type number)a, ~w(from_pointer)a},
     {~w(text texts texts text text flag flag)a, ~w(metal_kernel)a},

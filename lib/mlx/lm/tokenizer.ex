@@ -32,15 +32,15 @@ defmodule Mlx.LM.Tokenizer do
   reference does; SmolLM2 has none for a few control characters, such as `<<4>>`).
   """
 
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, BytePairEncoding, PreTokenizer, StreamDecoder}
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, BytePairEncoding, PreTokenizer, StreamDecoder, Table}
 
   @typedoc "A token's number."
   @type id :: non_neg_integer
 
   @type t :: %__MODULE__{
-          tokens: tuple,
-          pieces: tuple,
-          ids: %{binary => id},
+          tokens: Table.t(),
+          pieces: Table.t(),
+          ids: Table.t(),
           encoding: BytePairEncoding.t(),
           pre_tokenizer: PreTokenizer.t(),
           special: MapSet.t(id),
@@ -95,9 +95,9 @@ defmodule Mlx.LM.Tokenizer do
     control = for {@control, id} <- Enum.with_index(types), do: id
 
     %__MODULE__{
-      tokens: tuple,
-      pieces: tokens |> Enum.zip_with(types, &piece/2) |> List.to_tuple(),
-      ids: ids,
+      tokens: by_id(tokens),
+      pieces: tokens |> Enum.zip_with(types, &piece/2) |> by_id(),
+      ids: Table.new(ids),
       encoding: BytePairEncoding.new(ids, strings(metadata, "merges")),
       pre_tokenizer: pre_tokenizer,
       special: special,
@@ -176,33 +176,23 @@ defmodule Mlx.LM.Tokenizer do
   """
   @spec bytes(t, id, keyword) :: binary
   def bytes(%__MODULE__{pieces: pieces} = tokenizer, id, options \\ []) do
-    cond do
-      not is_integer(id) or id < 0 or id >= tuple_size(pieces) ->
-        raise ArgumentError, "token #{inspect(id)} is not in the vocabulary of #{tuple_size(pieces)} tokens"
-
-      Keyword.get(options, :special, true) or id not in tokenizer.special ->
-        elem(pieces, id)
-
-      true ->
-        ""
+    case Table.get(pieces, id) do
+      nil -> raise ArgumentError, "token #{inspect(id)} is not in the vocabulary of #{pieces.size} tokens"
+      piece -> if Keyword.get(options, :special, true) or id not in tokenizer.special, do: piece, else: ""
     end
   end
 
   @doc "The id of a token as the vocabulary writes it, or `nil`."
   @spec id(t, binary) :: id | nil
-  def id(%__MODULE__{ids: ids}, token), do: ids[token]
+  def id(%__MODULE__{ids: ids}, token), do: Table.get(ids, token)
 
   @doc "A token as the vocabulary writes it, such as `\"Ġworld\"` or `\"<|im_end|>\"`, or `nil`."
   @spec token(t, id) :: binary | nil
-  def token(%__MODULE__{tokens: tokens}, id) when is_integer(id) and id >= 0 and id < tuple_size(tokens) do
-    elem(tokens, id)
-  end
-
-  def token(%__MODULE__{}, _id), do: nil
+  def token(%__MODULE__{tokens: tokens}, id), do: Table.get(tokens, id)
 
   @doc "The number of tokens in the vocabulary."
   @spec size(t) :: pos_integer
-  def size(%__MODULE__{tokens: tokens}), do: tuple_size(tokens)
+  def size(%__MODULE__{tokens: tokens}), do: tokens.size
 
   @doc "Whether a token ends the answer: the end token of the file, or one such as `<|im_end|>`."
   @spec end?(t, id) :: boolean
@@ -259,6 +249,8 @@ defmodule Mlx.LM.Tokenizer do
     end
   end
 
+  defp by_id(list), do: list |> Enum.with_index() |> Map.new(fn {element, id} -> {id, element} end) |> Table.new()
+
   # Tokens that were added to a vocabulary are written as they read, all others in the byte alphabet.
   defp piece(token, type) when type in [@control, @user_defined], do: token
 
@@ -299,7 +291,7 @@ defmodule Mlx.LM.Tokenizer do
 
     case rest do
       [] -> encoded |> Enum.reverse() |> :lists.append()
-      [token | rest] -> encode_segments(rest, tokenizer, cache, [[Map.fetch!(tokenizer.ids, token)] | encoded])
+      [token | rest] -> encode_segments(rest, tokenizer, cache, [[Table.get(tokenizer.ids, token)] | encoded])
     end
   end
 
@@ -317,7 +309,7 @@ defmodule Mlx.LM.Tokenizer do
   end
 
   defp encode_word(word, %{pre_tokenizer: %{whole_words: true}} = tokenizer) do
-    case tokenizer.ids[for(<<byte <- word>>, into: "", do: ByteAlphabet.character(byte))] do
+    case Table.get(tokenizer.ids, for(<<byte <- word>>, into: "", do: ByteAlphabet.character(byte))) do
       nil -> BytePairEncoding.encode(tokenizer.encoding, word)
       id -> [id]
     end

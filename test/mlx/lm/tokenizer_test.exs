@@ -228,8 +228,9 @@ defmodule Mlx.LM.TokenizerTest do
     # The definition of byte-pair encoding, on tokens as strings and with no care for speed.
     defp by_definition(word) do
       merges = metadata()["tokenizer.ggml.merges"] |> Enum.map(&String.split/1)
-      ids = small().ids
-      word |> :binary.bin_to_list() |> Enum.map(&ByteAlphabet.character/1) |> merge(merges) |> Enum.map(&ids[&1])
+      tokenizer = small()
+      tokens = word |> :binary.bin_to_list() |> Enum.map(&ByteAlphabet.character/1) |> merge(merges)
+      Enum.map(tokens, &Tokenizer.id(tokenizer, &1))
     end
 
     defp merge(tokens, merges) do
@@ -408,6 +409,10 @@ defmodule Mlx.LM.TokenizerTest do
 
   describe "with SmolLM2's vocabulary" do
     @describetag :model
+
+    test "takes hardly any room on the heap of a process", %{tokenizer: tokenizer} do
+      assert :erts_debug.flat_size(tokenizer) < 2000
+    end
 
     @tag :oracle
     test "gives the ids of the tokenizers package", %{path: path, tokenizer: tokenizer} do

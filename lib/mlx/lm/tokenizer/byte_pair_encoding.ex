@@ -9,10 +9,10 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
 
   import Bitwise
 
-  alias Mlx.LM.Tokenizer.ByteAlphabet
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, Table}
 
   @typedoc "The token of each byte (`nil` where the vocabulary has none), and the merges by pair of tokens."
-  @type t :: %{bytes: tuple, merges: %{integer => integer}}
+  @type t :: %{bytes: tuple, merges: Table.t()}
 
   # A pair is `left <<< 24 ||| right`, and a merge `rank <<< 24 ||| token`, so that merges compare as their ranks do.
   @token_bits 24
@@ -28,7 +28,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   def new(ids, merges) do
     %{
       bytes: List.to_tuple(for byte <- 0..255, do: ids[ByteAlphabet.character(byte)]),
-      merges: merges |> Enum.with_index() |> Map.new(fn {merge, rank} -> merge(merge, rank, ids) end)
+      merges: merges |> Enum.with_index() |> Map.new(fn {merge, rank} -> merge(merge, rank, ids) end) |> Table.new()
     }
   end
 
@@ -53,12 +53,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   end
 
   defp pair(merges, left, right) do
-    key = left <<< @token_bits ||| right
-
-    case merges do
-      %{^key => merge} -> merge
-      _none -> @none
-    end
+    Table.get(merges, left <<< @token_bits ||| right) || @none
   end
 
   # A short word is a list of its tokens, each with the merge of it and the next one behind it.
