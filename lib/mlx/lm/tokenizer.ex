@@ -37,10 +37,12 @@ defmodule Mlx.LM.Tokenizer do
   @typedoc "A token's number."
   @type id :: non_neg_integer
 
+  @typep table :: Table.t()
+
   @type t :: %__MODULE__{
-          tokens: Table.t(),
-          pieces: Table.t(),
-          ids: Table.t(),
+          tokens: table,
+          pieces: table,
+          ids: table,
           encoding: BytePairEncoding.t(),
           pre_tokenizer: PreTokenizer.t(),
           special: MapSet.t(id),

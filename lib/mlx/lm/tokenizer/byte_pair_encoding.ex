@@ -12,7 +12,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   alias Mlx.LM.Tokenizer.{ByteAlphabet, Table}
 
   @typedoc "The token of each byte (`nil` where the vocabulary has none), and the merges by pair of tokens."
-  @type t :: %{bytes: tuple, merges: Table.t()}
+  @opaque t :: %{bytes: tuple, merges: Table.t()}
 
   # A pair is `left <<< 24 ||| right`, and a merge `rank <<< 24 ||| token`, so that merges compare as their ranks do.
   @token_bits 24
