@@ -36,9 +36,9 @@ if Code.ensure_loaded?(Nx) do
     @doc "The same for an operation of Nx and its tensors, which the CPU computes where a GPU lacks a type or a kernel for it."
     @spec run(t(), atom(), [term()], (-> result)) :: result when result: var
     def run({_lazy, device} = manner, operation, tensors, fun) do
-      lacking = DeviceGaps.type(operation, tensors)
+      lacking = if (device || Device.default()) == :gpu, do: DeviceGaps.type(operation, tensors)
 
-      if lacking != nil and (device || Device.default()) == :gpu do
+      if lacking do
         Fallback.announce_cpu(operation, lacking, tensors)
         Mlx.with_device(:cpu, fun)
       else
