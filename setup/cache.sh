@@ -142,16 +142,14 @@ file_sha256() { sha256 <"$1"; }
 tree_sha256() {
   (
     cd "$1" && shift
-    find "$@" -type f | LC_ALL=C sort | while IFS= read -r file; do
-      printf '%s  %s\n' "$(file_sha256 "$file")" "$file"
-    done | sha256
+    file_sums "$@" | sha256
   )
 }
 
-# file_sums PATH...: the checksum and the name of each file under these paths.
+# file_sums PATH...: the checksum and the name of each file under these paths, in the order of the names.
 file_sums() {
   # shellcheck disable=SC2014,SC2046
-  find "$@" -type f -exec $(sha256_command) {} + | LC_ALL=C sort
+  find "$@" -type f -exec $(sha256_command) {} + | LC_ALL=C sort -k 2
 }
 
 # shellcheck disable=SC2091
