@@ -5,7 +5,7 @@ if Code.ensure_loaded?(Nx) do
 
     import ExUnit.CaptureLog
 
-    alias Mlx.{Backend, Native}
+    alias Mlx.{Backend, Native, TelemetryEvents}
 
     doctest Mlx.Backend
     doctest Mlx.Nx
@@ -219,35 +219,27 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    @doc false
-    def send_event(_event, measurements, metadata, parent), do: send(parent, {:fallback, measurements, metadata})
-
     describe "what MLX has no operation for" do
-      setup do
-        parent = self()
-        handler = "#{inspect(self())}"
-        :ok = :telemetry.attach(handler, [:mlx, :fallback], &__MODULE__.send_event/4, parent)
-        on_exit(fn -> :telemetry.detach(handler) end)
-      end
+      setup do: TelemetryEvents.receive_all()
 
       test "is computed, and announced" do
         t = Nx.tensor([[1, 2], [3, 4]])
         sum = Nx.reduce(t, 0, [axes: [1]], fn a, b -> Nx.add(Nx.multiply(a, 2), b) end)
         assert %Backend{} = sum.data
         assert Nx.to_list(sum) == [6, 14]
-        assert_receive {:fallback, %{bytes: 20}, %{function: "Nx.reduce", device: :cpu}}
+        assert_receive {[:mlx, :fallback], %{bytes: 20}, %{function: "Nx.reduce", device: :cpu}}
         assert t |> Nx.window_reduce(0, {2, 1}, fn a, b -> Nx.max(a, b) end) |> Nx.to_list() == [[3, 4]]
-        assert_receive {:fallback, _, %{function: "Nx.window_reduce"}}
-        refute_received {:fallback, _, _}
+        assert_receive {[:mlx, :fallback], _, %{function: "Nx.window_reduce"}}
+        refute_received {[:mlx, :fallback], _, _}
       end
 
       test "of complex numbers of 128 bits, too" do
         result = Nx.fft(Nx.tensor([1.0, 2.0], type: :f64))
         assert result.type == {:c, 128}
-        assert_receive {:fallback, _, %{function: "Nx.fft"}}
+        assert_receive {[:mlx, :fallback], _, %{function: "Nx.fft"}}
         assert result |> Nx.real() |> Nx.to_list() == [3.0, -1.0]
         assert Nx.add(result, Nx.tensor([1.0, 1.0])) |> Nx.real() |> Nx.to_list() == [4.0, 0.0]
-        assert_receive {:fallback, _, %{function: "Nx.add"}}
+        assert_receive {[:mlx, :fallback], _, %{function: "Nx.add"}}
       end
 
       test "is logged or forbidden where the application wants that" do
@@ -266,7 +258,7 @@ if Code.ensure_loaded?(Nx) do
         Nx.dot(Nx.iota({3, 3}), Nx.iota({3, 3}))
         Nx.conv(Nx.iota({1, 1, 2, 2, 2, 2}), Nx.iota({1, 1, 1, 1, 1, 1}))
         Nx.LinAlg.triangular_solve(Nx.tensor([[Complex.new(1, 1)]]), Nx.tensor([Complex.new(2, 0)]))
-        refute_received {:fallback, _, _}
+        refute_received {[:mlx, :fallback], _, _}
       end
     end
 
@@ -274,12 +266,7 @@ if Code.ensure_loaded?(Nx) do
     describe "what a GPU lacks a type or a kernel for" do
       alias Mlx.Backend.Manner
 
-      setup do
-        parent = self()
-        handler = "#{inspect(self())}"
-        :ok = :telemetry.attach(handler, [:mlx, :fallback], &__MODULE__.send_event/4, parent)
-        on_exit(fn -> :telemetry.detach(handler) end)
-      end
+      setup do: TelemetryEvents.receive_all()
 
       defp device_of(operation, tensors) do
         Manner.run({false, :gpu}, operation, tensors, fn -> Mlx.Stream.current().device end)
@@ -300,7 +287,7 @@ if Code.ensure_loaded?(Nx) do
             ] do
           assert device_of(operation, tensors) == :cpu
           function = "Nx.#{operation}"
-          assert_receive {:fallback, %{bytes: bytes}, %{function: ^function, device: :cpu}}
+          assert_receive {[:mlx, :fallback], %{bytes: bytes}, %{function: ^function, device: :cpu}}
           assert bytes > 0
         end
       end
@@ -318,7 +305,7 @@ if Code.ensure_loaded?(Nx) do
         assert Mlx.Backend.DeviceGaps.type(:cosh, [Nx.tensor([Complex.new(1, 2)])]) == nil
         f64 = Nx.tensor([1.0], type: :f64, backend: {Mlx.Backend, device: :cpu})
         assert Nx.add(f64, f64) |> Nx.to_list() == [2.0]
-        refute_received {:fallback, _, _}
+        refute_received {[:mlx, :fallback], _, _}
       end
     end
 
