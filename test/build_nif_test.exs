@@ -3,6 +3,8 @@ defmodule BuildNifTest do
   # builds again only what has changed, is what every compilation shows.
   use ExUnit.Case, async: true
 
+  alias Mlx.FileTree
+
   @build_nif Path.expand("../bin/build_nif", __DIR__)
   @kept 8
 
@@ -30,11 +32,7 @@ defmodule BuildNifTest do
     :ok
   end
 
-  defp write(world, file, content) do
-    path = Path.join(world, file)
-    File.mkdir_p!(Path.dirname(path))
-    File.write!(path, content)
-  end
+  defp write(world, file, content), do: FileTree.write!(world, %{file => content})
 
   # Another bash, such as the one of macOS.
   defp bash, do: System.get_env("MLX_TEST_BASH", "bash")

@@ -1,6 +1,8 @@
 defmodule SetupTest do
   use ExUnit.Case, async: true
 
+  alias Mlx.FileTree
+
   # The library itself does without it, so that Mix leaves it out.
   Mix.ensure_application!(:crypto)
 
@@ -25,14 +27,6 @@ defmodule SetupTest do
 
   # Another bash, such as the one of macOS.
   defp bash, do: System.get_env("MLX_TEST_BASH", "bash")
-
-  defp write_files(folder, files) do
-    for {name, text} <- files do
-      path = Path.join(folder, name)
-      File.mkdir_p!(Path.dirname(path))
-      File.write!(path, text)
-    end
-  end
 
   defp write_program(bin, name, script) do
     File.mkdir_p!(bin)
@@ -257,33 +251,37 @@ defmodule SetupTest do
       "#define MLX_VERSION_MAJOR 0\n#define MLX_VERSION_MINOR 32\n#define MLX_VERSION_PATCH #{patch}\n"
     end
 
-    write_files(mlx, %{"include/mlx/mlx.h" => "", "include/mlx/version.h" => version.(2)})
+    FileTree.write!(mlx, %{"include/mlx/mlx.h" => "", "include/mlx/version.h" => version.(2)})
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
     assert sentence =~ "MLX_DIR=#{mlx} does not hold include/mlx/backend/cpu/encoder.h"
 
-    write_files(mlx, Map.new(~w(backend/cpu/encoder compile_impl graph_utils primitives), &{"include/mlx/#{&1}.h", ""}))
+    FileTree.write!(
+      mlx,
+      Map.new(~w(backend/cpu/encoder compile_impl graph_utils primitives), &{"include/mlx/#{&1}.h", ""})
+    )
+
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
     assert sentence =~ "MLX_DIR=#{mlx} does not hold include/mlx/scheduler.h"
 
-    write_files(mlx, %{"include/mlx/scheduler.h" => ""})
+    FileTree.write!(mlx, %{"include/mlx/scheduler.h" => ""})
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
     assert sentence =~ "MLX_DIR=#{mlx} does not hold lib/libmlx.so"
 
-    write_files(mlx, %{"lib/libmlx.so" => ""})
+    FileTree.write!(mlx, %{"lib/libmlx.so" => ""})
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
     assert sentence =~ "MLX_DIR=#{mlx} holds MLX 0.32.2; the NIF is made for MLX 0.32.4"
 
-    write_files(mlx, %{"include/mlx/version.h" => version.(4)})
+    FileTree.write!(mlx, %{"include/mlx/version.h" => version.(4)})
     mlx_c = Path.join(folder, "mlx-c")
     cmake = "share/cmake/MLXC/MLXCConfigVersion.cmake"
-    write_files(mlx_c, %{"include/mlx/c/mlx.h" => "", "lib/libmlxc.a" => ""})
+    FileTree.write!(mlx_c, %{"include/mlx/c/mlx.h" => "", "lib/libmlxc.a" => ""})
     given = %{"MLX_DIR" => mlx, "MLX_C_DIR" => mlx_c}
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", given)
     assert sentence =~ "MLX_C_DIR=#{mlx_c} does not hold include/mlx/c/error.h"
-    write_files(mlx_c, %{"include/mlx/c/error.h" => ""})
+    FileTree.write!(mlx_c, %{"include/mlx/c/error.h" => ""})
 
     for {version, fits} <- [{"0.6.0", false}, {"0.7.0", true}, {"0.8.1", true}, {"0.9.0", false}] do
-      write_files(mlx_c, %{cmake => ~s[set(PACKAGE_VERSION "#{version}")\n]})
+      FileTree.write!(mlx_c, %{cmake => ~s[set(PACKAGE_VERSION "#{version}")\n]})
       {sentences, status, _output} = run_setup(folder, "toolchain", given)
       assert status == if(fits, do: 0, else: 1)
       assert fits or hd(sentences) =~ "holds mlx-c #{version}; the NIF is made for mlx-c 0.7.0, and 0.8 fits as well"

@@ -2,20 +2,13 @@ defmodule Mlx.Memory.RoomTest do
   use ExUnit.Case, async: true
 
   alias Mlx.{ChildVM, Memory}
+  alias Mlx.FileTree
   alias Mlx.Memory.Room
 
   @moduletag :tmp_dir
 
   # What Linux shows below /, of which a test needs some files only.
-  defp room(root, files) do
-    for {name, content} <- files do
-      path = Path.join(root, name)
-      File.mkdir_p!(Path.dirname(path))
-      File.write!(path, content)
-    end
-
-    Room.bytes(root)
-  end
+  defp room(root, files), do: root |> FileTree.write!(files) |> Room.bytes()
 
   test "there is no limit where nothing says so", %{tmp_dir: root} do
     assert Room.bytes(root) == nil

@@ -9,6 +9,19 @@ defmodule Mlx.Native.LifecycleTest do
   # A start takes a second on an idle machine; an end that hangs takes for ever.
   @timeout 60_000
 
+  # Code that prints what each of `calls` raises.
+  defp print_errors_of_calls do
+    quote do
+      for call <- calls do
+        try do
+          call.()
+        rescue
+          error in Mlx.Error -> IO.puts(error.message)
+        end
+      end
+    end
+  end
+
   @tag :tmp_dir
   test "a first call that raises late, from a dirty scheduler, does no harm", %{tmp_dir: folder} do
     file = Path.join(folder, "hosts.json")
@@ -40,13 +53,8 @@ defmodule Mlx.Native.LifecycleTest do
 
     code =
       quote do
-        for call <- [fn -> Mlx.add(1, 2) end, fn -> Mlx.Memory.active() end, fn -> Mlx.Device.count(:gpu) end] do
-          try do
-            call.()
-          rescue
-            error in Mlx.Error -> IO.puts(error.message)
-          end
-        end
+        calls = [fn -> Mlx.add(1, 2) end, fn -> Mlx.Memory.active() end, fn -> Mlx.Device.count(:gpu) end]
+        unquote(print_errors_of_calls())
       end
 
     assert {:exit, 0, output} = ChildVM.run(code, env: [{"LD_PRELOAD", library}], timeout: @timeout)
@@ -70,15 +78,9 @@ defmodule Mlx.Native.LifecycleTest do
           true = :code.add_patha(unquote(~c"#{folder}/mlx/ebin"))
           # Elixir loads a module that it finds in code.
           version = fn -> apply(Module.concat(["Mlx.Native"]), :version, []) end
-          calls = [fn -> Mlx.add(1, 2) end, fn -> Mlx.Memory.active() end, fn -> Mlx.Random.key(1) end]
-
-          for call <- [fn -> Mlx.array([1]) end, version | calls] do
-            try do
-              call.()
-            rescue
-              error in Mlx.Error -> IO.puts(error.message)
-            end
-          end
+          others = [fn -> Mlx.add(1, 2) end, fn -> Mlx.Memory.active() end, fn -> Mlx.Random.key(1) end]
+          calls = [fn -> Mlx.array([1]) end, version | others]
+          unquote(print_errors_of_calls())
         end
 
       assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
