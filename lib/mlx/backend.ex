@@ -65,7 +65,7 @@ if Code.ensure_loaded?(Nx) do
 
     On a GPU the CPU computes, on the same memory, what the GPU has no type or no kernel for:
 
-      * operations whose result or one of whose tensors is `f64`, which Nx also uses of its own accord
+      * operations that take or give tensors of `f64`, with which Nx computes some things by itself
       * `Nx.indexed_add/4`, `Nx.indexed_put/4` and `Nx.window_scatter_max/5` and its like of `s64`, `u64` and `c64`
       * `Nx.acosh/1`, `Nx.asinh/1` and `Nx.atanh/1` of `c64`
       * the factorisations of `Nx.LinAlg`
@@ -73,7 +73,7 @@ if Code.ensure_loaded?(Nx) do
     On every device `Nx.BinaryBackend` computes, on copies of the tensors, element by element in Elixir:
 
       * `Nx.reduce/4` and `Nx.window_reduce/5`, which call an Elixir function for every element
-      * operations whose result or one of whose tensors is `c128`, such as the Fourier transform of `f64`
+      * operations that take or give tensors of `c128`, such as the Fourier transform of `f64`
 
     Each time the event `[:mlx, :fallback]` of `Mlx.Telemetry` is emitted, of compiled definitions when they are compiled, and
 

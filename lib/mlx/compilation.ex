@@ -19,10 +19,9 @@ defmodule Mlx.Compilation do
   Later calls with arguments of the same form, shapes and types only run what was compiled. Effects of `fun`, such as
   printing, therefore happen once. While it runs its arrays have no values that could be read.
 
-  What else than arrays is among the arguments belongs to their form. `fun` is recorded anew for each number, so that it
-  may use numbers for anything, and of the forms that differ only in numbers the last #{@most_forms} are kept. Recordings
-  that differ only in the values of numbers share their kernels; a number that changes at each call still costs a recording
-  each time, which an array in its place spares.
+  Arguments that are not arrays belong to the form. `fun` is recorded anew for each number, and may therefore use numbers
+  for anything. Of the forms that differ in numbers only, the last #{@most_forms} are kept, and their recordings share
+  their kernels. A number that changes at each call costs a recording each time; an array in its place costs none.
 
   Arrays that `fun` uses from outside are taken as they are at the first call. Random numbers need a key among the
   arguments, or a state: see `Mlx.Random.with_state/2`.

@@ -1,8 +1,8 @@
 defmodule Mlx.Differential.Judge do
   @moduledoc """
   Decides where Elixir and Python differ because they compute in another order or in another type: `Mlx` adds long lines in
-  pieces, and numbers of 16 bits in f32, and loses no NaN. The value in a wider type is the judge: Elixir may not be further
-  from it than Python, but for rounding.
+  pieces, and numbers of 16 bits in f32, and loses no NaN. The value in a wider type is the judge: Elixir's error
+  may exceed Python's by no more than rounding.
   """
 
   alias Mlx.Array
