@@ -39,6 +39,7 @@ void Array::release_once() {
 
 // Never blocks: it runs in the garbage collection of a process.
 void Array::release() {
+  holding_.end();
   if (settled()) {
     handle_.reset();
     return;

@@ -8,6 +8,7 @@
 
 #include "core/graph.hpp"
 #include "core/handle.hpp"
+#include "core/holdings.hpp"
 #include "core/late_failure.hpp"
 #include "core/tape.hpp"
 
@@ -27,11 +28,14 @@ struct NodeTraits {
 class Array {
  public:
   // An array that has its value.
-  explicit Array(ArrayHandle handle) : handle_(std::move(handle)), settled_(true) {}
+  explicit Array(ArrayHandle handle, Holding holding = {})
+      : handle_(std::move(handle)), holding_(std::move(holding)), settled_(true) {}
 
   // A node of the graph, computed on the stream; MLX's streams live for ever.
-  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, NodeTraits traits = {}, Trace trace = {})
+  Array(ArrayHandle handle, std::shared_ptr<Graph> graph, mlx_stream stream, NodeTraits traits = {}, Trace trace = {},
+        Holding holding = {})
       : handle_(std::move(handle)),
+        holding_(std::move(holding)),
         graph_(std::move(graph)),
         stream_(stream),
         traits_(traits),
@@ -104,6 +108,7 @@ class Array {
 
   [[no_unique_address]] const Counted counted_;
   ArrayHandle handle_;
+  Holding holding_;
   const std::shared_ptr<Graph> graph_;
   const mlx_stream stream_{};
   const NodeTraits traits_;

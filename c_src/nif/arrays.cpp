@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "core/holdings.hpp"
+#include "core/limits.hpp"
 #include "nif/call.hpp"
 
 namespace mlx_nif {
@@ -31,6 +33,16 @@ ERL_NIF_TERM make_struct(ErlNifEnv* env, ERL_NIF_TERM reference, mlx_array array
   ERL_NIF_TERM map;
   enif_make_map_from_arrays(env, atoms.array_keys.data(), values.data(), values.size(), &map);
   return map;
+}
+
+// Weighs an array without elements, too: each has a buffer, of which Metal has room for half a million.
+constexpr std::int64_t bytes_of_handle = 256;
+
+// The share of an array in what the process holds that it is made for.
+Holding hold(const ErlNifPid& process, mlx_array array, bool has_memory = true) {
+  const std::uint64_t bytes = has_memory ? size_in_bytes(array) : 0;
+  const bool view = bytes > array_limit();
+  return {Holdings::of(process.pid), bytes_of_handle + (view ? 0 : static_cast<std::int64_t>(bytes))};
 }
 
 }  // namespace
@@ -94,7 +106,9 @@ mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
                         NodeTraits traits, Trace trace) {
   const mlx_array array = handle.get();
-  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), graph, stream, traits, std::move(trace));
+  Holding holding = hold(calling_process(env), array, !traits.valueless);
+  const ERL_NIF_TERM reference =
+      Resource<Array>::make(env, std::move(handle), graph, stream, traits, std::move(trace), std::move(holding));
   return make_struct(env, reference, array);
 }
 
@@ -122,8 +136,12 @@ ERL_NIF_TERM make_placeholder(ErlNifEnv* env, ArrayHandle handle, const Array& o
 }
 
 ERL_NIF_TERM make_value(ErlNifEnv* env, ArrayHandle handle) {
+  return make_value_for(calling_process(env), env, std::move(handle));
+}
+
+ERL_NIF_TERM make_value_for(const ErlNifPid& process, ErlNifEnv* env, ArrayHandle handle) {
   const mlx_array array = handle.get();
-  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle));
+  const ERL_NIF_TERM reference = Resource<Array>::make(env, std::move(handle), hold(process, array));
   return make_struct(env, reference, array);
 }
 

@@ -125,7 +125,10 @@ ERL_NIF_TERM make_shared_array(ErlNifEnv* env, Array& array);
 // The same node as `original`, under its lock, in the place of an argument that is traced.
 ERL_NIF_TERM make_placeholder(ErlNifEnv* env, ArrayHandle handle, const Array& original, Trace trace);
 
-// An `%Mlx.Array{}` of a value.
+// An `%Mlx.Array{}` of a value, for the calling process.
 ERL_NIF_TERM make_value(ErlNifEnv* env, ArrayHandle handle);
+
+// For another process, to which it is sent.
+ERL_NIF_TERM make_value_for(const ErlNifPid& process, ErlNifEnv* env, ArrayHandle handle);
 
 }  // namespace mlx_nif

@@ -35,6 +35,12 @@ inline bool on_normal_scheduler() {
   return enif_thread_type() == ERL_NIF_THR_NORMAL_SCHEDULER;
 }
 
+inline ErlNifPid calling_process(ErlNifEnv* env) {
+  ErlNifPid process;
+  enif_self(env, &process);
+  return process;
+}
+
 inline bool on_dirty_scheduler() {
   return !on_normal_scheduler();
 }

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/streams.hpp"
 #include "nif/arrays.hpp"
+#include "nif/call.hpp"
 #include "nif/resource.hpp"
 
 namespace mlx_nif::current_streams {
@@ -44,19 +45,13 @@ struct Choices {
   }
 };
 
-ERL_NIF_TERM caller(ErlNifEnv* env) {
-  ErlNifPid pid;
-  enif_self(env, &pid);
-  return pid.pid;
-}
-
 }  // namespace
 
 mlx_stream of_caller(ErlNifEnv* env) {
   auto& choices = Choices::instance();
   if (choices.count.load(std::memory_order_relaxed) != 0) {
     const std::shared_lock lock(choices.mutex);
-    const auto found = choices.by_process.find(caller(env));
+    const auto found = choices.by_process.find(calling_process(env).pid);
     if (found != choices.by_process.end()) {
       return found->second.stream.get()->get();
     }
@@ -65,8 +60,7 @@ mlx_stream of_caller(ErlNifEnv* env) {
 }
 
 void choose(ErlNifEnv* env, StreamResource* stream) {
-  ErlNifPid pid;
-  enif_self(env, &pid);
+  const ErlNifPid pid = calling_process(env);
   auto& choices = Choices::instance();
   const std::lock_guard lock(choices.mutex);
   choices.erase(pid.pid, env);

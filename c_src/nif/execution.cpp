@@ -17,10 +17,10 @@ namespace {
 
 constexpr std::size_t stack_bytes = std::size_t{64} << 20;
 
-ERL_NIF_TERM make_values(ErlNifEnv* env, std::vector<ArrayHandle> arrays) {
+ERL_NIF_TERM make_values(const ErlNifPid& process, ErlNifEnv* env, std::vector<ArrayHandle> arrays) {
   std::vector<ERL_NIF_TERM> terms;
   std::ranges::transform(arrays, std::back_inserter(terms),
-                         [env](ArrayHandle& array) { return make_value(env, std::move(array)); });
+                         [&](ArrayHandle& array) { return make_value_for(process, env, std::move(array)); });
   return enif_make_list_from_array(env, terms.data(), static_cast<unsigned>(terms.size()));
 }
 
@@ -40,7 +40,7 @@ void Execution::start(const std::shared_ptr<Execution>& execution) {
 void Execution::run() {
   const OwnEnvironment env(enif_alloc_env());
   try {
-    send_message(env.get(), {atoms.ok, make_values(env.get(), results())});
+    send_message(env.get(), {atoms.ok, make_values(process_, env.get(), results())});
   } catch (const std::exception& error) {
     send_message(env.get(), {atoms.error, make_binary(env.get(), error.what())});
   } catch (...) {
@@ -69,8 +69,8 @@ void Execution::send_message(ErlNifEnv* env, std::vector<ERL_NIF_TERM> parts) co
 
 std::vector<ArrayHandle> Execution::call(std::uint64_t function, std::vector<ArrayHandle> arrays) {
   const OwnEnvironment env(enif_alloc_env());
-  send_message(env.get(),
-               {atoms.call, enif_make_uint64(env.get(), function), make_values(env.get(), std::move(arrays))});
+  send_message(env.get(), {atoms.call, enif_make_uint64(env.get(), function),
+                           make_values(process_, env.get(), std::move(arrays))});
   std::unique_lock lock(mutex_);
   resumed_.wait(lock, [this] { return !wanted_ || answer_; });
   if (!wanted_) {

@@ -1,29 +1,27 @@
 defmodule Mlx.Pressure do
   @moduledoc false
   # The virtual machine does not see the memory of arrays: a process can hold gigabytes of them, dead, in a heap so small
-  # that nothing calls for a garbage collection. So each time a process has evaluated something, MLX's active memory is
-  # compared with what it was after the last collection that was made here, and when it has grown by `:gc_threshold`
-  # bytes the process is collected:
+  # that nothing calls for a garbage collection. A dead handle also holds the node of an array that is not computed yet, so
+  # that MLX can neither free nor reuse its buffer while it computes what rests on it.
   #
-  #     config :mlx, gc_threshold: 512 * 1024 * 1024     # or :infinity for never
+  # The native library knows how many bytes of arrays each process made since its last collection. Before something is
+  # computed, the calling process is collected when that is worth its time, and so are other processes that made much. The
+  # number of arrays counts as well: Metal has room for half a million buffers, however small they are.
   #
-  # Memory that is in use does not shrink by this, and is the mark from which the next growth counts. The number of arrays
-  # is watched in the same way: Metal has room for half a million buffers, however small they are.
+  # `Mlx.Pressure.Collector` looks for what is left: dead arrays of processes that wait, or that only pass arrays on.
   #
-  # Where more than `Mlx.Memory.limit/0` is in use after that, or after the first evaluation of a process, all processes are
-  # collected. In a container there is no second try: it ends the process that asks for more than there is. So a small
-  # limit makes the threshold small as well.
+  # Where more than `Mlx.Memory.limit/0` is in use all the same, all processes are collected. In a container there is no
+  # second try: it ends the process that asks for more than there is.
 
   alias Mlx.{Native, Telemetry}
+  alias Mlx.Pressure.Collector
 
-  @key {__MODULE__, :mark}
-  @floor {__MODULE__, :floor}
-  @threshold 256 * 1024 * 1024
-  @array_threshold 100_000
+  # What is left of the dead arrays after a collection of the young generation.
+  @little 1_048_576
 
-  # Of a small limit.
-  @least_threshold 4 * 1024 * 1024
-  @parts_of_limit 8
+  # A full collection is worth its time for this many times as many bytes as the heap has: to let as much memory lie fallow
+  # costs about as much, since each new page of memory has to be cleared.
+  @bytes_per_byte_of_heap 4
 
   # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on a GPU and on any device.
   @no_buffer ["Resource limit (", "out of memory", "Unable to allocate"]
@@ -31,52 +29,49 @@ defmodule Mlx.Pressure do
   @beyond_limit "more than the limit of Mlx.Memory.limit/0 is in use"
 
   @doc """
-  Runs an evaluation. When MLX gets no memory for it, everything that is dead or free is given back, and it runs once
-  more. Afterwards the calling process is collected if MLX's memory, or the number of arrays, has grown enough.
+  Runs an evaluation, after the collections that it is worth. When MLX gets no memory for it, everything that is dead or
+  free is given back, and it runs once more.
   """
   @spec watch((-> result)) :: result when result: term()
   def watch(evaluate) do
-    result = with_room(evaluate)
-    relieve()
-    result
+    relieve(Native.needed_collection())
+    with_room(evaluate)
   end
 
-  defp relieve do
-    {bytes, arrays} = held = Native.get_held_memory()
+  defp relieve(nil), do: :ok
+  defp relieve(:make_room), do: make_room(@beyond_limit)
+  defp relieve(:collect_others), do: Collector.collect_overfull()
+  defp relieve(:collect), do: if(Collector.on?(), do: collect_worthwhile(Native.uncollected_bytes()))
 
-    case Process.get(@key) do
-      {bytes_mark, arrays_mark} when bytes >= bytes_mark and arrays >= arrays_mark ->
-        if grown?(bytes - bytes_mark) or arrays - arrays_mark > @array_threshold, do: collect_enough(held)
+  defp collect_worthwhile(bytes) do
+    held = Native.get_held_memory()
+    run_collection(type: :minor)
+    left = Native.uncollected_bytes()
 
-      {bytes_mark, arrays_mark} ->
-        Process.put(@key, {min(bytes, bytes_mark), min(arrays, arrays_mark)})
+    cond do
+      left < @little ->
+        Native.collected(self(), bytes)
 
-      nil ->
-        Process.put(@key, held)
-        if scarce?(bytes), do: make_room(@beyond_limit)
+      left > @bytes_per_byte_of_heap * heap_bytes() ->
+        run_collection(type: :major)
+        Native.collected(self(), bytes)
+
+      true ->
+        Native.postpone_collection()
     end
-  end
 
-  # An atom is greater than every number.
-  defp grown?(bytes), do: bytes > 0 and bytes > threshold()
-
-  defp threshold do
-    Application.get_env(:mlx, :gc_threshold) ||
-      Native.get_memory_limit() |> div(@parts_of_limit) |> min(@threshold) |> max(@least_threshold)
-  end
-
-  defp collect_enough(held) do
-    collect()
     Telemetry.execute([:memory, :collect], taken(held))
-    if scarce?(Native.get_active_memory()), do: make_room(@beyond_limit)
   end
 
-  # What is beyond the limit and alive stays so: all processes are collected once more when it has grown again.
-  defp scarce?(bytes) do
-    floor = :persistent_term.get(@floor, 0)
-    beyond = bytes > Native.get_memory_limit()
-    if not beyond and floor > 0, do: :persistent_term.put(@floor, 0)
-    beyond and grown?(bytes - floor)
+  defp heap_bytes do
+    {:total_heap_size, words} = Process.info(self(), :total_heap_size)
+    words * :erlang.system_info(:wordsize)
+  end
+
+  # What was collected is freed as soon as the scheduler is free.
+  defp run_collection(options) do
+    :erlang.garbage_collect(self(), options)
+    :erlang.yield()
   end
 
   defp with_room(evaluate) do
@@ -94,11 +89,9 @@ defmodule Mlx.Pressure do
   @doc "Collects the calling process, and gives back what is dead."
   @spec collect() :: :ok
   def collect do
-    :erlang.garbage_collect()
-    # What was collected is freed as soon as the scheduler is free.
-    :erlang.yield()
-    Process.put(@key, Native.get_held_memory())
-    :ok
+    before = Native.uncollected_bytes()
+    run_collection(type: :major)
+    Native.collected(self(), before)
   end
 
   @doc "Gives everything back that is dead or free where more than so many bytes are in use or kept in the cache."
@@ -112,9 +105,7 @@ defmodule Mlx.Pressure do
     Enum.each(Process.list(), &:erlang.garbage_collect/1)
     :erlang.yield()
     Native.clear_cache()
-    {bytes, _arrays} = left = Native.get_held_memory()
-    Process.put(@key, left)
-    :persistent_term.put(@floor, bytes)
+    Native.room_made()
     Telemetry.execute([:memory, :exhausted], taken(held), %{reason: reason})
   end
 

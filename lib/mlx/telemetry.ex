@@ -17,7 +17,7 @@ defmodule Mlx.Telemetry do
      "something is computed elsewhere or otherwise than asked: by `Nx.BinaryBackend`, on the CPU in place of the GPU, or " <>
        "operation by operation where a fused kernel cannot be made, of which the next evaluation tells"},
     {[:memory, :collect], "`freed`, `active`, `arrays`", "",
-     "the calling process was collected because memory had grown by `config :mlx, gc_threshold: bytes`"},
+     "the calling process was collected before an evaluation, because of the arrays that it made since the last time"},
     {[:memory, :exhausted], "`freed`, `active`, `arrays`", "`reason`",
      "all processes were collected and the cache was cleared: an evaluation got no memory, and is tried once more, or more " <>
        "than the limit is in use"},

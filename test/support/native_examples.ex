@@ -51,6 +51,7 @@ defmodule Mlx.NativeExamples do
   def default(:number), do: 1.5
   def default(:offset), do: 0
   def default(:path), do: {:path, "example"}
+  def default(:process), do: {:special, :pid}
   def default(:program), do: {:special, :program}
   def default(:seed), do: 7
   def default(:shape), do: [4, 4]

@@ -6,6 +6,7 @@
 #include "core/limits.hpp"
 #include "nif/arrays.hpp"
 #include "nif/function.hpp"
+#include "nif/memory_watch.hpp"
 #include "nif/resources.hpp"
 #include "nif/tables.hpp"
 #include "nif/term.hpp"
@@ -24,7 +25,7 @@ Patience patience_here() {
 }
 
 // A binary's elements, row-major in the machine's byte order, of a shape and type.
-ERL_NIF_TERM from_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+ERL_NIF_TERM copy_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   ErlNifBinary binary;
   if (enif_inspect_binary(env, argv[0], &binary) == 0) {
     expected(env, "a binary", argv[0]);
@@ -52,6 +53,10 @@ ERL_NIF_TERM from_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return make_value(env, std::move(array));
 }
 
+ERL_NIF_TERM from_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return computing(env, [&] { return copy_binary(env, argv); });
+}
+
 ERL_NIF_TERM scalar(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto value = find_scalar(env, argv[0]);
   if (!value) {
@@ -61,28 +66,29 @@ ERL_NIF_TERM scalar(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 }
 
 ERL_NIF_TERM eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const TimeSlice slice(env);
-  evaluate(PinnedArrays(env, argv[0]).all(), patience_here());
-  return atoms.ok;
+  return computing(env, [&] {
+    evaluate(PinnedArrays(env, argv[0]).all(), patience_here());
+    return atoms.ok;
+  });
 }
 
 ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const TimeSlice slice(env);
-  start_evaluation(PinnedArrays(env, argv[0]).all(), patience_here());
-  return atoms.ok;
+  return computing(env, [&] {
+    start_evaluation(PinnedArrays(env, argv[0]).all(), patience_here());
+    return atoms.ok;
+  });
 }
 
 // The bytes of the buffers that the arrays have, each buffer once.
 ERL_NIF_TERM buffer_size(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const TimeSlice slice(env);
-  const PinnedArrays arrays(env, argv[0]);
-  evaluate(arrays.all(), patience_here());
-  return enif_make_uint64(env, size_of_buffers(arrays.all()));
+  return computing(env, [&] {
+    const PinnedArrays arrays(env, argv[0]);
+    evaluate(arrays.all(), patience_here());
+    return enif_make_uint64(env, size_of_buffers(arrays.all()));
+  });
 }
 
-ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const TimeSlice slice(env);
-  const Pin array = decode_array(env, argv[0]);
+ERL_NIF_TERM read_binary(ErlNifEnv* env, const Pin& array) {
   check_size(array.get()->get());
   ArrayHandle value = row_major_value(*array.get(), patience_here());
   const auto bytes = bytes_of(value.get(), patience_here());
@@ -93,6 +99,10 @@ ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     require_dirty_scheduler();
   }
   return make_binary(env, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return computing(env, [&] { return read_binary(env, decode_array(env, argv[0])); });
 }
 
 template <typename Element>
@@ -138,9 +148,7 @@ ERL_NIF_TERM make_element(ErlNifEnv* env, std::span<const std::byte> bytes, mlx_
   throw Error("unknown type");
 }
 
-ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const TimeSlice slice(env);
-  const Pin array = decode_array(env, argv[0]);
+ERL_NIF_TERM read_item(ErlNifEnv* env, const Pin& array) {
   const mlx_array handle = array.get()->get();
   if (mlx_array_size(handle) != 1) {
     throw ArgumentError("expected an array of one element, got one of " + std::to_string(mlx_array_size(handle)));
@@ -148,6 +156,10 @@ ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const mlx_dtype type = mlx_array_dtype(handle);
   const ArrayHandle value = row_major_value(*array.get(), patience_here());
   return make_element(env, bytes_of(value.get(), patience_here()), type);
+}
+
+ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return computing(env, [&] { return read_item(env, decode_array(env, argv[0])); });
 }
 
 ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {

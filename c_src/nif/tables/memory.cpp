@@ -1,9 +1,11 @@
 // MLX's memory.
 #include "core/array.hpp"
+#include "core/holdings.hpp"
 #include "core/limits.hpp"
 #include "core/scheduling.hpp"
 #include "core/wired_memory.hpp"
 #include "nif/function.hpp"
+#include "nif/memory_watch.hpp"
 #include "nif/tables.hpp"
 #include "nif/term.hpp"
 
@@ -55,6 +57,57 @@ ERL_NIF_TERM get_held_memory(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return enif_make_tuple2(env, enif_make_uint64(env, bytes), enif_make_uint64(env, Array::count()));
 }
 
+std::shared_ptr<Holdings> own_holdings(ErlNifEnv* env) {
+  return Holdings::of(calling_process(env).pid);
+}
+
+ErlNifPid decode_process(ErlNifEnv* env, ERL_NIF_TERM term) {
+  ErlNifPid process;
+  if (enif_get_local_pid(env, term, &process) == 0) {
+    expected(env, "a process of this node", term);
+  }
+  return process;
+}
+
+ERL_NIF_TERM needed_collection(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return memory_watch::needed_collection(env);
+}
+
+// The bytes of the arrays that the caller made since its last collection.
+ERL_NIF_TERM uncollected_bytes(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return enif_make_int64(env, own_holdings(env)->growth());
+}
+
+ERL_NIF_TERM collected(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  Holdings::of(decode_process(env, argv[0]).pid)->collected(decode<std::int64_t>(env, argv[1]));
+  return atoms.ok;
+}
+
+ERL_NIF_TERM postpone_collection(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  own_holdings(env)->postpone_collection();
+  return atoms.ok;
+}
+
+// [{process, uncollected bytes}], the most first.
+ERL_NIF_TERM uncollected_processes(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  std::vector<ERL_NIF_TERM> processes;
+  for (const auto& holdings : Holdings::grown_by(decode<std::int64_t>(env, argv[0]))) {
+    const ErlNifPid process{holdings->process()};
+    processes.push_back(enif_make_tuple2(env, enif_make_pid(env, &process), enif_make_int64(env, holdings->growth())));
+  }
+  return enif_make_list_from_array(env, processes.data(), static_cast<unsigned>(processes.size()));
+}
+
+ERL_NIF_TERM room_made(ErlNifEnv*, const ERL_NIF_TERM[]) {
+  memory_watch::room_made();
+  return atoms.ok;
+}
+
+ERL_NIF_TERM report_growth(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  memory_watch::report_growth(calling_process(env), decode<std::size_t>(env, argv[0]));
+  return atoms.ok;
+}
+
 }  // namespace
 
 std::vector<ErlNifFunc> memory_functions() {
@@ -69,6 +122,13 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"get_cache_limit", 0, read_limit<cache_limit>>(),
       dirty_function<"set_cache_limit", 1, set_limit<set_cache_limit>>(),
       function<"get_held_memory", 0, get_held_memory>(),
+      function<"needed_collection", 0, needed_collection>(),
+      function<"uncollected_bytes", 0, uncollected_bytes>(),
+      function<"uncollected_processes", 1, uncollected_processes>(),
+      function<"collected", 2, collected>(),
+      function<"postpone_collection", 0, postpone_collection>(),
+      function<"room_made", 0, room_made>(),
+      function<"report_growth", 1, report_growth>(),
       function<"get_wired_limit", 0, read_limit<wired_memory::limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<wired_memory::set_limit>>(),
       dirty_function<"hold_wired_memory", 1, change_wired<wired_memory::hold>>(),

@@ -83,7 +83,6 @@ defmodule Mlx.LM.Generation do
     caches =
       Enum.reduce(parts, state.caches, fn part, caches ->
         {_logits, caches} = Llama.call(state.model, Mlx.array([part]), caches)
-        collect()
         Mlx.eval(caches)
       end)
 
@@ -93,13 +92,8 @@ defmodule Mlx.LM.Generation do
   defp schedule(state, ids) do
     {logits, caches} = Llama.call(state.model, ids, state.caches)
     {token, sampler} = Sampler.sample(state.sampler, logits)
-    collect()
     %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler}
   end
-
-  # The names that the model's code had for its intermediate results are garbage now. Collecting them before MLX runs lets
-  # it write results in place of their inputs; they are young, so a minor collection finds them.
-  defp collect, do: :erlang.garbage_collect(self(), type: :minor)
 
   defp next(:done), do: {:halt, :done}
 
