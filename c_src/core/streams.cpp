@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <format>
 
+#include "core/environment.hpp"
 #include "core/error.hpp"
 #include "core/late_failure.hpp"
 
@@ -58,9 +59,7 @@ void Streams::start() {
 }
 
 void Streams::make_defaults() {
-  // When many different graphs are evaluated on CUDA, MLX tells that a cache of its own is too small for them by ending
-  // an evaluation halfway: arrays that count as evaluated never get their values. It only costs time.
-  setenv("MLX_ENABLE_CACHE_THRASHING_CHECK", "0", 0);
+  set_environment_defaults();
   // On CUDA the process aborts at its end unless the allocator was made before the first stream.
   std::size_t active = 0;
   check(mlx_get_active_memory(&active));

@@ -23,16 +23,17 @@ defmodule Mlx.LM do
   """
 
   alias Mlx.IO.GGUFMetadata
-  alias Mlx.LM.{ChatTemplate, Generation, Llama, Response, Tokenizer, Weights}
+  alias Mlx.LM.{ChatTemplate, Decoding, Generation, Llama, Response, Tokenizer, Weights}
 
   @architectures ["llama"]
 
-  @enforce_keys [:name, :model, :tokenizer, :template]
+  @enforce_keys [:name, :model, :decode, :tokenizer, :template]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           name: String.t(),
           model: Llama.t(),
+          decode: Decoding.t(),
           tokenizer: Tokenizer.t(),
           template: ChatTemplate.t() | nil
         }
@@ -59,9 +60,12 @@ defmodule Mlx.LM do
     tokenizer = Tokenizer.from_gguf(metadata)
     weights = path |> Mlx.IO.load(format: :gguf) |> Weights.new(Path.basename(path), options)
 
+    model = Llama.new(weights, config)
+
     %__MODULE__{
       name: metadata["general.name"] || Path.basename(path, ".gguf"),
-      model: Llama.new(weights, config),
+      model: model,
+      decode: Decoding.compile(model),
       tokenizer: tokenizer,
       template: template(metadata)
     }
@@ -98,7 +102,7 @@ defmodule Mlx.LM do
     * `:max_tokens` - the most tokens to generate, default 256
     * `:stop` - strings that end the text, which are no part of it, default `[]`
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
-    * `:prefill_step` - how many tokens of the prompt are read at once, default 512
+    * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
     * those of `Mlx.LM.Sampler`: `:temperature`, `:top_k`, `:top_p`, `:min_p`, `:repetition_penalty`,
       `:repetition_context` and `:seed`
 

@@ -6,16 +6,16 @@ defmodule Mlx.LM.Generation do
   to compute it, and only then is the last token read. So MLX always has something to do.
   """
 
-  alias Mlx.LM.{Context, Llama, Response, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.{Context, Decoding, Llama, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
   alias Mlx.Memory.Wired
 
-  @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 512]
+  @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 2048]
 
   @typedoc "A piece of text, or the end."
   @type event :: {:text, String.t()} | {:done, Response.t()}
 
-  @enforce_keys [:model, :tokenizer, :prompt, :sampler, :decoder, :stop, :step, :caches, :fed, :left, :started]
+  @enforce_keys [:model, :decode, :tokenizer, :prompt, :sampler, :decoder, :stop, :step, :caches, :fed, :left, :started]
   defstruct @enforce_keys ++ [:token, :read, :first_token, ids: [], text: []]
 
   @doc """
@@ -61,6 +61,7 @@ defmodule Mlx.LM.Generation do
     read(
       %__MODULE__{
         model: lm.model,
+        decode: lm.decode,
         tokenizer: lm.tokenizer,
         prompt: length(prompt),
         sampler: Sampler.observe(Sampler.new(sampling), Mlx.array([prompt])),
@@ -86,13 +87,14 @@ defmodule Mlx.LM.Generation do
         Mlx.eval(caches)
       end)
 
-    schedule(%{state | caches: caches, read: length(ids)}, Mlx.array([last]))
+    {logits, caches} = Llama.call(state.model, Mlx.array([last]), caches)
+    {token, sampler} = Sampler.sample(state.sampler, logits)
+    %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler, read: length(ids)}
   end
 
-  defp schedule(state, ids) do
-    {logits, caches} = Llama.call(state.model, ids, state.caches)
-    {token, sampler} = Sampler.sample(state.sampler, logits)
-    %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler}
+  defp decode(state) do
+    {token, sampler, caches} = Decoding.next(state.decode, state.token, state.sampler, state.caches)
+    %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler, left: state.left - 1}
   end
 
   defp next(:done), do: {:halt, :done}
@@ -102,7 +104,7 @@ defmodule Mlx.LM.Generation do
   end
 
   defp next(%__MODULE__{token: token} = state) do
-    ahead = schedule(%{state | left: state.left - 1}, Mlx.new_axis(token, 0))
+    ahead = decode(state)
     id = Mlx.to_number(token)
     accept(%{ahead | fed: [id | ahead.fed]}, id, :continue)
   end

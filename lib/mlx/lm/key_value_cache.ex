@@ -10,13 +10,19 @@ defmodule Mlx.LM.KeyValueCache do
 
   MLX writes in place only where nobody else holds the buffer. `update/3` therefore gives up the buffers of the cache that
   it is given: go on with the one that it returns.
+
+  The length may be an array without axes, as for a function that is compiled once for all lengths (`Mlx.LM.Decoding`). Then
+  the buffers are returned as a whole, with a mask of the positions that count, and are never made larger.
   """
 
   alias Mlx.Array
 
   @step 256
 
-  @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer()}
+  @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer() | Array.t()}
+
+  @typedoc "The positions that count: all up to the own one, all, or those where an array is true."
+  @type mask :: :causal | nil | Array.t()
 
   defstruct keys: nil, values: nil, length: 0
 
@@ -32,27 +38,50 @@ defmodule Mlx.LM.KeyValueCache do
   @doc """
   Adds the keys and values of the next positions, both of the shape `{batch, heads, length, features}`.
 
-  Returns the keys and values of all positions, and the cache that holds them.
+  Returns the keys and values of all positions, the mask for the queries of the next positions, and the cache that holds
+  the keys and values.
 
       iex> part = Mlx.ones({1, 2, 3, 4})
-      iex> {_keys, _values, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
-      iex> {keys, _values, cache} = Mlx.LM.KeyValueCache.update(cache, part, part)
-      iex> {keys.shape, cache.length}
-      {{1, 2, 6, 4}, 6}
+      iex> {_keys, _values, _mask, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
+      iex> {keys, _values, mask, cache} = Mlx.LM.KeyValueCache.update(cache, part, part)
+      iex> {keys.shape, mask, cache.length}
+      {{1, 2, 6, 4}, :causal, 6}
   """
-  @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), t()}
+  @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), mask(), t()}
+  def update(%__MODULE__{length: %Array{} = start} = cache, keys, values) do
+    keys = Mlx.put_slice(cache.keys, [0, 0, start, 0], keys)
+    values = Mlx.put_slice(cache.values, [0, 0, start, 0], values)
+    positions = Mlx.arange(Mlx.axis_size(keys, 2))
+    {keys, values, Mlx.less_equal(positions, start), %{cache | keys: keys, values: values, length: Mlx.add(start, 1)}}
+  end
+
   def update(%__MODULE__{length: start} = cache, keys, values) do
     length = start + Mlx.axis_size(keys, 2)
+    # A single query is the last position and may look at all others.
+    mask = if Mlx.axis_size(keys, 2) > 1, do: :causal
     keys = write(cache.keys, keys, start)
     values = write(cache.values, values, start)
-    {first(keys, length), first(values, length), %{cache | keys: keys, values: values, length: length}}
+    {first(keys, length), first(values, length), mask, %{cache | keys: keys, values: values, length: length}}
+  end
+
+  @doc """
+  The cache with room for so many more positions. Some positions must be in it.
+
+      iex> part = Mlx.ones({1, 2, 256, 4})
+      iex> {_keys, _values, _mask, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
+      iex> {cache.keys.shape, Mlx.LM.KeyValueCache.make_room(cache, 1).keys.shape}
+      {{1, 2, 256, 4}, {1, 2, 512, 4}}
+  """
+  @spec make_room(t(), non_neg_integer()) :: t()
+  def make_room(%__MODULE__{keys: keys, values: values, length: length} = cache, count) when is_integer(length) do
+    %{cache | keys: with_room(keys, keys, length + count), values: with_room(values, values, length + count)}
   end
 
   @doc """
   Forgets everything after the first `length` positions.
 
       iex> part = Mlx.ones({1, 2, 3, 4})
-      iex> {_keys, _values, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
+      iex> {_keys, _values, _mask, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
       iex> Mlx.LM.KeyValueCache.trim(cache, 1).length
       1
   """

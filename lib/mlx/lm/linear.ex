@@ -22,8 +22,6 @@ defmodule Mlx.LM.Linear do
   def new(%Weights{} = weights, names) do
     names = List.wrap(names)
     matrix = names |> Enum.map(&Weights.matrix!(weights, &1)) |> Weights.stack() |> in_form(weights.form)
-    # Intermediate results, which are as large as the matrix, are garbage now; MLX can free them while it computes.
-    :erlang.garbage_collect(self(), type: :minor)
     Mlx.eval(%__MODULE__{matrix: matrix, bias: bias(weights, names)})
   end
 
@@ -32,7 +30,7 @@ defmodule Mlx.LM.Linear do
   def call(%__MODULE__{matrix: matrix, bias: nil}, x), do: product(x, matrix)
   def call(%__MODULE__{matrix: matrix, bias: bias}, x), do: x |> product(matrix) |> Mlx.add(bias)
 
-  # A dense matrix is kept transposed: a row of x times it then reads both in the order in which they lie in memory.
+  # A dense matrix is kept with the shape {inputs, outputs}.
   defp product(x, %Array{} = transposed), do: Mlx.matmul(x, transposed)
 
   defp product(x, %{weights: weights, scales: scales, biases: biases, group_size: group_size, bits: bits}) do
@@ -43,7 +41,11 @@ defmodule Mlx.LM.Linear do
   defp in_form(%Array{} = matrix, :quantized), do: transposed(matrix)
   defp in_form(matrix, :quantized), do: matrix
 
-  defp transposed(matrix), do: matrix |> Mlx.transpose() |> Mlx.contiguous()
+  # It lies in memory row after row on a CPU, and column after column on a GPU: so the device multiplies a vector fastest.
+  defp transposed(matrix) do
+    transposed = Mlx.transpose(matrix)
+    if Mlx.Device.default() == :cpu, do: Mlx.contiguous(transposed), else: transposed
+  end
 
   defp bias(weights, names) do
     if Enum.any?(names, &Weights.has?(weights, "#{&1}.bias")) do

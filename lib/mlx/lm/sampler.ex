@@ -63,11 +63,15 @@ defmodule Mlx.LM.Sampler do
   @spec observe(t(), Array.t()) :: t()
   def observe(%__MODULE__{repetition_penalty: penalty} = sampler, _tokens) when penalty == 1, do: sampler
 
+  def observe(%__MODULE__{recent: nil} = sampler, tokens) do
+    # What is penalized does not depend on how often a token came: so there are as many at once as there will be later.
+    first = Mlx.broadcast(Mlx.slice(tokens, [0, 0], [1, 1]), {1, sampler.repetition_context})
+    observe(%{sampler | recent: first}, tokens)
+  end
+
   def observe(%__MODULE__{recent: recent, repetition_context: context} = sampler, tokens) do
-    seen = if recent, do: Mlx.concatenate([recent, tokens], axis: 1), else: tokens
-    length = Mlx.axis_size(seen, 1)
-    kept = min(length, context)
-    %{sampler | recent: Mlx.slice(seen, [0, length - kept], [1, kept])}
+    seen = Mlx.concatenate([recent, tokens], axis: 1)
+    %{sampler | recent: Mlx.slice(seen, [0, Mlx.axis_size(tokens, 1)], [1, context])}
   end
 
   @doc """

@@ -14,7 +14,7 @@ defmodule Mlx.LM.KeyValueCacheTest do
       for {length, seed} <- Enum.with_index(lengths), reduce: {KeyValueCache.new(), [], []} do
         {cache, keys, values} ->
           {key, value} = {part(length, seed), part(length, seed + 100)}
-          {all_keys, all_values, cache} = KeyValueCache.update(cache, key, value)
+          {all_keys, all_values, _mask, cache} = KeyValueCache.update(cache, key, value)
           {keys, values} = {keys ++ [key], values ++ [value]}
           assert Mlx.to_binary(all_keys) == Mlx.to_binary(Mlx.concatenate(keys, axis: 2))
           assert Mlx.to_binary(all_values) == Mlx.to_binary(Mlx.concatenate(values, axis: 2))
@@ -28,7 +28,7 @@ defmodule Mlx.LM.KeyValueCacheTest do
   test "grows by steps and not with each token" do
     rooms =
       Enum.scan(1..600, KeyValueCache.new(), fn _position, cache ->
-        {_keys, _values, cache} = KeyValueCache.update(cache, part(1, 0), part(1, 1))
+        {_keys, _values, _mask, cache} = KeyValueCache.update(cache, part(1, 0), part(1, 1))
         Mlx.eval(cache)
       end)
       |> Enum.map(&Mlx.axis_size(&1.keys, 2))
@@ -37,19 +37,19 @@ defmodule Mlx.LM.KeyValueCacheTest do
   end
 
   test "a long part gets the room it needs at once" do
-    {_keys, _values, cache} = KeyValueCache.update(KeyValueCache.new(), part(700, 0), part(700, 1))
+    {_keys, _values, _mask, cache} = KeyValueCache.update(KeyValueCache.new(), part(700, 0), part(700, 1))
     assert cache.keys.shape == {1, 2, 768, 4}
   end
 
   test "gives up the buffers of the cache that it was given" do
-    {_keys, _values, old} = KeyValueCache.update(KeyValueCache.new(), part(1, 0), part(1, 1))
+    {_keys, _values, _mask, old} = KeyValueCache.update(KeyValueCache.new(), part(1, 0), part(1, 1))
     KeyValueCache.update(old, part(1, 2), part(1, 3))
     assert_raise ArgumentError, fn -> KeyValueCache.update(old, part(1, 4), part(1, 5)) end
   end
 
   test "what is trimmed is written anew" do
-    {_keys, _values, cache} = KeyValueCache.update(KeyValueCache.new(), part(5, 0), part(5, 1))
-    {keys, _values, cache} = cache |> KeyValueCache.trim(2) |> KeyValueCache.update(part(3, 2), part(3, 3))
+    {_keys, _values, _mask, cache} = KeyValueCache.update(KeyValueCache.new(), part(5, 0), part(5, 1))
+    {keys, _values, _mask, cache} = cache |> KeyValueCache.trim(2) |> KeyValueCache.update(part(3, 2), part(3, 3))
     expected = Mlx.concatenate([Mlx.slice(part(5, 0), [0, 0, 0, 0], [1, 2, 2, 4]), part(3, 2)], axis: 2)
     assert Mlx.to_binary(keys) == Mlx.to_binary(expected)
     assert cache.length == 5
