@@ -11,7 +11,7 @@ defmodule Mlx.MixProject do
     [
       app: :mlx,
       version: @version,
-      elixir: "~> 1.17",
+      elixir: "~> 1.18",
       compilers: [:mlx_native, :mlx_nx] ++ Mix.compilers() ++ [:mlx_load],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,

@@ -47,7 +47,7 @@ look_for_tools() {
 have_elixir() {
   local version
   version=$(elixir --short-version 2>/dev/null) || return 1
-  [ "${version%%.*}" -gt 1 ] || { version=${version#*.} && [ "${version%%.*}" -ge 17 ]; }
+  [ "${version%%.*}" -gt 1 ] || { version=${version#*.} && [ "${version%%.*}" -ge 18 ]; }
 }
 
 # OTP 26 or newer with the headers of the NIF interface and, for test coverage, the application tools.
@@ -137,7 +137,7 @@ apt_is_recent() {
     version=$(apt-cache policy "$package" 2>/dev/null | awk '$1 == "Candidate:" { print $2 }')
     case $package:$version in
       *: | *:'(none)') return 1 ;;
-      elixir:*) dpkg --compare-versions "$version" ge 1.17 || return 1 ;;
+      elixir:*) dpkg --compare-versions "$version" ge 1.18 || return 1 ;;
       erlang-*:*) dpkg --compare-versions "$version" ge 1:26 || return 1 ;;
     esac
   done
@@ -206,7 +206,7 @@ apt_sentence() {
 
 # with_releases NAMES: the names as a list, with the releases that will do where not every one does.
 with_releases() {
-  echo "$1" | sed -e 's/ /, /g' -e 's/elixir/elixir (1.17 or newer)/' -e 's/erlang\(-dev\)\{0,1\}/& (OTP 26 or newer)/'
+  echo "$1" | sed -e 's/ /, /g' -e 's/elixir/elixir (1.18 or newer)/' -e 's/erlang\(-dev\)\{0,1\}/& (OTP 26 or newer)/'
 }
 
 macos_names() {

@@ -105,7 +105,7 @@ defmodule SetupTest do
 
     old = Map.put(there, "elixir", "echo 1.16.3")
     assert {[sentence], 1, _output} = run_setup(folder, "native", few, mac("15.1", old))
-    assert sentence =~ "missing on this machine: elixir (1.17 or newer), cmake; run: brew install elixir cmake"
+    assert sentence =~ "missing on this machine: elixir (1.18 or newer), cmake; run: brew install elixir cmake"
   end
 
   test "a shell under Rosetta is told from an Intel Mac", %{tmp_dir: folder} do
@@ -176,7 +176,7 @@ defmodule SetupTest do
     without_elixir = Map.put(old, "elixir", "exit 1")
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", environment, without_elixir)
     assert sentence =~ "a newer Xcode (its command line tools) is needed"
-    assert sentence =~ "missing on this machine: elixir (1.17 or newer); run: brew install elixir"
+    assert sentence =~ "missing on this machine: elixir (1.18 or newer); run: brew install elixir"
 
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"CXX" => "clang++"}, old)
     assert sentence =~ "CXX=clang++ does not build"

@@ -24,7 +24,7 @@ defmodule Mix.Mlx.Examination do
   def checks do
     [
       {"platform", &platform/0, "use Linux (x86_64, aarch64) with glibc, or macOS 14 or newer on Apple Silicon"},
-      {"Elixir", &elixir/0, "install Elixir 1.17 or newer"},
+      {"Elixir", &elixir/0, "install Elixir 1.18 or newer"},
       {"Erlang/OTP", &otp/0, "install Erlang/OTP 26 or newer"},
       {"NIF", &nif/0, @rebuild},
       {"MLX", &mlx/0, "unset MLX_DIR, or let it name MLX #{@pins["mlx-cpu"]}; then " <> @rebuild},
@@ -74,7 +74,7 @@ defmodule Mix.Mlx.Examination do
   end
 
   defp elixir do
-    demand(Version.match?(System.version(), ">= 1.17.0"), "#{System.version()} is too old")
+    demand(Version.match?(System.version(), ">= 1.18.0"), "#{System.version()} is too old")
     System.version()
   end
 
