@@ -45,7 +45,7 @@ defmodule Mlx.Distributed do
 
   import Kernel, except: [send: 2]
 
-  alias Mlx.{Array, Native, Sizes, Type}
+  alias Mlx.{Array, Native, Options, Sizes, Type}
   alias Mlx.Distributed.Group
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl
@@ -83,7 +83,8 @@ defmodule Mlx.Distributed do
   """
   @spec init(keyword()) :: Group.t()
   def init(options \\ []) do
-    [backend, strict, timeout] = values(options, :init, backend: :any, strict: false, timeout: :infinity)
+    defaults = [backend: :any, strict: false, timeout: :infinity]
+    [backend, strict, timeout] = Options.without_stream(options, :"Distributed.init", defaults)
     timeout = check_timeout(timeout, :init)
     Group.wrap(Native.distributed_init(strict, check_backend(backend, :init), timeout))
   end
@@ -263,7 +264,7 @@ defmodule Mlx.Distributed do
   end
 
   defp group_and_timeout(options, function) do
-    [group, timeout] = values(options, function, group: nil, timeout: :infinity)
+    [group, timeout] = Options.without_stream(options, :"Distributed.#{function}", group: nil, timeout: :infinity)
 
     unless is_nil(group) or is_struct(group, Group) do
       raise ArgumentError,
@@ -271,18 +272,6 @@ defmodule Mlx.Distributed do
     end
 
     {group || init(), check_timeout(timeout, function)}
-  end
-
-  defp values(options, function, defaults) do
-    case Keyword.validate(options, defaults) do
-      {:ok, options} ->
-        for {name, _default} <- defaults, do: options[name]
-
-      {:error, unknown} ->
-        known = Enum.map_join(defaults, ", ", fn {name, _} -> inspect(name) end)
-        names = Enum.map_join(unknown, ", ", &inspect/1)
-        raise ArgumentError, "Mlx.Distributed.#{function}: unknown option #{names}, expected one of #{known}"
-    end
   end
 
   defp check_timeout(:infinity, _function), do: nil

@@ -50,7 +50,7 @@ defmodule Mlx.Unsafe do
   @spec metal_kernel(String.t(), [String.t()], [String.t()], String.t(), keyword()) :: Kernel.t()
   def metal_kernel(name, inputs, outputs, body, options \\ []) do
     defaults = [header: "", row_major: true, atomic_outputs: false]
-    [header, row_major, atomic_outputs] = values(options, :metal_kernel, defaults)
+    [header, row_major, atomic_outputs] = Options.without_stream(options, :"Unsafe.metal_kernel", defaults)
     require_gpu(Mlx.Metal.available?(), :metal_kernel, "Metal")
     ref = Native.metal_kernel(name, inputs, outputs, body, header, row_major, atomic_outputs)
     %Kernel{ref: ref, name: name, language: :metal}
@@ -87,7 +87,7 @@ defmodule Mlx.Unsafe do
   @spec cuda_kernel(String.t(), [String.t()], [String.t()], String.t(), keyword()) :: Kernel.t()
   def cuda_kernel(name, inputs, outputs, body, options \\ []) do
     defaults = [header: "", row_major: true, shared_memory: 0]
-    [header, row_major, shared_memory] = values(options, :cuda_kernel, defaults)
+    [header, row_major, shared_memory] = Options.without_stream(options, :"Unsafe.cuda_kernel", defaults)
     require_gpu(Mlx.CUDA.available?(), :cuda_kernel, "CUDA")
     ref = Native.cuda_kernel(name, inputs, outputs, body, header, row_major, shared_memory)
     %Kernel{ref: ref, name: name, language: :cuda}
@@ -123,9 +123,9 @@ defmodule Mlx.Unsafe do
   """
   @spec run(Kernel.t(), [Array.operand()], keyword()) :: [Array.t()]
   def run(%Kernel{ref: ref}, inputs, options) do
-    required(options, [:outputs, :grid])
-    defaults = [outputs: [], grid: nil, thread_group: {1, 1, 1}, template: [], initial: nil, verbose: false]
+    defaults = [outputs: nil, grid: nil, thread_group: {1, 1, 1}, template: [], initial: nil, verbose: false]
     [outputs, grid, thread_group, template, initial, verbose, stream] = Options.values(options, :"Unsafe.run", defaults)
+    required(options, [:outputs, :grid])
     Native.kernel_apply(ref, inputs, {outputs, grid, thread_group, template, initial, verbose}, stream)
   end
 
@@ -150,7 +150,7 @@ defmodule Mlx.Unsafe do
   """
   @spec from_pointer(pos_integer(), Array.sizes(), Type.t(), keyword()) :: Array.t()
   def from_pointer(address, shape, type, options \\ []) do
-    [owner] = values(options, :from_pointer, owner: nil)
+    [owner] = Options.without_stream(options, :"Unsafe.from_pointer", owner: nil)
     Native.from_pointer(address, Sizes.shape!(shape, :"Unsafe.from_pointer"), type, owner)
   end
 
@@ -202,7 +202,7 @@ defmodule Mlx.Unsafe do
   """
   @spec import_function(Path.t(), keyword()) :: imported() | {imported(), String.t()}
   def import_function(path, options \\ []) do
-    [with_metadata] = values(options, :import_function, metadata: false)
+    [with_metadata] = Options.without_stream(options, :"Unsafe.import_function", metadata: false)
     {imported, metadata} = path |> IO.chardata_to_string() |> Native.import_function()
     function = fn arguments -> call(imported, arguments) end
     if with_metadata, do: {function, metadata}, else: function
@@ -224,16 +224,6 @@ defmodule Mlx.Unsafe do
   defp required(options, names) do
     for name <- names, not Keyword.has_key?(options, name) do
       raise ArgumentError, "Mlx.Unsafe.run: the option #{inspect(name)} is missing"
-    end
-  end
-
-  defp values(options, function, defaults) do
-    case Keyword.validate(options, defaults) do
-      {:ok, options} ->
-        for {name, _default} <- defaults, do: options[name]
-
-      {:error, unknown} ->
-        raise ArgumentError, "Mlx.Unsafe.#{function}: unknown options #{inspect(unknown)}"
     end
   end
 end

@@ -50,8 +50,12 @@ defmodule Mlx.UnsafeTest do
         Unsafe.from_pointer(4096, {1_000_000, 1_000_000}, :f32)
       end
 
-      assert_raise ArgumentError, ~r/unknown options \[:keep\]/, fn ->
+      assert_raise ArgumentError, "Mlx.Unsafe.from_pointer: unknown option :keep, expected one of :owner", fn ->
         Unsafe.from_pointer(4096, {2}, :f32, keep: self())
+      end
+
+      assert_raise ArgumentError, "Mlx.Unsafe.from_pointer: expected options to be a keyword list, got: :f32", fn ->
+        Unsafe.from_pointer(4096, {2}, :f32, :f32)
       end
     end
   end
@@ -77,8 +81,20 @@ defmodule Mlx.UnsafeTest do
 
       assert_raise ArgumentError, ~r/the option :grid is missing/, fn -> Unsafe.run(kernel, [], outputs: []) end
 
-      assert_raise ArgumentError, ~r/unknown options \[:colour\]/, fn ->
-        Unsafe.metal_kernel("copy", ["x"], ["y"], "", colour: :red)
+      for {make, name, own} <- [
+            {&Unsafe.metal_kernel/5, "metal_kernel", ":atomic_outputs"},
+            {&Unsafe.cuda_kernel/5, "cuda_kernel", ":shared_memory"}
+          ] do
+        message = "Mlx.Unsafe.#{name}: unknown option :colour, expected one of :header, :row_major, #{own}"
+        assert_raise ArgumentError, message, fn -> make.("copy", ["x"], ["y"], "", colour: :red) end
+      end
+
+      assert_raise ArgumentError, ~r/^Mlx.Unsafe.run: unknown option :threads, expected one of :outputs, :grid, /, fn ->
+        Unsafe.run(kernel, [], threads: {1, 1, 1})
+      end
+
+      assert_raise ArgumentError, "Mlx.Unsafe.import_function: unknown option :names, expected one of :metadata", fn ->
+        Unsafe.import_function("a.mlxfn", names: true)
       end
 
       assert_raise ArgumentError, ~r/^Mlx.Unsafe.run: expected the reference of an Mlx.Unsafe.Kernel/, fn ->
