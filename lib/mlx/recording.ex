@@ -6,7 +6,7 @@ defmodule Mlx.Recording do
   # `result` is what the function returned, with its placeholders, and `captured` are the arrays that it used from
   # outside: the program takes them after the arrays of the arguments.
 
-  alias Mlx.{Array, Native, Tree}
+  alias Mlx.{Array, CalledFunction, Native, Tree}
   alias Mlx.NonFinite.Operations
 
   @enforce_keys [:program, :captured, :result]
@@ -19,7 +19,9 @@ defmodule Mlx.Recording do
   """
   @spec with_values(String.t(), container, (container -> term())) :: t() when container: term()
   def with_values(transform, arguments, fun) do
-    record(Native.begin_tape(transform, Tree.arrays(arguments)), arguments, fun)
+    arrays = Tree.arrays(arguments)
+    tape = CalledFunction.name(transform, ["Mlx.begin_tape"], fn -> Native.begin_tape(transform, arrays) end)
+    record(transform, tape, arguments, fun)
   end
 
   @doc """
@@ -28,7 +30,9 @@ defmodule Mlx.Recording do
   @spec without_values(String.t(), container, [{tuple(), Mlx.Type.t()}], (container -> term())) :: t()
         when container: term()
   def without_values(transform, arguments, shapes, fun) do
-    Operations.unchecked(fn -> record(Native.begin_tape_without_values(transform, shapes), arguments, fun) end)
+    Operations.unchecked(fn ->
+      record(transform, Native.begin_tape_without_values(transform, shapes), arguments, fun)
+    end)
   end
 
   @doc """
@@ -38,17 +42,21 @@ defmodule Mlx.Recording do
   def of_arrays(transform, shapes, fun) do
     Operations.unchecked(fn ->
       {tape, placeholders} = Native.begin_tape_without_values(transform, shapes)
-      finish(tape, fn -> fun.(placeholders) end)
+      finish(transform, tape, fn -> fun.(placeholders) end)
     end)
   end
 
-  defp record({tape, placeholders}, arguments, fun) do
-    finish(tape, fn -> fun.(Tree.with_arrays(arguments, placeholders)) end)
+  defp record(transform, {tape, placeholders}, arguments, fun) do
+    finish(transform, tape, fn -> fun.(Tree.with_arrays(arguments, placeholders)) end)
   end
 
-  defp finish(tape, run) do
+  defp finish(transform, tape, run) do
     result = run.()
-    {program, captured} = Native.finish_tape(tape, Tree.arrays(result))
+    arrays = Tree.arrays(result)
+
+    {program, captured} =
+      CalledFunction.name(transform, ["Mlx.finish_tape"], fn -> Native.finish_tape(tape, arrays) end)
+
     %__MODULE__{program: program, captured: captured, result: result}
   after
     Native.abandon_tape(tape)

@@ -65,6 +65,12 @@ defmodule Mlx.MessagesTest do
           dot: &Mlx.dot(&1, &1),
           gather: &Mlx.gather(Mlx.zeros({2, 2}), &1),
           indexed_put: &Mlx.indexed_put(Mlx.zeros({2, 2}), &1, 0),
+          grad: &Mlx.grad(fn x -> Mlx.sum(x) end).(&1),
+          grad: fn array -> Mlx.grad(fn _x -> array end).(Mlx.array(1.0)) end,
+          vjp: fn array -> Mlx.vjp(fn _x -> array end, [Mlx.array(1.0)], [Mlx.array(1.0)]) end,
+          vmap: fn array -> Mlx.vmap(fn _x -> array end).(Mlx.array([1.0])) end,
+          compile: fn array -> Mlx.compile(fn _x -> array end).(Mlx.array([1.0])) end,
+          checkpoint: fn array -> Mlx.checkpoint(fn _x -> array end).(Mlx.array([1.0])) end,
           "Linalg.cross": &Mlx.Linalg.cross(&1, &1),
           "Linalg.eig": &Mlx.Linalg.eig/1,
           "Linalg.eigvals": &Mlx.Linalg.eigvals/1
