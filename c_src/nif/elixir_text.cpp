@@ -300,7 +300,7 @@ class Writer {
 
   void write_map(ERL_NIF_TERM term) {
     const std::string name = struct_name(env_, term);
-    if (name == "Elixir.Mlx.Array" && write_array(term)) {
+    if (is_array_struct(env_, term) && write_array(term)) {
       return;
     }
     text_ += "%";
@@ -348,6 +348,10 @@ std::string elixir_text(ErlNifEnv* env, ERL_NIF_TERM term) {
   return writer.take();
 }
 
+bool is_array_struct(ErlNifEnv* env, ERL_NIF_TERM term) {
+  return struct_name(env, term) == "Elixir.Mlx.Array";
+}
+
 std::string array_hint(ErlNifEnv* env, ERL_NIF_TERM term) {
   const std::string name = struct_name(env, term);
   if (name == "Elixir.Nx.Tensor") {
@@ -361,7 +365,7 @@ std::string array_hint(ErlNifEnv* env, ERL_NIF_TERM term) {
   if (enif_get_list_cell(env, term, &head, &tail) == 0) {
     return enif_is_empty_list(env, term) != 0 ? "; Mlx.array/1 makes an array of a list" : "";
   }
-  if (struct_name(env, head) == "Elixir.Mlx.Array") {
+  if (is_array_struct(env, head)) {
     return "; Mlx.stack/1 makes one array of a list of arrays";
   }
   int arity = 0;

@@ -43,6 +43,11 @@ void expected(ErlNifEnv* env, const char* what, ERL_NIF_TERM term) {
 }
 
 void expected_array(ErlNifEnv* env, const char* what, ERL_NIF_TERM term) {
+  if (is_array_struct(env, term)) {
+    throw ArgumentError(
+        "the memory of this array is in another virtual machine, or was in one that has ended; send or store its "
+        "bytes, which Mlx.IO.encode/2 gives of arrays and Nx.serialize/2 of a tensor");
+  }
   throw ArgumentError(std::string("expected ") + what + ", got: " + elixir_text(env, term) + array_hint(env, term));
 }
 

@@ -3,7 +3,7 @@ defmodule Mlx.Evaluation do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, CalledFunction, Codec, Computation, Native, Options, Presence, Tree, Type}
+  alias Mlx.{Array, CalledFunction, Codec, Computation, Native, Options, Tree, Type}
 
   @doc """
   Computes arrays, and returns once their values are there.
@@ -82,7 +82,7 @@ defmodule Mlx.Evaluation do
   def to_binary(%Array{} = array), do: read(array, "Mlx.to_binary", &Native.to_binary/1)
 
   defp read(array, function, native) do
-    Presence.require_here(array, function, fn -> Computation.run(:read, function, [array], fn -> native.(array) end) end)
+    Computation.run(:read, function, [array], fn -> native.(array) end)
   end
 
   @doc """

@@ -25,18 +25,4 @@ defmodule Mlx.Presence do
       :elsewhere -> "in another virtual machine"
     end
   end
-
-  @doc "What `read` gives, and an error that says so where the memory is elsewhere. `function` has its name."
-  @spec require_here(Array.t(), String.t(), (-> result)) :: result when result: var
-  def require_here(array, function, read) do
-    read.()
-  rescue
-    error in ArgumentError ->
-      if of(array) == :elsewhere, do: raise(ArgumentError, elsewhere(function)), else: reraise(error, __STACKTRACE__)
-  end
-
-  defp elsewhere(function) do
-    "#{function}: the memory of this array is in another virtual machine, or was in one that has ended; " <>
-      "send or store its bytes, which Mlx.to_binary/1 gives of an array and Nx.serialize/2 of a tensor"
-  end
 end

@@ -37,6 +37,38 @@ defmodule Mlx.ArrayTest do
         assert_raise ArgumentError, message, fn -> read.(array) end
       end
     end
+
+    test "says so, too, where it is given to an operation", %{array: array} do
+      here = Mlx.array([1.0, 2.0])
+
+      for {name, call} <- [
+            add: &Mlx.add(&1, 1),
+            add: &Mlx.add(here, &1),
+            exp: &Mlx.exp/1,
+            sum: &Mlx.sum/1,
+            concatenate: &Mlx.concatenate([here, &1]),
+            stack: &Mlx.stack([&1, &1]),
+            select: &Mlx.select(&1, here, here),
+            put_at: &Mlx.put_at(&1, 0, 1.5),
+            as_type: &Mlx.as_type(&1, :s32),
+            eval: &Mlx.eval(%{weights: [&1]}),
+            deallocate: &Mlx.deallocate/1,
+            grad: &Mlx.grad(fn x -> Mlx.sum(x) end).(&1),
+            compile: &Mlx.compile(fn x -> Mlx.sum(x) end).(&1),
+            "Linalg.norm": &Mlx.Linalg.norm/1,
+            "FFT.fft": &Mlx.FFT.fft/1,
+            "Fast.rms_norm": &Mlx.Fast.rms_norm(&1, nil),
+            "Random.categorical": &Mlx.Random.categorical/1,
+            "Unsafe.to_pointer": &Mlx.Unsafe.to_pointer/1
+          ] do
+        error = assert_raise ArgumentError, fn -> call.(array) end
+
+        assert {name, error.message} ==
+                 {name,
+                  "Mlx.#{name}: the memory of this array is in another virtual machine, or was in one that has ended; " <>
+                    "send or store its bytes, which Mlx.IO.encode/2 gives of arrays and Nx.serialize/2 of a tensor"}
+      end
+    end
   end
 
   describe "inspect/1" do

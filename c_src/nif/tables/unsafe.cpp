@@ -168,7 +168,7 @@ ERL_NIF_TERM from_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 ERL_NIF_TERM to_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   Array* array = find_array(env, argv[0]);
   if (array == nullptr) {
-    expected(env, "an Mlx.Array", argv[0]);
+    expected_array(env, "an Mlx.Array", argv[0]);
   }
   const Pin pin(*array);
   Array* const arrays[] = {array};
