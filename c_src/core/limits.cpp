@@ -20,6 +20,9 @@ constexpr std::size_t most_free_bytes = std::size_t{256} << 20;
 constexpr std::size_t parts_of_memory = 16;
 constexpr std::size_t parts_of_metal_memory = 4;
 
+// As MLX does of the memory of a machine.
+constexpr std::size_t used_fifths = 4;
+
 // The virtual machine holds glibc to mapping all of 128 KiB and more, and to unmapping it when it is freed, which
 // interrupts every thread: for each buffer, and for each product of OpenBLAS. Else glibc raises the size by need, to
 // this.
@@ -128,6 +131,15 @@ void keep_free_buffers() {
     set_cache_limit(previous);
   }
   keep_free_mappings();
+}
+
+void keep_within_room(std::size_t room) {
+  const std::size_t bytes = room / 5 * used_fifths;
+  if (bytes < memory_limit()) {
+    set_memory_limit(bytes);
+    set_array_limit(bytes);
+    set_cache_limit(std::min(cache_limit(), bytes / parts_of_memory));
+  }
 }
 
 }  // namespace mlx_nif

@@ -41,4 +41,8 @@ std::size_t set_cache_limit(std::size_t bytes);
 // all of the memory that the machine has, which others need, too.
 void keep_free_buffers();
 
+// Lowers all limits to what a process may use that gets so many bytes of the machine's memory, where that is less. To
+// be called `between_schedules`.
+void keep_within_room(std::size_t room);
+
 }  // namespace mlx_nif

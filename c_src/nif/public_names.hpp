@@ -63,6 +63,7 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"isneginf", "Mlx.is_negative_infinity"},
     {"isposinf", "Mlx.is_positive_infinity"},
     {"item", "Mlx.to_number"},
+    {"keep_within_room", "Mlx.Memory.set_limit"},
     {"kernel_apply", "Mlx.Unsafe.run"},
     {"linalg_det", "Mlx.Linalg.determinant"},
     {"linalg_inv", "Mlx.Linalg.invert"},

@@ -217,6 +217,7 @@ defmodule Mlx.Native do
     isneginf: 2,
     isposinf: 2,
     item: 1,
+    keep_within_room: 1,
     kernel_apply: 4,
     kernel_failure: 0,
     kernel_folder: 0,
@@ -475,7 +476,7 @@ defmodule Mlx.Native do
     case load_library() do
       :ok ->
         wait_for_schedulers()
-        if not :erlang.module_loaded(__MODULE__), do: keep_within_room()
+        if not :erlang.module_loaded(__MODULE__), do: limit_memory()
         :ok
 
       {:error, reason} ->
@@ -495,21 +496,12 @@ defmodule Mlx.Native do
   end
 
   # MLX goes by the memory of the machine, which may be more than the process gets. A GPU has its own.
-  defp keep_within_room do
+  defp limit_memory do
     bytes = Room.bytes()
-    if bytes && device_count(:gpu) == 0, do: lower_limits(div(bytes * 4, 5))
+    if bytes && device_count(:gpu) == 0, do: keep_within_room(bytes)
   rescue
     # Where MLX cannot be used, every call says so.
     Mlx.Error -> :ok
-  end
-
-  # The parts are those of the core, c_src/core/limits.cpp.
-  defp lower_limits(bytes) do
-    if bytes < get_memory_limit() do
-      set_memory_limit(bytes)
-      set_array_limit(bytes)
-      set_cache_limit(min(get_cache_limit(), div(bytes, 16)))
-    end
   end
 
   # Until every scheduler has taken notice of the loaded functions, the VM calls them by way of memory that it then frees.

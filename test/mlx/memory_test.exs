@@ -82,6 +82,19 @@ defmodule Mlx.MemoryTest do
     assert %{cache_limit: ^cache_limit} = Memory.info()
   end
 
+  test "limits are lowered to what a process gets of the machine's memory, and not raised" do
+    code =
+      quote do
+        for room <- [10 ** 9, 2 ** 60] do
+          Mlx.Native.keep_within_room(room)
+          IO.inspect([Mlx.Memory.limit(), Mlx.Memory.array_limit(), Mlx.Memory.cache_limit()])
+        end
+      end
+
+    lowered = "[800000000, 800000000, 50000000]\n"
+    assert Mlx.ChildVM.run(code) == {:exit, 0, lowered <> lowered}
+  end
+
   describe "wired memory" do
     test "has the largest limit of those who ask for it, until they are done" do
       assert Memory.set_wired_limit(500) == 0

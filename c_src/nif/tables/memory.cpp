@@ -44,7 +44,7 @@ ERL_NIF_TERM set_limit(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 }
 
 template <auto change>
-ERL_NIF_TERM change_wired(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+ERL_NIF_TERM change_by(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto bytes = decode<std::size_t>(env, argv[0]);
   between_schedules([bytes] { change(bytes); });
   return atoms.ok;
@@ -121,6 +121,7 @@ std::vector<ErlNifFunc> memory_functions() {
       dirty_function<"set_memory_limit", 1, set_limit<set_memory_limit>>(),
       function<"get_cache_limit", 0, read_limit<cache_limit>>(),
       dirty_function<"set_cache_limit", 1, set_limit<set_cache_limit>>(),
+      dirty_function<"keep_within_room", 1, change_by<keep_within_room>>(),
       function<"get_held_memory", 0, get_held_memory>(),
       function<"needed_collection", 0, needed_collection>(),
       function<"uncollected_bytes", 0, uncollected_bytes>(),
@@ -131,8 +132,8 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"report_growth", 1, report_growth>(),
       function<"get_wired_limit", 0, read_limit<wired_memory::limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<wired_memory::set_limit>>(),
-      dirty_function<"hold_wired_memory", 1, change_wired<wired_memory::hold>>(),
-      dirty_function<"release_wired_memory", 1, change_wired<wired_memory::release>>(),
+      dirty_function<"hold_wired_memory", 1, change_by<wired_memory::hold>>(),
+      dirty_function<"release_wired_memory", 1, change_by<wired_memory::release>>(),
       dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache>>(),
       dirty_function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
   };
