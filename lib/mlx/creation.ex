@@ -74,13 +74,7 @@ defmodule Mlx.Creation do
 
   defp convert(array, nil, _stream), do: array
   defp convert(%Array{type: type} = array, type, _stream), do: array
-
-  # A GPU has no f64.
-  defp convert(%Array{type: :f64} = array, type, stream) do
-    Native.astype(array, type, Stream.on_cpu(stream || Stream.current()))
-  end
-
-  defp convert(array, type, stream), do: Native.astype(array, type, stream)
+  defp convert(array, type, stream), do: Native.astype(array, type, Stream.for_type(stream, array.type))
 
   @doc """
   An array of a shape and a type from the bytes of its elements, row after row and in the byte order of the machine.

@@ -133,6 +133,13 @@ defmodule Mlx.Stream do
   def on_cpu(%__MODULE__{}), do: default(:cpu)
 
   @doc false
+  # Where an operation on arrays of a type runs for which a stream was asked, nil for that of the process: a GPU has no
+  # `:f64`.
+  @spec for_type(t() | nil, Mlx.Type.t()) :: t() | nil
+  def for_type(stream, :f64), do: on_cpu(stream || current())
+  def for_type(stream, _type), do: stream
+
+  @doc false
   # The stream that the options of a function name; nil is that of the calling process, or the default stream of the
   # default device.
   @spec resolve(keyword(), String.t()) :: t() | nil

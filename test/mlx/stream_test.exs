@@ -53,6 +53,24 @@ defmodule Mlx.StreamTest do
     end)
   end
 
+  test "f64 stays on a stream of the CPU, and other types where they are" do
+    [asked, chosen] = [Mlx.Stream.new(:cpu), Mlx.Stream.new(:cpu)]
+
+    for type <- [:f64, :f32] do
+      assert Mlx.Stream.for_type(asked, type) == asked
+      assert Mlx.with_stream(chosen, fn -> Mlx.Stream.for_type(asked, type) end) == asked
+    end
+
+    assert Mlx.with_stream(chosen, fn -> Mlx.Stream.for_type(nil, :f64) end) == chosen
+    assert Mlx.with_stream(chosen, fn -> Mlx.Stream.for_type(nil, :f32) end) == nil
+
+    if Mlx.Device.available?(:gpu) do
+      gpu = Mlx.Stream.new(:gpu)
+      assert Mlx.Stream.for_type(gpu, :f64).device == :cpu
+      assert Mlx.Stream.for_type(gpu, :f32) == gpu
+    end
+  end
+
   test "operations run on the stream that the process chose, and behind others' work only without one" do
     busy = fn -> Enum.reduce(1..30, Mlx.ones({1024, 1024}), fn _, x -> Mlx.matmul(x, x) |> Mlx.divide(1024) end) end
     chosen = Mlx.Stream.new(:cpu)

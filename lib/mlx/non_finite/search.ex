@@ -26,12 +26,12 @@ defmodule Mlx.NonFinite.Search do
   end
 
   defp all_finite?(array) do
-    stream = stream(array)
+    stream = Stream.for_type(nil, array.type)
     array |> Native.isfinite(stream) |> Native.all(false, stream) |> Native.item()
   end
 
   defp describe(array, kind) do
-    stream = stream(array)
+    stream = Stream.for_type(nil, array.type)
     mask = array |> mask(kind, stream) |> Native.reshape({-1}, stream)
 
     if mask |> Native.any(false, stream) |> Native.item() do
@@ -43,10 +43,6 @@ defmodule Mlx.NonFinite.Search do
 
   defp mask(array, :nan, stream), do: Native.isnan(array, stream)
   defp mask(array, :infinity, stream), do: Native.isinf(array, stream)
-
-  # A GPU has no `:f64`.
-  defp stream(%Array{type: :f64}), do: Stream.default(:cpu)
-  defp stream(_array), do: nil
 
   defp position(index, shape) do
     {position, 0} =
