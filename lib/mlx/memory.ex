@@ -8,8 +8,8 @@ defmodule Mlx.Memory do
   Python: `mlx.core.get_active_memory` and the functions beside it.
   """
 
-  alias Mlx.Memory.Wired
-  alias Mlx.{Native, Pressure, Telemetry}
+  alias Mlx.Memory.{Claim, Ticket, Wired}
+  alias Mlx.{Given, Native, Pressure, Telemetry}
 
   @doc """
   All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about
@@ -224,7 +224,7 @@ defmodule Mlx.Memory do
 
   @doc """
   Sets how many bytes stay wired (never paged out) on a Metal GPU, and returns the limit before. It has no effect
-  elsewhere. `with_wired/2` does it for as long as a function runs.
+  elsewhere. `with_wired/3` does it for as long as a function runs, and `wire/2` for as long as a process needs it.
 
       iex> previous = Mlx.Memory.set_wired_limit(0)
       iex> is_integer(previous)
@@ -244,7 +244,8 @@ defmodule Mlx.Memory do
   end
 
   @doc """
-  The bytes that stay wired: the largest of `set_wired_limit/1` and of those of functions that run in `with_wired/2`.
+  The bytes that stay wired: the largest of `set_wired_limit/1` and of what the tickets of `wire/2` and `with_wired/3` come
+  to.
 
       iex> is_integer(Mlx.Memory.wired_limit())
       true
@@ -255,13 +256,98 @@ defmodule Mlx.Memory do
   def wired_limit, do: Native.get_wired_limit()
 
   @doc """
-  Runs a function while memory stays wired on a Metal GPU, and returns its result.
+  Claims wired memory for the calling process, and returns a ticket. The memory stays wired until `release/1` gets the
+  ticket, or the process ends. `with_wired/3` does both around a function.
+
+  Memory of a GPU with Metal that was not used for a moment may be paged out, unless it is wired. The bytes are by default
+  what Metal recommends as a working set. Without Metal nothing is wired and the default is 0, but tickets are counted all
+  the same.
+
+      iex> model = Mlx.Memory.wire(3_000_000, policy: :sum)
+      iex> cache = Mlx.Memory.wire(1_000_000, policy: :sum)
+      iex> Mlx.Memory.wired_limit()
+      4000000
+      iex> Mlx.Memory.release(cache)
+      iex> Mlx.Memory.wired_limit()
+      3000000
+      iex> Mlx.Memory.release(model)
+      :ok
+
+  Options:
+
+    * `:policy` - what the tickets of a group come to together:
+        * `:max` - the largest of them, for processes that use the same memory. The default
+        * `:sum` - all of them, for memory that each has for itself
+        * `{:fixed, bytes}` - always these bytes; the tickets divide them
+    * `:budget` - the most bytes that the tickets of a group come to, or `:infinity`. Of `{:fixed, bytes}` it is by default
+      these bytes, of other policies what Metal recommends, and `:infinity` without Metal
+    * `:timeout` - how many milliseconds to wait, when the budget is spent, for others to release tickets, or `:infinity`.
+      0 raises at once. Default 5000
+    * `:kind` - `:active`, or `:reserved` for what is counted and need not stay wired while no active ticket of the group
+      is held, such as the weights of a model between requests. Default `:active`
+    * `:group` - any term. Tickets with the same group, policy and budget are one group; default `nil`
+
+  MLX has one limit for the virtual machine, so of several groups the largest is wired. Who waits for a budget is served in
+  order.
+
+      iex> first = Mlx.Memory.wire(600, policy: :sum, budget: 1000)
+      iex> second = Task.async(fn -> Mlx.Memory.wire(500, policy: :sum, budget: 1000).bytes end)
+      iex> Mlx.Memory.release(first)
+      iex> Task.await(second)
+      500
+
+  Raises `Mlx.Error` when there is no room in time, when the bytes are more than the budget, and, with macOS 15 or newer,
+  for more than what Metal recommends.
+
+  Not in Python; mlx-swift: `WiredMemoryTicket`, `WiredMemoryPolicy` and `WiredMemoryManager`.
+  """
+  @spec wire(non_neg_integer() | :recommended, keyword()) :: Ticket.t()
+  def wire(bytes \\ :recommended, options \\ []), do: claim(bytes, options, :wire)
+
+  defp claim(bytes, options, function) do
+    {ticket, timeout} = Claim.new(bytes, options, function)
+    Wired.wire(ticket, timeout, "Mlx.Memory.#{function}")
+  end
+
+  @doc """
+  Ends the claim of a ticket of `wire/2`. Its memory is not wired any more when this returns. Any process may do it, and a
+  second time changes nothing. For a ticket that a process still waits for, `wire/2` raises there.
+
+      iex> ticket = Mlx.Memory.wire(1000)
+      iex> Mlx.Memory.release(ticket)
+      :ok
+
+  Not in Python; mlx-swift: `WiredMemoryTicket.end`.
+  """
+  @spec release(Ticket.t()) :: :ok
+  def release(%Ticket{} = ticket), do: Wired.release(ticket)
+
+  def release(other) do
+    raise ArgumentError, "Mlx.Memory.release: expected a ticket of Mlx.Memory.wire/2, got: #{Given.text(other)}"
+  end
+
+  @doc """
+  The tickets of `wire/2` and `with_wired/3` that are held, and those that processes wait for, each from the oldest to the
+  newest.
+
+      iex> ticket = Mlx.Memory.wire(1000)
+      iex> ticket in Mlx.Memory.tickets().held
+      true
+      iex> Mlx.Memory.release(ticket)
+      iex> ticket in Mlx.Memory.tickets().held
+      false
+
+  Not in Python.
+  """
+  @spec tickets() :: %{held: [Ticket.t()], waiting: [Ticket.t()]}
+  def tickets, do: Wired.tickets()
+
+  @doc """
+  Runs a function while memory stays wired on a Metal GPU, and returns its result. The bytes and the options are those of
+  `wire/2`; the ticket is released when the function returns, raises, or the process ends.
 
   The memory of a model is paged out while it waits between two requests, which makes the next one slow. Generation of
-  text (`Mlx.LM`) therefore runs in here. Any number of processes may use it at the same time. The limit falls back
-  when the function returns, raises, or the process ends.
-
-  The limit is by default what Metal recommends as a working set. Without Metal nothing is wired.
+  text (`Mlx.LM`) therefore runs in here. Any number of processes may use it at the same time.
 
       iex> Mlx.Memory.with_wired(fn -> 1 + 1 end)
       2
@@ -269,18 +355,21 @@ defmodule Mlx.Memory do
       iex> Mlx.Memory.with_wired(1_000_000, fn -> Mlx.Memory.wired_limit() end)
       1000000
 
-  Raises `Mlx.Error` for more than that working set.
+      iex> Mlx.Memory.with_wired(1_000_000, [policy: {:fixed, 4_000_000}], fn -> Mlx.Memory.wired_limit() end)
+      4000000
 
-  Python: `mlx_lm.generate.wired_limit`.
+  Raises `Mlx.Error` as `wire/2` does.
+
+  Python: `mlx_lm.generate.wired_limit`; mlx-swift: `WiredMemoryTicket.withWiredLimit`.
   """
-  @spec with_wired(non_neg_integer() | :recommended, (-> result)) :: result when result: term()
-  def with_wired(bytes \\ :recommended, fun) when is_function(fun, 0) do
-    holder = Wired.hold(bytes)
+  @spec with_wired(non_neg_integer() | :recommended, keyword(), (-> result)) :: result when result: term()
+  def with_wired(bytes \\ :recommended, options \\ [], fun) when is_function(fun, 0) do
+    ticket = claim(bytes, options, :with_wired)
 
     try do
       fun.()
     after
-      Wired.release(holder)
+      Wired.release(ticket)
     end
   end
 

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.LM.{Context, Decoding, Llama, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
-  alias Mlx.Memory.Wired
+  alias Mlx.Memory
 
   @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 2048]
 
@@ -38,18 +38,18 @@ defmodule Mlx.LM.Generation do
   # The model stays in the memory of a GPU while the stream runs.
   defp stream_wired(start) do
     Stream.resource(
-      fn -> Wired.hold(:recommended) end,
+      fn -> Memory.wire() end,
       fn
-        {wired, state} ->
+        {ticket, state} ->
           {events, state} = next(state)
-          {events, {wired, state}}
+          {events, {ticket, state}}
 
-        wired ->
-          {[], {wired, start.()}}
+        ticket ->
+          {[], {ticket, start.()}}
       end,
       fn
-        {wired, _state} -> Wired.release(wired)
-        wired -> Wired.release(wired)
+        {ticket, _state} -> Memory.release(ticket)
+        ticket -> Memory.release(ticket)
       end
     )
   end

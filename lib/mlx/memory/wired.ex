@@ -1,66 +1,167 @@
 defmodule Mlx.Memory.Wired do
   @moduledoc false
-  # Wired memory, held for a process until it lets go or ends.
+  # The process that knows all tickets for wired memory, and has MLX wire what they come to. It starts with the first
+  # ticket. What it decides is in `Mlx.Memory.Policy`.
+  #
+  # The reference of a ticket is that of the monitor of its owner.
 
-  alias Mlx.{Device, Native}
+  use GenServer
 
-  @typedoc "What `release/1` takes: the process that holds, or nil when there is nothing to hold."
-  @type holder :: pid() | nil
+  alias Mlx.{CalledFunction, Given, Native}
+  alias Mlx.Memory.{Policy, Ticket}
 
-  @doc "Holds so many bytes, or what Metal recommends, which is nothing where there is no Metal."
-  @spec hold(non_neg_integer() | :recommended) :: holder()
-  def hold(:recommended) do
-    if bytes = recommended(), do: start(bytes)
-  end
+  @typep state :: %{held: [Ticket.t()], waiting: [{Ticket.t(), GenServer.from()}], wired: non_neg_integer()}
 
-  def hold(bytes) when is_integer(bytes) and bytes >= 0, do: start(bytes)
+  # What a size is in C.
+  @most_bytes 0xFFFFFFFFFFFFFFFF
 
-  def hold(other) do
-    raise ArgumentError,
-          "Mlx.Memory.with_wired: expected a number of bytes or :recommended, got: #{inspect(other)}"
-  end
+  @doc """
+  The ticket of the calling process, with its reference, when there is room for it.
 
-  @doc "Lets go; the limit is lower when this returns."
-  @spec release(holder()) :: :ok
-  def release(nil), do: :ok
+  Raises `Mlx.Error`, for the public function `function`, when there is none within `timeout` milliseconds.
+  """
+  @spec wire(Ticket.t(), timeout(), String.t()) :: Ticket.t()
+  def wire(%Ticket{} = ticket, timeout, function) do
+    if not Policy.admits?(ticket, []) do
+      raise Mlx.Error,
+            "#{function}: #{ticket.bytes} bytes are more than the budget of #{ticket.budget} bytes; " <>
+              "give a larger budget with the option :budget"
+    end
 
-  def release(holder) do
-    monitor = Process.monitor(holder)
-    send(holder, :release)
-
-    receive do
-      {:DOWN, ^monitor, :process, ^holder, _reason} -> :ok
+    case GenServer.call(server(), {:wire, ticket, timeout}, :infinity) do
+      {:ok, ticket} -> ticket
+      {:error, %Mlx.Error{} = error} -> CalledFunction.name(function, ["Mlx.Memory.with_wired"], fn -> raise error end)
+      {:error, reason} -> raise Mlx.Error, "#{function}: #{reason}"
     end
   end
 
-  # The holder is a separate process: when the owner is killed, it is still there to let go.
-  defp start(bytes) do
-    owner = self()
-    tag = make_ref()
-    holder = spawn(fn -> hold_for(owner, tag, bytes) end)
+  @doc "Ends the claim of a ticket, held or waiting; MLX wires no more for it when this returns."
+  @spec release(Ticket.t()) :: :ok
+  def release(%Ticket{ref: ref}), do: GenServer.call(server(), {:release, ref}, :infinity)
 
-    receive do
-      {^tag, :ok} -> holder
-      {^tag, error} -> raise error
+  @doc "The tickets that are held and those that wait, each from the oldest to the newest."
+  @spec tickets() :: %{held: [Ticket.t()], waiting: [Ticket.t()]}
+  def tickets, do: GenServer.call(server(), :tickets, :infinity)
+
+  # Nothing supervises it, as the library works without being started as an application.
+  defp server do
+    with nil <- Process.whereis(__MODULE__) do
+      case GenServer.start(__MODULE__, nil, name: __MODULE__) do
+        {:ok, server} -> server
+        {:error, {:already_started, server}} -> server
+      end
     end
   end
 
-  defp hold_for(owner, tag, bytes) do
-    monitor = Process.monitor(owner)
-    Native.hold_wired_memory(bytes)
-    send(owner, {tag, :ok})
+  # With the group leader of the caller it would end with the caller's application.
+  @impl GenServer
+  def init(nil) do
+    Process.group_leader(self(), Process.whereis(:init))
+    {:ok, %{held: [], waiting: [], wired: 0}}
+  end
 
-    receive do
-      :release -> :ok
-      {:DOWN, ^monitor, :process, ^owner, _reason} -> :ok
+  @impl GenServer
+  def handle_call({:wire, ticket, timeout}, {owner, _tag} = from, state) do
+    ticket = %{ticket | ref: Process.monitor(owner), owner: owner}
+    if is_integer(timeout), do: Process.send_after(self(), {:late, ticket.ref, timeout}, timeout)
+    {:noreply, admit(%{state | waiting: state.waiting ++ [{ticket, from}]})}
+  end
+
+  def handle_call({:release, ref}, _from, state) do
+    {:reply, :ok, without(state, ref, "the ticket was released while it waited")}
+  end
+
+  def handle_call(:tickets, _from, state) do
+    waiting = for {ticket, _from} <- state.waiting, do: ticket
+    {:reply, %{held: state.held, waiting: waiting}, state}
+  end
+
+  @impl GenServer
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, state), do: {:noreply, without(state, ref, "its owner ended")}
+  def handle_info({:late, ref, timeout}, state), do: {:noreply, expire(state, ref, timeout)}
+  # Of whoever knows its name.
+  def handle_info(_other, state), do: {:noreply, state}
+
+  @spec expire(state(), reference(), timeout()) :: state()
+  defp expire(state, ref, timeout) do
+    case Enum.find(state.waiting, fn {ticket, _from} -> ticket.ref == ref end) do
+      {ticket, _from} -> without(state, ref, late(ticket, state.held, timeout))
+      nil -> state
     end
+  end
 
-    Native.release_wired_memory(bytes)
+  defp late(ticket, held, timeout) do
+    beside = Enum.filter(held, &(Policy.group(&1) == Policy.group(ticket)))
+    owners = beside |> Enum.map(& &1.owner) |> Enum.uniq()
+
+    "no room for #{ticket.bytes} bytes within #{timeout} ms: of the budget of #{ticket.budget} bytes, " <>
+      "#{beside |> Enum.map(& &1.bytes) |> Enum.sum()} are held by #{Given.text(owners)}; " <>
+      "have a ticket released (Mlx.Memory.tickets/0 lists them), or wait longer with the option :timeout"
+  end
+
+  # The state without a ticket, and with all those for which there is room then.
+  defp without(state, ref, reason) do
+    {refused, waiting} = Enum.split_with(state.waiting, fn {ticket, _from} -> ticket.ref == ref end)
+    {released, held} = Enum.split_with(state.held, &(&1.ref == ref))
+    if refused != [] or released != [], do: Process.demonitor(ref, [:flush])
+    for {_ticket, from} <- refused, do: GenServer.reply(from, {:error, reason})
+    state = %{state | held: held, waiting: waiting}
+
+    case rewired(state) do
+      {:ok, state} -> admit(state)
+      # What is wired is lowered with the next ticket.
+      {:error, _error} -> admit(state)
+    end
+  end
+
+  # In the order in which they came: a small ticket does not pass by a large one of its group, which would wait for ever.
+  @spec admit(state()) :: state()
+  defp admit(state) do
+    {state, _full} =
+      Enum.reduce(state.waiting, {%{state | waiting: []}, []}, fn {ticket, _from} = claim, {state, full} ->
+        group = Policy.group(ticket)
+
+        if group not in full and Policy.admits?(ticket, state.held) do
+          {hold(state, claim), full}
+        else
+          {%{state | waiting: state.waiting ++ [claim]}, [group | full]}
+        end
+      end)
+
+    state
+  end
+
+  defp hold(state, {ticket, from}) do
+    case rewired(%{state | held: state.held ++ [ticket]}) do
+      {:ok, state} ->
+        GenServer.reply(from, {:ok, ticket})
+        state
+
+      {:error, error} ->
+        Process.demonitor(ticket.ref, [:flush])
+        GenServer.reply(from, {:error, error})
+        state
+    end
+  end
+
+  defp rewired(state) do
+    bytes = min(Policy.wired(state.held), @most_bytes)
+    if bytes != state.wired, do: change(state.wired, bytes)
+    {:ok, %{state | wired: bytes}}
   rescue
-    error -> send(owner, {tag, error})
+    error in Mlx.Error -> {:error, error}
   end
 
-  defp recommended do
-    if Native.metal_is_available(), do: Device.info(:gpu)["max_recommended_working_set_size"]
+  # MLX wires the largest of what is held there, so that there is no moment with too little.
+  defp change(before, bytes) do
+    Native.hold_wired_memory(bytes)
+
+    try do
+      Native.release_wired_memory(before)
+    rescue
+      error in Mlx.Error ->
+        Native.release_wired_memory(bytes)
+        reraise error, __STACKTRACE__
+    end
   end
 end
