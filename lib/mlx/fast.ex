@@ -7,7 +7,7 @@ defmodule Mlx.Fast do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, Native, Options}
+  alias Mlx.{Array, Native, Operand, Options}
 
   @doc """
   Root mean square normalisation over the last axis: `x / sqrt(mean(x ** 2) + eps) * weight`.
@@ -117,9 +117,9 @@ defmodule Mlx.Fast do
   """
   @spec rope(Array.t(), pos_integer(), keyword()) :: Array.t()
   def rope(x, dimensions, options \\ []) do
-    base = if is_list(options) and options[:freqs], do: nil, else: 10_000
-    defaults = [traditional: false, base: base, freqs: nil, scale: 1, offset: 0]
+    defaults = [traditional: false, base: nil, freqs: nil, scale: 1, offset: 0]
     [traditional, base, freqs, scale, offset, stream] = Options.values(options, :"Fast.rope", defaults)
+    base = if is_nil(base) and is_nil(freqs), do: 10_000, else: base
 
     if is_integer(offset) do
       Native.fast_rope(x, dimensions, traditional, base, scale, offset, freqs, stream)
@@ -154,12 +154,12 @@ defmodule Mlx.Fast do
   Python: `mlx.core.fast.scaled_dot_product_attention`.
   """
   @spec scaled_dot_product_attention(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
-  def scaled_dot_product_attention(%Array{} = queries, keys, values, options \\ []) do
+  def scaled_dot_product_attention(queries, keys, values, options \\ []) do
     defaults = [scale: nil, mask: nil, sinks: nil, force_fused: false]
     function = :"Fast.scaled_dot_product_attention"
     [scale, mask, sinks, force_fused, stream] = Options.values(options, function, defaults)
     if match?(%Array{shape: {_, 0, _, _}}, keys), do: raise(ArgumentError, "Mlx.#{function}: the keys have no heads")
-    scale = scale || default_scale(queries.shape)
+    scale = scale || default_scale(Operand.array!(queries, function).shape)
     {mode, mask} = mask(mask)
     Native.fast_scaled_dot_product_attention(queries, keys, values, scale, mode, mask, sinks, force_fused, stream)
   end

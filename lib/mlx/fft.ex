@@ -13,7 +13,7 @@ defmodule Mlx.FFT do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, Given, Native, Options}
+  alias Mlx.{Array, Given, Native, Operand, Options, Sizes}
 
   # name, what it computes, example input, its transform
   @one_axis [
@@ -47,7 +47,9 @@ defmodule Mlx.FFT do
     Python: `mlx.core.fft.#{name}`.
     """
     @spec unquote(name)(Array.t(), keyword()) :: Array.t()
-    def unquote(name)(%Array{} = array, options \\ []) do
+    def unquote(name)(array, options \\ []) do
+      array = Operand.array!(array, unquote(:"FFT.#{name}"))
+
       [length, axis, norm, stream] =
         Options.values(options, unquote(:"FFT.#{name}"), length: nil, axis: -1, norm: :backward)
 
@@ -88,10 +90,13 @@ defmodule Mlx.FFT do
     Python: `mlx.core.fft.#{name}`.
     """
     @spec unquote(name)(Array.t(), keyword()) :: Array.t()
-    def unquote(name)(%Array{} = array, options \\ []) do
+    def unquote(name)(array, options \\ []) do
+      array = Operand.array!(array, unquote(:"FFT.#{name}"))
+
       [axes, lengths, norm, stream] =
         Options.values(options, unquote(:"FFT.#{name}"), axes: nil, lengths: nil, norm: :backward)
 
+      lengths = lengths && lengths |> Sizes.shape!(unquote(:"FFT.#{name}")) |> Tuple.to_list()
       axes = if axes, do: List.wrap(axes), else: default_axes(unquote(axes), lengths, array)
       lengths = lengths || lengths(unquote(name), Enum.map(axes, &axis!(unquote(name), array, &1)), array)
       Native.unquote(:"fft_#{name}")(array, lengths, axes, norm, stream)
@@ -119,7 +124,8 @@ defmodule Mlx.FFT do
     Python: `mlx.core.fft.#{name}`.
     """
     @spec unquote(name)(Array.t(), keyword()) :: Array.t()
-    def unquote(name)(%Array{} = array, options \\ []) do
+    def unquote(name)(array, options \\ []) do
+      array = Operand.array!(array, unquote(:"FFT.#{name}"))
       [axes, stream] = Options.values(options, unquote(:"FFT.#{name}"), axes: nil)
       Native.unquote(:"fft_#{name}")(array, axes(axes, array), stream)
     end
@@ -176,14 +182,13 @@ defmodule Mlx.FFT do
   Python: `mlx.core.fft.stft`.
   """
   @spec stft(Array.t(), keyword()) :: Array.t()
-  def stft(%Array{type: type} = array, options \\ []) do
-    own = [mode: :reflect, one_sided: type != :c64]
+  def stft(array, options \\ []) do
+    own = [mode: :reflect, one_sided: Operand.array!(array, :"FFT.stft").type != :c64]
 
     [length, hop, window, window_length, center, norm, mode, one_sided, stream] =
       frames(options, :stft, [length: 2048], own)
 
-    {hop, window_length} = {hop || div(length, 4), window_length || length}
-    mode = Atom.to_string(mode)
+    {hop, window_length} = {hop || hop(length, :stft), window_length || length}
     Native.fft_stft(array, length, hop, window_length, window, center, mode, norm, one_sided, stream)
   end
 
@@ -206,20 +211,27 @@ defmodule Mlx.FFT do
   Python: `mlx.core.fft.istft`.
   """
   @spec istft(Array.t(), keyword()) :: Array.t()
-  def istft(%Array{} = array, options \\ []) do
+  def istft(array, options \\ []) do
+    array = Operand.array!(array, :"FFT.istft")
     own = [one_sided: true, samples: nil]
 
     [length, hop, window, window_length, center, norm, one_sided, samples, stream] =
       frames(options, :istft, [length: nil], own)
 
     length = length || transform_length(array, one_sided)
-    {hop, window_length} = {hop || div(length, 4), window_length || length}
+    {hop, window_length} = {hop || hop(length, :istft), window_length || length}
     Native.fft_istft(array, length, hop, window_length, window, center, norm, one_sided, samples, stream)
   end
 
   defp frames(options, function, length, own) do
     common = length ++ [hop: nil, window: nil, window_length: nil, center: true, norm: :backward]
     Options.values(options, :"FFT.#{function}", common ++ own)
+  end
+
+  defp hop(length, _function) when is_integer(length), do: div(length, 4)
+
+  defp hop(length, function) do
+    raise ArgumentError, "Mlx.FFT.#{function}: expected :length to be an integer, got: #{Given.text(length)}"
   end
 
   defp transform_length(%Array{shape: shape}, one_sided) when tuple_size(shape) >= 2 do

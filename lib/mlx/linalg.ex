@@ -12,7 +12,7 @@ defmodule Mlx.Linalg do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, CalledFunction, Native, Options, Stream, Telemetry}
+  alias Mlx.{Array, CalledFunction, Native, Operand, Options, Stream, Telemetry}
 
   @doc """
   The norm of vectors or matrices.
@@ -234,9 +234,9 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.eig`.
   """
   @spec eig(Array.t(), keyword()) :: {Array.t(), Array.t()}
-  def eig(%Array{} = array, options \\ []) do
+  def eig(array, options \\ []) do
     stream = stream(options, :eig)
-    {matrices, finite} = finite(array, :eig, stream)
+    {matrices, finite} = array |> Operand.array!(:"Linalg.eig") |> finite(:eig, stream)
     {values, vectors} = Native.linalg_eig(matrices, stream)
     {or_nan(values, Native.squeeze_axes(finite, [-1], stream), stream), or_nan(vectors, finite, stream)}
   end
@@ -250,9 +250,9 @@ defmodule Mlx.Linalg do
   Python: `mlx.core.linalg.eigvals`.
   """
   @spec eigvals(Array.t(), keyword()) :: Array.t()
-  def eigvals(%Array{} = array, options \\ []) do
+  def eigvals(array, options \\ []) do
     stream = stream(options, :eigvals)
-    {matrices, finite} = finite(array, :eigvals, stream)
+    {matrices, finite} = array |> Operand.array!(:"Linalg.eigvals") |> finite(:eigvals, stream)
     matrices |> Native.linalg_eigvals(stream) |> or_nan(Native.squeeze_axes(finite, [-1], stream), stream)
   end
 

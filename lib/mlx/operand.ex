@@ -1,9 +1,18 @@
 defmodule Mlx.Operand do
   @moduledoc false
   # What operations ask of their operands: that numbers become arrays of the type of the array beside them, where MLX has
-  # no rule for it (the values of an update, the value of a pad), and that there are elements.
+  # no rule for it (the values of an update, the value of a pad), that they are arrays, and that there are elements.
 
-  alias Mlx.{Array, CalledFunction, Native, Type}
+  alias Mlx.{Array, CalledFunction, Given, Native, Type}
+
+  @doc "The array that was given to a function of `Mlx`, whose shape or type it needs. Raises for anything else."
+  @spec array!(term(), atom()) :: Array.t()
+  def array!(%Array{} = array, _function), do: array
+
+  def array!(other, function) do
+    raise ArgumentError,
+          "Mlx.#{function}: expected an Mlx.Array, got: #{Given.text(other)}#{Given.hint(other)}"
+  end
 
   @doc """
   Raises unless every array has elements. For operations that divide by a size inside MLX.

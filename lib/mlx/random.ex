@@ -118,8 +118,12 @@ defmodule Mlx.Random do
   Python: none; `random.state` as the `inputs` and `outputs` of `compile`.
   """
   @spec with_state(Array.t(), (-> result)) :: {result, Array.t()} when result: term()
-  def with_state(%Array{} = state, fun) when is_function(fun, 0) do
-    former = Process.put(@state, check_state!(state, "with_state"))
+  def with_state(state, fun) do
+    if not is_function(fun, 0) do
+      raise ArgumentError, "Mlx.Random.with_state: expected a function without arguments, got: #{Given.text(fun)}"
+    end
+
+    former = Process.put(@state, state |> Operand.array!(:"Random.with_state") |> check_state!("with_state"))
 
     try do
       {fun.(), state()}

@@ -31,6 +31,15 @@ defmodule Mlx.MessagesTest do
     {&Mlx.sum/2, [@array, 1], "Mlx.sum: expected options to be a keyword list, got: 1"},
     {&Mlx.sum/2, [@array, [stream: :tpu]], "Mlx.sum: expected :stream to be a Mlx.Stream, :cpu or :gpu, got: :tpu"},
     {&Mlx.FFT.fft/2, [@array, [axis: 2]], "Mlx.FFT.fft: 2 is not an axis of an array of shape {2, 2}"},
+    {&Mlx.FFT.fftn/2, [@array, [lengths: :all]], "Mlx.FFT.fftn: expected a shape such as {2, 3}, got: :all"},
+    {&Mlx.FFT.stft/2, [@array, [length: nil]], "Mlx.FFT.stft: expected :length to be an integer, got: nil"},
+    {&Mlx.FFT.stft/2, [@array, [mode: 1]], "Mlx.FFT.stft: expected a string or atom, got: 1"},
+    {&Mlx.FFT.istft/2, [@array, [length: 1.5]], "Mlx.FFT.istft: expected :length to be an integer, got: 1.5"},
+    {&Mlx.Fast.rope/3, [@array, 2, [:a | :b]], "Mlx.Fast.rope: expected options to be a keyword list, got: [:a | :b]"},
+    {&Mlx.Fast.scaled_dot_product_attention/3, [[1], @array, @array],
+     "Mlx.Fast.scaled_dot_product_attention: expected an Mlx.Array, got: [1]; Mlx.array/1 makes an array of a list"},
+    {&Mlx.Random.with_state/2, [@array, :f], "Mlx.Random.with_state: expected a function without arguments, got: :f"},
+    {&Mlx.Random.with_state/2, [0, &Mlx.Random.state/0], "Mlx.Random.with_state: expected an Mlx.Array, got: 0"},
     {&Mlx.FFT.fft2/2, [@array, [axes: :a]], "Mlx.FFT.fft2: :a is not an axis of an array of shape {2, 2}"},
     {&Mlx.flatten/2, [@array, [axes: 1]], "Mlx.flatten: expected :axes to be a list or a range, got: 1"},
     {&Mlx.slice/3, [@array, 1, [1]], "Mlx.slice: expected 2 starts, lengths and strides in lists for the shape {2, 2}"},
@@ -41,6 +50,42 @@ defmodule Mlx.MessagesTest do
     for {function, arguments, message} <- @messages do
       assert_raise ArgumentError, message, fn -> apply(function, with_arrays(arguments)) end
     end
+  end
+
+  # function, its first arguments where it does not take arrays alone
+  @first_arguments %{
+    {Mlx.FFT, :fftfreq} => [4],
+    {Mlx.FFT, :rfftfreq} => [4],
+    {Mlx.Fast, :rope} => [@array, 2],
+    {Mlx.Random, :key} => [0],
+    {Mlx.Random, :seed} => [0],
+    {Mlx.Random, :with_state} => [@array, &Mlx.Random.state/0],
+    {Mlx.Random, :bits} => [{2}],
+    {Mlx.Random, :uniform} => [{2}],
+    {Mlx.Random, :normal} => [{2}],
+    {Mlx.Random, :gumbel} => [{2}],
+    {Mlx.Random, :laplace} => [{2}],
+    {Mlx.Random, :randint} => [0, 5]
+  }
+
+  test "no function of the modules beside Mlx takes a term of a wrong kind, and each says so itself" do
+    for module <- [Mlx.Linalg, Mlx.FFT, Mlx.Fast, Mlx.Random],
+        {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(module),
+        {{:function, name, arity}, _, _, %{}, _} <- docs,
+        place <- 0..(arity - 1)//1,
+        wrong <- [:atom, "text", %{}, {:a, 1}, self(), [:a | :b]] do
+      first = @first_arguments[{module, name}] || List.duplicate(@array, arity - 1)
+      arguments = List.replace_at(first ++ List.duplicate([], arity - length(first)), place, wrong)
+      {:raised, error} = raised(module, name, with_arrays(arguments))
+      assert error.__struct__ in [ArgumentError, Mlx.Error], Exception.format(:error, error)
+      assert Exception.message(error) =~ ~r/^#{inspect(module)}\.#{name}: /
+    end
+  end
+
+  defp raised(module, name, arguments) do
+    {:returned, {module, name, arguments, apply(module, name, arguments)}}
+  rescue
+    error -> {:raised, error}
   end
 
   test "types of other libraries are told by ours" do
@@ -124,6 +169,6 @@ defmodule Mlx.MessagesTest do
   end
 
   defp with_arrays(@array), do: Mlx.zeros({2, 2})
-  defp with_arrays(list) when is_list(list), do: Enum.map(list, &with_arrays/1)
+  defp with_arrays([first | rest]), do: [with_arrays(first) | with_arrays(rest)]
   defp with_arrays(other), do: other
 end
