@@ -14,6 +14,7 @@
 #include "core/limits.hpp"
 #include "core/running.hpp"
 #include "core/scalar.hpp"
+#include "core/streams.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
@@ -127,6 +128,17 @@ bool derivative_is_wrong(const Convolution& convolution, std::span<const std::in
     }
   }
   return false;
+}
+
+bool has_gaps(const Convolution& convolution) {
+  return std::ranges::any_of(convolution.input_dilation, [](int dilation) { return dilation != 1; });
+}
+
+// For CUDA, MLX keeps a plan for each geometry, and takes two that differ in the gaps of the input only for the same:
+// the other plan reads and writes elsewhere.
+bool plans_ignore_gaps(mlx_stream s) {
+  static const bool cuda = has_cuda();
+  return cuda && device_of(s) == MLX_GPU;
 }
 
 // Zeros behind each element of an axis but the last.
@@ -255,7 +267,8 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   }
   check_memory(convolution, padded);
   ArrayHandle prepared;
-  if (differentiating() && derivative_is_wrong(convolution, padded)) {
+  if ((differentiating() && derivative_is_wrong(convolution, padded)) ||
+      (has_gaps(convolution) && plans_ignore_gaps(s))) {
     prepared = prepared_input(convolution, padded, s);
     convolution.input = prepared.get();
     std::ranges::fill(convolution.padding_low, 0);

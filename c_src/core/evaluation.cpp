@@ -379,14 +379,6 @@ void evaluate_one(Array& array, Patience patience) {
   evaluate(arrays, patience);
 }
 
-mlx_device_type device_of(mlx_stream stream) {
-  DeviceHandle device;
-  check(mlx_stream_get_device(device.out(), stream));
-  mlx_device_type type = MLX_CPU;
-  check(mlx_device_get_type(&type, device.get()));
-  return type;
-}
-
 bool is_row_major(mlx_array array) {
   bool result = false;
   check(_mlx_array_is_row_contiguous(&result, array));
@@ -421,11 +413,7 @@ ArrayHandle row_major_value(Array& array, Patience patience) {
 }
 
 bool buffers_stay() {
-  static const bool stay = [] {
-    bool cuda = false;
-    check(mlx_cuda_is_available(&cuda));
-    return !cuda;
-  }();
+  static const bool stay = !has_cuda();
   return stay;
 }
 

@@ -130,4 +130,18 @@ StreamHandle Streams::make(mlx_device_type type) {
   return stream;
 }
 
+mlx_device_type device_of(mlx_stream stream) {
+  DeviceHandle device;
+  check(mlx_stream_get_device(device.out(), stream));
+  mlx_device_type type = MLX_CPU;
+  check(mlx_device_get_type(&type, device.get()));
+  return type;
+}
+
+bool has_cuda() {
+  bool available = false;
+  check(mlx_cuda_is_available(&available));
+  return available;
+}
+
 }  // namespace mlx_nif

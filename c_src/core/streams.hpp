@@ -61,4 +61,9 @@ class Streams {
   std::array<int, 2> made_{};
 };
 
+mlx_device_type device_of(mlx_stream stream);
+
+// Whether the GPU is one of NVIDIA.
+bool has_cuda();
+
 }  // namespace mlx_nif
