@@ -43,8 +43,8 @@ void set_environment_defaults() {
   // When many different graphs are evaluated on CUDA, MLX tells that a cache of its own is too small for them by ending
   // an evaluation halfway: arrays that count as evaluated never get their values. It only costs time.
   setenv("MLX_ENABLE_CACHE_THRASHING_CHECK", "0", 0);
-  // The kernels that CUDA compiles on their first use, half a minute for some, are otherwise in the folder for temporary
-  // files and lost with it.
+  // The kernels that CUDA compiles on their first use, half a minute for some, are otherwise in the folder for
+  // temporary files and lost with it.
   if (const auto cache = cache_folder()) {
     setenv("MLX_PTX_CACHE_DIR", (*cache / std::format("ptx-{}", mlx_version_text())).c_str(), 0);
   }

@@ -13,8 +13,12 @@
 #include <string_view>
 #include <system_error>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
+
+#include "core/kernel_maker.hpp"
+#include "core/small_storage.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -23,29 +27,42 @@ namespace mx = mlx::core;
 using Arrays = std::vector<mx::array>;
 using Clock = std::chrono::steady_clock;
 
-// To fail takes a compiler some time, in which nothing else is scheduled.
+// To fail takes a compiler some time.
 constexpr auto pause_after_failure = std::chrono::minutes(1);
 
 // MLX shortens a name that is longer than a file's may be, and adds a hash.
 constexpr std::size_t longest_common_name = 229;
 
 // What MLX fused, for which it has no functions. An explicit instantiation may name what is private.
-struct FusedInputs {};
-struct FusedOutputs {};
-struct FusedNodes {};
+using Constants = std::unordered_set<std::uintptr_t>;
 
-template <typename Part, const Arrays mx::Compiled::* member>
+struct FusedInputs {
+  using Type = Arrays;
+};
+struct FusedOutputs {
+  using Type = Arrays;
+};
+struct FusedNodes {
+  using Type = Arrays;
+};
+struct FusedConstants {
+  using Type = Constants;
+};
+
+template <typename Part, auto member>
 struct Shown {
-  friend const Arrays& part_of(const mx::Compiled& compiled, Part) { return compiled.*member; }
+  friend const typename Part::Type& part_of(const mx::Compiled& compiled, Part) { return compiled.*member; }
 };
 
 const Arrays& part_of(const mx::Compiled& compiled, FusedInputs);
 const Arrays& part_of(const mx::Compiled& compiled, FusedOutputs);
 const Arrays& part_of(const mx::Compiled& compiled, FusedNodes);
+const Constants& part_of(const mx::Compiled& compiled, FusedConstants);
 
 template struct Shown<FusedInputs, &mx::Compiled::inputs_>;
 template struct Shown<FusedOutputs, &mx::Compiled::outputs_>;
 template struct Shown<FusedNodes, &mx::Compiled::tape_>;
+template struct Shown<FusedConstants, &mx::Compiled::constant_ids_>;
 
 class Failures {
  public:
@@ -128,10 +145,90 @@ void compute_one_by_one(const mx::Compiled& compiled, const mx::Stream& stream, 
   }
 }
 
+// The kernels of a fused function: one for each way in which the arrays may be stored.
+class Kernels {
+ public:
+  explicit Kernels(std::shared_ptr<mx::Compiled> compiled) : compiled_(std::move(compiled)) {}
+
+  const mx::Compiled& compiled() const { return *compiled_; }
+
+  bool made(StorageId storage) {
+    const std::lock_guard lock(mutex_);
+    return made_.contains(storage);
+  }
+
+  // False when there is no kernel; the outputs are as they were then.
+  bool compute(StorageId storage, const Arrays& inputs, Arrays& outputs) {
+    try {
+      compiled_->eval_cpu(inputs, outputs);
+      note(storage, true);
+      return true;
+    } catch (const std::runtime_error& error) {
+      take_failure(storage, error);
+      return false;
+    }
+  }
+
+  // Has the kernel made for arrays that are stored like these.
+  static void request(const std::shared_ptr<Kernels>& kernels, StorageId storage, const Arrays& inputs,
+                      const Arrays& outputs) {
+    {
+      const std::lock_guard lock(kernels->mutex_);
+      if (!kernels->requested_.insert(storage).second) {
+        return;
+      }
+    }
+    KernelMaker::instance().add(
+        [kernels, storage, sample = SmallStorage(inputs, outputs)] { kernels->make(storage, sample); });
+  }
+
+ private:
+  // A kernel is made when it is used for the first time, so it is used for arrays that nobody needs.
+  void make(StorageId storage, const SmallStorage& sample) {
+    thread_local const mx::Stream stream = mx::new_stream(mx::Device(mx::Device::cpu));
+    mx::Compiled same(stream, part_of(*compiled_, FusedInputs{}), part_of(*compiled_, FusedOutputs{}),
+                      part_of(*compiled_, FusedNodes{}), part_of(*compiled_, FusedConstants{}));
+    try {
+      const Arrays inputs = sample.inputs();
+      Arrays outputs = sample.outputs();
+      same.eval_cpu(inputs, outputs);
+      mx::synchronize(stream);
+      note(storage, true);
+    } catch (const std::runtime_error& error) {
+      take_failure(storage, error);
+    }
+  }
+
+  void note(StorageId storage, bool made) {
+    const std::lock_guard lock(mutex_);
+    if (made) {
+      made_.insert(storage);
+    } else {
+      made_.erase(storage);
+    }
+    requested_.erase(storage);
+  }
+
+  // Throws again what is not about the kernel.
+  void take_failure(StorageId storage, const std::runtime_error& error) {
+    note(storage, false);
+    if (!is_about_kernel(error)) {
+      throw;
+    }
+    Failures::instance().add(error.what());
+    remove_files(compiled_->lib_name());
+  }
+
+  const std::shared_ptr<mx::Compiled> compiled_;
+  std::mutex mutex_;
+  std::unordered_set<StorageId> made_;
+  std::unordered_set<StorageId> requested_;
+};
+
 class FusedKernel final : public mx::Primitive {
  public:
   explicit FusedKernel(std::shared_ptr<mx::Compiled> compiled)
-      : Primitive(compiled->stream()), compiled_(std::move(compiled)) {}
+      : Primitive(compiled->stream()), compiled_(compiled), kernels_(std::make_shared<Kernels>(std::move(compiled))) {}
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     if (!compute(inputs, outputs)) {
@@ -144,29 +241,24 @@ class FusedKernel final : public mx::Primitive {
   std::vector<mx::Shape> output_shapes(const Arrays& inputs) override { return compiled_->output_shapes(inputs); }
 
  private:
-  // False when there is no kernel; the outputs are as they were then.
   bool compute(const Arrays& inputs, Arrays& outputs) {
-    if (!made_ && Failures::instance().paused()) {
-      return false;
-    }
-    try {
-      compiled_->eval_cpu(inputs, outputs);
-      made_ = true;
-      return true;
-    } catch (const std::runtime_error& error) {
-      if (!is_about_kernel(error)) {
-        throw;
+    const StorageId storage = storage_id(inputs, outputs[0].shape());
+    KernelMaker& maker = KernelMaker::instance();
+    if (!kernels_->made(storage)) {
+      if (maker.making() == KernelMaking::never || Failures::instance().paused()) {
+        return false;
       }
-      made_ = false;
-      Failures::instance().add(error.what());
-      remove_files(compiled_->lib_name());
-      return false;
+      if (maker.making() == KernelMaking::background) {
+        Kernels::request(kernels_, storage, inputs, outputs);
+        return false;
+      }
     }
+    const auto use = maker.use();
+    return use.owns_lock() && kernels_->compute(storage, inputs, outputs);
   }
 
   const std::shared_ptr<mx::Compiled> compiled_;
-  // One of its kernels, of which it has one for each way in which the arrays may be stored.
-  std::atomic<bool> made_{false};
+  const std::shared_ptr<Kernels> kernels_;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ struct Atoms {
   ERL_NIF_TERM array_module, stream_module, error_module, argument_error_module;
   ERL_NIF_TERM cpu, gpu;
   ERL_NIF_TERM backward, ortho, forward;
+  ERL_NIF_TERM background, wait, never;
   // In the order of `mlx_dtype`.
   std::array<ERL_NIF_TERM, MLX_COMPLEX64 + 1> types;
   // The keys of `%Mlx.Array{}` in the order in which the VM keeps them, which saves it sorting them, and where each

@@ -8,6 +8,7 @@
 
 #include "core/array.hpp"
 #include "core/error.hpp"
+#include "core/kernel_maker.hpp"
 #include "core/limits.hpp"
 #include "core/main_thread.hpp"
 #include "core/reaper.hpp"
@@ -85,6 +86,7 @@ int upgrade(ErlNifEnv* env, void**, void**, ERL_NIF_TERM) {
 void unload(ErlNifEnv*, void*) {
   if (--users == 0) {
     Reaper::instance().stop();
+    KernelMaker::instance().stop();
   }
 }
 

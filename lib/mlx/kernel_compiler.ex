@@ -1,6 +1,10 @@
 defmodule Mlx.KernelCompiler do
   @moduledoc false
-  # The C++ compiler of the machine, by which MLX makes fused kernels for a CPU.
+  # The C++ compiler of the machine, by which MLX makes fused kernels for a CPU: in the background, where
+  #
+  #     config :mlx, kernels: :wait     # or :never
+  #
+  # says nothing else.
 
   alias Mlx.{KernelFolder, Native, Telemetry}
 
@@ -15,6 +19,7 @@ defmodule Mlx.KernelCompiler do
   def allow do
     # MLX waits for the C++ compiler to end, and the VM ignores the signal that this needs.
     :ok = :os.set_signal(:sigchld, :default)
+    Native.set_kernel_making(Application.get_env(:mlx, :kernels, :background))
 
     if not :persistent_term.get(@allowed, false) do
       :persistent_term.put(@allowed, true)

@@ -9,9 +9,11 @@ defmodule Mlx.CompilationTest do
 
   # What the code returns in a virtual machine whose kernels go to a folder of their own: MLX keeps them for the next one.
   # On a machine with a GPU the stream of the CPU makes them, too.
-  defp evaluate(environment, code) do
-    code = quote do: Mlx.Stream.with_current(Mlx.Stream.default(:cpu), fn -> IO.inspect(unquote(code)) end)
-    assert {:exit, 0, output} = ChildVM.run(code, env: environment, timeout: @timeout)
+  defp evaluate(environment, code, options \\ []) do
+    code =
+      quote do: Mlx.Stream.with_current(Mlx.Stream.default(:cpu), fn -> IO.inspect(unquote(code), limit: :infinity) end)
+
+    assert {:exit, 0, output} = ChildVM.run(code, [env: environment, timeout: @timeout] ++ options)
     {value, _bindings} = Code.eval_string(output)
     value
   end
@@ -70,6 +72,53 @@ defmodule Mlx.CompilationTest do
     for {a, b} <- Enum.zip(compiled, plain), do: assert_in_delta(a, b, 1.0e-5)
     # The first, and that which later numbers are inputs of.
     assert length(kernels(folder)) == 2
+  end
+
+  # Fuses its operations into a kernel for each of three types, and for arrays that are not stored alike.
+  defp many_kernels do
+    quote do
+      fun = Mlx.compile(fn pairs -> for {x, y} <- pairs, do: Mlx.add(Mlx.multiply(Mlx.sin(x), 2), Mlx.exp(y)) end)
+      pairs = for type <- [:f32, :f16, :bf16], x = Mlx.iota({4, 4, 2}, type: type), do: {x, Mlx.divide(x, 8)}
+      {x, _} = hd(pairs)
+      pairs = [{x, Mlx.transpose(Mlx.divide(x, 8), axes: [1, 0, 2])} | pairs]
+      results = fn -> pairs |> fun.() |> Mlx.eval() |> Enum.map(&Mlx.to_flat_list/1) end
+    end
+  end
+
+  test "kernels are made in the background, and functions computed without them until then", %{tmp_dir: folder} do
+    slow = ~s(test "$1" = --version || sleep 1; exec #{System.find_executable("g++")} "$@")
+
+    {first, meanwhile, last, open} =
+      evaluate(
+        with_compiler(folder, slow),
+        quote do
+          unquote(many_kernels())
+          first = results.()
+          # Others compute, and the same function.
+          meanwhile = {Mlx.Native.open_kernels(), Mlx.to_number(Mlx.add(1, 2)), results.()}
+          wait = fn wait -> if Mlx.Native.open_kernels() > 0, do: Process.sleep(50) && wait.(wait) end
+          wait.(wait)
+          {first, meanwhile, results.(), Mlx.Native.open_kernels()}
+        end,
+        kernels: :background
+      )
+
+    assert {waiting, 3, ^first} = meanwhile
+    assert waiting >= 1
+    assert open == 0
+    for {a, b} <- Enum.zip(List.flatten(first), List.flatten(last)), do: assert_in_delta(a, b, 1.0e-2 * max(abs(a), 1))
+    assert length(kernels(folder)) == 4
+  end
+
+  test "where no kernels are wanted, none are made", %{tmp_dir: folder} do
+    code =
+      quote do
+        unquote(many_kernels())
+        results.()
+      end
+
+    evaluate([{"TMPDIR", folder}], code, kernels: :never)
+    assert kernels(folder) == []
   end
 
   describe "computes the same without kernels" do

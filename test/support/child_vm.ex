@@ -13,7 +13,8 @@ defmodule Mlx.ChildVM do
   Evaluates quoted code in a new virtual machine and waits for its end, or kills it after `:timeout` milliseconds.
 
   `:env` adds environment variables, a list of `{name, value}`, and `:megabytes` bounds the memory of the machine where
-  the system can do that. `:through` is a command that starts the machine, a list of its name and arguments.
+  the system can do that. `:through` is a command that starts the machine, a list of its name and arguments. `:kernels` is where fused
+  kernels are made, see `Mlx.KernelCompiler`.
   """
   @spec run(Macro.t(), keyword()) :: outcome()
   def run(quoted, options \\ []) do
@@ -34,10 +35,13 @@ defmodule Mlx.ChildVM do
       :hide,
       args:
         ["-c", limit(options[:megabytes]) <> ~S(exec "$@"), "sh"] ++
-          Keyword.get(options, :through, []) ++ [elixir] ++ paths ++ ["-e", Macro.to_string(quoted)],
+          Keyword.get(options, :through, []) ++
+          [elixir] ++ paths ++ ["-e", kernels(options), "-e", Macro.to_string(quoted)],
       env: for({name, value} <- env, do: {to_charlist(name), to_charlist(value)})
     ])
   end
+
+  defp kernels(options), do: "Application.put_env(:mlx, :kernels, #{inspect(Keyword.get(options, :kernels, :wait))})"
 
   defp limit(nil), do: ""
   defp limit(megabytes), do: "ulimit -v #{megabytes * 1024} 2>/dev/null; "

@@ -289,6 +289,7 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:number),
     do: pick([0, 1, -1, 2, 0.5, -0.0, 1.0e-30, 1.0e30, 1.0e300, :nan, :infinity, :neg_infinity, 123_456_789])
 
+  defp plausible(:kernel_making), do: pick([:wait, :never, :background])
   defp plausible(:process), do: {:special, :pid}
   defp plausible(:offset), do: pick([0, 1, 2, 15, 16, 1_000_000, 9_223_372_036_854_775_807, 18_446_744_073_709_551_615])
 

@@ -41,6 +41,8 @@ defmodule Mlx.NativeExamples do
 
   def default(:kernel), do: {:special, :kernel}
 
+  def default(:kernel_making), do: :wait
+
   def default(:kernel_call),
     do: {[{{4, 4}, :f32}], {4, 1, 1}, {1, 1, 1}, [{"T", :f32}, {"n", 3}, {"b", true}], nil, false}
 

@@ -11,6 +11,7 @@
 #include "core/deep_thread.hpp"
 #include "core/expression.hpp"
 #include "core/fused_kernel.hpp"
+#include "core/kernel_maker.hpp"
 #include "core/tracing.hpp"
 #include "nif/arrays.hpp"
 #include "nif/encoder.hpp"
@@ -300,6 +301,23 @@ ERL_NIF_TERM kernel_failure(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return message.empty() ? atoms.nil : make_binary(env, message);
 }
 
+ERL_NIF_TERM set_kernel_making(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const std::array<std::pair<ERL_NIF_TERM, KernelMaking>, 3> all{{{atoms.background, KernelMaking::background},
+                                                                  {atoms.wait, KernelMaking::wait},
+                                                                  {atoms.never, KernelMaking::never}}};
+  const auto* const found = std::ranges::find(all, argv[0], &std::pair<ERL_NIF_TERM, KernelMaking>::first);
+  if (found == all.end()) {
+    expected(env, ":background, :wait or :never", argv[0]);
+  }
+  KernelMaker::instance().set_making(found->second);
+  return atoms.ok;
+}
+
+// How many are to be made.
+ERL_NIF_TERM open_kernels(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return enif_make_uint64(env, KernelMaker::instance().open());
+}
+
 // Where MLX keeps kernels, or nil where there is no folder for temporary files.
 ERL_NIF_TERM kernel_folder(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   const std::filesystem::path folder = kernel_folder_path();
@@ -333,6 +351,8 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"cache_insert", 4, cache_insert>(),
       function<"kernel_failure", 0, kernel_failure>(),
       function<"kernel_folder", 0, kernel_folder>(),
+      function<"set_kernel_making", 1, set_kernel_making>(),
+      function<"open_kernels", 0, open_kernels>(),
   };
 }
 

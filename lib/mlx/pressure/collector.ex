@@ -37,8 +37,8 @@ defmodule Mlx.Pressure.Collector do
   def collect_overfull do
     GenServer.call(__MODULE__, :collect_overfull, 2 * @patience)
   catch
-    # It is not there, or collects something else.
-    :exit, _reason -> :ok
+    # It is not there, or collects something else: nobody waits for these processes a second time.
+    :exit, _reason -> forget(uncollected(@much))
   end
 
   # A library that does not load says so in each call.
