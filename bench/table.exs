@@ -2,7 +2,7 @@ defmodule Bench.Table do
   @moduledoc false
   # What a benchmark prints: a row for each measurement, with both sides and their ratio.
 
-  def header(title, ours), do: IO.puts(row(title, [ours, "Python", "ratio"]))
+  def header(title, ours, theirs \\ "Python"), do: IO.puts(row(title, [ours, theirs, "ratio"]))
 
   def print(names, ours, theirs) do
     for {name, us, py} <- Enum.zip([names, ours, theirs]) do
