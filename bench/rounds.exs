@@ -6,11 +6,14 @@ defmodule Bench.Rounds do
   # repetitions.
   @repetitions 10
 
-  @doc "The best of each measurement of both sides, `{ours, theirs}`."
-  def compare(script, arguments, count, ours) do
+  @doc "The best of each measurement of both sides, `{ours, theirs}`, or another choice of it than the least."
+  def compare(script, arguments, count, ours, choose \\ &Enum.min/1) do
     {ours, theirs} = script |> alternate(arguments, count, ours) |> Enum.unzip()
-    {best(ours), best(theirs)}
+    {Enum.zip_with(ours, choose), Enum.zip_with(theirs, choose)}
   end
+
+  @doc "The measurement in the middle."
+  def median(measurements), do: measurements |> Enum.sort() |> Enum.at(div(length(measurements), 2))
 
   @doc "The results of both sides, a list of `{ours, theirs}`. The script answers each line that it gets with a line."
   def alternate(script, arguments, count, ours) do
@@ -27,15 +30,14 @@ defmodule Bench.Rounds do
 
   @doc "The best of each measurement that the function makes, of several repetitions."
   def best_repetition(measure) do
-    best(
+    repetitions =
       for _repetition <- 1..@repetitions do
         :erlang.garbage_collect()
         measure.()
       end
-    )
-  end
 
-  defp best(rounds), do: Enum.zip_with(rounds, &Enum.min/1)
+    Enum.zip_with(repetitions, &Enum.min/1)
+  end
 
   @doc "How long the function takes, in microseconds, and its result."
   def time(fun) do
