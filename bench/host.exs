@@ -1,0 +1,123 @@
+for file <- ["rounds.exs", "table.exs"], do: Code.require_file(file, __DIR__)
+
+defmodule Bench.Host do
+  @moduledoc false
+  # MLX submits only so much to a CPU before it waits for the results, so that most of what the test model takes there is
+  # computing. A model of as many layers that are narrow takes what the calls take. Python's models are of the same shapes,
+  # built of mlx.nn.
+
+  alias Bench.{Rounds, Table}
+  alias Mlx.LM.{Llama, Sampler, Weights}
+
+  @rounds 5
+  @prompt 16
+  @tokens 24
+  @arrays 288
+  @calls 50
+
+  @narrow_head 8
+  @narrow_hidden 192
+  @narrow_vocabulary 256
+
+  @rows [
+    "token, narrow: build",
+    "token, narrow: build + submission",
+    "token, test model: build",
+    "token, test model: build + submission",
+    "compiled call: #{@arrays} in, 1 out",
+    "compiled call: #{@arrays} in and out",
+    "tracing: #{@arrays} in and out"
+  ]
+
+  def run do
+    %{model: model} = Mlx.LM.load(System.fetch_env!("MLX_TEST_MODEL"))
+    models = [narrow(model.config), model]
+    arrays = Mlx.eval(for _array <- 1..@arrays, do: Mlx.ones({8}))
+    calls = [Mlx.compile(&first/1), Mlx.compile(&all/1), fn arrays -> Mlx.compile(&all/1).(arrays) end]
+    arguments = Enum.map([@prompt, @tokens, @arrays, @calls | Enum.flat_map(models, &sizes/1)], &to_string/1)
+
+    {[_build, us | _] = ours, [_, py | _] = theirs} =
+      Rounds.compare(
+        "host.py",
+        arguments,
+        @rounds,
+        fn -> Enum.flat_map(models, &token/1) ++ Enum.map(calls, &call(&1, arrays)) end,
+        &Rounds.median/1
+      )
+
+    Table.header("us, median of #{@rounds} rounds", "Mlx")
+    Table.print(@rows, ours, theirs)
+    IO.puts("host ratio: #{Table.format(us / py)}")
+  end
+
+  defp narrow(config) do
+    width = config.heads * @narrow_head
+    shared = config.key_value_heads * @narrow_head
+    config = %{config | width: width, head_size: @narrow_head, rope_dimensions: @narrow_head}
+
+    block = [
+      attn_norm: {width},
+      attn_q: {width, width},
+      attn_k: {shared, width},
+      attn_v: {shared, width},
+      attn_output: {width, width},
+      ffn_norm: {width},
+      ffn_gate: {@narrow_hidden, width},
+      ffn_up: {@narrow_hidden, width},
+      ffn_down: {width, @narrow_hidden}
+    ]
+
+    blocks = for layer <- 0..(config.layers - 1), {name, shape} <- block, do: {"blk.#{layer}.#{name}", shape}
+    shapes = [{"token_embd", {@narrow_vocabulary, width}}, {"output_norm", {width}} | blocks]
+    tensors = Map.new(shapes, fn {name, shape} -> {"#{name}.weight", Mlx.Random.normal(shape)} end)
+    Llama.new(Weights.new(tensors, "the narrow model"), config)
+  end
+
+  defp sizes(%Llama{config: config, blocks: [block | _], output: output}) do
+    hidden = Mlx.axis_size(block.feed_forward.down.matrix, 0)
+    vocabulary = Mlx.axis_size(output.matrix, 1)
+    [config.layers, config.width, config.heads, config.key_value_heads, hidden, vocabulary]
+  end
+
+  defp token(model) do
+    sampler = Sampler.new()
+    prompt = Mlx.reshape(Mlx.iota({@prompt}), {1, @prompt})
+    {_times, next} = step(model, sampler, {prompt, Llama.caches(model)})
+    {times, _next} = Enum.map_reduce(1..@tokens, next, fn _token, next -> step(model, sampler, next) end)
+    Enum.zip_with(times, &Rounds.median/1)
+  end
+
+  # What Mlx.LM.Generation does for each token, but it is at the next one while this is computed.
+  defp step(model, sampler, {ids, caches}) do
+    {build, {token, caches}} =
+      Rounds.time(fn ->
+        {logits, caches} = Llama.call(model, ids, caches)
+        {token, _sampler} = Sampler.sample(sampler, logits)
+        {token, caches}
+      end)
+
+    {submission, token} =
+      Rounds.time(fn ->
+        :erlang.garbage_collect(self(), type: :minor)
+        Mlx.async_eval(token)
+      end)
+
+    Mlx.eval(token)
+    {[build, build + submission], {Mlx.new_axis(token, 0), caches}}
+  end
+
+  defp call(fun, arrays) do
+    Rounds.median(
+      for _call <- 1..@calls do
+        {us, results} = Rounds.time(fn -> fun.(arrays) end)
+        Mlx.eval(results)
+        us
+      end
+    )
+  end
+
+  defp first([array | _arrays]), do: Mlx.multiply(array, 0.5)
+  defp all(arrays), do: Enum.map(arrays, &Mlx.multiply(&1, 0.5))
+end
+
+Bench.Host.run()
