@@ -7,8 +7,9 @@ defmodule Mlx.Pressure.Collector do
   #
   #     config :mlx, gc_threshold: 64 * 1024 * 1024     # or :infinity to collect nothing at all
   #
-  # Then the processes are collected that made the most since their last collection, and all others when that does not
-  # help. What they still hold is alive; so where little was freed, memory may grow twice as far before the next time.
+  # Then all processes are collected; where there are many, first those that made much since their last collection, and the
+  # others when that does not help. What they still hold is alive; so where little was freed, memory may grow twice as far
+  # before the next time.
   #
   # Until all those processes were collected, the collector looks each second for one that has made nothing since the last
   # look.
@@ -17,13 +18,16 @@ defmodule Mlx.Pressure.Collector do
 
   alias Mlx.Native
 
-  @threshold 32 * 1024 * 1024
+  @threshold 16 * 1024 * 1024
   @much 16 * 1024 * 1024
   @little 1024 * 1024
   @between_looks 1_000
 
+  # To collect fewer than this takes a few milliseconds.
+  @many 2_000
+
   # A process that runs a long native function is collected at its end.
-  @patience 100
+  @patience 20
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -35,7 +39,7 @@ defmodule Mlx.Pressure.Collector do
   @doc "Collects the processes that hold so much that an evaluation should not begin before. Returns soon in any case."
   @spec collect_overfull() :: :ok
   def collect_overfull do
-    GenServer.call(__MODULE__, :collect_overfull, 2 * @patience)
+    GenServer.call(__MODULE__, :collect_overfull, 5 * @patience)
   catch
     # It is not there, or collects something else: nobody waits for these processes a second time.
     :exit, _reason -> forget(uncollected(@much))
@@ -44,6 +48,8 @@ defmodule Mlx.Pressure.Collector do
   # A library that does not load says so in each call.
   @impl true
   def init(nil) do
+    # Who makes arrays does not wait for it.
+    Process.flag(:priority, :high)
     report_growth(threshold())
     {:ok, %{factor: 1, waiting: %{}}}
   rescue
@@ -70,8 +76,15 @@ defmodule Mlx.Pressure.Collector do
   defp relieve(state, threshold) do
     before = Native.get_active_memory()
     makers = uncollected(@little)
-    collect(makers)
-    if freed(before) < div(threshold, 2), do: collect_all_but(makers)
+    others = all_but(makers)
+
+    if length(others) < @many do
+      collect(makers, others)
+    else
+      collect(makers)
+      if freed(before) < div(threshold, 2), do: run_collections(others)
+    end
+
     factor = if freed(before) < div(threshold, 2), do: 2 * state.factor, else: 1
     factor = min(factor, max(1, div(Native.get_active_memory(), 4 * threshold)))
     report_growth(threshold * factor)
@@ -80,9 +93,9 @@ defmodule Mlx.Pressure.Collector do
 
   defp freed(before), do: before - Native.get_active_memory()
 
-  defp collect_all_but(makers) do
+  defp all_but(makers) do
     made = MapSet.new(makers, fn {process, _bytes} -> process end)
-    Process.list() |> Enum.reject(&(&1 == self() or &1 in made)) |> run_collections()
+    Enum.reject(Process.list(), &(&1 == self() or &1 in made))
   end
 
   defp collect_waiting(state) do
@@ -99,8 +112,8 @@ defmodule Mlx.Pressure.Collector do
     Map.merge(state, %{waiting: made, timer: timer})
   end
 
-  defp collect(makers) do
-    makers |> Enum.map(fn {process, _bytes} -> process end) |> run_collections()
+  defp collect(makers, others \\ []) do
+    run_collections(for({process, _bytes} <- makers, do: process) ++ others)
     forget(makers)
   end
 
