@@ -123,15 +123,19 @@ if Code.ensure_loaded?(Nx) do
     @enforce_keys [:array]
     defstruct [:array, lazy: false, device: nil]
 
-    @typedoc "What a tensor of Nx holds in its field `data`."
-    @type t :: %__MODULE__{array: Mlx.Array.t(), lazy: boolean(), device: Mlx.Device.t() | nil}
+    @typedoc """
+    What a tensor of Nx holds in its field `data`: an array, or of a quantized tensor a struct of arrays (see
+    `Mlx.Nx.quantize/2`).
+    """
+    @type t :: %__MODULE__{array: Mlx.Array.t() | struct(), lazy: boolean(), device: Mlx.Device.t() | nil}
 
     @impl true
     def init(options), do: Manner.validate!(options)
 
     # The operations, by the module that has them. Each takes the template of its result and then, for every argument of
     # the callback: the array of a `tensor`, the arrays of `tensors`, and a `term` as it is; `positions` are integers and
-    # tensors of integers. It returns an array, whose type becomes that of the template.
+    # tensors of integers, and `held` is a tensor that may stay quantized. It returns an array, whose type becomes that of
+    # the template.
     @operations [
       {Arithmetic, [:tensor, :tensor], ~w(add subtract multiply divide pow remainder quotient atan2 min max)a},
       {Bits, [:tensor, :tensor], ~w(bitwise_and bitwise_or bitwise_xor left_shift right_shift)a},
@@ -142,7 +146,8 @@ if Code.ensure_loaded?(Nx) do
       {Logic, [:tensor, :tensor, :tensor], ~w(select)a},
       {Elementwise, [:tensor],
        ~w(exp expm1 log log1p sigmoid cos sin tan cosh sinh tanh acos asin atan acosh asinh atanh sqrt rsqrt cbrt erf erfc
-          erf_inv abs ceil conjugate floor negate round sign real imag as_type)a},
+          erf_inv abs ceil conjugate floor negate round sign real imag)a},
+      {Elementwise, [:held], ~w(as_type)a},
       {Elementwise, [:tensor, :tensor, :tensor], ~w(clip)a},
       {Shape, [:tensor], ~w(reshape)a},
       {Shape, [:tensor, :term], ~w(squeeze transpose reverse)a},
@@ -153,7 +158,7 @@ if Code.ensure_loaded?(Nx) do
       {Slicing, [:tensor, :positions, :tensor], ~w(put_slice)a},
       {Indexing, [:tensor, :tensor, :term], ~w(gather)a},
       {Indexing, [:tensor, :tensor, :tensor, :term], ~w(indexed_add indexed_put)a},
-      {Products, [:tensor, :term, :term, :tensor, :term, :term], ~w(dot)a},
+      {Products, [:held, :term, :term, :held, :term, :term], ~w(dot)a},
       {Convolution, [:tensor, :tensor, :term], ~w(conv)a},
       {Reduction, [:tensor, :term], ~w(all any sum product reduce_max reduce_min argmax argmin)a},
       {Sorting, [:tensor, :term], ~w(sort argsort)a},
@@ -170,6 +175,7 @@ if Code.ensure_loaded?(Nx) do
         for {kind, argument} <- Enum.zip(kinds, arguments) do
           case kind do
             :tensor -> quote(do: Conversion.array(unquote(argument)))
+            :held -> quote(do: Conversion.held(unquote(argument)))
             :tensors -> quote(do: Conversion.arrays(unquote(argument)))
             :positions -> quote(do: Conversion.positions(unquote(argument)))
             :term -> argument
@@ -181,7 +187,7 @@ if Code.ensure_loaded?(Nx) do
         |> Enum.reduce(fn next, first -> quote(do: Manner.join(unquote(first), unquote(next))) end)
 
       out = Macro.var(:out, __MODULE__)
-      tensors = for {:tensor, argument} <- Enum.zip(kinds, arguments), do: argument
+      tensors = for {kind, argument} <- Enum.zip(kinds, arguments), kind in [:tensor, :held], do: argument
 
       absent =
         Enum.reduce(tensors, quote(do: is_absent(unquote(out))), fn tensor, first ->

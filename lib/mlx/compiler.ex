@@ -57,12 +57,13 @@ if Code.ensure_loaded?(Nx) do
     @impl true
     def __compile__(key, vars, fun, options) do
       options = with_device(options)
-      executable = if not Compilation.disabled?(), do: Executable.build(key, vars, fun, options)
+      plain = fn used -> for true <- used, do: nil end
+      executable = if not Compilation.disabled?(), do: Executable.build(key, vars, fun, options, plain)
 
       fn args_list ->
         cond do
           Compilation.disabled?() -> evaluate(vars, fun, options, args_list)
-          executable -> Enum.map(args_list, &Executable.call(executable, &1))
+          executable -> call(executable, args_list, &variant(key, vars, fun, options, &1))
           true -> execute(vars, fun, options, args_list, key)
         end
       end
@@ -77,11 +78,28 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    # A program belongs to the device that it was recorded for.
     defp execute(vars, fun, options, args_list, key) do
-      cached = {key, Enum.map(vars, &Nx.to_template/1), [{:on, options[:device] || Device.default()} | options]}
-      executable = Cache.fetch(cached, fn -> Executable.build(key, vars, fun, options) end)
-      Enum.map(args_list, &Executable.call(executable, &1))
+      first_forms = &Executable.forms(&1, hd(args_list))
+
+      executable =
+        cached(key, vars, options, [], fn -> Executable.build(key, vars, fun, options, first_forms) end)
+
+      call(executable, args_list, &variant(key, vars, fun, options, &1))
+    end
+
+    defp call(executable, args_list, variant), do: Enum.map(args_list, &Executable.call(executable, &1, variant))
+
+    # For quantized tensors among the arguments, or for others than before.
+    defp variant(key, vars, fun, options, forms) do
+      cached(key, vars, options, [forms: forms], fn ->
+        Executable.build(key, vars, fun, options, fn _used -> forms end)
+      end)
+    end
+
+    # A program belongs to the device that it was recorded for.
+    defp cached(key, vars, options, forms, build) do
+      own = forms ++ [on: options[:device] || Device.default()]
+      Cache.fetch({key, Enum.map(vars, &Nx.to_template/1), own ++ options}, build)
     end
 
     defp evaluate(vars, fun, options, args_list), do: Enum.map(args_list, Evaluation.prepare(vars, fun, options))

@@ -3,7 +3,7 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Compositions that Nx names, where MLX has an operation for them. Others are computed as Nx composes them.
 
-    import Mlx.Backend.Conversion, only: [array: 1, cast: 2, result: 3]
+    import Mlx.Backend.Conversion, only: [array: 1, cast: 2, held: 1, result: 3]
     import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
     import Mlx.NonFinite.Operations, only: [checked: 3]
 
@@ -29,7 +29,7 @@ if Code.ensure_loaded?(Nx) do
     end
 
     defp compute(%name{} = block, out, arguments, manner) do
-      arrays = Enum.map(arguments, &array/1)
+      arrays = Enum.map(arguments, if(is_struct(block, B.Take), do: &held/1, else: &array/1))
 
       checked inspect(name), arrays do
         with {:ok, result} <- run(block, out, arrays), do: {:ok, give(out, result, manner)}

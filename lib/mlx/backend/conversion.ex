@@ -6,14 +6,22 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.ForeignTypes, only: [is_narrow: 1]
 
     alias Mlx.{Array, Backend, Evaluation, Native, Pressure, Type}
-    alias Mlx.Backend.{ForeignTypes, Manner}
+    alias Mlx.Backend.{ForeignTypes, Manner, Quantized}
     alias Nx.Tensor
 
-    @doc "The array of a tensor of any backend."
+    @doc "The array of a tensor of any backend: of a quantized one, its numbers."
     @spec array(Tensor.t()) :: Array.t()
-    def array(%Tensor{data: %Backend{array: array}}), do: array
+    def array(tensor) do
+      case held(tensor) do
+        %Array{} = array -> array
+        %Quantized{} = quantized -> Quantized.dequantize(quantized)
+      end
+    end
 
-    def array(%Tensor{type: type, shape: shape} = tensor), do: tensor |> Nx.to_binary() |> read(shape, type)
+    @doc "The same, but for a quantized tensor what it is in that form."
+    @spec held(Tensor.t()) :: Array.t() | Quantized.t()
+    def held(%Tensor{data: %Backend{array: held}}), do: held
+    def held(%Tensor{type: type, shape: shape} = tensor), do: tensor |> Nx.to_binary() |> read(shape, type)
 
     @doc "The array of a shape and type whose elements are in a bitstring."
     @spec read(bitstring(), tuple(), Nx.Type.t()) :: Array.t()
@@ -40,21 +48,24 @@ if Code.ensure_loaded?(Nx) do
     end
 
     @doc "The tensor that an operation returns: of the type of `out`, and computed from now on unless it is lazy."
-    @spec result(Tensor.t(), Array.t(), Manner.t()) :: Tensor.t()
+    @spec result(Tensor.t(), Array.t() | Quantized.t(), Manner.t()) :: Tensor.t()
+    def result(%Tensor{} = out, %Quantized{arrays: arrays} = quantized, {lazy, _device} = manner) do
+      if not lazy, do: start(arrays)
+      wrap(out, quantized, manner)
+    end
+
     def result(%Tensor{type: type} = out, %Array{} = array, {lazy, _device} = manner) do
       array = cast(array, type(type))
       array = if is_narrow(type), do: ForeignTypes.wrap_around(array, type), else: array
-
-      if not lazy do
-        :ok = Pressure.watch(fn -> Native.async_eval([array]) end)
-      end
-
+      if not lazy, do: start([array])
       wrap(out, array, manner)
     end
 
+    defp start(arrays), do: :ok = Pressure.watch(fn -> Native.async_eval(arrays) end)
+
     @doc "A tensor of an array that is computed already, or of no cost to compute."
-    @spec wrap(Tensor.t(), Array.t(), Manner.t()) :: Tensor.t()
-    def wrap(%Tensor{} = out, %Array{} = array, {lazy, device}) do
+    @spec wrap(Tensor.t(), Array.t() | Quantized.t(), Manner.t()) :: Tensor.t()
+    def wrap(%Tensor{} = out, %held{} = array, {lazy, device}) when held in [Array, Quantized] do
       %{out | data: %Backend{array: array, lazy: lazy, device: device}}
     end
 

@@ -6,7 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
 
     alias Mlx.{Array, DoublePrecision, ErrorFunction, Native, Type}
-    alias Mlx.Backend.Arithmetic
+    alias Mlx.Backend.{Arithmetic, Quantized}
     alias Nx.Tensor
 
     @natives [
@@ -104,7 +104,13 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    @spec as_type(Tensor.t(), Array.t()) :: Array.t()
+    @spec as_type(Tensor.t(), Array.t() | Quantized.t()) :: Array.t() | Quantized.t()
+    def as_type(%Tensor{} = out, %Quantized{} = quantized) do
+      if Quantized.type?(out.type) and quantized.type == quantized.source,
+        do: %{quantized | type: type(out)},
+        else: as_type(out, Quantized.dequantize(quantized))
+    end
+
     def as_type(out, array) do
       type = type(out)
       whole = Type.class(type) in [:signed, :unsigned]

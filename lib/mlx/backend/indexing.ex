@@ -6,6 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [cast: 2, shaped: 2, type: 1]
 
     alias Mlx.{Array, Native}
+    alias Mlx.Backend.Quantized
     alias Nx.Tensor
 
     @spec gather(Tensor.t(), Array.t(), Array.t(), keyword()) :: Array.t()
@@ -15,7 +16,22 @@ if Code.ensure_loaded?(Nx) do
       shaped(gathered, out.shape)
     end
 
-    @spec take(Tensor.t(), Array.t(), Array.t(), non_neg_integer()) :: Array.t()
+    @spec take(Tensor.t(), Array.t() | Quantized.t(), Array.t(), non_neg_integer()) :: Array.t()
+    def take(out, %Quantized{axis: axis} = quantized, indices, axis),
+      do: take(out, Quantized.dequantize(quantized), indices, axis)
+
+    # MLX unpacks no single row.
+    def take(out, %Quantized{} = quantized, %Array{shape: {}} = index, axis),
+      do: out |> take(quantized, shaped(index, {1}), axis) |> shaped(out.shape)
+
+    # Packed rows are taken, and unpacked.
+    def take(out, %Quantized{axis: packed} = quantized, indices, axis) do
+      rank = tuple_size(indices.shape)
+      {packed, axis} = if packed > axis, do: {packed + rank - 1, axis}, else: {packed, axis - 1}
+      rows = Quantized.map(quantized, &take(out, &1, indices, axis))
+      Quantized.dequantize(%{rows | axis: packed})
+    end
+
     def take(_out, array, indices, axis), do: Native.take_axis(array, checked(indices, array, axis), axis, nil)
 
     @spec take_along_axis(Tensor.t(), Array.t(), Array.t(), non_neg_integer()) :: Array.t()

@@ -7,14 +7,21 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Shape, only: [ordered: 2]
 
     alias Mlx.{Array, Native, Type}
+    alias Mlx.Backend.{Quantized, QuantizedProducts}
     alias Nx.Tensor
 
     # How many products of integers are held at once.
     @block 2 ** 22
 
     @type axes :: [non_neg_integer()]
+    @typep factor :: Array.t() | Quantized.t()
 
-    @spec dot(Tensor.t(), Array.t(), axes(), axes(), Array.t(), axes(), axes()) :: Array.t()
+    @spec dot(Tensor.t(), factor(), axes(), axes(), factor(), axes(), axes()) :: Array.t()
+    def dot(out, left, left_contracted, left_batch, right, right_contracted, right_batch)
+        when is_struct(left, Quantized) or is_struct(right, Quantized) do
+      QuantizedProducts.dot(out, {left, left_contracted, left_batch}, {right, right_contracted, right_batch})
+    end
+
     def dot(out, left, left_contracted, left_batch, right, right_contracted, right_batch) do
       type = type(out)
       left_free = free(left, left_contracted ++ left_batch)

@@ -3,17 +3,17 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Tensors out of this backend, and into another one.
 
-    import Mlx.Backend.Conversion, only: [array: 1, type: 1, wrap: 3, write: 2]
+    import Mlx.Backend.Conversion, only: [array: 1, held: 1, type: 1, wrap: 3, write: 2]
 
     alias Inspect.Algebra
-    alias Mlx.{Backend, Native, Presence, Unsafe}
-    alias Mlx.Backend.Manner
+    alias Mlx.{Array, Backend, Native, Presence, Unsafe}
+    alias Mlx.Backend.{Manner, Quantized}
     alias Nx.{Pointer, Tensor}
 
     @spec backend_copy(Tensor.t(), module(), keyword()) :: Tensor.t()
     def backend_copy(tensor, Backend, options) do
       manner = Manner.from(options)
-      wrap(tensor, Manner.run(manner, :backend_copy, [tensor], fn -> tensor |> array() |> Native.copy(nil) end), manner)
+      wrap(tensor, Manner.run(manner, :backend_copy, [tensor], fn -> tensor |> held() |> copied() end), manner)
     end
 
     def backend_copy(tensor, Tensor, options), do: backend_copy(tensor, Nx.BinaryBackend, options)
@@ -21,9 +21,12 @@ if Code.ensure_loaded?(Nx) do
     def backend_copy(tensor, backend, options),
       do: backend.from_binary(tensor, write(array(tensor), tensor.type), options)
 
+    defp copied(%Array{} = array), do: Native.copy(array, nil)
+    defp copied(%Quantized{} = quantized), do: Quantized.map(quantized, &Native.copy(&1, nil))
+
     @spec backend_transfer(Tensor.t(), module(), keyword()) :: Tensor.t()
     def backend_transfer(tensor, Backend, options) do
-      wrap(tensor, array(tensor), Manner.from(options))
+      wrap(tensor, held(tensor), Manner.from(options))
     end
 
     def backend_transfer(tensor, backend, options) do
@@ -34,9 +37,15 @@ if Code.ensure_loaded?(Nx) do
 
     @spec backend_deallocate(Tensor.t()) :: :ok | :already_deallocated
     def backend_deallocate(tensor) do
-      array = array(tensor)
-      if Presence.of(array) == :here, do: Native.deallocate(array), else: :already_deallocated
+      arrays = tensor |> held() |> arrays()
+
+      if Enum.all?(arrays, &(Presence.of(&1) == :here)),
+        do: Enum.each(arrays, &Native.deallocate/1),
+        else: :already_deallocated
     end
+
+    defp arrays(%Array{} = array), do: [array]
+    defp arrays(%Quantized{arrays: arrays}), do: arrays
 
     @spec to_binary(Tensor.t(), non_neg_integer()) :: bitstring()
     def to_binary(tensor, limit), do: tensor |> first(limit) |> write(tensor.type)
@@ -75,17 +84,22 @@ if Code.ensure_loaded?(Nx) do
       elements = elements_or_reason(tensor, limit, options)
 
       if Application.get_env(:mlx, :add_backend_on_inspect, true) do
-        Algebra.concat(["Mlx.Backend", Algebra.line(), elements])
+        Algebra.concat([title(held(tensor)), Algebra.line(), elements])
       else
         elements
       end
     end
 
+    defp title(%Array{}), do: "Mlx.Backend"
+
+    defp title(%Quantized{mode: mode, bits: bits, group_size: group_size}),
+      do: "Mlx.Backend, quantized: #{mode}, #{bits} bits, groups of #{group_size}"
+
     # A tensor that cannot be read is inspected all the same: in error messages, in a debugger, in the shell.
     defp elements_or_reason(tensor, limit, options) do
       Nx.Backend.inspect(tensor, to_binary(tensor, limit), options)
     rescue
-      error in [Mlx.Error, ArgumentError] -> tensor |> array() |> Presence.reason(error)
+      error in [Mlx.Error, ArgumentError] -> tensor |> held() |> arrays() |> hd() |> Presence.reason(error)
     end
 
     @spec from_pointer(Pointer.t(), Nx.Type.t(), tuple(), keyword(), keyword()) :: Tensor.t()
@@ -118,7 +132,14 @@ if Code.ensure_loaded?(Nx) do
       end
 
       require_consent(:to_pointer, options)
-      %Pointer{kind: :local, address: tensor |> array() |> Unsafe.to_pointer(), data_size: Nx.byte_size(tensor)}
+      %Pointer{kind: :local, address: tensor |> held() |> pointer(), data_size: Nx.byte_size(tensor)}
+    end
+
+    defp pointer(%Array{} = array), do: Unsafe.to_pointer(array)
+
+    defp pointer(%Quantized{}) do
+      raise ArgumentError,
+            "Nx.to_pointer: a quantized tensor has no memory with its numbers; Mlx.Nx.dequantize/1 gives a tensor that has"
     end
 
     defp require_consent(function, options) do

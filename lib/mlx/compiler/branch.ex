@@ -47,7 +47,7 @@ if Code.ensure_loaded?(Nx) do
       place = Placement.branch(scope.place, id, first?)
       {shared, scope} = shared(clauses, last, place, scope)
       {ids, values} = Enum.unzip(shared)
-      tensors = Composite.flatten_list(values)
+      tensors = values |> Composite.flatten_list() |> Enum.reject(&Tensors.form/1)
       inputs = [predicate | Tensors.arrays(List.to_tuple(tensors))]
       kinds = for %Array{shape: shape, type: type} <- inputs, do: {shape, type}
 
@@ -71,8 +71,11 @@ if Code.ensure_loaded?(Nx) do
       values
     end
 
+    # Quantized tensors stay, and are captured.
     defp put_arrays_of_one(value, arrays) do
-      Composite.traverse(value, arrays, fn tensor, [array | rest] -> {Tensors.tensor(tensor, array), rest} end)
+      Composite.traverse(value, arrays, fn tensor, arrays ->
+        if Tensors.form(tensor), do: {tensor, arrays}, else: Tensors.take(tensor, nil, arrays)
+      end)
     end
 
     # The nodes that the clauses use and that belong to the scope around their place, computed there, by id.

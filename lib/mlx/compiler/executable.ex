@@ -8,41 +8,55 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.Backend.{Conversion, Manner}
     alias Mlx.Compiler.{Evaluation, Expression, HostFunctions, Lowering, Tensors}
     alias Mlx.{Computation, KernelCompiler, Native, Recording, Telemetry}
-    alias Nx.Defn.Composite
+    alias Nx.Defn.{Composite, Expr}
+    alias Nx.Tensor
 
     # `call`: how it is computed. MLX compiles what is called a second time, since to make kernels for a CPU takes longer
     # than thousands of small operations. `used`: for each tensor among the arguments, whether the definition needs it;
-    # others are not asked for. `donated`: for each that is used, whether its memory is given to the results. `anchored`: it
-    # needs none, and a number stands for them, since a program is a function of at least one array.
-    @enforce_keys [:call, :captured, :functions, :used, :donated, :output, :manner, :anchored]
+    # others are not asked for. `forms`: those of the tensors that are used. `donated`: for each of these, whether its memory
+    # is given to the results. `handed_on`: for each result, the number of the tensor that it is as it was given, or nil.
+    # `anchored`: the definition needs no tensor, and a number stands for them, since a program is a function of at least one
+    # array.
+    @enforce_keys [:call, :captured, :functions, :used, :forms, :donated, :output, :handed_on, :manner, :anchored]
     defstruct @enforce_keys
 
     @type call ::
             {:compiled, reference(), first :: reference(), called :: :atomics.atomics_ref()}
             | {:dynamic, reference()}
-            | {:evaluated, ([(-> Nx.Tensor.t())] -> Nx.Container.t())}
+            | {:evaluated, ([(-> Tensor.t())] -> Nx.Container.t())}
 
     @type t :: %__MODULE__{
             call: call(),
             captured: [Mlx.Array.t()],
             functions: %{non_neg_integer() => function()},
             used: [boolean()],
+            forms: [Tensors.form()],
             donated: [boolean()],
             output: Nx.Container.t(),
+            handed_on: [non_neg_integer() | nil],
             manner: Manner.t(),
             anchored: boolean()
           }
 
-    @doc "Compiles `definition`; `fun` makes its expression of `vars`."
-    @spec build(definition :: term(), [Nx.Container.t()], ([Nx.Container.t()] -> Nx.Container.t()), keyword()) :: t()
-    def build(definition, vars, fun, options) do
+    @doc """
+    Compiles `definition`; `fun` makes its expression of `vars`. `forms` has those of the tensors that are used, for what
+    `used` says of each.
+    """
+    @spec build(
+            definition :: term(),
+            [Nx.Container.t()],
+            ([Nx.Container.t()] -> Nx.Container.t()),
+            keyword(),
+            (used :: [boolean()] -> [Tensors.form()])
+          ) :: t()
+    def build(definition, vars, fun, options, forms) do
       KernelCompiler.allow()
       manner = options |> Keyword.take([:lazy, :device]) |> Manner.validate!() |> Manner.from()
       parameters = Composite.flatten_list(vars)
 
       Manner.run(manner, fn ->
         Telemetry.span(:compile, "Mlx.Compiler", kinds(parameters), %{compiled: definition}, fn ->
-          executable(vars, parameters, fun.(vars), options, manner)
+          executable(vars, parameters, fun.(vars), options, manner, forms)
         end)
       end)
     end
@@ -50,22 +64,46 @@ if Code.ensure_loaded?(Nx) do
     # Of tensors that MLX has a type for.
     defp kinds(parameters), do: for(parameter <- parameters, not is_absent(parameter), do: Tensors.kind(parameter))
 
-    defp executable(vars, parameters, output, options, manner) do
+    defp executable(vars, parameters, output, options, manner, forms) do
       numbers = Expression.parameters(output)
       used = for number <- 0..(length(parameters) - 1)//1, do: number in numbers
-      {call, captured, functions} = compile(vars, output, Enum.zip(parameters, used), options)
+      forms = forms.(used)
+      parameters = with_forms(parameters, used, forms)
+      handed_on = for leaf <- Composite.flatten_list([output]), do: handed_on(leaf, parameters)
+      {call, captured, functions} = compile(vars, output, handed_on, parameters, options)
 
       %__MODULE__{
         call: call,
         captured: captured,
         functions: functions,
         used: used,
-        donated: for({donated, true} <- Enum.zip(donated(vars, options), used), do: donated),
+        forms: forms,
+        donated: vars |> donated(options) |> donated_of(used, handed_on),
         output: Composite.traverse(output, &Nx.to_template/1),
+        handed_on: handed_on,
         manner: manner,
         anchored: true not in used
       }
     end
+
+    # The parameters that are used, each with its form; nil stands for others.
+    defp with_forms([parameter | parameters], [true | used], [form | forms]),
+      do: [{parameter, form} | with_forms(parameters, used, forms)]
+
+    defp with_forms([_parameter | parameters], [false | used], forms), do: [nil | with_forms(parameters, used, forms)]
+    defp with_forms([], [], []), do: []
+
+    # A quantized tensor that a definition returns as it is stays quantized, and is no result of the program.
+    defp handed_on(%Tensor{data: %Expr{op: :metadata, args: [inner, _metadata]}}, parameters),
+      do: if(is_struct(inner, Tensor), do: handed_on(inner, parameters))
+
+    defp handed_on(%Tensor{data: %Expr{op: :parameter, args: [number]}}, parameters) do
+      with {_parameter, form} when form != nil <- Enum.at(parameters, number),
+           do: parameters |> Enum.take(number) |> Enum.count(&(&1 != nil)),
+           else: (_plain -> nil)
+    end
+
+    defp handed_on(_computed, _parameters), do: nil
 
     defp donated(vars, options) do
       positions = Keyword.get(options, :donate, [])
@@ -75,15 +113,20 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    defp compile(vars, output, parameters, options) do
+    defp compile(vars, output, handed_on, parameters, options) do
       if Expression.any?(output, &is_absent/1),
         do: {{:evaluated, Evaluation.prepare(vars, fn _vars -> output end, options)}, [], %{}},
-        else: record(output, parameters, Keyword.get(options, :hooks, %{}))
+        else: output |> computed(handed_on) |> record(parameters, Keyword.get(options, :hooks, %{}))
     end
 
-    defp record(output, parameters, hooks) do
-      expression = Composite.traverse(output, &Nx.devectorize(&1, keep_names: false))
-      kinds = for {parameter, true} <- parameters, do: Tensors.kind(parameter)
+    # The results of the program.
+    defp computed(output, handed_on) do
+      leaves = for {leaf, nil} <- Enum.zip(Composite.flatten_list([output]), handed_on), do: leaf
+      leaves |> Enum.map(&Nx.devectorize(&1, keep_names: false)) |> List.to_tuple()
+    end
+
+    defp record(expression, parameters, hooks) do
+      kinds = for {parameter, form} <- parameters, kind <- Tensors.kinds(parameter, form), do: kind
 
       {{program, captured}, functions} =
         HostFunctions.collect(fn ->
@@ -100,11 +143,12 @@ if Code.ensure_loaded?(Nx) do
     defp or_anchor(kinds, _anchor), do: kinds
 
     # The tensors of the parameters, but of those that are not used.
-    defp place([{parameter, true} | rest], [array | arrays]) do
-      [Tensors.tensor(parameter, array) | place(rest, arrays)]
+    defp place([{parameter, form} | rest], arrays) do
+      {tensor, arrays} = Tensors.take(parameter, form, arrays)
+      [tensor | place(rest, arrays)]
     end
 
-    defp place([{_parameter, false} | rest], arrays), do: [nil | place(rest, arrays)]
+    defp place([nil | rest], arrays), do: [nil | place(rest, arrays)]
     defp place([], _arrays), do: []
 
     defp native_call(program) do
@@ -115,15 +159,47 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    @doc "The result for arguments, each a function that returns a tensor."
-    @spec call(t(), [(-> Nx.Tensor.t())]) :: Nx.Container.t()
-    def call(%__MODULE__{call: {:evaluated, evaluate}}, arguments), do: evaluate.(arguments)
+    # Of those that are used. The memory of what is handed on is still needed.
+    defp donated_of(donated, used, handed_on) do
+      for {{donated, true}, number} <- donated |> Enum.zip(used) |> Enum.filter(&elem(&1, 1)) |> Enum.with_index() do
+        donated and number not in handed_on
+      end
+    end
 
-    def call(%__MODULE__{manner: manner} = executable, arguments) do
-      results = Manner.run(manner, fn -> compute(executable, used(executable.used, arguments)) end)
+    @doc """
+    The result for arguments, each a function that returns a tensor. For those of other forms `variant` has the executable.
+    """
+    @spec call(t(), [(-> Tensor.t())], ([Tensors.form()] -> t())) :: Nx.Container.t()
+    def call(%__MODULE__{call: {:evaluated, evaluate}}, arguments, _variant), do: evaluate.(arguments)
+
+    def call(%__MODULE__{manner: manner, forms: forms} = executable, arguments, variant) do
+      {executable, results} =
+        Manner.run(manner, fn ->
+          tensors = tensors(executable.used, arguments)
+
+          executable =
+            case Enum.map(tensors, &Tensors.form/1) do
+              ^forms -> executable
+              other_forms -> variant.(other_forms)
+            end
+
+          {executable, executable |> compute(tensors) |> with_handed_on(executable.handed_on, tensors)}
+        end)
+
       {output, []} = Composite.traverse(executable.output, results, &give(&1, &2, manner))
       output
     end
+
+    defp with_handed_on(results, [nil | rest], tensors), do: [hd(results) | with_handed_on(tl(results), rest, tensors)]
+
+    defp with_handed_on(results, [number | rest], tensors),
+      do: [tensors |> Enum.at(number) |> Conversion.held() | with_handed_on(results, rest, tensors)]
+
+    defp with_handed_on([], [], _tensors), do: []
+
+    @doc "The forms of the arguments that are used."
+    @spec forms([boolean()], [(-> Tensor.t())]) :: [Tensors.form()]
+    def forms(used, arguments), do: used |> tensors(arguments) |> Enum.map(&Tensors.form/1)
 
     defp compute(%__MODULE__{manner: {lazy, _device}} = executable, tensors) do
       results = run(executable, inputs(executable, tensors) ++ executable.captured)
@@ -136,12 +212,14 @@ if Code.ensure_loaded?(Nx) do
       results
     end
 
-    defp used([true | used], [argument | rest]), do: [argument.() | used(used, rest)]
-    defp used([false | used], [_argument | rest]), do: used(used, rest)
-    defp used([], []), do: []
+    defp tensors([true | used], [argument | rest]), do: [argument.() | tensors(used, rest)]
+    defp tensors([false | used], [_argument | rest]), do: tensors(used, rest)
+    defp tensors([], []), do: []
 
     defp inputs(%__MODULE__{anchored: true}, []), do: [Native.scalar(true, :bool)]
-    defp inputs(_executable, tensors), do: for(tensor <- tensors, do: tensor |> value!() |> Conversion.array())
+
+    defp inputs(_executable, tensors),
+      do: for(tensor <- tensors, array <- tensor |> value!() |> Tensors.held(), do: array)
 
     defp donate([true | donated], [tensor | tensors]) do
       Nx.backend_deallocate(tensor)
@@ -155,10 +233,10 @@ if Code.ensure_loaded?(Nx) do
       :ok = Computation.run(:eval, "Mlx.Compiler", results, fn -> Native.async_eval(results) end)
     end
 
-    defp value!(%Nx.Tensor{vectorized_axes: [_ | _]} = tensor),
+    defp value!(%Tensor{vectorized_axes: [_ | _]} = tensor),
       do: tensor |> Nx.devectorize(keep_names: false) |> value!()
 
-    defp value!(%Nx.Tensor{data: %Nx.Defn.Expr{}} = tensor) do
+    defp value!(%Tensor{data: %Expr{}} = tensor) do
       raise ArgumentError, "cannot pass a tensor expression as argument to defn, got: #{inspect(tensor)}"
     end
 

@@ -80,7 +80,7 @@ if Code.ensure_loaded?(Nx) do
     end
 
     defp compute(:parameter, [index], _node, scope), do: {Enum.fetch!(scope.parameters, index), scope}
-    defp compute(:tensor, [tensor], node, scope), do: {Tensors.tensor(node, Conversion.array(tensor)), scope}
+    defp compute(:tensor, [tensor], node, scope), do: {Tensors.tensor(node, Conversion.held(tensor)), scope}
     defp compute(:constant, [number], node, scope), do: {Backend.constant(node, number, lazy: true), scope}
     defp compute(:metadata, [inner, _metadata], _node, scope), do: composite(inner, scope)
 
