@@ -36,6 +36,9 @@ defmodule Mlx.NxConformance.Results do
 
     alias Mlx.NxConformance.Results
 
+    # Files that are not the library's lie here.
+    @repository Path.dirname(__DIR__)
+
     @impl true
     def init(options), do: {:ok, options}
 
@@ -47,7 +50,7 @@ defmodule Mlx.NxConformance.Results do
         Results,
         {:add,
          %{
-           file: Path.relative_to_cwd(test.tags.file),
+           file: test.tags.file |> Path.relative_to_cwd() |> Path.relative_to(@repository),
            name: to_string(test.name),
            id: {test.module, test.name},
            outcome: outcome,

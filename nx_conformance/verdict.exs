@@ -29,7 +29,7 @@ defmodule Mlx.NxConformance.Verdict do
     seconds = results |> Enum.map(& &1.seconds) |> Enum.sum()
 
     IO.puts([
-      String.pad_trailing(name, 56),
+      String.pad_trailing(name, 58),
       for({outcome, title} <- @columns, do: "#{title} #{String.pad_leading("#{count[outcome] || 0}", 4)}  "),
       :io_lib.format("~7.1f s", [seconds])
     ])
