@@ -117,6 +117,16 @@ defmodule Mlx.NxConformance.Models do
     {Bumblebee.Text.T5, :for_conditional_generation, [initializer_scale: 0.1], @text}
   ]
 
+  # Kernels are packed in groups of 32.
+  @wide [hidden_size: 64, intermediate_size: 64]
+
+  @quantized [
+    {Bumblebee.Text.Bert, :for_masked_language_modeling, @wide, @text},
+    {Bumblebee.Text.Gpt2, :for_causal_language_modeling, @wide, @text},
+    {Bumblebee.Text.Llama, :for_causal_language_modeling, [attention_head_size: 32] ++ @wide, @text},
+    {Bumblebee.Text.Qwen3, :for_causal_language_modeling, [attention_head_size: 32] ++ @wide, @text}
+  ]
+
   @type row :: {module(), architecture :: atom(), keyword(), %{String.t() => {atom(), term()}}}
 
   @doc "All models."
@@ -126,6 +136,10 @@ defmodule Mlx.NxConformance.Models do
   @doc "Models that tokens are generated with."
   @spec generating() :: [row()]
   def generating, do: @generating
+
+  @doc "Models whose kernels can be quantized."
+  @spec quantized() :: [row()]
+  def quantized, do: @quantized
 
   @doc "The configuration of a model."
   @spec spec(row()) :: struct()
@@ -162,6 +176,25 @@ defmodule Mlx.NxConformance.Models do
 
     Task.await(task, :infinity)
   end
+
+  @doc "The parameters with the kernels of dense layers quantized, and the tables of embeddings."
+  @spec with_quantized_kernels(Axon.ModelState.t()) :: Axon.ModelState.t()
+  def with_quantized_kernels(state) do
+    data =
+      for {layer, parameters} <- state.data, into: %{} do
+        {layer, Map.new(parameters, fn {name, parameter} -> {name, quantized(name, parameter)} end)}
+      end
+
+    %{state | data: data}
+  end
+
+  # Tables, and heads that share them, have the inputs of the layers around them as their columns.
+  defp quantized("kernel", %Nx.Tensor{shape: {rows, _columns}} = kernel) do
+    axis = if rem(rows, 32) == 0, do: 0, else: 1
+    Mlx.Nx.quantize(kernel, axis: axis, bits: 8, group_size: 32)
+  end
+
+  defp quantized(_name, parameter), do: Nx.backend_copy(parameter, Mlx.Backend)
 
   defp input(:tokens, shape), do: shape |> Nx.iota() |> Nx.multiply(7) |> Nx.add(3) |> Nx.remainder(31) |> Nx.add(4)
   # All but the last place of the last entry.

@@ -11,7 +11,7 @@ defmodule Mlx.NxConformance.BumblebeeTest do
   # Of numbers of f32 through some layers, relative to the greatest of a tensor.
   @tolerance 1.0e-5
 
-  for {{module, architecture, _, _} = row, index} <- Enum.with_index(Models.all()) do
+  for {{module, architecture, _, _}, index} <- Enum.with_index(Models.all()) do
     @index index
     test "#{inspect(module)} #{architecture}" do
       row = Enum.at(Models.all(), @index)
@@ -36,6 +36,21 @@ defmodule Mlx.NxConformance.BumblebeeTest do
       seeded = Map.put(inputs, "seed", Nx.tensor([1, 2], backend: BinaryBackend))
       {expected, computed} = both(generate, [state, seeded])
       assert Nx.to_list(computed.token_ids) == Nx.to_list(expected.token_ids)
+    end
+  end
+
+  for {{module, architecture, _, _}, index} <- Enum.with_index(Models.quantized()) do
+    @index index
+    test "#{inspect(module)} #{architecture} with quantized kernels" do
+      row = Enum.at(Models.quantized(), @index)
+      model = row |> Models.spec() |> Bumblebee.build_model()
+      {inputs, state} = Models.values(row, model)
+      quantized = Models.with_quantized_kernels(state)
+      {_init, predict} = Axon.build(model)
+      plain = %{state | data: Nx.backend_copy(quantized.data, BinaryBackend)}
+      expected = Models.by_reference(fn -> Nx.Defn.jit_apply(predict, [plain, inputs]) end)
+      moved = Nx.backend_copy(inputs, Nx.default_backend())
+      assert_close(Nx.Defn.jit_apply(predict, [quantized, moved]), expected, [])
     end
   end
 
