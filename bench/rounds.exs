@@ -1,3 +1,6 @@
+# What is measured is measured with all kernels there.
+Application.put_env(:mlx, :kernels, :wait)
+
 defmodule Bench.Rounds do
   @moduledoc false
   # Runs rounds of a benchmark by turns here and in Python, so that what else the machine does strikes both alike.

@@ -19,14 +19,15 @@ defmodule Mlx do
   ## Memory
 
   An array holds its memory until the garbage collector of the last process that has it collects it, or until
-  `deallocate/1`. The virtual machine sees only the few words that stand for an array, so a process that has evaluated
-  something is collected when MLX's memory has grown by 256 MiB since it was last collected for this reason. That size is
-  configured in bytes:
+  `deallocate/1`. The virtual machine sees only the few words that stand for an array. So the library counts the bytes of
+  the arrays that each process made. Before something is computed, the calling process is collected when these are worth
+  it, and MLX frees and reuses what no process reaches. Processes that wait, or that pass arrays on, are collected when
+  MLX's memory has grown by 16 MiB. That size is configured in bytes:
 
-      config :mlx, gc_threshold: 1024 * 1024 * 1024     # or :infinity for never
+      config :mlx, gc_threshold: 64 * 1024 * 1024     # or :infinity to collect nothing
 
-  Where `Mlx.Memory.limit/0` is small, as in a container with little memory, it is an eighth of that. When more than the limit
-  is in use all processes are collected, and free buffers are given back.
+  When more than `Mlx.Memory.limit/0` is in use, all processes are collected before the next evaluation, and free buffers are
+  given back.
 
   ## Names
 

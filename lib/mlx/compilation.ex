@@ -39,7 +39,10 @@ defmodule Mlx.Compilation do
 
   On a CPU, MLX makes the kernels with the C++ compiler of the machine and keeps them in the folder `mlx` of the folder for
   temporary files (`TMPDIR`). Of more than 2,000 files or 128 MB there, Mlx removes those that were used the longest time
-  ago. Where no kernel can be made, operations are computed one after another; `mix mlx.doctor` says why.
+  ago. They are made in the background: until a kernel is there, and where none can be made, operations are computed one
+  after another, with the same results but for the last digits. `mix mlx.doctor` says why a kernel cannot be made.
+
+      config :mlx, kernels: :wait     # for each kernel, while nothing else is computed; or :never
 
       iex> gelu = Mlx.compile(fn x -> Mlx.multiply(x, Mlx.multiply(0.5, Mlx.add(1, Mlx.erf(Mlx.divide(x, 1.41421356))))) end)
       iex> gelu.(Mlx.array([0.0, 1.0])) |> Mlx.to_list() |> Enum.map(&Float.round(&1, 4))
