@@ -150,8 +150,6 @@ class Kernels {
  public:
   explicit Kernels(std::shared_ptr<mx::Compiled> compiled) : compiled_(std::move(compiled)) {}
 
-  const mx::Compiled& compiled() const { return *compiled_; }
-
   bool made(StorageId storage) {
     const std::lock_guard lock(mutex_);
     return made_.contains(storage);
@@ -164,7 +162,11 @@ class Kernels {
       note(storage, true);
       return true;
     } catch (const std::runtime_error& error) {
-      take_failure(storage, error);
+      if (!is_about_kernel(error)) {
+        throw;
+      }
+      note(storage, false);
+      take_failure(error);
       return false;
     }
   }
@@ -183,20 +185,30 @@ class Kernels {
   }
 
  private:
-  // A kernel is made when it is used for the first time, so it is used for arrays that nobody needs.
+  // A kernel is made when it is used for the first time, so it is used for arrays that nobody needs. Whatever fails,
+  // the next evaluation asks for the kernel once more.
   void make(StorageId storage, const SmallStorage& sample) {
+    try {
+      use_first(sample);
+      note(storage, true);
+    } catch (const std::runtime_error& error) {
+      note(storage, false);
+      if (is_about_kernel(error)) {
+        take_failure(error);
+      }
+    } catch (...) {
+      note(storage, false);
+    }
+  }
+
+  void use_first(const SmallStorage& sample) const {
     thread_local const mx::Stream stream = mx::new_stream(mx::Device(mx::Device::cpu));
     mx::Compiled same(stream, part_of(*compiled_, FusedInputs{}), part_of(*compiled_, FusedOutputs{}),
                       part_of(*compiled_, FusedNodes{}), part_of(*compiled_, FusedConstants{}));
-    try {
-      const Arrays inputs = sample.inputs();
-      Arrays outputs = sample.outputs();
-      same.eval_cpu(inputs, outputs);
-      mx::synchronize(stream);
-      note(storage, true);
-    } catch (const std::runtime_error& error) {
-      take_failure(storage, error);
-    }
+    const Arrays inputs = sample.inputs();
+    Arrays outputs = sample.outputs();
+    same.eval_cpu(inputs, outputs);
+    mx::synchronize(stream);
   }
 
   void note(StorageId storage, bool made) {
@@ -209,12 +221,7 @@ class Kernels {
     requested_.erase(storage);
   }
 
-  // Throws again what is not about the kernel.
-  void take_failure(StorageId storage, const std::runtime_error& error) {
-    note(storage, false);
-    if (!is_about_kernel(error)) {
-      throw;
-    }
+  void take_failure(const std::runtime_error& error) const {
     Failures::instance().add(error.what());
     remove_files(compiled_->lib_name());
   }

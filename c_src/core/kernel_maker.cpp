@@ -1,5 +1,6 @@
 #include "core/kernel_maker.hpp"
 
+#include <system_error>
 #include <utility>
 
 namespace mlx_nif {
@@ -16,10 +17,19 @@ void KernelMaker::add(std::function<void()> make) {
     queue_.push_back(std::move(make));
     open_.fetch_add(1);
     if (!thread_.joinable() && !stopping_) {
-      thread_ = std::thread(&KernelMaker::run, this);
+      start();
     }
   }
   changed_.notify_one();
+}
+
+// Where the system has no thread left, the next kernel tries again.
+void KernelMaker::start() {
+  try {
+    thread_ = std::thread(&KernelMaker::run, this);
+  } catch (const std::system_error&) {
+    return;
+  }
 }
 
 void KernelMaker::stop() {

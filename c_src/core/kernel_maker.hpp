@@ -24,7 +24,7 @@ class KernelMaker {
   KernelMaking making() const { return making_.load(std::memory_order_relaxed); }
   void set_making(KernelMaking making) { making_.store(making, std::memory_order_relaxed); }
 
-  // Has the thread do it; what it throws is its own affair.
+  // Has the thread do it, which must not throw.
   void add(std::function<void()> make);
 
   // How many kernels are to be made.
@@ -37,6 +37,7 @@ class KernelMaker {
   void stop();
 
  private:
+  void start();
   void run();
 
   std::atomic<KernelMaking> making_{KernelMaking::background};
