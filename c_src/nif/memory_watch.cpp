@@ -47,7 +47,11 @@ std::size_t active_memory() {
 
 bool beyond_limit() {
   const std::size_t active = active_memory();
-  return active > memory_limit() && active > bearable.load(std::memory_order_relaxed);
+  if (active <= memory_limit()) {
+    bearable.store(0, std::memory_order_relaxed);
+    return false;
+  }
+  return active > bearable.load(std::memory_order_relaxed);
 }
 
 }  // namespace

@@ -16,6 +16,9 @@ defmodule Mlx.Pressure do
   alias Mlx.{Native, Telemetry}
   alias Mlx.Pressure.Collector
 
+  # A process that made much, others that did, and a limit that is exceeded.
+  @reasons 3
+
   # What is left of the dead arrays after a collection of the young generation.
   @little 1_048_576
 
@@ -34,14 +37,27 @@ defmodule Mlx.Pressure do
   """
   @spec watch((-> result)) :: result when result: term()
   def watch(evaluate) do
-    relieve(Native.needed_collection())
+    relieve(@reasons)
     with_room(evaluate)
   end
 
-  defp relieve(nil), do: :ok
-  defp relieve(:make_room), do: make_room(@beyond_limit)
-  defp relieve(:collect_others), do: Collector.collect_overfull()
-  defp relieve(:collect), do: if(Collector.on?(), do: collect_worthwhile(Native.uncollected_bytes()))
+  # One collection for each reason that there is.
+  defp relieve(0), do: :ok
+
+  defp relieve(reasons) do
+    if reason = Native.needed_collection() do
+      collect_for(reason)
+      relieve(reasons - 1)
+    end
+  end
+
+  defp collect_for(:make_room), do: make_room(@beyond_limit)
+  defp collect_for(:collect_others), do: Collector.collect_overfull()
+
+  defp collect_for(:collect) do
+    bytes = Native.uncollected_bytes()
+    if Collector.on?(), do: collect_worthwhile(bytes), else: Native.collected(self(), bytes)
+  end
 
   defp collect_worthwhile(bytes) do
     held = Native.get_held_memory()
