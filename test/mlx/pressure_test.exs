@@ -122,7 +122,8 @@ defmodule Mlx.PressureTest do
     :erlang.trace(holder, true, [:garbage_collection])
     send(holder, :start)
     assert_receive {:made, 400}, 60_000
-    assert count_collections(0) in 2..50
+    # Each evaluation would be one.
+    assert count_collections(0) in 2..200
   end
 
   defp count_collections(count) do
