@@ -17,7 +17,7 @@ std::optional<std::string> variable(const char* name) {
   return value == nullptr || *value == '\0' ? std::nullopt : std::optional<std::string>(value);
 }
 
-// The same folder as that of the set-up, see setup/cache.sh.
+// That of the set-up on Linux, see setup/cache.sh: there is no CUDA elsewhere.
 std::optional<std::filesystem::path> cache_folder() {
   if (const auto folder = variable("MLX_CACHE")) {
     return *folder;

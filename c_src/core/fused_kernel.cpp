@@ -150,16 +150,20 @@ class Kernels {
  public:
   explicit Kernels(std::shared_ptr<mx::Compiled> compiled) : compiled_(std::move(compiled)) {}
 
+  mx::Compiled& compiled() const { return *compiled_; }
+
   bool made(StorageId storage) {
     const std::lock_guard lock(mutex_);
     return made_.contains(storage);
   }
 
-  // False when there is no kernel; the outputs are as they were then.
-  bool compute(StorageId storage, const Arrays& inputs, Arrays& outputs) {
+  // With a kernel that was made before, or is made now. False when there is none; the outputs are as they were then.
+  bool compute(StorageId storage, bool made_before, const Arrays& inputs, Arrays& outputs) {
     try {
       compiled_->eval_cpu(inputs, outputs);
-      note(storage, true);
+      if (!made_before) {
+        note(storage, true);
+      }
       return true;
     } catch (const std::runtime_error& error) {
       if (!is_about_kernel(error)) {
@@ -235,23 +239,26 @@ class Kernels {
 class FusedKernel final : public mx::Primitive {
  public:
   explicit FusedKernel(std::shared_ptr<mx::Compiled> compiled)
-      : Primitive(compiled->stream()), compiled_(compiled), kernels_(std::make_shared<Kernels>(std::move(compiled))) {}
+      : Primitive(compiled->stream()), kernels_(std::make_shared<Kernels>(std::move(compiled))) {}
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     if (!compute(inputs, outputs)) {
-      compute_one_by_one(*compiled_, stream(), inputs, outputs);
+      compute_one_by_one(kernels_->compiled(), stream(), inputs, outputs);
     }
   }
-  void eval_gpu(const Arrays& inputs, Arrays& outputs) override { compiled_->eval_gpu(inputs, outputs); }
+  void eval_gpu(const Arrays& inputs, Arrays& outputs) override { kernels_->compiled().eval_gpu(inputs, outputs); }
 
-  const char* name() const override { return compiled_->name(); }
-  std::vector<mx::Shape> output_shapes(const Arrays& inputs) override { return compiled_->output_shapes(inputs); }
+  const char* name() const override { return kernels_->compiled().name(); }
+  std::vector<mx::Shape> output_shapes(const Arrays& inputs) override {
+    return kernels_->compiled().output_shapes(inputs);
+  }
 
  private:
   bool compute(const Arrays& inputs, Arrays& outputs) {
     const StorageId storage = storage_id(inputs, outputs[0].shape());
     KernelMaker& maker = KernelMaker::instance();
-    if (!kernels_->made(storage)) {
+    const bool made = kernels_->made(storage);
+    if (!made) {
       if (maker.making() == KernelMaking::never || Failures::instance().paused()) {
         return false;
       }
@@ -261,10 +268,10 @@ class FusedKernel final : public mx::Primitive {
       }
     }
     const auto use = maker.use();
-    return use.owns_lock() && kernels_->compute(storage, inputs, outputs);
+    return use.owns_lock() && kernels_->compute(storage, made, inputs, outputs);
   }
 
-  const std::shared_ptr<mx::Compiled> compiled_;
+  // The thread that makes kernels holds them, too.
   const std::shared_ptr<Kernels> kernels_;
 };
 

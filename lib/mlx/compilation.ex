@@ -40,7 +40,8 @@ defmodule Mlx.Compilation do
   On a CPU, MLX makes the kernels with the C++ compiler of the machine and keeps them in the folder `mlx` of the folder for
   temporary files (`TMPDIR`). Of more than 2,000 files or 128 MB there, Mlx removes those that were used the longest time
   ago. They are made in the background: until a kernel is there, and where none can be made, operations are computed one
-  after another, with the same results but for the last digits. `mix mlx.doctor` says why a kernel cannot be made.
+  after another. The last digits of a result may differ between the two ways. `mix mlx.doctor` says why a kernel cannot be
+  made.
 
       config :mlx, kernels: :wait     # for each kernel, while nothing else is computed; or :never
 

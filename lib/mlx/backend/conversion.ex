@@ -18,7 +18,7 @@ if Code.ensure_loaded?(Nx) do
       end
     end
 
-    @doc "The same, but for a quantized tensor what it is in that form."
+    @doc "The array of a tensor of any backend, or the packed form of a quantized tensor."
     @spec held(Tensor.t()) :: Array.t() | Quantized.t()
     def held(%Tensor{data: %Backend{array: held}}), do: held
     def held(%Tensor{type: type, shape: shape} = tensor), do: tensor |> Nx.to_binary() |> read(shape, type)

@@ -80,7 +80,7 @@ if Code.ensure_loaded?(Nx) do
     def options(%__MODULE__{mode: mode, group_size: group_size, bits: bits}),
       do: [mode: mode, group_size: group_size, bits: bits]
 
-    @doc "The same with other arrays in the place of its own."
+    @doc "The quantized tensor with a function applied to each of its arrays."
     @spec map(t(), (Array.t() -> Array.t())) :: t()
     def map(%__MODULE__{arrays: arrays} = quantized, fun), do: %{quantized | arrays: Enum.map(arrays, fun)}
 

@@ -3,7 +3,7 @@ defmodule Mlx.Memory.Wired do
   # The process that knows all tickets for wired memory, and has MLX wire what they come to. It starts with the first
   # ticket. What it decides is in `Mlx.Memory.Policy`.
   #
-  # The reference of a ticket is that of the monitor of its owner.
+  # The reference of a ticket is the reference of the monitor that watches the owner of the ticket.
 
   use GenServer
 
