@@ -7,7 +7,7 @@ defmodule Bench.Host do
   # built of mlx.nn.
 
   alias Bench.{Rounds, Table}
-  alias Mlx.LM.{Llama, Sampler, Weights}
+  alias Mlx.LM.{Decoding, Llama, Sampler, Weights}
 
   @rounds 5
   @prompt 16
@@ -80,30 +80,23 @@ defmodule Bench.Host do
   end
 
   defp token(model) do
-    sampler = Sampler.new()
-    prompt = Mlx.reshape(Mlx.iota({@prompt}), {1, @prompt})
-    {_times, next} = step(model, sampler, {prompt, Llama.caches(model)})
-    {times, _next} = Enum.map_reduce(1..@tokens, next, fn _token, next -> step(model, sampler, next) end)
+    decode = Decoding.compile(model)
+    {logits, caches} = Llama.call(model, Mlx.reshape(Mlx.iota({@prompt}), {1, @prompt}), Llama.caches(model))
+    {token, sampler} = Sampler.sample(Sampler.new(), logits)
+    # The first token is recorded.
+    {_times, next} = step(decode, {Mlx.eval(token), sampler, caches})
+    {times, _next} = Enum.map_reduce(1..@tokens, next, fn _token, next -> step(decode, next) end)
     Enum.zip_with(times, &Rounds.median/1)
   end
 
   # What Mlx.LM.Generation does for each token, but it is at the next one while this is computed.
-  defp step(model, sampler, {ids, caches}) do
-    {build, {token, caches}} =
-      Rounds.time(fn ->
-        {logits, caches} = Llama.call(model, ids, caches)
-        {token, _sampler} = Sampler.sample(sampler, logits)
-        {token, caches}
-      end)
+  defp step(decode, {token, sampler, caches}) do
+    {build, {token, _sampler, _caches} = next} =
+      Rounds.time(fn -> Decoding.next(decode, token, sampler, caches) end)
 
-    {submission, token} =
-      Rounds.time(fn ->
-        :erlang.garbage_collect(self(), type: :minor)
-        Mlx.async_eval(token)
-      end)
-
+    {submission, token} = Rounds.time(fn -> Mlx.async_eval(token) end)
     Mlx.eval(token)
-    {[build, build + submission], {Mlx.new_axis(token, 0), caches}}
+    {[build, build + submission], next}
   end
 
   defp call(fun, arrays) do
