@@ -107,9 +107,8 @@ ArrayHandle Communication::run(const Operation& operation, ArrayHandle value, co
   }
   check_size(result.get());
   try {
-    ArrayVectorHandle outputs(mlx_vector_array_new());
-    check(mlx_vector_array_append_value(outputs.get(), result.get()));
-    between_schedules([&] { schedule_outputs(outputs.get()); });
+    const mlx_array outputs[] = {result.get()};
+    between_schedules([&] { schedule_outputs(outputs); });
   } catch (const Error&) {
     clear_error(stream);
     throw;

@@ -14,6 +14,7 @@
 
 #include "core/changing_numbers.hpp"
 #include "core/deep_thread.hpp"
+#include "core/fused_casts.hpp"
 #include "core/fused_kernel.hpp"
 #include "core/long_sums.hpp"
 #include "core/mlx_objects.hpp"
@@ -243,6 +244,7 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
       const auto run = [this](const std::vector<mx::array>& arrays) {
         auto outputs = arrays_of(borrow(program_->run(borrow(arrays))));
         numbers_ = Numbers::make_inputs(outputs, former_numbers_);
+        cast_real_parts(outputs);
         return outputs;
       };
       const auto compiled = mx::detail::compile(run, only_function, shapeless_);

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -211,17 +212,15 @@ class Evaluation {
 
   // Returns the lock of the scheduling, still held unless there was nothing to do.
   std::unique_lock<std::mutex> schedule(std::span<const ArrayHandle> sentinels) const {
-    ArrayVectorHandle outputs(mlx_vector_array_new());
-    for_unsettled([&](const Array& array) { check(mlx_vector_array_append_value(outputs.get(), array.get())); });
-    for (const ArrayHandle& sentinel : sentinels) {
-      check(mlx_vector_array_append_value(outputs.get(), sentinel.get()));
-    }
-    if (mlx_vector_array_size(outputs.get()) == 0) {
+    std::vector<mlx_array> outputs;
+    for_unsettled([&](const Array& array) { outputs.push_back(array.get()); });
+    std::ranges::transform(sentinels, std::back_inserter(outputs), &ArrayHandle::get);
+    if (outputs.empty()) {
       return {};
     }
     auto lock = Scheduling::instance().lock(patience_);
     try {
-      schedule_undisturbed(outputs.get());
+      schedule_undisturbed(outputs);
     } catch (const Error& error) {
       lock.unlock();
       // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
@@ -239,7 +238,7 @@ class Evaluation {
 
   // On a GPU MLX throws the failure of another evaluation into the one that it schedules next. That evaluation sees its
   // own failure by the marks on its arrays, and this one is scheduled again, unless it rests on arrays that failed.
-  static void schedule_undisturbed(mlx_vector_array outputs) {
+  static void schedule_undisturbed(std::span<const mlx_array> outputs) {
     for (int disturbances = 0;; ++disturbances) {
       try {
         schedule_outputs(outputs);

@@ -2,15 +2,18 @@
 
 #include <mlx/scheduler.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <future>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <unordered_set>
 #include <utility>
@@ -148,13 +151,9 @@ void wait_for_arrival(mlx_array array, Mark mark) {
   });
 }
 
-bool rests_on_late_failure(mlx_vector_array outputs) {
+bool rests_on_late_failure(std::span<const mlx_array> outputs) {
   std::vector<mlx::core::array> left;
-  for (std::size_t index = 0; index < mlx_vector_array_size(outputs); ++index) {
-    ArrayHandle output;
-    check(mlx_vector_array_get(output.out(), outputs, index));
-    left.push_back(array_of(output.get()));
-  }
+  std::ranges::transform(outputs, std::back_inserter(left), array_of);
   std::unordered_set<std::uintptr_t> seen;
   while (!left.empty()) {
     const mlx::core::array node = std::move(left.back());

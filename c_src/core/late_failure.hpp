@@ -31,7 +31,7 @@ bool has_arrived(mlx_array array, Mark mark = Mark::means_failure);
 void wait_for_arrival(mlx_array array, Mark mark = Mark::means_failure);
 
 // The outputs, not all of them scheduled, are to be computed from an array that failed late.
-bool rests_on_late_failure(mlx_vector_array outputs);
+bool rests_on_late_failure(std::span<const mlx_array> outputs);
 
 // The message says that a command buffer failed, of whatever evaluation: it is not about the call that it came from.
 bool is_of_some_command_buffer(std::string_view message);

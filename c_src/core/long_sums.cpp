@@ -8,11 +8,12 @@
 #include <iterator>
 #include <numeric>
 #include <string_view>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "core/arguments.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/nodes.hpp"
 #include "core/running.hpp"
 
 namespace mlx_nif {
@@ -159,37 +160,6 @@ void add_exactly(mx::array& node) {
   }
 }
 
-// Visits each node between the inputs and the results once.
-class Graph {
- public:
-  explicit Graph(std::span<const mlx_array> inputs) {
-    for (const mlx_array input : inputs) {
-      if (input.ctx != nullptr) {
-        seen_.insert(array_of(input).id());
-      }
-    }
-  }
-
-  void visit(const mx::array& result) {
-    open_.push_back(result);
-    while (!open_.empty()) {
-      mx::array node = open_.back();
-      open_.pop_back();
-      if (node.has_primitive() && seen_.insert(node.id()).second) {
-        for (const mx::array& sibling : node.siblings()) {
-          seen_.insert(sibling.id());
-        }
-        std::ranges::copy(node.inputs(), std::back_inserter(open_));
-        add_exactly(node);
-      }
-    }
-  }
-
- private:
-  std::unordered_set<std::uintptr_t> seen_;
-  std::vector<mx::array> open_;
-};
-
 Axes all_axes(mlx_array a) {
   Axes axes(mlx_array_ndim(a));
   std::iota(axes.begin(), axes.end(), 0);
@@ -273,10 +243,13 @@ void add_in_pieces(std::span<const mlx_array> results, std::span<const mlx_array
   if (differentiating() || mapping() || portable()) {
     return;
   }
-  Graph graph(inputs);
-  for (const mlx_array result : results) {
-    graph.visit(array_of(result));
+  NodeIds known;
+  for (const mlx_array input : inputs) {
+    if (input.ctx != nullptr) {
+      known.insert(array_of(input).id());
+    }
   }
+  for_each_node(arrays_of(results), std::move(known), add_exactly);
 }
 
 ArrayHandle widened(mlx_array a, Integers integers, mlx_stream s) {

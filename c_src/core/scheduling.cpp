@@ -12,6 +12,7 @@
 #include "core/deep_thread.hpp"
 #include "core/error.hpp"
 #include "core/late_failure.hpp"
+#include "core/mlx_objects.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
@@ -20,6 +21,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
+
+bool is_unscheduled(mlx_array array) {
+  return array_of(array).status() == mlx::core::array::Status::unscheduled;
+}
 
 // What drives a GPU can compile kernels, which overflows the stack of a scheduler: it has a thread of its own.
 void drive(const std::function<void()>& work) {
@@ -67,8 +72,22 @@ void between_schedules(const std::function<void()>& work) {
   drive(work);
 }
 
-void schedule_outputs(mlx_vector_array outputs) {
-  drive([outputs] { check(mlx_async_eval(outputs)); });
+// MLX ends each evaluation with a node that has all outputs as its inputs, on the stream of the first that it has to
+// schedule. No node on a GPU may have an input of f64; and these are computed on a CPU.
+void schedule_outputs(std::span<const mlx_array> outputs) {
+  ArrayVectorHandle ordered(mlx_vector_array_new());
+  const auto append = [&](bool doubles) {
+    for (const mlx_array output : outputs) {
+      if (is_unscheduled(output) && (mlx_array_dtype(output) == MLX_FLOAT64) == doubles) {
+        check(mlx_vector_array_append_value(ordered.get(), output));
+      }
+    }
+  };
+  append(true);
+  append(false);
+  if (mlx_vector_array_size(ordered.get()) > 0) {
+    drive([&] { check(mlx_async_eval(ordered.get())); });
+  }
 }
 
 void finish_stream(mlx_stream stream) {

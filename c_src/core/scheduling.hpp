@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "core/patience.hpp"
@@ -50,8 +51,8 @@ class Scheduling {
 // Runs what uses the encoders, or frees memory that streams may use, while nothing is being scheduled.
 void between_schedules(const std::function<void()>& work);
 
-// Schedules graphs; to be called under the lock of the scheduling.
-void schedule_outputs(mlx_vector_array outputs);
+// Schedules the graphs of arrays; to be called under the lock of the scheduling.
+void schedule_outputs(std::span<const mlx_array> outputs);
 
 // Waits for all that was scheduled on the stream, and throws what failed there and nobody was told of. Under the lock
 // of the scheduling.
