@@ -1,6 +1,8 @@
 #include "core/guards.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <span>
@@ -228,6 +230,10 @@ ArrayHandle clamp_slice(mlx_array a, mlx_array start, std::span<const int> axes,
   }
   if (!integer_range(mlx_array_dtype(start)) || mlx_array_size(start) != highest.size() || highest.empty()) {
     return same(start);
+  }
+  // A limit without axes is one that MLX takes for the same constant in all updates of a compiled function.
+  if (std::ranges::adjacent_find(highest, std::not_equal_to()) == highest.end()) {
+    return clamp(start, 0, highest.front(), s);
   }
   const auto start_shape = shape_of(start);
   const ArrayHandle limits(

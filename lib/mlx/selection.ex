@@ -4,7 +4,7 @@ defmodule Mlx.Selection do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, CalledFunction, Index, Native, Operand, Options, Type}
+  alias Mlx.{Array, BlockStart, CalledFunction, Index, Native, Operand, Options, Type}
 
   @doc """
   A block of an array: for each axis where it starts and how long it is.
@@ -36,7 +36,8 @@ defmodule Mlx.Selection do
     if Enum.all?(starts, &is_integer/1) do
       Native.slice(array, starts, Enum.zip_with(starts, lengths, &+/2), strides, stream)
     else
-      block = Native.slice_dynamic(array, start_array(starts, lengths, shape, stream), axes(shape), lengths, stream)
+      {start, axes} = BlockStart.new(starts, stream)
+      block = Native.slice_dynamic(array, start, axes, lengths, stream)
       if Enum.all?(strides, &(&1 == 1)), do: block, else: stride(block, strides, stream)
     end
   end
@@ -65,8 +66,8 @@ defmodule Mlx.Selection do
     if Enum.all?(starts, &is_integer/1) do
       Native.slice_update(array, values, starts, Enum.zip_with(starts, lengths, &+/2), strides, stream)
     else
-      start = start_array(starts, lengths, shape, stream)
-      Native.slice_update_dynamic(array, values, start, axes(shape), stream)
+      {start, axes} = BlockStart.new(starts, stream)
+      Native.slice_update_dynamic(array, values, start, axes, stream)
     end
   end
 
@@ -292,17 +293,6 @@ defmodule Mlx.Selection do
 
   defp position?(%Array{shape: {}, type: type}), do: Type.class(type) in [:signed, :unsigned]
   defp position?(_start), do: false
-
-  # The starts as one array, clamped so that the block fits.
-  defp start_array(starts, lengths, shape, stream) do
-    parts = for start <- starts, do: Native.astype(start, :s32, stream)
-    limits = for {length, axis} <- Enum.with_index(lengths), into: <<>>, do: <<elem(shape, axis) - length::32-native>>
-
-    parts
-    |> Native.stack_axis(0, stream)
-    |> Native.maximum(0, stream)
-    |> Native.minimum(Native.from_binary(limits, {length(lengths)}, :s32), stream)
-  end
 
   defp stride(block, strides, stream) do
     Native.slice(block, List.duplicate(0, length(strides)), Tuple.to_list(block.shape), strides, stream)

@@ -5,7 +5,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Backend.Conversion, only: [cast: 2, type: 1]
 
-    alias Mlx.{Array, Native}
+    alias Mlx.{Array, BlockStart, Native}
     alias Nx.Tensor
 
     @spec slice(Tensor.t(), Array.t(), [integer() | Array.t()], [pos_integer()], [pos_integer()]) :: Array.t()
@@ -14,7 +14,8 @@ if Code.ensure_loaded?(Nx) do
         starts = clamp(starts, lengths, array.shape)
         Native.slice(array, starts, Enum.zip_with(starts, lengths, &+/2), strides, nil)
       else
-        array |> Native.slice_dynamic(position(starts), axes(lengths), lengths, nil) |> every(lengths, strides)
+        {start, axes} = BlockStart.new(starts, nil)
+        array |> Native.slice_dynamic(start, axes, lengths, nil) |> every(lengths, strides)
       end
     end
 
@@ -28,7 +29,8 @@ if Code.ensure_loaded?(Nx) do
         stops = Enum.zip_with(starts, lengths, &+/2)
         Native.slice_update(array, slice, starts, stops, ones(lengths), nil)
       else
-        Native.slice_update_dynamic(array, slice, position(starts), axes(lengths), nil)
+        {start, axes} = BlockStart.new(starts, nil)
+        Native.slice_update_dynamic(array, slice, start, axes, nil)
       end
     end
 
@@ -43,16 +45,6 @@ if Code.ensure_loaded?(Nx) do
       end)
     end
 
-    defp position(starts) do
-      starts
-      |> Enum.map(fn
-        start when is_integer(start) -> Native.scalar(start, :s64)
-        %Array{} = start -> cast(start, :s64)
-      end)
-      |> Native.stack_axis(0, nil)
-    end
-
-    defp axes(sizes), do: Enum.to_list(0..(length(sizes) - 1)//1)
     defp ones(sizes), do: Enum.map(sizes, fn _size -> 1 end)
     defp zeros(sizes), do: Enum.map(sizes, fn _size -> 0 end)
   end
