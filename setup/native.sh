@@ -63,11 +63,11 @@ mlx_c_key() {
   if [ -z "${MLX_DIR:-}" ]; then echo "mlx-$(version_of "$wheel")-$backend"; else printf '%s' "$MLX_DIR" | sha256 | cut -c 1-12; fi
 }
 
-have_native() { [ -d "$mlx_dir" ] && [ -d "$mlx_c_dir" ]; }
+have_native() { [ -d "$mlx_dir" ] && have_openblas && [ -d "$mlx_c_dir" ]; }
 
 get_native() {
   if [ -d "$mlx_dir" ]; then
-    :
+    have_openblas || step "OpenBLAS $(version_of scipy-openblas32)" add_openblas "${mlx_dir%/mlx}"
   elif [ "$wheel" = mlx ]; then
     [ -d "$(mlx_sources)" ] || step "MLX $(version_of mlx): sources" get_mlx_sources
     step "MLX $(version_of mlx): build, which takes some minutes" build_mlx
@@ -126,7 +126,7 @@ get_mlx() {
   unpack_wheel "$wheel" "$part/mlx"
   [ "$backend" != cuda ] || get_cuda_libraries
   case $platform in
-    linux*) use_openblas || say "(OpenBLAS could not be added: matrix products on the CPU will be slow; to try again remove ${mlx_dir%/mlx})" ;;
+    linux*) add_openblas "$part/mlx" ;;
   esac
   mv "$part/mlx" "${mlx_dir%/mlx}"
 }
@@ -145,30 +145,6 @@ get_cuda_libraries() {
   for name in $(awk -v platform="$platform" '/^nvidia-/ && $3 == platform { print $1 }' "$root/setup/sources.txt"); do
     unpack_wheel "$name" "$part/mlx"
   done
-}
-
-# The wheel's own BLAS is the reference implementation, some 25 times slower in a matrix product. In a copy its files
-# become one library that forwards to OpenBLAS; the copy takes the place of the original when it loads with every symbol.
-use_openblas() {
-  local libraries blas lapack
-  cp -R "$part/mlx" "$part/fast" &&
-    libraries=$(echo "$part"/fast/*.libs) &&
-    blas=$(basename "$(echo "$libraries"/libblas-*)") &&
-    lapack=$(basename "$(echo "$libraries"/liblapack-*)") &&
-    rm "$libraries/$blas" "$libraries/$lapack" &&
-    (unpack_wheel scipy-openblas32 "$part/openblas") &&
-    mv "$part/openblas/scipy_openblas32/lib/libscipy_openblas.so" "$libraries" &&
-    "$cxx" -shared -nostdlib -fPIC -O2 -x assembler-with-cpp "$root/setup/openblas.S" -x c "$root/setup/sgemm.c" \
-      -o "$libraries/$blas" -L"$libraries" -lscipy_openblas -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN' &&
-    ln -s "$blas" "$libraries/$lapack" &&
-    loads "$part/fast/mlx/lib/libmlx.so" &&
-    rm -r "$part/mlx" &&
-    mv "$part/fast" "$part/mlx"
-}
-
-# With CUDA the driver may be on another machine than the one that builds.
-loads() {
-  [ "$backend" = cuda ] || "$python" -c 'import ctypes, os, sys; ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW)' "$1"
 }
 
 mlx_sources() { echo "$cache/mlx-$(version_of mlx)-source"; }

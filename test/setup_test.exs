@@ -338,12 +338,78 @@ defmodule SetupTest do
 
   defp lines(text), do: String.split(text, "\n", trim: true)
 
+  # A cache as another checkout has left it, with libraries that tell which ones they are.
+  defp write_cache(folder, openblas) do
+    mlx = Path.join(folder, "cache/mlx-#{version_of("mlx-cpu")}-cpu")
+
+    FileTree.write!(mlx, %{
+      "mlx/lib/libmlx.so" => "",
+      "mlx_cpu.libs/libblas-1.so" => "old",
+      "mlx_cpu.libs/liblapack-1.so" => "old",
+      "mlx_cpu.libs/libscipy_openblas.so" => "OpenBLAS #{openblas} "
+    })
+
+    File.mkdir_p!(Path.join(folder, "cache/mlx-c-#{version_of("mlx-c")}-mlx-#{version_of("mlx-cpu")}-cpu"))
+    mlx
+  end
+
+  # The compiler leaves a text in what it makes, and Python does nothing.
+  defp set_up_blas(folder) do
+    programs = Map.merge(uname("Linux", "x86_64"), %{"new-c++" => compiler(), "python3" => ""})
+    {_sentences, status, output} = run_setup(folder, "toolchain", %{"CXX" => "new-c++"}, programs)
+    assert status == 0, output
+    output
+  end
+
+  defp openblas_step, do: "OpenBLAS #{version_of("scipy-openblas32")} ..."
+
+  test "a cached MLX gets another BLAS when this is made of other things, and nothing else", %{tmp_dir: folder} do
+    mlx = write_cache(folder, version_of("scipy-openblas32"))
+    blas = Path.join(mlx, "mlx_cpu.libs/libblas-1.so")
+
+    output = set_up_blas(folder)
+    assert output =~ openblas_step()
+    refute output =~ "MLX #{version_of("mlx-cpu")}"
+    refute output =~ "could not"
+    assert File.read!(blas) == "#!/bin/sh\n"
+    assert File.read_link!(Path.join(mlx, "mlx_cpu.libs/liblapack-1.so")) == "libblas-1.so"
+    assert File.exists?(Path.join(mlx, "mlx/lib/libmlx.so"))
+    refute set_up_blas(folder) =~ openblas_step()
+
+    File.write!(blas, "old")
+    File.write!(Path.join(mlx, "openblas.key"), "another checkout's")
+    assert set_up_blas(folder) =~ openblas_step()
+    assert File.read!(blas) == "#!/bin/sh\n"
+  end
+
+  test "an OpenBLAS of another version is replaced, and stays where that fails", %{tmp_dir: folder} do
+    mlx = write_cache(folder, "0.3.1")
+    output = set_up_blas(folder)
+    assert output =~ "what was downloaded as scipy-openblas32 #{version_of("scipy-openblas32")} has the checksum"
+    assert output =~ "OpenBLAS could not be added"
+    assert output =~ "to try again remove #{mlx}/openblas.key"
+    assert File.read!(Path.join(mlx, "mlx_cpu.libs/libblas-1.so")) == "old"
+    refute set_up_blas(folder) =~ openblas_step()
+  end
+
+  defp version_of(name) do
+    Enum.find_value(pins(), fn pin -> match?([^name, _version | _rest], pin) and Enum.at(pin, 1) end)
+  end
+
+  defp pins do
+    @setup
+    |> Path.dirname()
+    |> Path.join("../setup/sources.txt")
+    |> File.read!()
+    |> String.split("\n")
+    |> Enum.map(&String.split/1)
+  end
+
   # Wheels with the names of the pinned ones and nothing in them.
   defp write_wheels(folder, metadata \\ "") do
     File.mkdir_p!(folder)
-    pins = @setup |> Path.dirname() |> Path.join("../setup/sources.txt") |> File.read!()
 
-    for [name, version, _platform, tag, _sum] <- pins |> String.split("\n") |> Enum.map(&String.split/1),
+    for [name, version, _platform, tag, _sum] <- pins(),
         String.starts_with?(name, "mlx-") and tag =~ ~r/^(manylinux|macosx)/ do
       package = "#{String.replace(name, "-", "_")}-#{version}"
 
