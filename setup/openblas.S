@@ -1,5 +1,5 @@
-/* libmlx asks for BLAS and LAPACK by their plain names; the OpenBLAS that bin/setup brings has its own before each.
-   cblas_sgemm is in sgemm.c. */
+/* libmlx asks for LAPACK by its plain names; the OpenBLAS that bin/setup brings has its own before each. What libmlx asks
+   BLAS for is in gemm.cpp. */
 
 #if defined(__x86_64__)
 #define JUMP(name) jmp name@PLT
@@ -19,8 +19,6 @@
   FORWARD(d##name##_)
 
   .text
-  FORWARD(cblas_dgemm)
-  FORWARD(cblas_cgemm)
   FORWARD_REAL(geev)
   FORWARD_REAL(geqrf)
   FORWARD_REAL(gesdd)
