@@ -4,7 +4,7 @@ defmodule Mlx.Cumulative do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Native, Options, Type}
+  alias Mlx.{Array, DoublePrecision, Native, Options, Type}
 
   @axis_options """
   Options: `:axis` (negative from the end; without it the array is flattened first), `:reverse`, whether to start at the
@@ -62,7 +62,18 @@ defmodule Mlx.Cumulative do
     Python: `mlx.core.#{native}`.
     """
     @spec unquote(name)(Array.operand(), keyword()) :: Array.t()
-    def unquote(name)(array, options \\ []) do
+    def unquote(name)(array, options \\ [])
+
+    if name == :cumulative_logsumexp do
+      def cumulative_logsumexp(%Array{type: :f64} = array, options) do
+        [axis, reverse, inclusive, stream] =
+          Options.values(options, :cumulative_logsumexp, axis: nil, reverse: false, inclusive: true)
+
+        DoublePrecision.on(stream, fn -> DoublePrecision.cumulative_logsumexp(array, axis, reverse, inclusive) end)
+      end
+    end
+
+    def unquote(name)(array, options) do
       [axis, reverse, inclusive, stream] =
         Options.values(options, unquote(name), axis: nil, reverse: false, inclusive: true)
 

@@ -7,6 +7,8 @@ defmodule Mlx.DoublePrecisionTest do
   @numbers [-700.5, -30.0, -2.5, -0.75, -1.0e-5, 0.0, 0.3, 1.0, 3.0, 20.0, 100.0, 600.0] ++
              for(k <- [0.5, 1, 1.5, 2], do: k * :math.pi())
 
+  @positive [1.0e-300, 1.0e-5, 0.3, 0.999, 1.0, 3.0, 8.0, 1000.0, 1.0e200]
+
   defp sigmoid(x) when x < 0, do: :math.exp(x) / (1 + :math.exp(x))
   defp sigmoid(x), do: 1 / (1 + :math.exp(-x))
 
@@ -18,12 +20,27 @@ defmodule Mlx.DoublePrecisionTest do
       {&Mlx.exp/1, &:math.exp/1, &:math.exp/1, &:math.exp/1},
       {&Mlx.sin/1, &:math.sin/1, &:math.cos/1, &(-:math.sin(&1))},
       {&Mlx.cos/1, &:math.cos/1, &(-:math.sin(&1)), &(-:math.cos(&1))},
+      {&Mlx.expm1/1, &expm1/1, &:math.exp/1, &:math.exp/1},
       {&Mlx.erf/1, &:math.erf/1, &bell/1, &(-2 * &1 * bell(&1))},
       {&Mlx.sigmoid/1, &sigmoid/1, &(sigmoid(&1) * sigmoid(-&1)),
        &(sigmoid(&1) * sigmoid(-&1) * (sigmoid(-&1) - sigmoid(&1)))},
       {&Mlx.logaddexp(&1, 0.25), &logaddexp(&1, 0.25), &sigmoid(&1 - 0.25), &(sigmoid(&1 - 0.25) * sigmoid(0.25 - &1))}
     ]
   end
+
+  # Of those with poles, or with no value for negative numbers.
+  defp functions_of_some do
+    [
+      {&Mlx.tan/1, [-1.4, -0.75, -1.0e-5, 0.0, 0.3, 1.0, 1.5, 2.0, 40.0], &:math.tan/1, &(1 + :math.tan(&1) ** 2),
+       &(2 * :math.tan(&1) * (1 + :math.tan(&1) ** 2))},
+      {&Mlx.log2/1, @positive, &:math.log2/1, &(1 / &1 / :math.log(2)), &(-1 / &1 / &1 / :math.log(2))},
+      {&Mlx.log10/1, @positive, &:math.log10/1, &(1 / &1 / :math.log(10)), &(-1 / &1 / &1 / :math.log(10))}
+    ]
+  end
+
+  # From its series where the difference loses digits.
+  defp expm1(x) when abs(x) < 0.5, do: Enum.reduce(20..1//-1, 0.0, fn n, sum -> x / n * (1 + sum) end)
+  defp expm1(x), do: :math.exp(x) - 1
 
   defp logaddexp(a, b), do: max(a, b) + :math.log(1 + :math.exp(-abs(a - b)))
 
@@ -50,6 +67,23 @@ defmodule Mlx.DoublePrecisionTest do
     end
   end
 
+  test "those that have a derivative in some places only have its digits" do
+    for {fun, numbers, value, first, second} <- functions_of_some() do
+      assert_close(fun.(f64(numbers)), value, numbers, 4.0e-15)
+      gradient = Mlx.grad(&Mlx.sum(fun.(&1)))
+      {_values, tangents} = Mlx.jvp(fun, [f64(numbers)], [Mlx.ones({length(numbers)}, type: :f64)])
+      assert_close(gradient.(f64(numbers)), first, numbers, 4.0e-15)
+      assert_close(tangents, first, numbers, 4.0e-15)
+      assert_close(Mlx.vmap(Mlx.grad(fun)).(f64(numbers)), first, numbers, 4.0e-15)
+      numbers = Enum.filter(numbers, &(abs(&1) > 1.0e-100 and abs(&1) < 1.0e100))
+      assert_close(Mlx.grad(&Mlx.sum(gradient.(&1))).(f64(numbers)), second, numbers, 1.0e-14)
+    end
+
+    assert Mlx.to_list(Mlx.log2(f64([0.125, 1.0, 8.0]))) == [-3.0, 0.0, 3.0]
+    assert Mlx.to_list(Mlx.log10(f64([0.01, 1.0, 1000.0]))) == [-2.0, 0.0, 3.0]
+    assert Mlx.to_list(Mlx.grad(&Mlx.sum(Mlx.log2(&1))).(f64([0.0, :infinity, :nan]))) == [:infinity, 0.0, :nan]
+  end
+
   test "functions are mapped, compiled, and put on streams" do
     for {fun, value, first, _second} <- functions() do
       assert_close(Mlx.vmap(fun).(f64(@numbers)), value, @numbers, 4.0e-15)
@@ -70,6 +104,10 @@ defmodule Mlx.DoublePrecisionTest do
           {&Mlx.exp/1, [:nan, :infinity, 0.0, 1.0]},
           {&Mlx.sin/1, [:nan, :nan, :nan, 0.0]},
           {&Mlx.cos/1, [:nan, :nan, :nan, 1.0]},
+          {&Mlx.expm1/1, [:nan, :infinity, -1.0, -0.0]},
+          {&Mlx.tan/1, [:nan, :nan, :nan, -0.0]},
+          {&Mlx.log2/1, [:nan, :infinity, :nan, :neg_infinity]},
+          {&Mlx.log10/1, [:nan, :infinity, :nan, :neg_infinity]},
           {&Mlx.erf/1, [:nan, 1.0, -1.0, -0.0]},
           {&Mlx.sigmoid/1, [:nan, 1.0, 0.0, 0.5]},
           {&Mlx.logaddexp(&1, &1), [:nan, :infinity, :neg_infinity, :math.log(2)]}
@@ -129,8 +167,74 @@ defmodule Mlx.DoublePrecisionTest do
     assert_raise Mlx.Error, ~r/^Mlx.logsumexp: /, fn -> Mlx.logsumexp(f64([])) end
   end
 
+  test "logarithms of running sums of exponentials" do
+    rows = [
+      [0.1, -800.0, 0.3, 5.5, -2.0],
+      [-1000.0, 0.0, 1000.0, -3.0, 999.5],
+      [:neg_infinity, :neg_infinity, 1.5, 1, -1]
+    ]
+
+    for reverse <- [false, true], inclusive <- [true, false] do
+      expected = for row <- rows, sum <- running_sums(row, reverse, inclusive), do: sum
+      options = [reverse: reverse, inclusive: inclusive]
+      along_rows = Mlx.cumulative_logsumexp(f64(rows), [axis: -1] ++ options)
+      assert along_rows.shape == {3, 5}
+      assert_equal(along_rows, expected)
+      assert_equal(Mlx.vmap(&Mlx.cumulative_logsumexp(&1, options)).(f64(rows)), expected)
+      columns = Mlx.transpose(f64(rows))
+      assert_equal(Mlx.transpose(Mlx.cumulative_logsumexp(columns, [axis: 0] ++ options)), expected)
+    end
+
+    flat = Mlx.cumulative_logsumexp(f64([[0.1, 0.2], [0.3, 0.4]]))
+    assert flat.shape == {4}
+    assert_equal(flat, running_sums([0.1, 0.2, 0.3, 0.4], false, true))
+    assert Mlx.to_list(Mlx.cumulative_logsumexp(f64([2.5]))) == [2.5]
+    assert Mlx.to_list(Mlx.cumulative_logsumexp(f64([2.5]), inclusive: false)) == [:neg_infinity]
+    assert Mlx.to_list(Mlx.cumulative_logsumexp(f64([1.0, :nan, 2.0]))) |> tl() == [:nan, :nan]
+    assert Mlx.cumulative_logsumexp(f64([])).shape == {0}
+    assert_raise Mlx.Error, ~r/^Mlx.cumulative_logsumexp: /, fn -> Mlx.cumulative_logsumexp(f64(rows), axis: 2) end
+
+    assert_raise ArgumentError, ~r/^Mlx.cumulative_logsumexp: /, fn ->
+      Mlx.cumulative_logsumexp(f64(rows), axis: 1.0)
+    end
+
+    assert_raise ArgumentError, ~r/^Mlx.cumulative_logsumexp: /, fn ->
+      Mlx.cumulative_logsumexp(f64(rows), reverse: 1)
+    end
+  end
+
+  test "derivatives of logarithms of running sums" do
+    row = [0.1, -80.0, 0.3, 5.5, -2.0]
+    weights = [1.0, -2.0, 0.5, 3.0, 4.0]
+    sums = running_sums(row, false, true)
+
+    expected =
+      for {x, j} <- Enum.with_index(row) do
+        Enum.zip(weights, sums) |> Enum.drop(j) |> Enum.map(fn {w, sum} -> w * :math.exp(x - sum) end) |> Enum.sum()
+      end
+
+    gradient = Mlx.grad(&Mlx.sum(Mlx.multiply(Mlx.cumulative_logsumexp(&1), f64(weights)))).(f64(row))
+    assert_close(gradient, &Enum.at(expected, &1), Enum.to_list(0..4), 2.0e-14)
+  end
+
+  defp running_sums(row, true, inclusive), do: row |> Enum.reverse() |> running_sums(false, inclusive) |> Enum.reverse()
+  defp running_sums(row, false, false), do: [:neg_infinity | row |> running_sums(false, true) |> Enum.drop(-1)]
+  defp running_sums(row, false, true), do: for(count <- 1..length(row), do: row |> Enum.take(count) |> sum())
+
+  defp sum(row) do
+    if Enum.all?(row, &(&1 == :neg_infinity)),
+      do: :neg_infinity,
+      else: greatest(row) + (row |> Enum.map(&exponential(&1, row)) |> Enum.sum() |> :math.log())
+  end
+
+  defp assert_equal(results, expected) do
+    for {result, exact} <- Enum.zip(results |> Mlx.flatten() |> Mlx.to_list(), List.flatten(expected)) do
+      assert result == exact or abs(result - exact) <= 4.0e-15 * abs(exact), "#{result}, not #{exact}"
+    end
+  end
+
   defp exponential(:neg_infinity, _row), do: 0.0
   defp exponential(x, row), do: :math.exp(x - greatest(row))
 
-  defp greatest(row), do: row |> Enum.filter(&is_float/1) |> Enum.max()
+  defp greatest(row), do: row |> Enum.filter(&is_number/1) |> Enum.max()
 end

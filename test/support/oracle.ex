@@ -16,7 +16,7 @@ defmodule Mlx.Oracle do
   @type value :: {Mlx.Type.t(), Mlx.Array.shape(), binary()}
 
   # What it computes of `:f64` with the digits of `:f32`, and Mlx does not: see Mlx.DoublePrecisionTest.
-  @single_precision ~w(exp sin cos sigmoid erf erfinv logaddexp logsumexp softmax)
+  @single_precision ~w(exp sin cos sigmoid erf erfinv logaddexp logsumexp logcumsumexp softmax)
 
   @variable "MLX_ORACLE_PYTHON"
   @timeout 60_000

@@ -134,7 +134,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.expm1`.
   """
-  operation expm1(array)
+  operation_in_double expm1(array)
 
   @doc """
   The natural logarithm. That of 0 is minus infinity, that of a negative number NaN. Integers become `:f32`.
@@ -173,7 +173,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.log2`.
   """
-  operation log2(array)
+  operation_in_double log2(array)
 
   @doc """
   The logarithm to base 10. Integers become `:f32`.
@@ -186,7 +186,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.log10`.
   """
-  operation log10(array)
+  operation_in_double log10(array)
 
   @doc """
   The sine of an angle in radians. Integers become `:f32`.
@@ -225,7 +225,7 @@ defmodule Mlx.Elementwise.Unary do
 
   Python: `mlx.core.tan`.
   """
-  operation tan(array)
+  operation_in_double tan(array)
 
   @doc """
   The inverse sine, in radians; NaN outside -1 to 1. Integers become `:f32`.

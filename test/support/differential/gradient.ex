@@ -60,6 +60,9 @@ defmodule Mlx.Differential.Gradient do
     rope: "Python: that of one pair of features is spread over both"
   ]
 
+  # Functions of which Python has the values of `:f64` in full, and the gradients with the digits of `:f32`.
+  @single_precision ~w(expm1 log2 log10 tan)a
+
   @doc "Why a row has no gradient, or `nil`."
   def none(row) do
     Enum.find_value(@none, fn {reason, functions} ->
@@ -71,8 +74,8 @@ defmodule Mlx.Differential.Gradient do
   @doc "Why a row may have another gradient than Python, or `nil`."
   def other_than_python(row), do: @other_than_python[row.function]
 
-  @doc "Whether Python computes the gradient without writing to memory that is not its own, or ending."
-  def python_survives?(%Case{row: row} = a_case) do
+  @doc "Whether Python computes the gradient in full, and without writing to memory that is not its own, or ending."
+  def python_right?(%Case{row: row} = a_case) do
     options = Enum.find(a_case.arguments, [], &Keyword.keyword?/1)
 
     case row.function do
@@ -84,6 +87,9 @@ defmodule Mlx.Differential.Gradient do
 
       :conv_transpose ->
         for(name <- [:padding, :output_padding], value <- List.wrap(options[name]), do: value) |> Enum.all?(&(&1 == 0))
+
+      function when function in @single_precision ->
+        Enum.all?(inputs(a_case), &(&1.type != :f64))
 
       :gather_qmm ->
         Enum.all?(inputs(a_case), &(&1.type == :f32))

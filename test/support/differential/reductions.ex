@@ -75,18 +75,18 @@ defmodule Mlx.Differential.Reductions do
   end
 
   defp typed_scan(python) do
-    {x, options} = scanned()
+    {x, options} = scanned(python)
     type = one_of([nil, nil, type()])
     {[x, options ++ [type: type]], Python.call("mx.#{python}", [x] ++ options ++ [dtype: type])}
   end
 
   defp scan(python) do
-    {x, options} = scanned()
+    {x, options} = scanned(python)
     {[x, options], Python.call("mx.#{python}", [x] ++ options)}
   end
 
-  defp scanned do
-    x = reduced()
+  defp scanned(python) do
+    x = reduced(python)
     {x, [axis: axis_option(x.shape, nil), reverse: flag(), inclusive: flag()]}
   end
 
