@@ -128,7 +128,8 @@ defmodule Mlx.DoublePrecision do
     finite = Native.isfinite(greater, nil)
     difference = Native.where(finite, Native.subtract(lesser, greater, nil), 0, nil)
     sum = Native.add(greater, difference |> exp() |> Native.log1p(nil), nil)
-    Native.where(finite, sum, greater, nil)
+    # The greatest is NaN where one of them is.
+    Native.where(finite, sum, Native.maximum(a, b, nil), nil)
   end
 
   @spec softmax(Array.t(), [integer()]) :: Array.t()

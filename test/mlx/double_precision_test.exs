@@ -110,7 +110,9 @@ defmodule Mlx.DoublePrecisionTest do
           {&Mlx.log10/1, [:nan, :infinity, :nan, :neg_infinity]},
           {&Mlx.erf/1, [:nan, 1.0, -1.0, -0.0]},
           {&Mlx.sigmoid/1, [:nan, 1.0, 0.0, 0.5]},
-          {&Mlx.logaddexp(&1, &1), [:nan, :infinity, :neg_infinity, :math.log(2)]}
+          {&Mlx.logaddexp(&1, &1), [:nan, :infinity, :neg_infinity, :math.log(2)]},
+          {&Mlx.logaddexp(&1, :infinity), [:nan, :infinity, :infinity, :infinity]},
+          {&Mlx.logaddexp(:nan, &1), [:nan, :nan, :nan, :nan]}
         ] do
       assert inspect(Mlx.to_list(fun.(ends))) == inspect(expected)
     end
