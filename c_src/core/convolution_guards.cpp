@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <format>
 #include <limits>
@@ -71,11 +72,18 @@ void simplify(Convolution& convolution, std::size_t axis, std::int64_t padded) {
   }
 }
 
+// MLX convolves f64 in f32. Here it is a product of matrices, whose sizes are not those of other shapes.
+bool is_double(const Convolution& convolution) {
+  return !portable() &&
+         (mlx_array_dtype(convolution.input) == MLX_FLOAT64 || mlx_array_dtype(convolution.weight) == MLX_FLOAT64);
+}
+
 // On a CPU, MLX copies the padded input, and then each patch of it that the kernel sees.
 void check_memory(const Convolution& convolution, std::span<const std::int64_t> padded) {
   const auto input = shape_of(convolution.input);
   const auto weight = shape_of(convolution.weight);
-  double patches = static_cast<double>(sizeof(float)) * input.front() * input.back();
+  double patches =
+      static_cast<double>(is_double(convolution) ? sizeof(double) : sizeof(float)) * input.front() * input.back();
   double copy = patches;
   for (std::size_t axis = 0; axis < padded.size(); ++axis) {
     const auto steps =
@@ -194,7 +202,46 @@ ArrayHandle prepared_input(const Convolution& convolution, std::span<const std::
                         step.size(), s);
 }
 
-int convolve_group(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+// Where the elements are that each step along an axis of `size` elements sees, {steps, elements of the kernel}.
+ArrayHandle places_of_steps(const Convolution& convolution, std::size_t axis, int size) {
+  const int kernel = shape_of(convolution.weight)[axis + 1];
+  const int dilation = convolution.kernel_dilation[axis];
+  const int steps = static_cast<int>((size - dilated(kernel, dilation)) / convolution.stride[axis]) + 1;
+  std::vector<int> places;
+  places.reserve(static_cast<std::size_t>(steps) * static_cast<std::size_t>(kernel));
+  for (int step = 0; step < steps; ++step) {
+    for (int element = 0; element < kernel; ++element) {
+      places.push_back((step * convolution.stride[axis]) +
+                       (dilation * (convolution.flip ? kernel - 1 - element : element)));
+    }
+  }
+  const std::array<int, 2> shape{steps, kernel};
+  return ArrayHandle(mlx_array_new_data(places.data(), shape.data(), 2, MLX_INT32));
+}
+
+// The product of what each step sees with the weights. The input is prepared.
+int convolve_in_double(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+  const int axes = static_cast<int>(convolution.stride.size());
+  ArrayHandle patches = mlx_nif::apply(mlx_astype, convolution.input, MLX_FLOAT64, s);
+  std::vector<int> order{0};
+  for (int axis = 0; axis < axes; ++axis) {
+    const int place = (2 * axis) + 1;
+    const int size = shape_of(convolution.input)[static_cast<std::size_t>(axis) + 1];
+    const ArrayHandle places = places_of_steps(convolution, static_cast<std::size_t>(axis), size);
+    patches = mlx_nif::apply(mlx_take_axis, patches.get(), places.get(), place, s);
+    order.push_back(place);
+  }
+  for (int axis = 0; axis <= axes; ++axis) {
+    order.push_back(axis == axes ? (2 * axes) + 1 : (2 * axis) + 2);
+  }
+  const ArrayHandle ordered = mlx_nif::apply(mlx_transpose_axes, patches.get(), order.data(), order.size(), s);
+  const ArrayHandle rows = mlx_nif::apply(mlx_flatten, ordered.get(), axes + 1, -1, s);
+  const ArrayHandle weight = mlx_nif::apply(mlx_astype, convolution.weight, MLX_FLOAT64, s);
+  const ArrayHandle flat = mlx_nif::apply(mlx_flatten, weight.get(), 1, -1, s);
+  return mlx_matmul(result, rows.get(), mlx_nif::apply(mlx_swapaxes, flat.get(), 0, 1, s).get(), s);
+}
+
+int convolve_in_mlx(mlx_array* result, const Convolution& convolution, mlx_stream s) {
   const std::size_t axes = convolution.stride.size();
   return mlx_conv_general(result, convolution.input, convolution.weight, convolution.stride.data(), axes,
                           convolution.padding_low.data(), axes, convolution.padding_high.data(), axes,
@@ -202,10 +249,23 @@ int convolve_group(mlx_array* result, const Convolution& convolution, mlx_stream
                           convolution.groups, convolution.flip, s);
 }
 
+int convolve_group(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+  if (!is_double(convolution)) {
+    return convolve_in_mlx(result, convolution, s);
+  }
+  // It checks its arguments.
+  ArrayHandle checked;
+  check(convolve_in_mlx(checked.out(), convolution, s));
+  return mlx_array_dtype(checked.get()) == MLX_FLOAT64 && !has_no_elements(checked.get())
+             ? convolve_in_double(result, convolution, s)
+             : mlx_array_set(result, checked.get());
+}
+
 // Mapped over an axis of the weights, MLX mixes the groups.
 int convolve(mlx_array* result, const Convolution& convolution, mlx_stream s) {
   const int groups = convolution.groups;
-  if (!mapping() || groups == 1 || shape_of(convolution.input).back() % groups != 0 ||
+  const bool by_groups = mapping() || is_double(convolution);
+  if (!by_groups || groups == 1 || shape_of(convolution.input).back() % groups != 0 ||
       shape_of(convolution.weight).front() % groups != 0) {
     return convolve_group(result, convolution, s);
   }
@@ -267,7 +327,7 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   }
   check_memory(convolution, padded);
   ArrayHandle prepared;
-  if ((differentiating() && derivative_is_wrong(convolution, padded)) ||
+  if (is_double(convolution) || (differentiating() && derivative_is_wrong(convolution, padded)) ||
       (has_gaps(convolution) && plans_ignore_gaps(s))) {
     prepared = prepared_input(convolution, padded, s);
     convolution.input = prepared.get();

@@ -42,6 +42,48 @@ defmodule Mlx.ConvolutionTest do
     assert_oracle(Mlx.conv(x, w, options), python, x: x, w: w)
   end
 
+  # Whole numbers of so few bits that products and sums are exact in f32, and the numbers made of two of them in f64 only.
+  test "numbers of f64 are convolved with all digits, as are derivatives" do
+    for {options, input, kernel} <- [
+          {[], {2, 9, 4}, {3, 3, 4}},
+          {[strides: 2, padding: [{3, 1}], kernel_dilation: 2, flip: true], {2, 9, 4}, {3, 3, 4}},
+          {[input_dilation: 3, padding: [{-1, 2}], strides: 2], {1, 8, 2}, {2, 3, 2}},
+          {[strides: [1, 2], padding: [2, 0], feature_group_size: 2], {1, 7, 8, 4}, {6, 3, 2, 2}},
+          {[padding: 1, input_dilation: [1, 2, 1]], {1, 4, 3, 5, 2}, {2, 2, 1, 3, 2}}
+        ] do
+      [high, low, w] =
+        for {{shape, greatest}, seed} <- Enum.with_index([{input, 4096}, {input, 4096}, {kernel, 16}]) do
+          Mlx.Random.randint(0, greatest, shape: shape, key: Mlx.Random.key(seed)) |> Mlx.as_type(:f32)
+        end
+
+      joined = fn high, low -> Mlx.add(Mlx.multiply(Mlx.as_type(high, :f64), 2 ** 20), low) end
+      {x, w64} = {joined.(high, low), Mlx.as_type(w, :f64)}
+      conv = &Mlx.conv(&1, &2, options)
+      assert conv.(x, w64).type == :f64
+      assert_same(conv.(x, w64), joined.(conv.(high, w), conv.(low, w)))
+      assert_same(conv.(low, w64), Mlx.as_type(conv.(low, w), :f64))
+
+      [mapped_x, mapped_w] =
+        for {array, type} <- [{x, :f64}, {w, :f64}], do: Mlx.as_type(Mlx.stack([array, array]), type)
+
+      assert_same(Mlx.vmap(conv).(mapped_x, mapped_w)[1], conv.(x, w64))
+
+      gradient = fn x, w -> Mlx.grad(&Mlx.sum(conv.(&1, &2)), argnums: [0, 1]).(x, w) end
+      [of_joined, of_high, of_low] = for {x, w} <- [{x, w64}, {high, w}, {low, w}], do: gradient.(x, w)
+      assert_same(elem(of_joined, 0), Mlx.as_type(elem(of_low, 0), :f64))
+      assert_same(elem(of_joined, 1), joined.(elem(of_high, 1), elem(of_low, 1)))
+    end
+
+    x = Mlx.array([0.1, 0.7, 0.3], type: :f64) |> Mlx.reshape({1, 3, 1})
+    w = Mlx.array([0.3, 0.9], type: :f64) |> Mlx.reshape({1, 2, 1})
+    transposed = Mlx.conv_transpose(x, w) |> Mlx.flatten() |> Mlx.to_list()
+    expected = [0.1 * 0.3, 0.1 * 0.9 + 0.7 * 0.3, 0.7 * 0.9 + 0.3 * 0.3, 0.3 * 0.9]
+    for {got, exact} <- Enum.zip(transposed, expected), do: assert_in_delta(got, exact, 1.0e-15)
+    assert_raise Mlx.Error, ~r/^Mlx.conv: /, fn -> Mlx.conv(x, Mlx.ones({1, 2, 3}, type: :f64)) end
+  end
+
+  defp assert_same(a, b), do: assert({a.shape, Mlx.to_list(a)} == {b.shape, Mlx.to_list(b)})
+
   test ":same keeps the size" do
     x = wave({1, 6, 7, 1})
 
