@@ -7,7 +7,7 @@ defmodule Mlx.Fast do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, Native, Operand, Options}
+  alias Mlx.{Array, DoublePrecision, Fast, Native, Operand, Options}
 
   @doc """
   Root mean square normalisation over the last axis: `x / sqrt(mean(x ** 2) + eps) * weight`.
@@ -29,7 +29,11 @@ defmodule Mlx.Fast do
   @spec rms_norm(Array.t(), Array.t() | nil, keyword()) :: Array.t()
   def rms_norm(x, weight, options \\ []) do
     [eps, stream] = Options.values(options, :"Fast.rms_norm", eps: 1.0e-5)
-    Native.fast_rms_norm(x, weight, eps, stream)
+
+    case Native.fast_rms_norm(x, weight, eps, stream) do
+      %Array{type: :f64} -> in_double(stream, fn -> Fast.DoublePrecision.rms_norm(x, weight, eps) end)
+      normal -> normal
+    end
   end
 
   @doc """
@@ -51,7 +55,11 @@ defmodule Mlx.Fast do
   @spec layer_norm(Array.t(), Array.t() | nil, Array.t() | nil, keyword()) :: Array.t()
   def layer_norm(x, weight, bias, options \\ []) do
     [eps, stream] = Options.values(options, :"Fast.layer_norm", eps: 1.0e-5)
-    Native.fast_layer_norm(x, weight, bias, eps, stream)
+
+    case Native.fast_layer_norm(x, weight, bias, eps, stream) do
+      %Array{type: :f64} -> in_double(stream, fn -> Fast.DoublePrecision.layer_norm(x, weight, bias, eps) end)
+      normal -> normal
+    end
   end
 
   @doc """
@@ -121,10 +129,18 @@ defmodule Mlx.Fast do
     [traditional, base, freqs, scale, offset, stream] = Options.values(options, :"Fast.rope", defaults)
     base = if is_nil(base) and is_nil(freqs), do: 10_000, else: base
 
-    if is_integer(offset) do
-      Native.fast_rope(x, dimensions, traditional, base, scale, offset, freqs, stream)
-    else
-      Native.fast_rope_dynamic(x, dimensions, traditional, base, scale, offset, freqs, stream)
+    turned =
+      if is_integer(offset),
+        do: Native.fast_rope(x, dimensions, traditional, base, scale, offset, freqs, stream),
+        else: Native.fast_rope_dynamic(x, dimensions, traditional, base, scale, offset, freqs, stream)
+
+    case turned do
+      %Array{type: :f64} ->
+        options = [traditional: traditional, base: base, freqs: freqs, scale: scale, offset: offset]
+        in_double(stream, fn -> Fast.DoublePrecision.rope(x, dimensions, options) end)
+
+      turned ->
+        turned
     end
   end
 
@@ -132,7 +148,7 @@ defmodule Mlx.Fast do
   Attention: `softmax(scale * queries @ transpose(keys) + mask) @ values`.
 
   The arrays have the shape `{batch, heads, length, features}`. Keys and values may have fewer heads, which then serve
-  groups of query heads (grouped and multi-query attention). The softmax is computed in `:f32`.
+  groups of query heads (grouped and multi-query attention). The softmax is computed in `:f32`, and that of `:f64` in `:f64`.
 
   Options:
 
@@ -160,8 +176,15 @@ defmodule Mlx.Fast do
     [scale, mask, sinks, force_fused, stream] = Options.values(options, function, defaults)
     if match?(%Array{shape: {_, 0, _, _}}, keys), do: raise(ArgumentError, "Mlx.#{function}: the keys have no heads")
     scale = scale || default_scale(Operand.array!(queries, function).shape)
-    {mode, mask} = mask(mask)
-    Native.fast_scaled_dot_product_attention(queries, keys, values, scale, mode, mask, sinks, force_fused, stream)
+    {mode, array} = mask(mask)
+
+    case Native.fast_scaled_dot_product_attention(queries, keys, values, scale, mode, array, sinks, force_fused, stream) do
+      %Array{type: :f64} ->
+        in_double(stream, fn -> Fast.DoublePrecision.attention(queries, keys, values, scale, mask, sinks) end)
+
+      attention ->
+        attention
+    end
   end
 
   defp default_scale({_, _, _, features}) when features > 0, do: 1 / :math.sqrt(features)
@@ -187,4 +210,7 @@ defmodule Mlx.Fast do
   def cross_entropy(logits, targets, options \\ []) do
     Native.fast_cross_entropy(logits, targets, Options.stream(options, :"Fast.cross_entropy"))
   end
+
+  # For `:f64`, where MLX's own operation checks the arguments and has the digits of `:f32`.
+  defp in_double(stream, fun), do: DoublePrecision.on(stream, fun)
 end

@@ -13,12 +13,6 @@ defmodule Mlx.Differential.FiniteDifferences do
   @real [:f16, :bf16, :f32, :f64]
   @elements 6
 
-  # Computed with the precision of `:f32` by MLX, whatever the type.
-  @single [
-    {Mlx, [:conv, :conv_transpose, :convolve]},
-    {Mlx.Fast, [:rms_norm, :layer_norm, :rope, :scaled_dot_product_attention]}
-  ]
-
   # The change of an element, how far the differences for it and for half of it may be apart, how far the gradient may be
   # off, and the size of rounding. All but the first are relative, to a difference below 1 absolute.
   @double_precision %{change: 1.0e-3, agreement: 1.0e-5, tolerance: 1.0e-9, rounding: 2.2e-16}
@@ -92,16 +86,14 @@ defmodule Mlx.Differential.FiniteDifferences do
 
     if changed != [] and results_of_type?(Case.call(a_case, Map.merge(fixed, values)), type) do
       loss = fn values, part -> Gradient.loss(Case.call(a_case, Map.merge(fixed, values)), part) end
-      compare(a_case, loss, values, precision(a_case.row, type))
+      compare(a_case, loss, values, precision(type))
     end
   rescue
     _error in [Mlx.Error, ArgumentError] -> nil
   end
 
-  defp precision(row, type) do
-    single? = Enum.any?(@single, fn {module, functions} -> row.module == module and row.function in functions end)
-    if type == :f32 or single?, do: @single_precision, else: @double_precision
-  end
+  defp precision(:f32), do: @single_precision
+  defp precision(:f64), do: @double_precision
 
   defp results_of_type?(results, type) do
     types = results |> Gradient.fractions() |> Enum.map(& &1.type) |> Enum.uniq()
