@@ -43,16 +43,16 @@ int conv_transpose3d(mlx_array*, mlx_array input, mlx_array weight, int stride_0
                      int padding_0, int padding_1, int padding_2, int dilation_0, int dilation_1, int dilation_2,
                      int output_padding_0, int output_padding_1, int output_padding_2, int groups, mlx_stream);
 
-// MLX divides by the bits and the group size, and takes it for granted that each row of weights has its scales.
+// MLX divides by the bits and the group size, and takes it for granted that each row of weights has its scales. It maps
+// no 8-bit floats: there the numbers are looked up.
 int quantize(mlx_vector_array*, mlx_array w, mlx_optional_int group_size, mlx_optional_int bits, const char* mode,
              mlx_array global_scale, mlx_stream);
 int dequantize(mlx_array*, mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size,
                mlx_optional_int bits, const char* mode, mlx_array global_scale, mlx_optional_dtype dtype, mlx_stream);
-// MLX cannot map it: there it is a product with the dequantized matrix.
-int quantized_matmul(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, bool transpose,
-                     mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream);
 int qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size, mlx_optional_int bits,
          const char* mode, mlx_array global_scale_x, mlx_array global_scale_w, mlx_stream);
+
+int from_fp8(mlx_array*, mlx_array x, mlx_dtype dtype, mlx_stream);
 
 // Arguments of a product with quantized weights: throw for those that MLX must not get.
 void check_quantization(mlx_optional_int group_size, mlx_optional_int bits);

@@ -14,11 +14,10 @@
 #include "core/expression.hpp"
 #include "core/handle.hpp"
 #include "core/mapping_guards.hpp"
-#include "core/newer_operations.hpp"
 #include "core/running.hpp"
 #include "core/scalar.hpp"
 
-namespace mlx_nif::guarded {
+namespace mlx_nif {
 namespace {
 
 // The range of an integer type, as far as 64 bits hold it.
@@ -58,6 +57,11 @@ std::optional<Range> integer_range(mlx_dtype type) {
   }
 }
 
+bool is_signed(mlx_array array) {
+  const auto range = integer_range(mlx_array_dtype(array));
+  return range && range->lowest < 0;
+}
+
 ArrayHandle same(mlx_array array) {
   ArrayHandle handle;
   if (array.ctx != nullptr) {
@@ -86,6 +90,17 @@ ArrayHandle clamp(mlx_array array, std::int64_t lowest, std::int64_t highest, ml
   return result;
 }
 
+// Those below 0 are counted from the end.
+ArrayHandle from_front(mlx_array indices, std::int64_t size, mlx_stream s) {
+  if (!is_signed(indices)) {
+    return same(indices);
+  }
+  const ArrayHandle wide = apply(mlx_astype, indices, MLX_INT64, s);
+  const ArrayHandle moved = apply(mlx_add, wide.get(), make_scalar(Scalar(size), MLX_INT64).get(), s);
+  const ArrayHandle negative = apply(mlx_less, wide.get(), make_scalar(Scalar(std::int64_t{0}), MLX_INT64).get(), s);
+  return apply(mlx_where, negative.get(), moved.get(), wide.get(), s);
+}
+
 // Indices into an axis of `size` elements, from either end. An axis without elements is MLX's to refuse.
 ArrayHandle clamp_index(mlx_array indices, std::int64_t size, mlx_stream s) {
   return indices.ctx == nullptr || size == 0 ? same(indices) : clamp(indices, -size, size - 1, s);
@@ -96,33 +111,16 @@ ArrayHandle clamp_start(mlx_array starts, std::int64_t size, std::int64_t length
   if (length == 1) {
     return clamp_index(starts, size, s);
   }
-  const auto range = integer_range(mlx_array_dtype(starts));
-  if (!range || length > size || length < 0) {
+  if (!integer_range(mlx_array_dtype(starts)) || length > size || length < 0) {
     return same(starts);
   }
-  ArrayHandle from_front = same(starts);
-  if (range->lowest < 0) {
-    const ArrayHandle wide = apply(mlx_astype, starts, MLX_INT64, s);
-    const ArrayHandle moved = apply(mlx_add, wide.get(), make_scalar(Scalar(size), MLX_INT64).get(), s);
-    const ArrayHandle negative = apply(mlx_less, wide.get(), make_scalar(Scalar(std::int64_t{0}), MLX_INT64).get(), s);
-    from_front = apply(mlx_where, negative.get(), moved.get(), wide.get(), s);
-  }
-  return clamp(from_front.get(), 0, size - length, s);
+  return clamp(from_front(starts, size, s).get(), 0, size - length, s);
 }
 
 // Without a valid axis the indices stay as they are: MLX refuses the axis.
 ArrayHandle clamp_on_axis(mlx_array a, mlx_array indices, int axis, mlx_stream s) {
   const auto normal = normal_axis(a, axis);
   return normal ? clamp_index(indices, shape_of(a)[*normal], s) : same(indices);
-}
-
-void require_matrices(std::initializer_list<mlx_array> arrays) {
-  require_all(arrays);
-  for (const mlx_array array : arrays) {
-    if (mlx_array_ndim(array) < 2) {
-      throw ArgumentError("expected matrices, arrays of at least 2 axes");
-    }
-  }
 }
 
 std::vector<ArrayHandle> elements_of(mlx_vector_array vector) {
@@ -198,25 +196,6 @@ int scatter_single_with(mlx_array* result, mlx_array a, mlx_array indices, mlx_a
   return give_scattered(result, std::move(made), a, updates);
 }
 
-// The number of matrices in an array of them.
-std::int64_t batch_size(mlx_array a) {
-  const auto shape = shape_of(a);
-  std::int64_t size = 1;
-  for (std::size_t axis = 0; axis + 2 < shape.size(); ++axis) {
-    size *= shape[axis];
-  }
-  return size;
-}
-
-// Indices of matrices; null where MLX takes all in turn.
-ArrayHandle clamp_batch_index(mlx_array indices, mlx_array matrices, mlx_stream s) {
-  const std::int64_t size = batch_size(matrices);
-  if (size == 0 && indices.ctx != nullptr && !has_no_elements(indices)) {
-    throw ArgumentError("there are indices, and no matrices");
-  }
-  return clamp_index(indices, size, s);
-}
-
 // Clamped starts of a slice of the given lengths, for all axes in one array.
 ArrayHandle clamp_slice(mlx_array a, mlx_array start, std::span<const int> axes, std::span<const int> lengths,
                         mlx_stream s) {
@@ -246,11 +225,6 @@ ArrayHandle clamp_slice(mlx_array a, mlx_array start, std::span<const int> axes,
 bool is_integral(mlx_array array) {
   const mlx_dtype type = mlx_array_dtype(array);
   return type == MLX_BOOL || integer_range(type).has_value();
-}
-
-bool is_signed(mlx_array array) {
-  const auto range = integer_range(mlx_array_dtype(array));
-  return range && range->lowest < 0;
 }
 
 // Integer division with the divisors that stop the process replaced by 1.
@@ -294,6 +268,13 @@ int give(mlx_array* result, ArrayHandle array) {
 }
 
 }  // namespace
+
+ArrayHandle clamp_from_front(mlx_array indices, std::int64_t size, mlx_stream s) {
+  const bool none = indices.ctx == nullptr || size == 0;
+  return none ? same(indices) : clamp(from_front(indices, size, s).get(), 0, size - 1, s);
+}
+
+namespace guarded {
 
 int take(mlx_array* result, mlx_array a, mlx_array indices, mlx_stream s) {
   require_all({a, indices});
@@ -408,41 +389,6 @@ int slice_update_dynamic(mlx_array* result, mlx_array a, mlx_array update, mlx_a
   return mlx_slice_update_dynamic(result, a, update, clamped.get(), axes, axes_count, s);
 }
 
-int gather_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices,
-              bool sorted_indices, mlx_stream s) {
-  require_matrices({a, b});
-  const ArrayHandle lhs = clamp_batch_index(lhs_indices, a, s);
-  const ArrayHandle rhs = clamp_batch_index(rhs_indices, b, s);
-  return mlx_gather_mm(result, a, b, lhs.get(), rhs.get(), sorted_indices, s);
-}
-
-int gather_qmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,
-               mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits,
-               const char* mode, mlx_array global_scale, bool sorted_indices, mlx_stream s) {
-  check_quantization(group_size, bits);
-  check_quantized(w, scales);
-  require_matrices({x, w});
-  check_factors({x, scales});
-  const ArrayHandle lhs = clamp_batch_index(lhs_indices, x, s);
-  const ArrayHandle rhs = clamp_batch_index(rhs_indices, w, s);
-  return gather_qmm_scaled(result, x, w, scales, biases, lhs.get(), rhs.get(), transpose, group_size, bits, mode,
-                           global_scale, sorted_indices, s);
-}
-
-int gather_qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales_w, mlx_array lhs_indices,
-                mlx_array rhs_indices, mlx_optional_int group_size, mlx_optional_int bits, const char* mode,
-                mlx_array global_scale_x, mlx_array global_scale_w, bool sorted_indices, mlx_stream s) {
-  check_quantization(group_size, bits);
-  require_matrices({x, w});
-  if (mlx_array_dtype(w) == MLX_UINT32) {
-    check_quantized(w, scales_w);
-  }
-  const ArrayHandle lhs = clamp_batch_index(lhs_indices, x, s);
-  const ArrayHandle rhs = clamp_batch_index(rhs_indices, w, s);
-  return mlx_gather_qqmm(result, x, w, scales_w, lhs.get(), rhs.get(), group_size, bits, mode, global_scale_x,
-                         global_scale_w, sorted_indices, s);
-}
-
 int segmented_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array segments, mlx_stream s) {
   require_all({a, b, segments});
   const auto shape = shape_of(a);
@@ -516,4 +462,5 @@ int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
   return 0;
 }
 
-}  // namespace mlx_nif::guarded
+}  // namespace guarded
+}  // namespace mlx_nif

@@ -3,6 +3,17 @@
 
 #include <mlx/c/mlx.h>
 
+#include <cstdint>
+
+#include "core/handle.hpp"
+
+namespace mlx_nif {
+
+// Indices into `size` elements, for operations of MLX that do not count those below 0 from the end. Null stays null.
+ArrayHandle clamp_from_front(mlx_array indices, std::int64_t size, mlx_stream s);
+
+}  // namespace mlx_nif
+
 // Each has the signature of the mlx-c function that it guards, and is made of other operations of MLX, so that it is a
 // graph like any other. They throw as well as return a status.
 namespace mlx_nif::guarded {
@@ -31,14 +42,6 @@ int slice_dynamic(mlx_array*, mlx_array a, mlx_array start, const int* axes, siz
 int slice_update_dynamic(mlx_array*, mlx_array a, mlx_array update, mlx_array start, const int* axes, size_t axes_count,
                          mlx_stream);
 
-int gather_mm(mlx_array*, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices, bool sorted_indices,
-              mlx_stream);
-int gather_qmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,
-               mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits,
-               const char* mode, mlx_array global_scale, bool sorted_indices, mlx_stream);
-int gather_qqmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales_w, mlx_array lhs_indices, mlx_array rhs_indices,
-                mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_array global_scale_x,
-                mlx_array global_scale_w, bool sorted_indices, mlx_stream);
 int segmented_mm(mlx_array*, mlx_array a, mlx_array b, mlx_array segments, mlx_stream);
 int fast_cross_entropy(mlx_array*, mlx_array logits, mlx_array targets, mlx_stream);
 

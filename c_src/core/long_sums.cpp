@@ -39,14 +39,6 @@ constexpr std::int64_t most_half_updates = 16;
 // From there on MLX's own operations for softmax and logsumexp are left, as these add in one line.
 constexpr std::int64_t longest_line_of_softmax = 65536;
 
-bool on_cpu(const mx::Stream& stream) {
-  return stream.device == mx::Device::cpu;
-}
-
-bool has_16_bits(mx::Dtype type) {
-  return type == mx::float16 || type == mx::bfloat16;
-}
-
 bool adds_in_f32(mx::Dtype type) {
   return type == mx::float32 || type == mx::complex64;
 }

@@ -52,4 +52,12 @@ inline std::vector<mlx::core::array> arrays_of(std::span<const mlx_array> arrays
   return copies;
 }
 
+inline bool on_cpu(const mlx::core::Stream& stream) {
+  return stream.device == mlx::core::Device::cpu;
+}
+
+inline bool has_16_bits(mlx::core::Dtype type) {
+  return type == mlx::core::float16 || type == mlx::core::bfloat16;
+}
+
 }  // namespace mlx_nif

@@ -1,11 +1,15 @@
 #include <algorithm>
 #include <array>
+#include <string_view>
+#include <vector>
 
 #include "core/argument_guards.hpp"
 #include "core/arguments.hpp"
 #include "core/error.hpp"
 #include "core/expression.hpp"
+#include "core/mapping_guards.hpp"
 #include "core/running.hpp"
+#include "core/scalar.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
@@ -18,18 +22,65 @@ bool is_one_of(const Values& values, mlx_optional_int given) {
   return !given.has_value || std::ranges::find(values, given.value) != values.end();
 }
 
-ArrayHandle same(mlx_array a) {
-  return apply(mlx_array_set, a);
+// What the 4 bits of E2M1 stand for.
+constexpr std::array<float, 16> floats_of_4_bits{+0.0F, +0.5F, +1.0F, +1.5F, +2.0F, +3.0F, +4.0F, +6.0F,
+                                                 -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};
+
+// The greatest number of E4M3 times that of E2M1, by which a scale for a whole matrix is divided.
+constexpr double greatest_of_both = 448.0 * 6.0;
+
+ArrayHandle number(double value, mlx_dtype type) {
+  return make_scalar(Scalar(value), type);
 }
 
-// A quantized matrix in f32, in which MLX's product computes. Only affine scales are of a type that fractions have.
-ArrayHandle unpacked(mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size,
-                     mlx_optional_int bits, const char* mode, mlx_stream s) {
-  const bool affine = biases.ctx != nullptr;
-  const ArrayHandle factor = affine ? apply(mlx_astype, scales, MLX_FLOAT32, s) : same(scales);
-  const ArrayHandle offset = affine ? apply(mlx_astype, biases, MLX_FLOAT32, s) : ArrayHandle();
-  return apply(mlx_dequantize, w, factor.get(), offset.get(), group_size, bits, mode, mlx_array{},
-               mlx_optional_dtype{.value = MLX_FLOAT32, .has_value = true}, s);
+// The numbers in f32 that floats of 4 or 8 bits stand for, looked up among all such.
+ArrayHandle looked_up(mlx_array floats, int bits, mlx_stream s) {
+  ArrayHandle all;
+  if (bits == 4) {
+    const int size = floats_of_4_bits.size();
+    all = ArrayHandle(mlx_array_new_data(floats_of_4_bits.data(), &size, 1, MLX_FLOAT32));
+  } else {
+    const ArrayHandle each = apply(mlx_arange, 0, 256, 1, MLX_UINT8, s);
+    all = apply(mlx_from_fp8, each.get(), MLX_FLOAT32, s);
+  }
+  return apply(mlx_take_axis, all.get(), apply(mlx_astype, floats, MLX_INT32, s).get(), 0, s);
+}
+
+// The floats of so many bits that are packed in integers, along a new last axis.
+ArrayHandle unpacked(mlx_array w, int bits, mlx_stream s) {
+  const ArrayHandle words = apply(mlx_expand_dims, w, -1, s);
+  const ArrayHandle places = apply(mlx_arange, 0, 32, bits, MLX_UINT32, s);
+  const ArrayHandle moved = apply(right_shift, words.get(), places.get(), s);
+  return apply(bitwise_and, moved.get(), number((1 << bits) - 1, MLX_UINT32).get(), s);
+}
+
+ArrayHandle scales_of_floats(mlx_array scales, bool nvfp4, mlx_array global_scale, mlx_stream s) {
+  if (!nvfp4) {
+    const ArrayHandle wide = apply(mlx_astype, scales, MLX_FLOAT32, s);
+    const ArrayHandle exponents = apply(mlx_subtract, wide.get(), number(127, MLX_FLOAT32).get(), s);
+    return apply(mlx_power, number(2, MLX_FLOAT32).get(), exponents.get(), s);
+  }
+  const ArrayHandle factors = looked_up(scales, 8, s);
+  if (global_scale.ctx == nullptr) {
+    return apply(mlx_array_set, factors.get());
+  }
+  const ArrayHandle of_all = apply(mlx_divide, global_scale, number(greatest_of_both, MLX_FLOAT32).get(), s);
+  return apply(mlx_multiply, factors.get(), of_all.get(), s);
+}
+
+// A matrix of floats, by operations that MLX can map.
+ArrayHandle dequantized_floats(mlx_array w, mlx_array scales, std::string_view mode, mlx_array global_scale,
+                               mlx_stream s) {
+  const bool nvfp4 = mode == "nvfp4";
+  const int bits = mode == "mxfp8" ? 8 : 4;
+  const ArrayHandle numbers = looked_up(unpacked(w, bits, s).get(), bits, s);
+  const ArrayHandle factors = scales_of_floats(scales, nvfp4, global_scale, s);
+  const auto groups = shape_of(scales);
+  std::vector<int> shape(groups.begin(), groups.end());
+  shape.push_back(nvfp4 ? 16 : 32);
+  const ArrayHandle grouped = apply(mlx_reshape, numbers.get(), shape.data(), shape.size(), s);
+  const ArrayHandle scaled = apply(mlx_multiply, grouped.get(), apply(mlx_expand_dims, factors.get(), -1, s).get(), s);
+  return apply(mlx_flatten, scaled.get(), -2, -1, s);
 }
 
 }  // namespace
@@ -77,24 +128,20 @@ int dequantize(mlx_array* result, mlx_array w, mlx_array scales, mlx_array biase
                mlx_stream s) {
   check_quantization(group_size, bits);
   check_quantized(w, scales);
-  return mlx_dequantize(result, w, scales, biases, group_size, bits, mode, global_scale, dtype, s);
+  // It checks its arguments and knows its type, also where it is not what is computed.
+  const ArrayHandle matrix = apply(mlx_dequantize, w, scales, biases, group_size, bits, mode, global_scale, dtype, s);
+  if (!mapping() || biases.ctx != nullptr) {
+    return mlx_array_set(result, matrix.get());
+  }
+  const ArrayHandle made = dequantized_floats(w, scales, mode, global_scale, s);
+  return mlx_astype(result, made.get(), mlx_array_dtype(matrix.get()), s);
 }
 
-int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, bool transpose,
-                     mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream s) {
-  check_quantization(group_size, bits);
-  check_quantized(w, scales);
-  check_factors({x, scales});
-  // It checks its arguments and knows its type, also where it is not what is computed.
-  const ArrayHandle product = apply(mlx_quantized_matmul, x, w, scales, biases, transpose, group_size, bits, mode, s);
-  if (!mapping()) {
-    return mlx_array_set(result, product.get());
-  }
-  const ArrayHandle matrix = unpacked(w, scales, biases, group_size, bits, mode, s);
-  const ArrayHandle factor = transpose ? apply(mlx_swapaxes, matrix.get(), -1, -2, s) : same(matrix.get());
-  const ArrayHandle wide = apply(mlx_astype, x, MLX_FLOAT32, s);
-  const ArrayHandle made = apply(mlx_matmul, wide.get(), factor.get(), s);
-  return mlx_astype(result, made.get(), mlx_array_dtype(product.get()), s);
+int from_fp8(mlx_array* result, mlx_array x, mlx_dtype dtype, mlx_stream s) {
+  require_all({x});
+  // It checks its arguments.
+  const ArrayHandle numbers = apply(mlx_from_fp8, x, dtype, s);
+  return mapping() ? mlx_astype(result, looked_up(x, 8, s).get(), dtype, s) : mlx_array_set(result, numbers.get());
 }
 
 int qqmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_optional_int group_size,

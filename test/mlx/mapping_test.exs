@@ -15,9 +15,6 @@ defmodule Mlx.MappingTest do
   # MLX sums in another order, and products of other sizes; how far apart results may then be, relative and absolute.
   @tolerance 2.0e-2
 
-  # Of these MLX adds 16 bits in 16 bits, and mapped they are added in f32: then the tolerance is one of the greatest element.
-  @added_in_16_bits [:quantized_matmul]
-
   rows = for row <- Differential.rows(), row.variant in [nil, "mask"], row.function not in @not_mapped, do: row
 
   for row <- rows, row.module != Mlx.Random do
@@ -66,7 +63,7 @@ defmodule Mlx.MappingTest do
     with {:ok, wanted} <- values(fn -> Enum.map(slices, call) end),
          {:ok, got} <- values(fn -> Mlx.vmap(call, in_axes: axis).(Mlx.stack(slices, axis: axis)) end) do
       for {slice, index} <- Enum.with_index(wanted), {expected, mapped} <- Enum.zip(slice, got) do
-        assert same?(slice_of(mapped, index, expected), expected, a_case.row), """
+        assert same?(slice_of(mapped, index, expected), expected), """
         #{Case.elixir(a_case)} over axis #{axis} of #{name}: slice #{index} is
         #{inspect(slice_of(mapped, index, expected))} and not #{inspect(expected)}
         """
@@ -93,28 +90,19 @@ defmodule Mlx.MappingTest do
   defp results(list) when is_list(list), do: list
   defp results(number), do: [Mlx.array(number)]
 
-  defp same?(a, b, row) do
+  defp same?(a, b) do
     {a.shape, a.type} == {b.shape, b.type} and
       (Mlx.size(a) == 0 or Mlx.to_binary(a) == Mlx.to_binary(b) or
-         Enum.all?(Enum.zip(parts(a), parts(b)), &close?(&1, row)))
+         Enum.all?(Enum.zip(parts(a), parts(b)), &close?/1))
   end
 
   defp parts(%Array{type: :c64} = array), do: [Mlx.real(array), Mlx.imag(array)]
   defp parts(array), do: [array]
 
   # Infinities and NaN come and go with the order of a sum.
-  defp close?({a, b}, row) do
+  defp close?({a, b}) do
     finite = Mlx.logical_and(Mlx.is_finite(a), Mlx.is_finite(b))
     [a, b] = for part <- [a, b], do: Mlx.select(finite, part, Mlx.zeros_like(part))
-    options = [rtol: @tolerance, atol: @tolerance * unit(b, row), equal_nan: true]
-    a |> Mlx.all_close(b, options) |> Mlx.to_number()
-  end
-
-  defp unit(%Array{type: type} = array, %Row{function: function}) do
-    if type in [:f16, :bf16] and function in @added_in_16_bits do
-      array |> Mlx.as_type(:f32) |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
-    else
-      1
-    end
+    a |> Mlx.all_close(b, rtol: @tolerance, atol: @tolerance, equal_nan: true) |> Mlx.to_number()
   end
 end

@@ -168,6 +168,28 @@ defmodule Mlx.ProductsTest do
     assert Mlx.to_list(Mlx.flatten(clamped)) == [0.0, 1.0]
   end
 
+  test "indices of a stack count from the end below 0" do
+    {a, b} = {range({3, 2, 4}), range({5, 4, 2})}
+
+    for type <- [:s8, :s32, :s64] do
+      [left, right] = for list <- [[-1, -3, -9], [-5, 4, -2]], do: Mlx.array(list, type: type)
+      product = Mlx.gather_mm(a, b, left_indices: left, right_indices: right)
+      expected = Mlx.stack([Mlx.matmul(a[2], b[0]), Mlx.matmul(a[0], b[4]), Mlx.matmul(a[0], b[3])])
+      assert Mlx.to_list(product) == Mlx.to_list(expected)
+    end
+  end
+
+  test "products of stacks that indices pick can be mapped" do
+    {a, b} = {range({2, 3, 2, 4}), range({2, 5, 4, 2})}
+    [left, right] = for list <- [[[2, 0], [1, 1]], [[4, -1], [0, 3]]], do: Mlx.array(list)
+    product = &Mlx.gather_mm(&1, &2, left_indices: &3, right_indices: &4)
+    expected = Mlx.stack(for i <- 0..1, do: product.(a[i], b[i], left[i], right[i]))
+    assert Mlx.to_list(Mlx.vmap(product).(a, b, left, right)) == Mlx.to_list(expected)
+
+    expected = Mlx.stack(for i <- 0..1, do: product.(a[i], b[0], nil, Mlx.array([4, 0, 1])))
+    assert Mlx.to_list(Mlx.vmap(&product.(&1, b[0], nil, Mlx.array([4, 0, 1]))).(a)) == Mlx.to_list(expected)
+  end
+
   test "hadamard_transform" do
     for size <- [1, 8, 12, 40] do
       x = range({2, size})

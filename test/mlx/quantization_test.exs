@@ -145,7 +145,7 @@ defmodule Mlx.QuantizationTest do
     w = wave({3, 16, 128})
     x = wave({3, 2, 128})
 
-    for options <- [[], [bits: 3], [group_size: 32, bits: 8], [mode: :mxfp4]], type <- [:f32, :f16] do
+    for options <- @modes, type <- [:f32, :f16] do
       x = Mlx.as_type(x, type)
       {weights, scales, biases} = w |> Mlx.quantize(options) |> parts()
       expected = Mlx.quantized_matmul(x, weights, scales, biases, options)
@@ -174,6 +174,92 @@ defmodule Mlx.QuantizationTest do
     x = wave({3, 2, 64})
     product = fn x -> Mlx.quantized_matmul(x, weights, scales, biases, transpose: false) end
     assert_close(Mlx.vmap(product).(x), product.(x))
+  end
+
+  test "gather_qmm can be mapped, over the operand, the weights and the indices" do
+    w = wave({3, 4, 16, 128})
+    x = wave({3, 5, 2, 128})
+    [left, right] = for list <- [[[0, 4], [2, 1], [3, 3]], [[3, 0], [1, 1], [2, 3]]], do: Mlx.array(list, type: :u32)
+
+    for options <- @modes, type <- [:f32, :bf16] do
+      x = Mlx.as_type(x, type)
+      {weights, scales, biases} = w |> Mlx.as_type(type) |> Mlx.quantize(options) |> parts()
+
+      product = fn x, {weights, scales, biases}, left, right ->
+        Mlx.gather_qmm(x, weights, scales, biases, [left_indices: left, right_indices: right] ++ options)
+      end
+
+      matrices = for i <- 0..2, do: {weights[i], scales[i], biases && biases[i]}
+      one = fn i, j -> product.(x[i], Enum.at(matrices, j), left[i], right[j]) end
+      first = hd(matrices)
+
+      of_all = Mlx.vmap(product).(x, {weights, scales, biases}, left, right)
+      assert {of_all.shape, of_all.type} == {{3, 2, 2, 16}, type}
+      assert_close(of_all, Mlx.stack(for i <- 0..2, do: one.(i, i)))
+
+      of_left = Mlx.vmap(&product.(&1, first, &2, right[0])).(x, left)
+      assert_close(of_left, Mlx.stack(for i <- 0..2, do: one.(i, 0)))
+
+      loss = fn x -> Mlx.sum(product.(x, first, nil, Mlx.array([1, 1, 2, 3, 0]))) end
+      assert_close(Mlx.vmap(Mlx.grad(loss)).(x), Mlx.stack(for i <- 0..2, do: Mlx.grad(loss).(x[i])))
+    end
+  end
+
+  test "matrices of floats and 8-bit floats can be mapped" do
+    w = wave({3, 4, 128})
+
+    for mode <- [:mxfp4, :mxfp8, :nvfp4], type <- [nil, :f32, :f16], axis <- 0..1 do
+      {weights, scales} = Mlx.quantize(w, mode: mode)
+      options = [mode: mode, type: type]
+      mapped = Mlx.vmap(&Mlx.dequantize(&1, &2, nil, options), in_axes: axis, out_axes: axis).(weights, scales)
+      expected = Mlx.dequantize(weights, scales, nil, options)
+      assert {mapped.type, Mlx.to_list(mapped)} == {expected.type, Mlx.to_list(expected)}
+    end
+
+    {weights, scales} = Mlx.quantize(w, mode: :nvfp4, global_scale: Mlx.array(2.0))
+    options = [mode: :nvfp4, global_scale: Mlx.array(2.0), type: :f32]
+    mapped = Mlx.vmap(&Mlx.dequantize(&1, &2, nil, options)).(weights, scales)
+    assert_close(mapped, Mlx.dequantize(weights, scales, nil, options))
+
+    bytes = Mlx.arange(256, type: :u8) |> Mlx.reshape({2, 128})
+    from_fp8 = fn bytes -> Mlx.from_fp8(bytes, type: :f32) end
+    assert inspect(Mlx.to_list(Mlx.vmap(from_fp8).(bytes))) == inspect(Mlx.to_list(from_fp8.(bytes)))
+  end
+
+  # Of so many elements, sums in 16 bits would be far off.
+  test "products of 16 bits are added in f32" do
+    for options <- @modes, type <- [:f16, :bf16], transpose <- [true, false] do
+      x = {2, 3, 2048} |> wave() |> Mlx.add(1) |> Mlx.as_type(type)
+      shape = if transpose, do: {2, 8, 2048}, else: {2, 2048, 128}
+      {weights, scales, biases} = shape |> wave(type) |> Mlx.add(0.5) |> Mlx.quantize(options) |> parts()
+      [wide_scales, wide_biases] = for part <- [scales, biases], do: if(biases, do: Mlx.as_type(part, :f32), else: part)
+      matrices = Mlx.dequantize(weights, wide_scales, wide_biases, options ++ [type: :f32]) |> Mlx.as_type(:f64)
+      exact = Mlx.matmul(Mlx.as_type(x, :f64), if(transpose, do: Mlx.swap_axes(matrices, 1, 2), else: matrices))
+      options = [transpose: transpose] ++ options
+
+      product = Mlx.quantized_matmul(x, weights, scales, biases, options)
+      assert product.type == type
+      assert_rounded(product, exact)
+
+      turned = Mlx.array([1, 0])
+      product = Mlx.gather_qmm(x, weights, scales, biases, [left_indices: turned, right_indices: turned] ++ options)
+      assert product.type == type
+      assert_rounded(product, Mlx.take(exact, turned, axis: 0))
+    end
+  end
+
+  test "indices of matrices count from the end below 0, and are clamped" do
+    x = wave({3, 2, 64})
+    {weights, scales, biases} = Mlx.quantize(wave({4, 8, 64}))
+    product = &Mlx.gather_qmm(x, weights, scales, biases, left_indices: &1, right_indices: &2)
+    assert_close(product.(Mlx.array([-1, -3]), Mlx.array([-4, 9])), product.(Mlx.array([2, 0]), Mlx.array([0, 3])))
+  end
+
+  # As near as the type can be, and f32 for numbers next to 0.
+  defp assert_rounded(got, exact) do
+    allowed = exact |> Mlx.abs() |> Mlx.multiply(if got.type == :f16, do: 2 ** -11, else: 2 ** -8) |> Mlx.add(1.0e-2)
+    error = got |> Mlx.as_type(:f64) |> Mlx.subtract(exact) |> Mlx.abs()
+    assert error |> Mlx.less_equal(allowed) |> Mlx.all() |> Mlx.to_number()
   end
 
   defp assert_close(got, expected) do

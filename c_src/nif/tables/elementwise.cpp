@@ -40,7 +40,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"expm1", &mlx_expm1>(),
       operation<"floor", &mlx_floor>(),
       operation<"floor_divide", &guarded::floor_divide, weak>(),
-      operation<"from_fp8", &mlx_from_fp8>(),
+      operation<"from_fp8", &guarded::from_fp8>(),
       operation<"greater", &mlx_greater, weak>(),
       operation<"greater_equal", &mlx_greater_equal, weak>(),
       operation<"imag", &mlx_imag>(),

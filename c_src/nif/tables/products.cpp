@@ -1,6 +1,7 @@
 // Matrix products, convolutions and quantization.
 #include "core/argument_guards.hpp"
 #include "core/guards.hpp"
+#include "core/matrix_products.hpp"
 #include "nif/operation.hpp"
 #include "nif/tables.hpp"
 

@@ -12,6 +12,9 @@ defmodule Mlx.Differential.Judge do
   @otherwise ~w(sum mean variance standard_deviation norm cumulative_sum softmax logsumexp reduce_min minmax)a ++
                ~w(cumulative_max cumulative_min)a
 
+  # Products with packed integers, which have no wider type.
+  @packed ~w(quantized_matmul gather_qmm)a
+
   # From so many elements on, sums of f32 and c64 are made of pieces.
   @long 4096
 
@@ -20,7 +23,7 @@ defmodule Mlx.Differential.Judge do
 
   @doc "Whether the result of the case may be another one than Python's."
   @spec otherwise?(%Case{}) :: boolean()
-  def otherwise?(%Case{row: row}), do: row.function in @otherwise
+  def otherwise?(%Case{row: row}), do: row.function in (@otherwise ++ @packed)
 
   @doc "Whether the gradient of the case may be another one than Python's."
   @spec gradient_otherwise?(%Case{}) :: boolean()
@@ -39,7 +42,7 @@ defmodule Mlx.Differential.Judge do
   end
 
   # Sums of integers wrap in Python.
-  defp wider_integer(a_case, input), do: if(otherwise?(a_case), do: :f64, else: input.type)
+  defp wider_integer(%Case{row: row}, input), do: if(row.function in @otherwise, do: :f64, else: input.type)
 
   @doc """
   Whether the results are as near to those of the wider type as Python's are. Where the operation has no wider type, they
