@@ -36,6 +36,7 @@ defmodule Mlx do
   raises an `Mlx.Error`.
   """
 
+  use Mlx.Mismatch
   use Mlx.Operation
   require Mlx.Topic
 

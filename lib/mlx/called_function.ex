@@ -17,4 +17,14 @@ defmodule Mlx.CalledFunction do
       [_no_name] -> message
     end
   end
+
+  @doc "Calls `fun`, which calls no function of the user. All its errors begin with `called`, also those without a name."
+  @spec name(String.t(), (-> result)) :: result when result: term()
+  def name(called, fun) do
+    fun.()
+  rescue
+    error in [ArgumentError, Mlx.Error] ->
+      message = String.replace(error.message, ~r/^(Mlx(\.\w+)+[?!]?: )?/, "#{called}: ", global: false)
+      reraise %{error | message: message}, __STACKTRACE__
+  end
 end

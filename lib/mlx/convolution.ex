@@ -113,10 +113,9 @@ defmodule Mlx.Convolution do
   Python: `mlx.core.convolve`.
   """
   @spec convolve(Array.t(), Array.t(), keyword()) :: Array.t()
-  def convolve(a, b, options \\ [])
-
-  def convolve(%Array{shape: {size_a}} = a, %Array{shape: {size_b}} = b, options) when size_a > 0 and size_b > 0 do
+  def convolve(%Array{} = a, %Array{} = b, options \\ []) do
     [mode, stream] = Options.values(options, :convolve, mode: :full)
+    {size_a, size_b} = convolved_sizes!(a.shape, b.shape)
     {input, kernel} = if size_a >= size_b, do: {a, b}, else: {b, a}
     {{input_size}, {kernel_size}} = {input.shape, kernel.shape}
     {low, high} = overlap(mode, kernel_size)
@@ -137,7 +136,9 @@ defmodule Mlx.Convolution do
     |> Native.reshape([-1], stream)
   end
 
-  def convolve(%Array{shape: shape_a}, %Array{shape: shape_b}, _options) do
+  defp convolved_sizes!({size_a}, {size_b}) when size_a > 0 and size_b > 0, do: {size_a, size_b}
+
+  defp convolved_sizes!(shape_a, shape_b) do
     raise ArgumentError,
           "Mlx.convolve: expected two arrays of rank 1 with elements, got the shapes " <>
             "#{inspect(shape_a)} and #{inspect(shape_b)}"

@@ -61,7 +61,7 @@ defmodule Mlx.Creation do
 
   def array(term, options) do
     [type, stream] = Options.values(options, :array, type: nil)
-    type = type && Type.normalize!(type)
+    type = type && Type.normalize!(type, :array)
     term |> stored(type) |> convert(type, stream)
   end
 
@@ -97,7 +97,7 @@ defmodule Mlx.Creation do
   @spec from_binary(binary(), Array.sizes(), Type.t() | Type.nx()) :: Array.t()
   def from_binary(bytes, shape, type) when is_binary(bytes) do
     shape = Sizes.shape!(shape, :from_binary)
-    type = Type.normalize!(type)
+    type = Type.normalize!(type, :from_binary)
     expected = Tuple.product(shape) * Type.bytes(type)
 
     if byte_size(bytes) != expected do
@@ -133,7 +133,7 @@ defmodule Mlx.Creation do
   @spec zeros(Array.sizes(), keyword()) :: Array.t()
   def zeros(shape, options \\ []) do
     [type, stream] = Options.values(options, :zeros, type: :f32)
-    Native.zeros(Sizes.shape!(shape, :zeros), Type.normalize!(type), stream)
+    Native.zeros(Sizes.shape!(shape, :zeros), Type.normalize!(type, :zeros), stream)
   end
 
   @doc """
@@ -152,7 +152,7 @@ defmodule Mlx.Creation do
   @spec ones(Array.sizes(), keyword()) :: Array.t()
   def ones(shape, options \\ []) do
     [type, stream] = Options.values(options, :ones, type: :f32)
-    Native.ones(Sizes.shape!(shape, :ones), Type.normalize!(type), stream)
+    Native.ones(Sizes.shape!(shape, :ones), Type.normalize!(type, :ones), stream)
   end
 
   @doc """
@@ -175,7 +175,7 @@ defmodule Mlx.Creation do
   def full(shape, value, options \\ []) do
     [type, stream] = Options.values(options, :full, type: nil)
     value = fill_value(value, type, "Mlx.full")
-    Native.full(Sizes.shape!(shape, :full), value, Type.normalize!(type || value.type), stream)
+    Native.full(Sizes.shape!(shape, :full), value, Type.normalize!(type || value.type, :full), stream)
   end
 
   @doc """
@@ -194,7 +194,8 @@ defmodule Mlx.Creation do
   @spec zeros_like(Array.t(), keyword()) :: Array.t()
   def zeros_like(array, options \\ []) do
     [type, stream] = Options.values(options, :zeros_like, type: nil)
-    if type, do: Native.zeros_like_dtype(array, Type.normalize!(type), stream), else: Native.zeros_like(array, stream)
+    type = type && Type.normalize!(type, :zeros_like)
+    if type, do: Native.zeros_like_dtype(array, type, stream), else: Native.zeros_like(array, stream)
   end
 
   @doc """
@@ -213,7 +214,8 @@ defmodule Mlx.Creation do
   @spec ones_like(Array.t(), keyword()) :: Array.t()
   def ones_like(array, options \\ []) do
     [type, stream] = Options.values(options, :ones_like, type: nil)
-    if type, do: Native.ones_like_dtype(array, Type.normalize!(type), stream), else: Native.ones_like(array, stream)
+    type = type && Type.normalize!(type, :ones_like)
+    if type, do: Native.ones_like_dtype(array, type, stream), else: Native.ones_like(array, stream)
   end
 
   @doc """
@@ -232,7 +234,7 @@ defmodule Mlx.Creation do
   @spec full_like(Array.t(), Array.operand(), keyword()) :: Array.t()
   def full_like(%Array{} = array, value, options \\ []) do
     [type, stream] = Options.values(options, :full_like, type: array.type)
-    Native.full_like(array, fill_value(value, type, "Mlx.full_like"), Type.normalize!(type), stream)
+    Native.full_like(array, fill_value(value, type, "Mlx.full_like"), Type.normalize!(type, :full_like), stream)
   end
 
   # A number is not rounded to `:f32` on the way to another type.
@@ -272,7 +274,7 @@ defmodule Mlx.Creation do
 
   def eye({rows, columns}, options) do
     [k, type, stream] = Options.values(options, :eye, k: 0, type: :f32)
-    Native.eye(rows, columns, k, Type.normalize!(type), stream)
+    Native.eye(rows, columns, k, Type.normalize!(type, :eye), stream)
   end
 
   def eye(size, options), do: eye({size, size}, options)
@@ -311,7 +313,7 @@ defmodule Mlx.Creation do
 
   def arange(start, stop, step, options) when is_bound(start) and is_bound(stop) and is_bound(step) do
     [type, stream] = Options.values(options, :arange, type: number_type([start, stop, step]))
-    Native.arange(start, stop, step, Type.normalize!(type), stream)
+    Native.arange(start, stop, step, Type.normalize!(type, :arange), stream)
   end
 
   def arange(start, stop, step, _options) do
@@ -354,7 +356,7 @@ defmodule Mlx.Creation do
   def iota(shape, options \\ []) do
     shape = Sizes.shape!(shape, :iota)
     [axis, type, stream] = Options.values(options, :iota, axis: nil, type: :s32)
-    type = Type.normalize!(type)
+    type = Type.normalize!(type, :iota)
 
     case axis do
       nil ->
@@ -395,7 +397,7 @@ defmodule Mlx.Creation do
   @spec linspace(number(), number(), keyword()) :: Array.t()
   def linspace(start, stop, options \\ []) do
     [n, endpoint, type, stream] = Options.values(options, :linspace, n: 50, endpoint: true, type: :f32)
-    Native.linspace_endpoint(start, stop, n, endpoint, Type.normalize!(type), stream)
+    Native.linspace_endpoint(start, stop, n, endpoint, Type.normalize!(type, :linspace), stream)
   end
 
   @doc """
@@ -418,7 +420,7 @@ defmodule Mlx.Creation do
   @spec tri(non_neg_integer(), non_neg_integer(), keyword()) :: Array.t()
   def tri(rows, columns, options \\ []) do
     [k, type, stream] = Options.values(options, :tri, k: 0, type: :f32)
-    Native.tri(rows, columns, k, Type.normalize!(type), stream)
+    Native.tri(rows, columns, k, Type.normalize!(type, :tri), stream)
   end
 
   @doc """

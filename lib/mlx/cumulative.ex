@@ -32,7 +32,7 @@ defmodule Mlx.Cumulative do
       [axis, reverse, inclusive, type, stream] =
         Options.values(options, unquote(name), axis: nil, reverse: false, inclusive: true, type: nil)
 
-      type = type && Type.normalize!(type)
+      type = type && Type.normalize!(type, unquote(name))
 
       if axis do
         Native.unquote(:"#{native}_axis")(array, axis, reverse, inclusive, type, stream)

@@ -43,9 +43,11 @@ defmodule Mlx.Distributed do
   `:timeout` is needed. With `:mpi` and `:nccl` the end of one process ends the others, virtual machine and all.
   """
 
+  use Mlx.Mismatch
+
   import Kernel, except: [send: 2]
 
-  alias Mlx.{Array, Native, Options, Sizes, Type}
+  alias Mlx.{Array, CalledFunction, Native, Options, Sizes, Type}
   alias Mlx.Distributed.Group
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl
@@ -101,7 +103,9 @@ defmodule Mlx.Distributed do
   Python: `mlx.core.distributed.Group.split`.
   """
   @spec split(Group.t(), non_neg_integer(), integer()) :: Group.t()
-  def split(%Group{ref: ref}, color, key \\ -1) do
+  def split(group, color, key \\ -1)
+
+  def split(%Group{ref: ref}, color, key) do
     Group.wrap(in_turn(nil, :split, fn _timeout -> Native.distributed_group_split(ref, color, key) end))
   end
 
@@ -191,7 +195,7 @@ defmodule Mlx.Distributed do
   @spec send(Array.operand(), non_neg_integer(), keyword()) :: Array.t()
   def send(x, destination, options \\ []) do
     {%Group{ref: ref}, timeout} = group_and_timeout(options, :send)
-    x = Mlx.array(x)
+    x = operand(x, :send)
     in_turn(timeout, :send, &Native.distributed_send(x, destination, ref, &1))
   end
 
@@ -226,7 +230,9 @@ defmodule Mlx.Distributed do
   Python: `mlx.core.distributed.recv_like`.
   """
   @spec recv_like(Array.t(), non_neg_integer(), keyword()) :: Array.t()
-  def recv_like(%Array{} = x, source, options \\ []) do
+  def recv_like(x, source, options \\ [])
+
+  def recv_like(%Array{} = x, source, options) do
     {%Group{ref: ref}, timeout} = group_and_timeout(options, :recv_like)
     in_turn(timeout, :recv_like, &Native.distributed_recv_like(x, source, ref, &1))
   end
@@ -241,11 +247,15 @@ defmodule Mlx.Distributed do
 
   defp collect(x, function, options) do
     {group, timeout} = group_and_timeout(options, function)
-    x = Mlx.array(x)
+    x = operand(x, function)
 
     if group.size == 1,
       do: x,
       else: in_turn(timeout, function, &apply(Native, @natives[function], [x, group.ref, &1]))
+  end
+
+  defp operand(x, function) do
+    CalledFunction.name("Mlx.Distributed.#{function}", ["Mlx.array"], fn -> Mlx.array(x) end)
   end
 
   # One operation at a time uses the connection. To wait for it in Elixir keeps no scheduler.

@@ -2,7 +2,7 @@ defmodule Mlx.ExampleCall do
   @moduledoc false
   # Functions recorded for the arguments of one call, as native functions take them to describe or to write them.
 
-  alias Mlx.{Array, Recording, Tree}
+  alias Mlx.{Arity, Array, Given, Recording, Tree}
 
   @type t :: {program :: reference(), inputs :: [Array.t()], keywords :: [String.t()], captured :: [Array.t()]}
 
@@ -11,6 +11,7 @@ defmodule Mlx.ExampleCall do
   def record(name, fun, arguments) do
     {arrays, keywords} = split!(name, arguments)
     form = if keywords == [], do: arrays, else: arrays ++ [keywords]
+    Arity.check!(fun, length(form), name)
     recorded = Recording.without_values(name, form, Recording.shapes(form), &apply(fun, &1))
     check_result!(name, recorded.result)
     Recording.evaluate_captured!(recorded.captured, "#{name}: the function")
@@ -33,13 +34,14 @@ defmodule Mlx.ExampleCall do
 
   @spec wrong_arguments!(String.t(), term()) :: no_return()
   defp wrong_arguments!(name, arguments) do
-    raise ArgumentError, "#{name}: expected a list of arrays, which may end with keywords, got: #{inspect(arguments)}"
+    raise ArgumentError,
+          "#{name}: expected a list of arrays, which may end with keywords, got: #{Given.text(arguments)}"
   end
 
   defp check_result!(name, result) do
     if not (is_struct(result, Array) or arrays?(result)) do
       raise ArgumentError,
-            "#{name}: expected a function that returns an array, or a list or tuple of arrays, got: #{inspect(result)}"
+            "#{name}: expected a function that returns an array, or a list or tuple of arrays, got: #{Given.text(result)}"
     end
   end
 

@@ -4,8 +4,8 @@ defmodule Mlx.FunctionFile do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, ExampleCall, Native, Options}
-  alias Mlx.IO.WholeFile
+  alias Mlx.{ArgumentType, Array, ExampleCall, Given, Native, Options}
+  alias Mlx.IO.{FilePath, WholeFile}
 
   @doc """
   Writes a function of arrays to a file, in MLX's format, `.mlxfn`: its operations, and the arrays that it uses from
@@ -67,13 +67,22 @@ defmodule Mlx.FunctionFile do
     [shapeless, metadata] = Options.without_stream(options, function, shapeless: false, metadata: "")
 
     if not is_binary(metadata) do
-      raise ArgumentError, "#{name}: expected :metadata to be a string, got: #{inspect(metadata)}"
+      raise ArgumentError, "#{name}: expected :metadata to be a string, got: #{Given.text(metadata)}"
     end
 
-    calls = Enum.map(functions, fn {fun, arguments} -> ExampleCall.record(name, fun, arguments) end)
-    path = IO.chardata_to_string(path)
+    calls = for {fun, arguments} <- functions!(functions, name), do: ExampleCall.record(name, fun, arguments)
+    path = FilePath.string!(path, function)
     WholeFile.write_by_name(path, &Native.export_functions(&1, calls, shapeless, metadata))
   rescue
     error in File.Error -> reraise Mlx.Error, "Mlx.#{function}: #{Exception.message(error)}", __STACKTRACE__
+  end
+
+  defp functions!(functions, name) do
+    if not (ArgumentType.list?(functions) and Enum.all?(functions, &match?({_fun, _arguments}, &1))) do
+      raise ArgumentError,
+            "#{name}: expected a list of functions with their arguments, {function, [array]}, got: #{Given.text(functions)}"
+    end
+
+    functions
   end
 end

@@ -147,7 +147,8 @@ defmodule Mlx.Gradient do
   Raises `ArgumentError` when the cotangents do not fit the value. Python: `mlx.core.vjp`.
   """
   @spec vjp(function(), [term()], term()) :: {term(), [term()]}
-  def vjp(fun, primals, cotangents) when is_function(fun) and is_list(primals) do
+  def vjp(fun, primals, cotangents) when is_function(fun) and length(primals) >= 0 do
+    Arity.check!(fun, length(primals), "Mlx.vjp")
     recorded = Recording.with_values("Mlx.vjp", primals, &apply(fun, &1))
     check_same_shapes!("Mlx.vjp", "cotangents", recorded.result, cotangents)
     inputs = Tree.arrays(primals)
@@ -169,7 +170,8 @@ defmodule Mlx.Gradient do
   Raises `ArgumentError` when the tangents do not fit the primals. Python: `mlx.core.jvp`.
   """
   @spec jvp(function(), [term()], [term()]) :: {term(), term()}
-  def jvp(fun, primals, tangents) when is_function(fun) and is_list(primals) and is_list(tangents) do
+  def jvp(fun, primals, tangents) when is_function(fun) and length(primals) >= 0 do
+    Arity.check!(fun, length(primals), "Mlx.jvp")
     check_same_shapes!("Mlx.jvp", "tangents", primals, tangents)
     recorded = Recording.with_values("Mlx.jvp", primals, &apply(fun, &1))
     inputs = Tree.arrays(primals)

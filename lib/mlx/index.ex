@@ -10,11 +10,13 @@ defmodule Mlx.Index do
   #     {:array, array}                  integers that pick elements
   #     :new_axis
   #
+  # Errors are raised without a function's name: `Mlx.CalledFunction` adds it.
+  #
   # The result of an index has its axes in the order of `layout/1`. All arrays (and integers beside arrays) broadcast
   # together, and their common axes are one `:gathered` block. It stands where the first of them stood, or in front
   # when something else stands between them. This is the rule of numpy.
 
-  alias Mlx.{Array, Native}
+  alias Mlx.{Array, Given, Native}
 
   @type entry ::
           {:integer, non_neg_integer()}
@@ -25,12 +27,12 @@ defmodule Mlx.Index do
   @doc "The entries of an index into an array of this shape."
   @spec parse(term(), tuple()) :: [entry()]
   def parse(index, shape) do
-    elements = if is_list(index), do: index, else: [index]
+    elements = if is_list(index) and not List.improper?(index), do: index, else: [index]
     rank = tuple_size(shape)
     missing = rank - Enum.count(elements, &axis?/1)
 
     if missing < 0 do
-      raise ArgumentError, "too many indices for an array of shape #{inspect(shape)}: #{inspect(index)}"
+      raise ArgumentError, "too many indices for an array of shape #{inspect(shape)}: #{Given.text(index)}"
     end
 
     elements |> fill(missing, index) |> resolve(0, shape)
@@ -133,7 +135,7 @@ defmodule Mlx.Index do
     end
   end
 
-  defp twice(index), do: raise(ArgumentError, "an index can have one ellipsis only: #{inspect(index)}")
+  defp twice(index), do: raise(ArgumentError, "an index can have one ellipsis only: #{Given.text(index)}")
 
   defp resolve([], _axis, _shape), do: []
   defp resolve([:new_axis | rest], axis, shape), do: [:new_axis | resolve(rest, axis, shape)]
@@ -149,7 +151,7 @@ defmodule Mlx.Index do
   defp entry(other, _size, _axis) do
     raise ArgumentError,
           "expected an index to be an integer, a range, :new_axis, :..., an array of integers or a list, " <>
-            "got: #{inspect(other)}"
+            "got: #{Given.text(other)}"
   end
 
   # Cut to the axis, as Python does.
@@ -215,6 +217,7 @@ defmodule Mlx.Index do
   defp list_shape(list), do: list |> sizes() |> List.to_tuple()
 
   defp sizes([first | rest] = list) do
+    if List.improper?(list), do: no_integers!(list)
     inner = sizes(first)
     if Enum.any?(rest, &(sizes(&1) != inner)), do: uneven(list)
     [length(list) | inner]
@@ -222,8 +225,13 @@ defmodule Mlx.Index do
 
   defp sizes([]), do: [0]
   defp sizes(index) when is_integer(index), do: []
-  defp sizes(other), do: raise(ArgumentError, "expected a list of indices to hold integers, got: #{inspect(other)}")
+  defp sizes(other), do: no_integers!(other)
+
+  @spec no_integers!(term()) :: no_return()
+  defp no_integers!(other) do
+    raise ArgumentError, "expected a list of indices to hold integers, got: #{Given.text(other)}"
+  end
 
   defp uneven(list),
-    do: raise(ArgumentError, "expected the lists in a list of indices to have one length: #{inspect(list)}")
+    do: raise(ArgumentError, "expected the lists in a list of indices to have one length: #{Given.text(list)}")
 end

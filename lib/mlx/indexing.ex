@@ -51,21 +51,24 @@ defmodule Mlx.Indexing do
       iex> x[[:new_axis, 0, :...]].shape
       {1, 3}
       iex> x[2]
-      ** (ArgumentError) index 2 is out of bounds for axis 0 of size 2
+      ** (ArgumentError) Mlx.at: index 2 is out of bounds for axis 0 of size 2
 
   Python: `x[index]`, where ranges exclude their end.
   """
   @spec at(Array.t(), term(), keyword()) :: Array.t()
   def at(%Array{shape: shape} = array, index, options \\ []) do
     stream = Options.stream(options, :at)
-    entries = Index.parse(index, shape)
-    block = cut(array, entries, stream)
 
-    if Index.gathers?(entries) do
-      block |> gather_arrays(entries, stream) |> insert_axes(entries, stream)
-    else
-      block |> squeeze(Index.integer_axes(entries), stream) |> insert_axes(entries, stream)
-    end
+    CalledFunction.name("Mlx.at", fn ->
+      entries = Index.parse(index, shape)
+      block = cut(array, entries, stream)
+
+      if Index.gathers?(entries) do
+        block |> gather_arrays(entries, stream) |> insert_axes(entries, stream)
+      else
+        block |> squeeze(Index.integer_axes(entries), stream) |> insert_axes(entries, stream)
+      end
+    end)
   end
 
   @doc """
@@ -244,9 +247,13 @@ defmodule Mlx.Indexing do
 
   # Updating
 
-  defp update(%Array{shape: shape} = array, index, values, {slice_update, scatter}, function, stream) do
-    entries = Index.parse(index, shape)
+  defp update(array, index, values, natives, function, stream) do
     values = Operand.of_type(values, array.type, function)
+    CalledFunction.name("Mlx.#{function}", fn -> update(array, index, values, natives, stream) end)
+  end
+
+  defp update(%Array{shape: shape} = array, index, values, {slice_update, scatter}, stream) do
+    entries = Index.parse(index, shape)
 
     if Index.gathers?(entries) do
       block = cut(array, entries, stream)

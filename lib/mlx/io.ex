@@ -22,8 +22,10 @@ defmodule Mlx.IO do
   Python: `mlx.core.load`, `save`, `savez`, `save_safetensors`, `save_gguf`.
   """
 
-  alias Mlx.{Array, Evaluation, Options}
-  alias Mlx.IO.{Bytes, Content, Failure, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
+  use Mlx.Mismatch
+
+  alias Mlx.{Array, CalledFunction, Evaluation, Options}
+  alias Mlx.IO.{Bytes, Content, Failure, FilePath, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
 
   @type format :: :safetensors | :gguf | :npy | :npz
   @type arrays :: %{String.t() => Array.t()}
@@ -63,7 +65,7 @@ defmodule Mlx.IO do
   @spec load(Path.t(), keyword()) :: Array.t() | arrays() | {arrays(), %{String.t() => term()}}
   def load(path, options \\ []) do
     [format, metadata, stream] = Options.values(options, :"IO.load", format: nil, metadata: false)
-    path = IO.chardata_to_string(path)
+    path = FilePath.string!(path, :"IO.load")
     format = format!(:load, format, path)
     check_metadata!(:load, metadata, format)
     Failure.about("Mlx.IO.load: cannot read #{path}", fn -> Bytes.open(path, &read(format, &1, metadata, stream)) end)
@@ -88,7 +90,9 @@ defmodule Mlx.IO do
   Python: `mlx.core.load` of an object that is read like a file.
   """
   @spec decode(binary(), keyword()) :: Array.t() | arrays() | {arrays(), %{String.t() => term()}}
-  def decode(bytes, options \\ []) when is_binary(bytes) do
+  def decode(bytes, options \\ [])
+
+  def decode(bytes, options) when is_binary(bytes) do
     [format, metadata, stream] = Options.values(options, :"IO.decode", format: :safetensors, metadata: false)
     format = format!(:decode, format, nil)
     check_metadata!(:decode, metadata, format)
@@ -130,11 +134,11 @@ defmodule Mlx.IO do
   def save(path, content, options \\ []) do
     defaults = [format: nil, metadata: nil, compress: false]
     [format, metadata, compress, _stream] = Options.values(options, :"IO.save", defaults)
-    path = IO.chardata_to_string(path)
+    path = FilePath.string!(path, :"IO.save")
     format = format!(:save, format, path)
     {content, metadata} = checked!(:save, format, content, metadata)
 
-    Failure.about("Mlx.IO.save: cannot write #{path}", fn ->
+    written(:save, "cannot write #{path}", fn ->
       pieces = pieces(format, content, metadata, compress)
       Evaluation.eval(content)
       WholeFile.write(path, pieces)
@@ -166,7 +170,7 @@ defmodule Mlx.IO do
     format = format!(:encode, format, nil)
     {content, metadata} = checked!(:encode, format, content, metadata)
 
-    Failure.about("Mlx.IO.encode: cannot make #{format}", fn ->
+    written(:encode, "cannot make #{format}", fn ->
       pieces = pieces(format, content, metadata, compress)
       Evaluation.eval(content)
       pieces |> Enum.to_list() |> IO.iodata_to_binary()
@@ -198,6 +202,12 @@ defmodule Mlx.IO do
   defp checked!(function, format, content, metadata) do
     check_metadata!(function, metadata != nil, format)
     Content.check!(function, format, content, metadata)
+  end
+
+  # What `fun` returns, whose arrays may have been deallocated.
+  defp written(function, what, fun) do
+    name = "Mlx.IO.#{function}"
+    CalledFunction.name(name, fn -> Failure.about("#{name}: #{what}", fun) end)
   end
 
   # The bytes of a file, in pieces.

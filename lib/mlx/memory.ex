@@ -8,6 +8,8 @@ defmodule Mlx.Memory do
   Python: `mlx.core.get_active_memory` and the functions beside it.
   """
 
+  use Mlx.Mismatch
+
   alias Mlx.Memory.{Claim, Ticket, Wired}
   alias Mlx.{Given, Native, Pressure, Telemetry}
 
@@ -363,7 +365,9 @@ defmodule Mlx.Memory do
   Python: `mlx_lm.generate.wired_limit`; mlx-swift: `WiredMemoryTicket.withWiredLimit`.
   """
   @spec with_wired(non_neg_integer() | :recommended, keyword(), (-> result)) :: result when result: term()
-  def with_wired(bytes \\ :recommended, options \\ [], fun) when is_function(fun, 0) do
+  def with_wired(bytes \\ :recommended, options \\ [], fun)
+
+  def with_wired(bytes, options, fun) when is_function(fun, 0) do
     ticket = claim(bytes, options, :with_wired)
 
     try do

@@ -5,6 +5,7 @@ defmodule Mlx.Metal do
   Python: `mlx.core.metal`.
   """
 
+  alias Mlx.IO.FilePath
   alias Mlx.Native
 
   @doc """
@@ -31,7 +32,7 @@ defmodule Mlx.Metal do
   Python: `mlx.core.metal.start_capture`.
   """
   @spec start_capture(Path.t()) :: :ok
-  def start_capture(path), do: path |> IO.chardata_to_string() |> Native.metal_start_capture()
+  def start_capture(path), do: path |> FilePath.string!(:"Metal.start_capture") |> Native.metal_start_capture()
 
   @doc """
   Ends the recording that `start_capture/1` began.

@@ -2,31 +2,71 @@ defmodule Mlx.Mismatch do
   @moduledoc false
   # What is said of arguments that no clause of a function takes: which one it is, by the types of the function's spec,
   # and how to come by what was expected.
+  #
+  # `use Mlx.Mismatch` gives the documented functions of a module a last clause that says it. `Mlx.Topic` says it for the
+  # functions of `Mlx` when those of a topic take no such arguments.
 
-  alias Mlx.{Array, Given}
+  alias Mlx.{ArgumentType, Given}
 
-  # type in a spec, whether a term may be of it, in words
-  @types [
-    {"Mlx.Array.t()", &__MODULE__.array?/1, "an Mlx.Array"},
-    {"Mlx.Array.operand()", &__MODULE__.operand?/1, "an Mlx.Array or a number"},
-    {"[Mlx.Array.t()]", &is_list/1, "a list of arrays"},
-    {"[Mlx.Array.t() | number()]", &is_list/1, "a list of arrays"},
-    {"keyword()", &Keyword.keyword?/1, "options, a keyword list"},
-    {"function()", &is_function/1, "a function"},
-    {"integer()", &is_integer/1, "an integer"},
-    {"non_neg_integer()", &is_integer/1, "an integer that is not negative"},
-    {"binary()", &is_binary/1, "a binary"},
-    {"String.t()", &is_binary/1, "a string"}
-  ]
+  defmacro __using__(_options) do
+    quote do
+      Module.register_attribute(__MODULE__, :clauses, accumulate: true)
+      @on_definition Mlx.Mismatch
+      @before_compile Mlx.Mismatch
+    end
+  end
 
-  # Where it helps to say what makes an array of something.
-  @arrays ["Mlx.Array.t()", "Mlx.Array.operand()"]
+  @doc false
+  def __on_definition__(env, :def, name, arguments, guards, body) do
+    documented = match?({_line, text} when is_binary(text), Module.get_attribute(env.module, :doc))
+    takes_all = body != nil and guards == [] and Enum.all?(arguments, &variable?/1)
+    Module.put_attribute(env.module, :clauses, {{name, length(arguments)}, documented, takes_all})
+  end
+
+  def __on_definition__(_env, _kind, _name, _arguments, _guards, _body), do: :ok
+
+  defp variable?({:\\, _, [argument, _default]}), do: variable?(argument)
+  defp variable?({name, _, context}), do: is_atom(name) and is_atom(context)
+  defp variable?(_pattern), do: false
+
+  @doc false
+  defmacro __before_compile__(env) do
+    clauses = env.module |> Module.get_attribute(:clauses) |> Enum.group_by(fn {function, _, _} -> function end)
+    specs = Module.get_attribute(env.module, :spec)
+
+    for {{name, arity}, clauses} <- clauses,
+        Enum.any?(clauses, fn {_, documented, _} -> documented end),
+        not Enum.any?(clauses, fn {_, _, takes_all} -> takes_all end) do
+      arguments = Macro.generate_arguments(arity, __MODULE__)
+
+      quote do
+        def unquote(name)(unquote_splicing(arguments)) do
+          Mlx.Mismatch.refuse(__MODULE__, unquote(name), unquote(arguments), unquote(types(specs, name, arity, env)))
+        end
+      end
+    end
+  end
+
+  defp types(specs, name, arity, env) do
+    types = Enum.find_value(specs, [], fn {:spec, spec, _} -> types_of(spec, name, arity) end)
+    Macro.escape(for type <- types, do: ArgumentType.expand(type, env))
+  end
+
+  defp types_of({:when, _, [spec, _variables]}, name, arity), do: types_of(spec, name, arity)
+  defp types_of({:"::", _, [{name, _, types}, _]}, name, arity) when length(types) == arity, do: types
+  defp types_of(_spec, _name, _arity), do: nil
+
+  @doc "Raises for arguments that no clause of `module.name` takes, whose spec has these types."
+  @spec refuse(module(), atom(), [term()], [ArgumentType.t()]) :: no_return()
+  def refuse(module, name, arguments, types) do
+    raise ArgumentError, "#{inspect(module)}.#{name}: #{message(arguments, types)}"
+  end
 
   @doc """
   Raises for an error of `function`, which a function of the same name in `module` called, when no clause took the
   arguments. Any other error is raised again.
   """
-  @spec reraise(Exception.t(), Exception.stacktrace(), {module(), atom()}, module(), [String.t()]) :: no_return()
+  @spec reraise(Exception.t(), Exception.stacktrace(), {module(), atom()}, module(), [ArgumentType.t()]) :: no_return()
   def reraise(error, stacktrace, {topic, name}, module, types) do
     case stacktrace do
       [{^topic, ^name, arguments, _location} | rest] when is_list(arguments) ->
@@ -39,29 +79,16 @@ defmodule Mlx.Mismatch do
   end
 
   defp message(arguments, types) do
-    case arguments |> Enum.zip(types) |> Enum.find_value(&unlike/1) do
+    case arguments
+         |> Enum.zip(types)
+         |> Enum.find(fn {argument, type} -> not ArgumentType.may_be?(argument, type) end) do
       nil ->
-        "expected arguments of the types #{Enum.join(types, ", ")}, got: #{Enum.map_join(arguments, ", ", &Given.text/1)}"
+        "expected arguments of the types #{Enum.map_join(types, ", ", &Macro.to_string/1)}, " <>
+          "got: #{Enum.map_join(arguments, ", ", &Given.text/1)}"
 
-      message ->
-        message
+      {argument, type} ->
+        hint = if ArgumentType.of_arrays?(type), do: Given.hint(argument)
+        "expected #{ArgumentType.words(type) || Macro.to_string(type)}, got: #{Given.text(argument)}#{hint}"
     end
-  end
-
-  defp unlike({argument, type}) do
-    with {_type, may_be?, words} <- List.keyfind(@types, type, 0), false <- may_be?.(argument) do
-      "expected #{words}, got: #{Given.text(argument)}#{if type in @arrays, do: Given.hint(argument)}"
-    else
-      _fits_or_unknown -> nil
-    end
-  end
-
-  @doc false
-  def array?(term), do: is_struct(term, Array)
-
-  @doc false
-  def operand?(term) do
-    array?(term) or is_number(term) or is_boolean(term) or term in [:nan, :infinity, :neg_infinity] or
-      match?({re, im} when is_number(re) and is_number(im), term)
   end
 end

@@ -36,6 +36,8 @@ defmodule Mlx.NonFinite do
   Python: none in MLX; JAX has `jax_debug_nans` and `jax_debug_infs`, PyTorch has `detect_anomaly`.
   """
 
+  use Mlx.Mismatch
+
   alias Mlx.NonFinite.{Operations, Search}
   alias Mlx.{NonFiniteError, Tree}
 
@@ -84,7 +86,9 @@ defmodule Mlx.NonFinite do
   Raises an `ArgumentError` for other kinds.
   """
   @spec with_check([kind()], (-> result)) :: result when result: term()
-  def with_check(kinds \\ @kinds, fun) when is_function(fun, 0) do
+  def with_check(kinds \\ @kinds, fun)
+
+  def with_check(kinds, fun) when is_function(fun, 0) do
     kinds |> kinds!("with_check") |> Operations.watch_within(fun)
   end
 

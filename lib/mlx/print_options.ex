@@ -17,6 +17,10 @@ defmodule Mlx.PrintOptions do
   Python: `mlx.core.PrintOptions` and its `precision`.
   """
 
+  use Mlx.Mismatch
+
+  alias Mlx.{Given, Options}
+
   @enforce_keys [:precision]
   defstruct [:precision]
 
@@ -46,8 +50,12 @@ defmodule Mlx.PrintOptions do
   Python: `mlx.core.set_printoptions`.
   """
   @spec set(keyword()) :: :ok
-  def set(options) do
-    Process.put(__MODULE__, validate!(struct!(get(), options)))
+  def set(options), do: set(options, :set)
+
+  defp set(options, function) do
+    function = :"PrintOptions.#{function}"
+    [precision] = Options.without_stream(options, function, precision: get().precision)
+    Process.put(__MODULE__, checked(precision, function))
     :ok
   end
 
@@ -64,7 +72,7 @@ defmodule Mlx.PrintOptions do
   @spec with_options(keyword(), (-> result)) :: result when result: var
   def with_options(options, fun) when is_function(fun, 0) do
     previous = get()
-    set(options)
+    set(options, :with_options)
 
     try do
       fun.()
@@ -78,15 +86,17 @@ defmodule Mlx.PrintOptions do
   @spec resolve(Inspect.Opts.t()) :: t()
   def resolve(%Inspect.Opts{custom_options: custom}) do
     case Keyword.fetch(custom, :precision) do
-      {:ok, precision} -> validate!(%__MODULE__{precision: precision})
+      {:ok, precision} -> checked(precision, :PrintOptions)
       :error -> get()
     end
   end
 
-  defp validate!(%__MODULE__{precision: nil} = options), do: options
-  defp validate!(%__MODULE__{precision: digits} = options) when is_integer(digits) and digits >= 0, do: options
+  defp checked(precision, _function) when is_nil(precision) or (is_integer(precision) and precision >= 0) do
+    %__MODULE__{precision: precision}
+  end
 
-  defp validate!(%__MODULE__{precision: precision}) do
-    raise ArgumentError, "expected :precision to be an integer that is not negative or nil, got: #{inspect(precision)}"
+  defp checked(other, function) do
+    raise ArgumentError,
+          "Mlx.#{function}: expected :precision to be an integer that is not negative or nil, got: #{Given.text(other)}"
   end
 end

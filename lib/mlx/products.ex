@@ -144,7 +144,7 @@ defmodule Mlx.Products do
   Python: `mlx.core.einsum`.
   """
   @spec einsum(String.t(), [Array.t()], keyword()) :: Array.t()
-  def einsum(subscripts, arrays, options \\ []) when is_binary(subscripts) and is_list(arrays) do
+  def einsum(subscripts, arrays, options \\ []) when is_binary(subscripts) and length(arrays) >= 0 do
     stream = Options.stream(options, :einsum)
     Contraction.check!(subscripts, arrays)
     Native.einsum(subscripts, arrays, stream)
@@ -167,7 +167,7 @@ defmodule Mlx.Products do
   Python: `mlx.core.einsum_path`, which describes the costs in a text.
   """
   @spec einsum_path(String.t(), [Array.t()]) :: {[tuple()], %{atom() => non_neg_integer()}}
-  def einsum_path(subscripts, arrays) when is_binary(subscripts) and is_list(arrays) do
+  def einsum_path(subscripts, arrays) when is_binary(subscripts) and length(arrays) >= 0 do
     Contraction.path(subscripts, arrays)
   end
 

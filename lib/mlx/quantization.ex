@@ -81,7 +81,7 @@ defmodule Mlx.Quantization do
   @spec dequantize(Array.t(), Array.t(), Array.t() | nil, keyword()) :: Array.t()
   def dequantize(weights, scales, biases, options \\ []) do
     [group_size, bits, mode, global_scale, type, stream] = values(options, :dequantize, global_scale: nil, type: nil)
-    type = type && Type.normalize!(type)
+    type = type && Type.normalize!(type, :dequantize)
     Native.dequantize(weights, scales, biases, group_size, bits, mode, global_scale, type, stream)
   end
 
@@ -250,7 +250,7 @@ defmodule Mlx.Quantization do
   @spec from_fp8(Array.t(), keyword()) :: Array.t()
   def from_fp8(array, options \\ []) do
     [type, stream] = Options.values(options, :from_fp8, type: :bf16)
-    Native.from_fp8(array, Type.normalize!(type), stream)
+    Native.from_fp8(array, Type.normalize!(type, :from_fp8), stream)
   end
 
   # Whatever else was given for options is told of where they are read.

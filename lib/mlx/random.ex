@@ -30,7 +30,7 @@ defmodule Mlx.Random do
   use Mlx.NonFinite.Definitions
 
   alias Mlx.Random.Integers
-  alias Mlx.{Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Sizes, Type}
+  alias Mlx.{Arity, Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Sizes, Type}
 
   @state {__MODULE__, :key}
 
@@ -119,10 +119,7 @@ defmodule Mlx.Random do
   """
   @spec with_state(Array.t(), (-> result)) :: {result, Array.t()} when result: term()
   def with_state(state, fun) do
-    if not is_function(fun, 0) do
-      raise ArgumentError, "Mlx.Random.with_state: expected a function without arguments, got: #{Given.text(fun)}"
-    end
-
+    Arity.check!(fun, 0, "Mlx.Random.with_state")
     former = Process.put(@state, state |> Operand.array!(:"Random.with_state") |> check_state!("with_state"))
 
     try do
@@ -178,7 +175,7 @@ defmodule Mlx.Random do
   @spec uniform(Array.sizes(), keyword()) :: Array.t()
   def uniform(shape, options \\ []) do
     [low, high, type, key, stream] = values(options, :uniform, low: 0, high: 1, type: :f32)
-    Native.random_uniform(low, high, sizes!(shape, :uniform), Type.normalize!(type), key, stream)
+    Native.random_uniform(low, high, sizes!(shape, :uniform), Type.normalize!(type, :"Random.uniform"), key, stream)
   end
 
   @doc """
@@ -199,7 +196,7 @@ defmodule Mlx.Random do
   @spec normal(Array.sizes(), keyword()) :: Array.t()
   def normal(shape, options \\ []) do
     [loc, scale, type, key, stream] = values(options, :normal, loc: nil, scale: nil, type: :f32)
-    type = Type.normalize!(type)
+    type = Type.normalize!(type, :"Random.normal")
     [loc, scale] = for value <- [loc, scale], do: if(value, do: Operand.of_type(value, type, :"Random.normal"))
     Native.random_normal_broadcast(sizes!(shape, :normal), type, loc, scale, key, stream)
   end
@@ -226,7 +223,15 @@ defmodule Mlx.Random do
   def multivariate_normal(mean, covariance, options \\ []) do
     [shape, type, key, _stream] = values(options, :multivariate_normal, shape: {}, type: :f32)
     shape = sizes!(shape, :multivariate_normal)
-    Native.random_multivariate_normal(mean, covariance, shape, Type.normalize!(type), key, Linalg.stream(options))
+
+    Native.random_multivariate_normal(
+      mean,
+      covariance,
+      shape,
+      Type.normalize!(type, :"Random.multivariate_normal"),
+      key,
+      Linalg.stream(options)
+    )
   end
 
   @doc """
@@ -259,7 +264,7 @@ defmodule Mlx.Random do
   @spec randint(Array.operand(), Array.operand(), keyword()) :: Array.t()
   def randint(low, high, options \\ []) do
     [shape, type, exact, key, stream] = values(options, :randint, shape: {}, type: :s32, exact: false)
-    {shape, type} = {sizes!(shape, :randint), Type.normalize!(type)}
+    {shape, type} = {sizes!(shape, :randint), Type.normalize!(type, :"Random.randint")}
 
     if exact do
       :ok = integers!(low, high, type)
@@ -339,7 +344,7 @@ defmodule Mlx.Random do
   def truncated_normal(lower, upper, options \\ []) do
     [shape, type, key, stream] = values(options, :truncated_normal, shape: nil, type: :f32)
     shape = sizes!(shape || Shape.broadcast_shapes([shape(lower), shape(upper)]), :truncated_normal)
-    Native.random_truncated_normal(lower, upper, shape, Type.normalize!(type), key, stream)
+    Native.random_truncated_normal(lower, upper, shape, Type.normalize!(type, :"Random.truncated_normal"), key, stream)
   end
 
   @doc """
@@ -359,7 +364,7 @@ defmodule Mlx.Random do
   @spec gumbel(Array.sizes(), keyword()) :: Array.t()
   def gumbel(shape, options \\ []) do
     [type, key, stream] = values(options, :gumbel, type: :f32)
-    Native.random_gumbel(sizes!(shape, :gumbel), Type.normalize!(type), key, stream)
+    Native.random_gumbel(sizes!(shape, :gumbel), Type.normalize!(type, :"Random.gumbel"), key, stream)
   end
 
   @doc """
@@ -380,7 +385,7 @@ defmodule Mlx.Random do
   @spec laplace(Array.sizes(), keyword()) :: Array.t()
   def laplace(shape, options \\ []) do
     [loc, scale, type, key, stream] = values(options, :laplace, loc: 0, scale: 1, type: :f32)
-    Native.random_laplace(sizes!(shape, :laplace), Type.normalize!(type), loc, scale, key, stream)
+    Native.random_laplace(sizes!(shape, :laplace), Type.normalize!(type, :"Random.laplace"), loc, scale, key, stream)
   end
 
   @doc """

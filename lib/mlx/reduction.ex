@@ -5,7 +5,7 @@ defmodule Mlx.Reduction do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, DoublePrecision, Native, Options}
+  alias Mlx.{Array, CalledFunction, DoublePrecision, Native, Options}
 
   # {name, name in MLX, what the result is, operand and result of the example along axis 0}
   @reductions [
@@ -200,7 +200,9 @@ defmodule Mlx.Reduction do
   Python: `mlx.core.minmax`.
   """
   @spec minmax(Array.t(), keyword()) :: {Array.t(), Array.t()}
-  def minmax(array, options \\ []), do: {reduce_min(array, options), reduce_max(array, options)}
+  def minmax(array, options \\ []) do
+    CalledFunction.name("Mlx.minmax", fn -> {reduce_min(array, options), reduce_max(array, options)} end)
+  end
 
   defp axes(nil, shape), do: Enum.to_list(0..(tuple_size(shape) - 1)//1)
   defp axes(axes, _shape), do: List.wrap(axes)

@@ -4,7 +4,7 @@ defmodule Mlx.Selection do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, BlockStart, CalledFunction, Index, Native, Operand, Options, Type}
+  alias Mlx.{ArgumentType, Array, BlockStart, CalledFunction, Index, Indexing, Native, Operand, Options, Type}
 
   @doc """
   A block of an array: for each axis where it starts and how long it is.
@@ -97,11 +97,11 @@ defmodule Mlx.Selection do
   def take(%Array{shape: shape} = array, indices, options \\ []) do
     case Options.values(options, :take, axis: 0) do
       [nil, stream] ->
-        Native.take(array, Index.array!(indices, Tuple.product(shape), 0), stream)
+        Native.take(array, indices!(:take, indices, Tuple.product(shape), 0), stream)
 
       [axis, stream] ->
         axis = axis!(:take, axis, shape)
-        Native.take_axis(array, Index.array!(indices, elem(shape, axis), axis), axis, stream)
+        Native.take_axis(array, indices!(:take, indices, elem(shape, axis), axis), axis, stream)
     end
   end
 
@@ -191,7 +191,8 @@ defmodule Mlx.Selection do
   """
   @spec gather(Array.t(), Array.t(), keyword()) :: Array.t()
   def gather(%Array{} = array, %Array{} = indices, options \\ []) do
-    Mlx.Indexing.at(array, coordinates(:gather, array, indices, options), options)
+    coordinates = coordinates(:gather, array, indices, options)
+    CalledFunction.name("Mlx.gather", fn -> Indexing.at(array, coordinates, options) end)
   end
 
   @doc """
@@ -204,7 +205,8 @@ defmodule Mlx.Selection do
   """
   @spec indexed_put(Array.t(), Array.t(), Array.operand(), keyword()) :: Array.t()
   def indexed_put(%Array{} = array, %Array{} = indices, values, options \\ []) do
-    Mlx.Indexing.put_at(array, coordinates(:indexed_put, array, indices, options), values, options)
+    coordinates = coordinates(:indexed_put, array, indices, options)
+    CalledFunction.name("Mlx.indexed_put", fn -> Indexing.put_at(array, coordinates, values, options) end)
   end
 
   @doc """
@@ -217,19 +219,26 @@ defmodule Mlx.Selection do
   """
   @spec indexed_add(Array.t(), Array.t(), Array.operand(), keyword()) :: Array.t()
   def indexed_add(%Array{} = array, %Array{} = indices, values, options \\ []) do
-    Mlx.Indexing.add_at(array, coordinates(:indexed_add, array, indices, options), values, options)
+    coordinates = coordinates(:indexed_add, array, indices, options)
+    CalledFunction.name("Mlx.indexed_add", fn -> Indexing.add_at(array, coordinates, values, options) end)
   end
 
   # The array, flattened where there is no axis, with what the native function takes.
   defp along(function, array, indices, options) do
     case Options.values(options, function, axis: 0) do
       [nil, stream] ->
-        {Native.reshape(array, [-1], stream), Index.array!(indices, Tuple.product(array.shape), 0), 0, stream}
+        indices = indices!(function, indices, Tuple.product(array.shape), 0)
+        flat = CalledFunction.name("Mlx.#{function}", fn -> Native.reshape(array, [-1], stream) end)
+        {flat, indices, 0, stream}
 
       [axis, stream] ->
         axis = axis!(function, axis, array.shape)
-        {array, Index.array!(indices, elem(array.shape, axis), axis), axis, stream}
+        {array, indices!(function, indices, elem(array.shape, axis), axis), axis, stream}
     end
+  end
+
+  defp indices!(function, indices, size, axis) do
+    CalledFunction.name("Mlx.#{function}", fn -> Index.array!(indices, size, axis) end)
   end
 
   defp in_shape(%Array{shape: shape} = array, shape, _stream), do: array
@@ -268,7 +277,7 @@ defmodule Mlx.Selection do
   defp check_block!(function, shape, starts, lengths, strides) do
     rank = tuple_size(shape)
 
-    unless Enum.all?([starts, lengths, strides], &(is_list(&1) and length(&1) == rank)) do
+    unless Enum.all?([starts, lengths, strides], &(ArgumentType.list?(&1) and length(&1) == rank)) do
       raise ArgumentError,
             "Mlx.#{function}: expected #{rank} starts, lengths and strides in lists for the shape #{inspect(shape)}"
     end

@@ -4,7 +4,7 @@ defmodule Mlx.Shape do
 
   use Mlx.Topic
 
-  alias Mlx.{Array, Given, Native, NewAxes, Operand, Options, Sizes, Type}
+  alias Mlx.{ArgumentType, Array, Given, Native, NewAxes, Operand, Options, Sizes, Type}
 
   @doc """
   Gives an array another shape with the same elements in the same (row-major) order.
@@ -108,7 +108,7 @@ defmodule Mlx.Shape do
   """
   @spec new_axis(Array.t() | number(), integer() | [integer()], keyword()) :: Array.t()
   def new_axis(array, axes, options \\ []) do
-    NewAxes.add(array, List.wrap(axes), Options.stream(options, :new_axis))
+    NewAxes.add(array, listed(axes), Options.stream(options, :new_axis))
   end
 
   @doc """
@@ -264,7 +264,7 @@ defmodule Mlx.Shape do
   """
   @spec tile(Array.t(), non_neg_integer() | [non_neg_integer()], keyword()) :: Array.t()
   def tile(array, repetitions, options \\ []) do
-    Native.tile(array, List.wrap(repetitions), Options.stream(options, :tile))
+    Native.tile(array, listed(repetitions), Options.stream(options, :tile))
   end
 
   @doc """
@@ -355,7 +355,7 @@ defmodule Mlx.Shape do
   @spec roll(Array.t(), integer() | [integer()], keyword()) :: Array.t()
   def roll(array, shift, options \\ []) do
     case Options.values(options, :roll, axes: nil) do
-      [nil, stream] -> Native.roll(array, List.wrap(shift), stream)
+      [nil, stream] -> Native.roll(array, listed(shift), stream)
       [axes, stream] -> Native.roll_axes(array, shifts(shift, List.wrap(axes)), List.wrap(axes), stream)
     end
   end
@@ -381,7 +381,7 @@ defmodule Mlx.Shape do
   def as_strided(%Array{} = array, shape, strides, options \\ []) when is_list(strides) or is_nil(strides) do
     shape = Sizes.shape!(shape, :as_strided)
     [offset, stream] = Options.values(options, :as_strided, offset: 0)
-    strides = strides || row_major(Tuple.to_list(shape))
+    strides = strides!(strides) || row_major(Tuple.to_list(shape))
     check_view(array, Tuple.to_list(shape), strides, offset)
     array |> Native.contiguous(false, stream) |> Native.as_strided(shape, strides, offset, stream)
   end
@@ -455,7 +455,7 @@ defmodule Mlx.Shape do
   def trace(%Array{} = array, options \\ []) do
     case Options.values(options, :trace, offset: 0, axes: [0, 1], type: array.type) do
       [offset, [axis1, axis2], type, stream] ->
-        Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type), stream)
+        Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type, :trace), stream)
 
       [_offset, other, _type, _stream] ->
         raise ArgumentError, "Mlx.trace: expected :axes to be two axes, got: #{inspect(other)}"
@@ -490,9 +490,13 @@ defmodule Mlx.Shape do
     {first, last}
   end
 
+  # One integer stands for a list of it.
+  defp listed(list) when is_list(list), do: list
+  defp listed(one), do: [one]
+
   defp per_axis(widths, rank) when is_list(widths) do
-    if length(widths) != rank do
-      raise ArgumentError, "Mlx.pad: expected #{rank} widths, one for each axis, got: #{inspect(widths)}"
+    if List.improper?(widths) or length(widths) != rank do
+      raise ArgumentError, "Mlx.pad: expected #{rank} widths, one for each axis, got: #{Given.text(widths)}"
     end
 
     widths
@@ -500,7 +504,7 @@ defmodule Mlx.Shape do
 
   defp per_axis(width, rank), do: List.duplicate(width, rank)
 
-  defp width({low, high}) when low >= 0 and high >= 0, do: {low, high}
+  defp width({low, high}) when is_integer(low) and low >= 0 and is_integer(high) and high >= 0, do: {low, high}
   defp width(both) when is_integer(both) and both >= 0, do: {both, both}
 
   defp width(other) do
@@ -517,6 +521,14 @@ defmodule Mlx.Shape do
   defp row_major(sizes) do
     {strides, _size} = Enum.map_reduce(Enum.reverse(sizes), 1, &{&2, &1 * &2})
     Enum.reverse(strides)
+  end
+
+  defp strides!(strides) do
+    if is_nil(strides) or (ArgumentType.list?(strides) and Enum.all?(strides, &is_integer/1)) do
+      strides
+    else
+      raise ArgumentError, "Mlx.as_strided: expected the strides to be a list of integers, got: #{Given.text(strides)}"
+    end
   end
 
   defp check_view(array, shape, strides, offset) do

@@ -14,6 +14,8 @@ defmodule Mlx.Stream do
   Python: `mlx.core.Stream`, `mlx.core.ThreadLocalStream`; their `device` is a field here too.
   """
 
+  use Mlx.Mismatch
+
   alias Mlx.{CalledFunction, Given, Native}
 
   @enforce_keys [:ref, :device, :index]

@@ -68,7 +68,7 @@ defmodule Mlx.Topic do
       rescue
         error in FunctionClauseError ->
           function = {unquote(topic), unquote(name)}
-          Mlx.Mismatch.reraise(error, __STACKTRACE__, function, __MODULE__, unquote(types(specs)))
+          Mlx.Mismatch.reraise(error, __STACKTRACE__, function, __MODULE__, unquote(Macro.escape(types(specs))))
       end
     end
   end
@@ -110,9 +110,9 @@ defmodule Mlx.Topic do
   defp without_default({:\\, _, [argument, _default]}), do: argument
   defp without_default(argument), do: argument
 
-  # The types of the arguments, as text.
+  # The types of the arguments.
   defp types([{:when, _, [spec, _variables]} | _]), do: types([spec])
-  defp types([{:"::", _, [{_name, _, types}, _result]} | _]), do: Enum.map(types, &Macro.to_string/1)
+  defp types([{:"::", _, [{_name, _, types}, _result]} | _]), do: types
 
   defp of?({:when, _, [spec, _types]}, name, arguments), do: of?(spec, name, arguments)
   defp of?({:"::", _, [{name, _, types}, _result]}, name, arguments), do: length(types) == length(arguments)

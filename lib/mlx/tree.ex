@@ -18,7 +18,9 @@ defmodule Mlx.Tree do
   Python: `mlx.utils`.
   """
 
-  alias Mlx.Array
+  use Mlx.Mismatch
+
+  alias Mlx.{ArgumentType, Arity, Array, CalledFunction, Given}
   alias Mlx.Tree.{Leaves, Merge, Paths}
 
   @typedoc "An array, or a container of arrays."
@@ -62,7 +64,7 @@ defmodule Mlx.Tree do
   Raises `ArgumentError` when there are more or fewer of them.
   """
   @spec with_arrays(t(), [term()]) :: t()
-  def with_arrays(container, arrays) do
+  def with_arrays(container, arrays) when is_list(arrays) do
     case map_reduce(container, arrays, &next/2) do
       {filled, []} -> filled
       {_filled, _rest} -> raise ArgumentError, "Mlx.Tree.with_arrays: there are more arrays than the container holds"
@@ -70,7 +72,9 @@ defmodule Mlx.Tree do
   end
 
   defp next(_former, [array | rest]), do: {array, rest}
-  defp next(_former, []), do: raise(ArgumentError, "Mlx.Tree.with_arrays: the container holds more arrays than given")
+
+  defp next(_former, _none),
+    do: raise(ArgumentError, "Mlx.Tree.with_arrays: the container holds more arrays than given")
 
   @doc """
   The container with each array changed by a function.
@@ -108,7 +112,7 @@ defmodule Mlx.Tree do
   """
   @spec map(t(), (term() -> term()) | [t()], keyword() | (... -> term())) :: t()
   def map(container, fun, options) when is_function(fun, 1) and is_list(options), do: map(container, [], fun, options)
-  def map(container, others, fun) when is_list(others) and is_function(fun), do: map(container, others, fun, [])
+  def map(container, others, fun) when is_list(others), do: map(container, others, fun, [])
 
   @doc """
   As `map/3`, with other containers and options.
@@ -119,8 +123,10 @@ defmodule Mlx.Tree do
   Python: `mlx.utils.tree_map`.
   """
   @spec map(t(), [t()], (... -> term()), keyword()) :: t()
-  def map(container, others, fun, options) when is_list(others) and is_function(fun, length(others) + 1) do
-    Paths.map(container, others, fn _path, leaves -> apply(fun, leaves) end, Leaves.choice!(options, :map))
+  def map(container, others, fun, options) when length(others) >= 0 do
+    Arity.check!(fun, length(others) + 1, "Mlx.Tree.map")
+    choice = Leaves.choice!(options, :map)
+    named(:map, fn -> Paths.map(container, others, fn _path, leaves -> apply(fun, leaves) end, choice) end)
   end
 
   @doc """
@@ -133,7 +139,7 @@ defmodule Mlx.Tree do
   """
   @spec map_with_path(t(), (String.t(), Array.t() -> term())) :: t()
   def map_with_path(container, fun) when is_function(fun, 2) do
-    Paths.map(container, [], fn path, [array] -> fun.(path, array) end)
+    named(:map_with_path, fn -> Paths.map(container, [], fn path, [array] -> fun.(path, array) end) end)
   end
 
   @doc """
@@ -149,7 +155,7 @@ defmodule Mlx.Tree do
     map_with_path(container, [], fun, options)
   end
 
-  def map_with_path(container, others, fun) when is_list(others) and is_function(fun) do
+  def map_with_path(container, others, fun) when is_list(others) do
     map_with_path(container, others, fun, [])
   end
 
@@ -162,10 +168,15 @@ defmodule Mlx.Tree do
   Python: `mlx.utils.tree_map_with_path`.
   """
   @spec map_with_path(t(), [t()], (... -> term()), keyword()) :: t()
-  def map_with_path(container, others, fun, options) when is_list(others) and is_function(fun, length(others) + 2) do
+  def map_with_path(container, others, fun, options) when length(others) >= 0 do
+    Arity.check!(fun, length(others) + 2, "Mlx.Tree.map_with_path")
     choice = Leaves.choice!(options, :map_with_path)
-    Paths.map(container, others, fn path, leaves -> apply(fun, [path | leaves]) end, choice)
+    applied = fn path, leaves -> apply(fun, [path | leaves]) end
+    named(:map_with_path, fn -> Paths.map(container, others, applied, choice) end)
   end
+
+  # `Mlx.Tree.Paths` does not know for which function it finds that a container does not fit.
+  defp named(function, fun), do: CalledFunction.name("Mlx.Tree.#{function}", ["Mlx.Tree"], fun)
 
   @doc """
   The container with each array changed by a function that also takes and returns an accumulator.
@@ -176,31 +187,32 @@ defmodule Mlx.Tree do
   """
   @spec map_reduce(t(), accumulator, (Array.t(), accumulator -> {term(), accumulator})) :: {t(), accumulator}
         when accumulator: term()
-  def map_reduce(container, accumulator, fun)
-  def map_reduce(%Array{} = array, accumulator, fun), do: fun.(array, accumulator)
+  def map_reduce(container, accumulator, fun) when is_function(fun, 2), do: walk(container, accumulator, fun)
 
-  def map_reduce([head | tail], accumulator, fun) do
-    {head, accumulator} = map_reduce(head, accumulator, fun)
-    {tail, accumulator} = map_reduce(tail, accumulator, fun)
+  defp walk(%Array{} = array, accumulator, fun), do: fun.(array, accumulator)
+
+  defp walk([head | tail], accumulator, fun) do
+    {head, accumulator} = walk(head, accumulator, fun)
+    {tail, accumulator} = walk(tail, accumulator, fun)
     {[head | tail], accumulator}
   end
 
-  def map_reduce(map, accumulator, fun) when is_map(map), do: map_reduce_values(keys(map), map, accumulator, fun)
+  defp walk(map, accumulator, fun) when is_map(map), do: walk_values(keys(map), map, accumulator, fun)
 
-  def map_reduce(tuple, accumulator, fun) when is_tuple(tuple) do
-    {elements, accumulator} = tuple |> Tuple.to_list() |> map_reduce(accumulator, fun)
+  defp walk(tuple, accumulator, fun) when is_tuple(tuple) do
+    {elements, accumulator} = tuple |> Tuple.to_list() |> walk(accumulator, fun)
     {List.to_tuple(elements), accumulator}
   end
 
-  def map_reduce(other, accumulator, _fun), do: {other, accumulator}
+  defp walk(other, accumulator, _fun), do: {other, accumulator}
 
-  defp map_reduce_values([key | keys], map, accumulator, fun) do
+  defp walk_values([key | keys], map, accumulator, fun) do
     %{^key => value} = map
-    {value, accumulator} = map_reduce(value, accumulator, fun)
-    map_reduce_values(keys, %{map | key => value}, accumulator, fun)
+    {value, accumulator} = walk(value, accumulator, fun)
+    walk_values(keys, %{map | key => value}, accumulator, fun)
   end
 
-  defp map_reduce_values([], map, accumulator, _fun), do: {map, accumulator}
+  defp walk_values([], map, accumulator, _fun), do: {map, accumulator}
 
   @doc """
   Combines the arrays one after another: `fun.(array, accumulator)`.
@@ -217,7 +229,9 @@ defmodule Mlx.Tree do
   """
   @spec reduce(t(), accumulator, (term(), accumulator -> accumulator), keyword()) :: accumulator
         when accumulator: term()
-  def reduce(container, accumulator, fun, options \\ []) when is_function(fun, 2) do
+  def reduce(container, accumulator, fun, options \\ [])
+
+  def reduce(container, accumulator, fun, options) when is_function(fun, 2) do
     container |> Leaves.all(Leaves.choice!(options, :reduce)) |> Enum.reduce(accumulator, fun)
   end
 
@@ -245,7 +259,9 @@ defmodule Mlx.Tree do
       {1, 2}
   """
   @spec zip([t(), ...]) :: t()
-  def zip([container | others]), do: Paths.map(container, others, fn _path, arrays -> List.to_tuple(arrays) end)
+  def zip([container | others]) when length(others) >= 0 do
+    named(:zip, fn -> Paths.map(container, others, fn _path, arrays -> List.to_tuple(arrays) end) end)
+  end
 
   @doc """
   The arrays of a container with their paths.
@@ -263,7 +279,10 @@ defmodule Mlx.Tree do
   Raises `ArgumentError` when a map has a key that is no atom, string or integer. Python: `mlx.utils.tree_flatten`.
   """
   @spec flatten(t(), keyword()) :: [{String.t(), term()}]
-  def flatten(container, options \\ []), do: Paths.flatten(container, Leaves.choice!(options, :flatten))
+  def flatten(container, options \\ []) do
+    choice = Leaves.choice!(options, :flatten)
+    named(:flatten, fn -> Paths.flatten(container, choice) end)
+  end
 
   @doc """
   The container with the arrays for which a function of their path and themselves is true, and `nil` in place of the
@@ -279,8 +298,11 @@ defmodule Mlx.Tree do
   Python: none in `mlx.utils`; `Module.filter_and_map` of `mlx.nn`.
   """
   @spec filter(t(), (String.t(), term() -> as_boolean(term())), keyword()) :: t()
-  def filter(container, fun, options \\ []) when is_function(fun, 2) do
-    {chosen, _others} = Paths.partition(container, fun, Leaves.choice!(options, :filter))
+  def filter(container, fun, options \\ [])
+
+  def filter(container, fun, options) when is_function(fun, 2) do
+    choice = Leaves.choice!(options, :filter)
+    {chosen, _others} = named(:filter, fn -> Paths.partition(container, fun, choice) end)
     chosen
   end
 
@@ -313,8 +335,11 @@ defmodule Mlx.Tree do
   Python: none in `mlx.utils`; `freeze` and `unfreeze` of `mlx.nn` are for the same.
   """
   @spec partition(t(), (String.t(), term() -> as_boolean(term())), keyword()) :: {t(), t()}
-  def partition(container, fun, options \\ []) when is_function(fun, 2) do
-    Paths.partition(container, fun, Leaves.choice!(options, :partition))
+  def partition(container, fun, options \\ [])
+
+  def partition(container, fun, options) when is_function(fun, 2) do
+    choice = Leaves.choice!(options, :partition)
+    named(:partition, fn -> Paths.partition(container, fun, choice) end)
   end
 
   @doc """
@@ -330,9 +355,7 @@ defmodule Mlx.Tree do
   `mlx.utils.tree_unflatten`.
   """
   @spec unflatten([{String.t(), term()}] | %{optional(String.t()) => term()}) :: term()
-  def unflatten(elements) when is_list(elements) or (is_map(elements) and not is_struct(elements)) do
-    elements |> Enum.to_list() |> Paths.unflatten()
-  end
+  def unflatten(elements), do: elements |> with_paths!() |> Paths.unflatten()
 
   @doc """
   The container with other arrays, given with their paths, as a list of `{path, array}` or a map.
@@ -345,8 +368,21 @@ defmodule Mlx.Tree do
   Raises `ArgumentError` when the paths are not those of the container's arrays.
   """
   @spec unflatten([{String.t(), term()}] | %{optional(String.t()) => term()}, t()) :: t()
-  def unflatten(arrays, container) when is_list(arrays) or (is_map(arrays) and not is_struct(arrays)) do
-    Paths.replace(container, Map.new(arrays))
+  def unflatten(arrays, container) do
+    arrays = arrays |> with_paths!() |> Map.new()
+    named(:unflatten, fn -> Paths.replace(container, arrays) end)
+  end
+
+  defp with_paths!(elements) do
+    pairs = if is_map(elements) and not is_struct(elements), do: Map.to_list(elements), else: elements
+
+    if not (ArgumentType.list?(pairs) and Enum.all?(pairs, &match?({path, _element} when is_binary(path), &1))) do
+      raise ArgumentError,
+            "Mlx.Tree.unflatten: expected a list of {path, element} or a map, with strings for paths, " <>
+              "got: #{Given.text(elements)}"
+    end
+
+    pairs
   end
 
   @doc """
@@ -365,5 +401,9 @@ defmodule Mlx.Tree do
   have. Python: `mlx.utils.tree_merge`.
   """
   @spec merge(t(), t(), (term(), term() -> term()) | nil) :: t()
-  def merge(a, b, fun \\ nil) when is_nil(fun) or is_function(fun, 2), do: Merge.merge(a, b, fun, [])
+  def merge(a, b, fun \\ nil)
+
+  def merge(a, b, fun) when is_nil(fun) or is_function(fun, 2) do
+    named(:merge, fn -> Merge.merge(a, b, fun, []) end)
+  end
 end

@@ -51,7 +51,9 @@ defmodule Mlx.Type do
   @typedoc "A kind of types."
   @type kind :: :generic | :number | :integer | :signed | :unsigned | :inexact | :float | :complex
 
-  alias Mlx.Given
+  use Mlx.Mismatch
+
+  alias Mlx.{ArgumentType, Given}
 
   # type, class, bits, Nx type, letter and size of numpy's type strings
   @table [
@@ -142,14 +144,20 @@ defmodule Mlx.Type do
   Raises an `ArgumentError` when it is none.
   """
   @spec normalize!(t() | nx()) :: t()
-  def normalize!(type) when type in @types, do: type
+  def normalize!(type), do: normalize!(type, :"Type.normalize!")
+
+  @doc false
+  # The type that was given to a function of `Mlx`.
+  @spec normalize!(t() | nx(), atom()) :: t()
+  def normalize!(type, _function) when type in @types, do: type
 
   for {type, class, _bits, nx, _numpy} <- @table, class != :bool do
-    def normalize!(unquote(nx)), do: unquote(type)
+    def normalize!(unquote(nx), _function), do: unquote(type)
   end
 
-  def normalize!(other) do
-    raise ArgumentError, "expected a type such as :f32 (see Mlx.Type), got: #{Given.text(other)}#{hint(other)}"
+  def normalize!(other, function) do
+    raise ArgumentError,
+          "Mlx.#{function}: expected a type such as :f32 (see Mlx.Type), got: #{Given.text(other)}#{hint(other)}"
   end
 
   defp hint(name) when is_atom(name) or is_binary(name) do
@@ -205,7 +213,7 @@ defmodule Mlx.Type do
   Python: `mlx.core.Dtype.size`, `array.itemsize`.
   """
   @spec bytes(t()) :: 1 | 2 | 4 | 8
-  def bytes(type), do: div(bits(type), 8)
+  def bytes(type) when type in @types, do: div(bits(type), 8)
 
   @doc """
   The letter and size that numpy writes for a type in its files. It has none for `:bf16`, which is stored as raw bytes.
@@ -225,7 +233,7 @@ defmodule Mlx.Type do
       true
   """
   @spec fractional?(t()) :: boolean()
-  def fractional?(type), do: class(type) in [:float, :complex]
+  def fractional?(type) when type in @types, do: class(type) in [:float, :complex]
 
   @doc """
   The least finite value of a type.
@@ -240,7 +248,7 @@ defmodule Mlx.Type do
   Python: `mlx.core.finfo(type).min`, `mlx.core.iinfo(type).min`.
   """
   @spec min(t()) :: number() | boolean()
-  def min(type), do: bound(type, class(type), -1)
+  def min(type) when type in @types, do: bound(type, class(type), -1)
 
   @doc """
   The greatest finite value of a type.
@@ -255,7 +263,7 @@ defmodule Mlx.Type do
   Python: `mlx.core.finfo(type).max`, `mlx.core.iinfo(type).max`.
   """
   @spec max(t()) :: number() | boolean()
-  def max(type), do: bound(type, class(type), 1)
+  def max(type) when type in @types, do: bound(type, class(type), 1)
 
   @doc """
   The distance from 1.0 to the next greater number of a floating-point type; for `:c64` that of its parts.
@@ -269,7 +277,7 @@ defmodule Mlx.Type do
   """
   @spec epsilon(t()) :: float()
   def epsilon(type) do
-    {fraction_bits, _exponent} = precision(type)
+    {fraction_bits, _exponent} = precision(type, :epsilon)
     2.0 ** -fraction_bits
   end
 
@@ -285,14 +293,15 @@ defmodule Mlx.Type do
   """
   @spec smallest_normal(t()) :: float()
   def smallest_normal(type) do
-    {_fraction_bits, exponent} = precision(type)
+    {_fraction_bits, exponent} = precision(type, :smallest_normal)
     2.0 ** exponent
   end
 
-  defp precision(:c64), do: precision(:f32)
+  defp precision(:c64, function), do: precision(:f32, function)
 
-  defp precision(type) do
-    @precision[type] || raise ArgumentError, "expected a floating-point type or :c64, got: #{inspect(type)}"
+  defp precision(type, function) do
+    @precision[type] ||
+      raise ArgumentError, "Mlx.Type.#{function}: expected a floating-point type or :c64, got: #{Given.text(type)}"
   end
 
   @doc """
@@ -319,10 +328,13 @@ defmodule Mlx.Type do
   Python: `mlx.core.result_type`.
   """
   @spec result_type([Mlx.Array.t() | t() | nx(), ...]) :: t()
-  def result_type([_ | _] = arrays_or_types), do: arrays_or_types |> Enum.map(&of/1) |> Enum.reduce(&promote/2)
+  def result_type(arrays_or_types) do
+    if not match?([_ | _], arrays_or_types) or List.improper?(arrays_or_types) do
+      raise ArgumentError,
+            "Mlx.Type.result_type: expected a list with at least one array or type, got: #{Given.text(arrays_or_types)}"
+    end
 
-  def result_type(other) do
-    raise ArgumentError, "Mlx.Type.result_type: expected a list with at least one array or type, got: #{inspect(other)}"
+    arrays_or_types |> Enum.map(&of(&1, :result_type)) |> Enum.reduce(&promote/2)
   end
 
   @doc """
@@ -339,8 +351,8 @@ defmodule Mlx.Type do
   """
   @spec can_cast?(Mlx.Array.t() | t() | nx(), t() | nx()) :: boolean()
   def can_cast?(array_or_type, type) do
-    type = normalize!(type)
-    result_type([array_or_type, type]) == type
+    type = normalize!(type, :"Type.can_cast?")
+    promote(of(array_or_type, :can_cast?), type) == type
   end
 
   @doc """
@@ -360,8 +372,11 @@ defmodule Mlx.Type do
   Python: `mlx.core.issubdtype`, and `mlx.core.isdtype` whose kinds have other names.
   """
   @spec subtype?(t() | nx() | kind(), t() | nx() | kind() | [t() | nx() | kind()]) :: boolean()
-  def subtype?(type, kinds) when is_list(kinds), do: Enum.any?(kinds, &subtype?(type, &1))
-  def subtype?(type, kind), do: type_or_kind!(kind) in lineage(type_or_kind!(type))
+  def subtype?(type, kinds) do
+    lineage = lineage(type_or_kind!(type))
+    kinds = if ArgumentType.list?(kinds), do: kinds, else: [kinds]
+    kinds |> Enum.map(&type_or_kind!/1) |> Enum.any?(&(&1 in lineage))
+  end
 
   defp lineage(nil), do: []
   defp lineage(kind) when is_map_key(@kinds, kind), do: [kind | lineage(@kinds[kind])]
@@ -369,10 +384,10 @@ defmodule Mlx.Type do
   defp lineage(type), do: [type | lineage(class(type))]
 
   defp type_or_kind!(kind) when is_map_key(@kinds, kind), do: kind
-  defp type_or_kind!(type), do: normalize!(type)
+  defp type_or_kind!(type), do: normalize!(type, :"Type.subtype?")
 
-  defp of(%Mlx.Array{type: type}), do: type
-  defp of(type), do: normalize!(type)
+  defp of(%Mlx.Array{type: type}, _function), do: type
+  defp of(type, function), do: normalize!(type, :"Type.#{function}")
 
   defp promote(type, type), do: type
   defp promote(a, b), do: promote(a, class(a), b, class(b))
@@ -395,5 +410,9 @@ defmodule Mlx.Type do
   defp bound(type, :unsigned, side), do: if(side > 0, do: 2 ** bits(type) - 1, else: 0)
   defp bound(type, :signed, side), do: if(side > 0, do: 2 ** (bits(type) - 1) - 1, else: -(2 ** (bits(type) - 1)))
   defp bound(type, :float, side), do: side * Map.fetch!(@largest, type)
-  defp bound(type, :complex, _side), do: raise(ArgumentError, "the values of #{inspect(type)} have no order")
+
+  defp bound(type, :complex, side) do
+    function = if side > 0, do: "max", else: "min"
+    raise ArgumentError, "Mlx.Type.#{function}: the values of #{inspect(type)} have no order"
+  end
 end

@@ -9,7 +9,10 @@ defmodule Mlx.Unsafe do
   belong to something else.
   """
 
+  use Mlx.Mismatch
+
   alias Mlx.{Array, ExampleCall, Native, Options, Recording, Sizes, Type}
+  alias Mlx.IO.FilePath
   alias Mlx.Unsafe.Kernel
 
   @type size :: {pos_integer(), pos_integer(), pos_integer()}
@@ -203,7 +206,7 @@ defmodule Mlx.Unsafe do
   @spec import_function(Path.t(), keyword()) :: imported() | {imported(), String.t()}
   def import_function(path, options \\ []) do
     [with_metadata] = Options.without_stream(options, :"Unsafe.import_function", metadata: false)
-    {imported, metadata} = path |> IO.chardata_to_string() |> Native.import_function()
+    {imported, metadata} = path |> FilePath.string!(:"Unsafe.import_function") |> Native.import_function()
     function = fn arguments -> call(imported, arguments) end
     if with_metadata, do: {function, metadata}, else: function
   end

@@ -166,7 +166,7 @@ defmodule Mlx.ArrayTest do
         end
       end
 
-      assert_raise KeyError, fn -> Mlx.PrintOptions.set(digits: 3) end
+      assert_raise ArgumentError, fn -> Mlx.PrintOptions.set(digits: 3) end
     end
 
     test "shows arrays without elements" do

@@ -24,7 +24,7 @@ defmodule Mlx.Elementwise.Conversion do
   def as_type(%Array{type: type} = array, type, []), do: array
 
   def as_type(array, type, options) do
-    Native.astype(array, Type.normalize!(type), Options.stream(options, :as_type))
+    Native.astype(array, Type.normalize!(type, :as_type), Options.stream(options, :as_type))
   end
 
   @doc """
@@ -44,6 +44,6 @@ defmodule Mlx.Elementwise.Conversion do
   """
   @spec bitcast(Array.operand(), Type.t() | Type.nx(), keyword()) :: Array.t()
   def bitcast(array, type, options \\ []) do
-    Native.view(array, Type.normalize!(type), Options.stream(options, :bitcast))
+    Native.view(array, Type.normalize!(type, :bitcast), Options.stream(options, :bitcast))
   end
 end

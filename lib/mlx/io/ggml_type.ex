@@ -6,6 +6,8 @@ defmodule Mlx.IO.GGMLType do
   number of blocks long.
   """
 
+  use Mlx.Mismatch
+
   @typedoc "A tensor type, such as `:f32` or `:q4_1`."
   @type t :: atom
 
@@ -55,7 +57,7 @@ defmodule Mlx.IO.GGMLType do
     def fetch(unquote(code)), do: {:ok, unquote(type)}
   end
 
-  def fetch(_code), do: :error
+  def fetch(code) when is_integer(code), do: :error
 
   @doc """
   The count of numbers in a block of `type`, and the bytes that such a block takes.

@@ -18,7 +18,7 @@ defmodule Mlx.IO.GGUFMetadata do
   every tensor has to lie inside the file.
   """
 
-  alias Mlx.IO.{Bytes, Failure, GGMLType}
+  alias Mlx.IO.{Bytes, Failure, FilePath, GGMLType}
 
   @typedoc "A metadata value; a float that is not finite is an atom."
   @type value :: boolean | number | :nan | :infinity | :neg_infinity | binary | [value]
@@ -96,7 +96,7 @@ defmodule Mlx.IO.GGUFMetadata do
   """
   @spec read(Path.t()) :: t
   def read(path) do
-    path = IO.chardata_to_string(path)
+    path = FilePath.string!(path, :"IO.GGUFMetadata.read")
     Failure.about("Mlx.IO.GGUFMetadata.read: cannot read #{path}", fn -> Bytes.open(path, &parse/1) end)
   end
 

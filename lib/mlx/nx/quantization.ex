@@ -55,7 +55,7 @@ if Code.ensure_loaded?(Nx) do
       size = packed_size!(arrays, mode, group_size, bits)
       [weights, scales | _] = arrays = Tuple.to_list(arrays)
       axis = Shape.normalize_axis(weights.shape, axis, names)
-      type = Type.normalize!(type || if(mode == :affine, do: scales.type, else: :bf16))
+      type = Type.normalize!(type || if(mode == :affine, do: scales.type, else: :bf16), :"Nx.from_quantized")
       if not Quantized.type?(Type.to_nx(type)), do: raise(ArgumentError, no_type(:from_quantized, Type.to_nx(type)))
       quantized = Quantized.pack(arrays, axis, size, type, mode)
 
