@@ -22,7 +22,10 @@ defmodule Mlx.LM do
   Python: `mlx_lm.load`, `mlx_lm.generate`, `mlx_lm.stream_generate`.
   """
 
-  alias Mlx.IO.GGUFMetadata
+  use Mlx.Mismatch
+
+  alias Mlx.{CalledFunction, Given, Options}
+  alias Mlx.IO.{FilePath, GGUFMetadata}
   alias Mlx.LM.{ChatTemplate, Decoding, Generation, Llama, Response, Tokenizer, Weights}
 
   @architectures ["llama"]
@@ -54,6 +57,12 @@ defmodule Mlx.LM do
   """
   @spec load(Path.t(), keyword()) :: t()
   def load(path, options \\ []) do
+    path = FilePath.string!(path, :"LM.load")
+    Options.complete(options, :"LM.load", form: nil, type: nil)
+    CalledFunction.name("Mlx.LM.load", fn -> loaded(path, options) end)
+  end
+
+  defp loaded(path, options) do
     %{metadata: metadata} = GGUFMetadata.read(path)
     check_architecture!(metadata, path)
     config = Llama.Config.from_gguf(metadata)
@@ -75,8 +84,10 @@ defmodule Mlx.LM do
   Generates text, and returns it with its figures as a `Mlx.LM.Response`. Takes the options of `events/3`.
   """
   @spec generate(t(), prompt(), keyword()) :: Response.t()
-  def generate(lm, prompt, options \\ []) do
-    {:done, response} = lm |> events(prompt, options) |> Enum.find(&match?({:done, _response}, &1))
+  def generate(lm, prompt, options \\ [])
+
+  def generate(%__MODULE__{} = lm, prompt, options) do
+    {:done, response} = lm |> events(prompt, options, "Mlx.LM.generate") |> Enum.find(&match?({:done, _response}, &1))
     response
   end
 
@@ -87,9 +98,11 @@ defmodule Mlx.LM do
   The model runs only as far as the stream does.
   """
   @spec stream(t(), prompt(), keyword()) :: Enumerable.t()
-  def stream(lm, prompt, options \\ []) do
+  def stream(lm, prompt, options \\ [])
+
+  def stream(%__MODULE__{} = lm, prompt, options) do
     lm
-    |> events(prompt, options)
+    |> events(prompt, options, "Mlx.LM.stream")
     |> Stream.flat_map(fn event -> with {:text, text} <- event, do: [text], else: (_ -> []) end)
   end
 
@@ -110,7 +123,14 @@ defmodule Mlx.LM do
   model's context length.
   """
   @spec events(t(), prompt(), keyword()) :: Enumerable.t()
-  def events(%__MODULE__{} = lm, prompt, options \\ []), do: Generation.events(lm, encode(lm, prompt), options)
+  def events(lm, prompt, options \\ [])
+  def events(%__MODULE__{} = lm, prompt, options), do: events(lm, prompt, options, "Mlx.LM.events")
+
+  # The events of the function that was called.
+  defp events(lm, prompt, options, called) do
+    parts = ["Mlx.LM.encode", "Mlx.LM.Generation.events"]
+    CalledFunction.name(called, parts, fn -> Generation.events(lm, encode(lm, prompt), options) end)
+  end
 
   @doc "The tokens of a prompt."
   @spec encode(t(), prompt()) :: [Tokenizer.id()]
@@ -119,16 +139,19 @@ defmodule Mlx.LM do
   def encode(%__MODULE__{}, []), do: []
 
   def encode(%__MODULE__{template: nil} = lm, [_ | _]) do
-    raise ArgumentError, "#{lm.name} has no chat template; give a string, and not messages, as the prompt"
+    raise ArgumentError,
+          "Mlx.LM.encode: #{lm.name} has no chat template; give a string, and not messages, as the prompt"
   end
 
   def encode(%__MODULE__{} = lm, [_ | _] = messages) do
+    text = CalledFunction.name("Mlx.LM.encode", ["Mlx.LM.ChatTemplate.render"], fn -> render(lm, messages) end)
     # The template writes what the file's settings would otherwise add.
-    Tokenizer.encode(lm.tokenizer, render(lm, messages), bos: false, eos: false)
+    Tokenizer.encode(lm.tokenizer, text, bos: false, eos: false)
   end
 
   def encode(%__MODULE__{}, other) do
-    raise ArgumentError, "expected the prompt to be a string, messages or tokens, got: #{inspect(other)}"
+    raise ArgumentError,
+          "Mlx.LM.encode: expected the prompt to be a string, messages or tokens, got: #{Given.text(other)}"
   end
 
   defp render(lm, messages) do

@@ -45,6 +45,13 @@ defmodule Mlx.Options do
     for {name, default} <- defaults, do: Keyword.get(options, name, default)
   end
 
+  @doc "The options with the defaults of those that are not given, for a function that is no operation."
+  @spec complete(keyword(), atom(), keyword()) :: keyword()
+  def complete(options, function, defaults) do
+    check(options, defaults, [], function)
+    Keyword.merge(defaults, options)
+  end
+
   defp read([], [], _function), do: [nil]
   defp read([], options, function), do: [Stream.resolve(options, "Mlx.#{function}")]
 

@@ -141,7 +141,7 @@ defmodule Mlx.LMTest do
 
     test "must not be empty", %{lm: lm} do
       for prompt <- ["", []],
-          do: assert_raise(ArgumentError, "the prompt is empty", fn -> Mlx.LM.stream(lm, prompt) end)
+          do: assert_raise(ArgumentError, "Mlx.LM.stream: the prompt is empty", fn -> Mlx.LM.stream(lm, prompt) end)
     end
 
     test "must fit into the context", %{lm: lm} do

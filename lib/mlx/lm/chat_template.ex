@@ -15,6 +15,9 @@ defmodule Mlx.LM.ChatTemplate do
   bounded amount of time and memory.
   """
 
+  use Mlx.Mismatch
+
+  alias Mlx.{CalledFunction, Given}
   alias Mlx.LM.ChatTemplate.{Evaluator, Parser, Value}
 
   @enforce_keys [:statements]
@@ -52,12 +55,23 @@ defmodule Mlx.LM.ChatTemplate do
       "Hi</s>>"
   """
   @spec render(t, [map], keyword) :: String.t()
-  def render(%__MODULE__{statements: statements}, messages, options \\ []) do
+  def render(template, messages, options \\ [])
+
+  def render(%__MODULE__{statements: statements}, messages, options) when is_list(messages) do
+    check_options!(options)
     variables = Keyword.merge([add_generation_prompt: false, tools: nil, documents: nil, messages: messages], options)
 
-    Evaluator.render(
-      statements,
-      Map.new(variables, fn {name, value} -> {Atom.to_string(name), Value.from_term(value)} end)
-    )
+    variables =
+      CalledFunction.name("Mlx.LM.ChatTemplate.render", fn ->
+        Map.new(variables, fn {name, value} -> {Atom.to_string(name), Value.from_term(value)} end)
+      end)
+
+    Evaluator.render(statements, variables)
+  end
+
+  defp check_options!(options) do
+    if not Keyword.keyword?(options) do
+      raise ArgumentError, "Mlx.LM.ChatTemplate.render: expected options, a keyword list, got: #{Given.text(options)}"
+    end
   end
 end

@@ -6,6 +6,9 @@ defmodule Mlx.LM.Generation do
   to compute it, and only then is the last token read. So MLX always has something to do.
   """
 
+  use Mlx.Mismatch
+
+  alias Mlx.{ArgumentType, CalledFunction, Given, Options}
   alias Mlx.LM.{Context, Decoding, Llama, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
   alias Mlx.Memory
@@ -25,14 +28,25 @@ defmodule Mlx.LM.Generation do
   """
   @spec events(Mlx.LM.t(), [non_neg_integer()], keyword()) :: Enumerable.t()
   def events(%Mlx.LM{} = lm, prompt, options) do
-    {sampling, options} = Keyword.split(options, Sampler.options())
-    options = Keyword.validate!(options, @defaults)
+    known = @defaults ++ for(name <- Sampler.options(), do: {name, nil})
+    complete = Options.complete(options, :"LM.Generation.events", known)
+    sampling = Keyword.take(options, Sampler.options())
+    stop = CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
+    stream_wired(fn -> start(lm, prompt, stop, sampling, complete) end)
+  end
+
+  # Returns the stop strings.
+  defp check!(lm, prompt, options, sampling) do
     for name <- [:max_tokens, :prefill_step], do: check_positive!(name, options[name])
+
+    if not (is_nil(options[:context]) or is_struct(options[:context], Context)) do
+      raise ArgumentError, "expected :context to be an Mlx.LM.Context, got: #{Given.text(options[:context])}"
+    end
+
     stop = StopStrings.new(options[:stop])
     Sampler.new(sampling)
     check_prompt!(lm, prompt)
-
-    stream_wired(fn -> start(lm, prompt, stop, sampling, options) end)
+    stop
   end
 
   # The model stays in the memory of a GPU while the stream runs.
@@ -164,9 +178,12 @@ defmodule Mlx.LM.Generation do
   defp rate(0, _from, _to), do: nil
   defp rate(count, from, to), do: count * System.convert_time_unit(1, :second, :native) / max(to - from, 1)
 
-  defp check_prompt!(_lm, []), do: raise(ArgumentError, "the prompt is empty")
-
   defp check_prompt!(lm, prompt) do
+    if not ArgumentType.list?(prompt) do
+      raise ArgumentError, "expected the prompt to be a list of tokens, got: #{Given.text(prompt)}"
+    end
+
+    if prompt == [], do: raise(ArgumentError, "the prompt is empty")
     context_length = lm.model.config.context_length
 
     if length(prompt) > context_length do
@@ -181,6 +198,6 @@ defmodule Mlx.LM.Generation do
   defp check_positive!(_name, value) when is_integer(value) and value > 0, do: :ok
 
   defp check_positive!(name, value) do
-    raise ArgumentError, "expected #{inspect(name)} to be a positive integer, got: #{inspect(value)}"
+    raise ArgumentError, "expected #{inspect(name)} to be a positive integer, got: #{Given.text(value)}"
   end
 end

@@ -15,6 +15,8 @@ defmodule Mlx.LM.KeyValueCache do
   the buffers are returned as a whole, with a mask of the positions that count, and are never made larger.
   """
 
+  use Mlx.Mismatch
+
   alias Mlx.Array
 
   @step 256
@@ -86,7 +88,14 @@ defmodule Mlx.LM.KeyValueCache do
       1
   """
   @spec trim(t(), non_neg_integer()) :: t()
-  def trim(%__MODULE__{} = cache, length) when length <= cache.length, do: %{cache | length: length}
+  def trim(%__MODULE__{} = cache, length) when is_integer(length) and length >= 0 do
+    if is_integer(cache.length) and length > cache.length do
+      raise ArgumentError,
+            "Mlx.LM.KeyValueCache.trim: the cache has #{cache.length} positions, and cannot keep the first #{length}"
+    end
+
+    %{cache | length: length}
+  end
 
   defp write(buffer, new, start) do
     room = with_room(buffer, new, start + Mlx.axis_size(new, 2))

@@ -21,7 +21,9 @@ defmodule Mlx.LM.Sampler do
       [1]
   """
 
-  alias Mlx.Array
+  use Mlx.Mismatch
+
+  alias Mlx.{Array, Given, Options}
 
   @defaults [
     temperature: 0.0,
@@ -54,22 +56,22 @@ defmodule Mlx.LM.Sampler do
   @doc "A sampler. Raises `ArgumentError` for an unknown option or a value out of range."
   @spec new(keyword()) :: t()
   def new(options \\ []) do
-    {seed, options} = options |> Keyword.validate!(@defaults) |> Keyword.pop!(:seed)
+    {seed, options} = options |> Options.complete(:"LM.Sampler.new", @defaults) |> Keyword.pop!(:seed)
     Enum.each(options, &check!/1)
     struct!(__MODULE__, [{:key, Mlx.Random.key(seed!(seed))} | options])
   end
 
   @doc "Takes note of tokens `{1, n}` that came before, for the repetition penalty."
   @spec observe(t(), Array.t()) :: t()
-  def observe(%__MODULE__{repetition_penalty: penalty} = sampler, _tokens) when penalty == 1, do: sampler
+  def observe(%__MODULE__{repetition_penalty: penalty} = sampler, %Array{}) when penalty == 1, do: sampler
 
-  def observe(%__MODULE__{recent: nil} = sampler, tokens) do
+  def observe(%__MODULE__{recent: nil} = sampler, %Array{} = tokens) do
     # What is penalized does not depend on how often a token came: so there are as many at once as there will be later.
     first = Mlx.broadcast(Mlx.slice(tokens, [0, 0], [1, 1]), {1, sampler.repetition_context})
     observe(%{sampler | recent: first}, tokens)
   end
 
-  def observe(%__MODULE__{recent: recent, repetition_context: context} = sampler, tokens) do
+  def observe(%__MODULE__{recent: recent, repetition_context: context} = sampler, %Array{} = tokens) do
     seen = Mlx.concatenate([recent, tokens], axis: 1)
     %{sampler | recent: Mlx.slice(seen, [0, Mlx.axis_size(tokens, 1)], [1, context])}
   end
@@ -80,7 +82,7 @@ defmodule Mlx.LM.Sampler do
   The logits are not evaluated, and neither is the token.
   """
   @spec sample(t(), Array.t()) :: {Array.t(), t()}
-  def sample(%__MODULE__{} = sampler, logits) do
+  def sample(%__MODULE__{} = sampler, %Array{} = logits) do
     {token, sampler} = choose(sampler, penalize(sampler, logits))
     token = Mlx.as_type(token, :s32)
     {token, observe(sampler, Mlx.new_axis(token, 0))}
@@ -163,6 +165,6 @@ defmodule Mlx.LM.Sampler do
 
   @spec invalid!(atom(), term(), String.t()) :: no_return()
   defp invalid!(name, value, expected) do
-    raise ArgumentError, "expected #{inspect(name)} to be #{expected}, got: #{inspect(value)}"
+    raise ArgumentError, "Mlx.LM.Sampler.new: expected #{inspect(name)} to be #{expected}, got: #{Given.text(value)}"
   end
 end

@@ -8,6 +8,10 @@ defmodule Mlx.LM.StopStrings do
       {:stop, ""}
   """
 
+  use Mlx.Mismatch
+
+  alias Mlx.{ArgumentType, Given}
+
   @enforce_keys [:strings]
   defstruct [:strings, held: ""]
 
@@ -16,8 +20,9 @@ defmodule Mlx.LM.StopStrings do
   @doc "A search for any of the strings. Raises `ArgumentError` for what is no list of strings, or an empty one."
   @spec new([String.t()]) :: t()
   def new(strings) do
-    unless is_list(strings) and Enum.all?(strings, &(is_binary(&1) and &1 != "")) do
-      raise ArgumentError, "expected :stop to be a list of strings that are not empty, got: #{inspect(strings)}"
+    unless ArgumentType.list?(strings) and Enum.all?(strings, &(is_binary(&1) and &1 != "")) do
+      raise ArgumentError,
+            "Mlx.LM.StopStrings.new: expected :stop to be a list of strings that are not empty, got: #{Given.text(strings)}"
     end
 
     %__MODULE__{strings: strings}
@@ -25,9 +30,9 @@ defmodule Mlx.LM.StopStrings do
 
   @doc "Takes the next piece of text; gives the text before a stop string, or that which can't be the start of one."
   @spec push(t(), String.t()) :: {:continue, String.t(), t()} | {:stop, String.t()}
-  def push(%__MODULE__{strings: []} = stop, text), do: {:continue, text, stop}
+  def push(%__MODULE__{strings: []} = stop, text) when is_binary(text), do: {:continue, text, stop}
 
-  def push(%__MODULE__{strings: strings, held: held} = stop, text) do
+  def push(%__MODULE__{strings: strings, held: held} = stop, text) when is_binary(text) do
     text = held <> text
 
     case :binary.match(text, strings) do

@@ -32,6 +32,9 @@ defmodule Mlx.LM.Tokenizer do
   reference does; SmolLM2 has none for a few control characters, such as `<<4>>`).
   """
 
+  use Mlx.Mismatch
+
+  alias Mlx.{Given, Options}
   alias Mlx.LM.Tokenizer.{ByteAlphabet, BytePairEncoding, PreTokenizer, StreamDecoder, Table}
 
   @typedoc "A token's number."
@@ -85,7 +88,7 @@ defmodule Mlx.LM.Tokenizer do
   fit together.
   """
   @spec from_gguf(%{String.t() => Mlx.IO.GGUFMetadata.value()}) :: t
-  def from_gguf(metadata) do
+  def from_gguf(metadata) when is_map(metadata) do
     check_model(metadata)
     pre_tokenizer = pre_tokenizer(metadata)
     tokens = strings(metadata, "tokens")
@@ -128,13 +131,14 @@ defmodule Mlx.LM.Tokenizer do
       the file says.
   """
   @spec encode(t, binary, keyword) :: [id]
-  def encode(%__MODULE__{} = tokenizer, text, options \\ []) when is_binary(text) do
-    options =
-      Keyword.validate!(options, special: true, bos: tokenizer.add_bos, eos: tokenizer.add_eos)
+  def encode(tokenizer, text, options \\ [])
 
-    pattern = if options[:special], do: tokenizer.patterns.all, else: tokenizer.patterns.user
+  def encode(%__MODULE__{} = tokenizer, text, options) when is_binary(text) do
+    defaults = [special: true, bos: tokenizer.add_bos, eos: tokenizer.add_eos]
+    [special, bos, eos] = Options.without_stream(options, :"LM.Tokenizer.encode", defaults)
+    pattern = if special, do: tokenizer.patterns.all, else: tokenizer.patterns.user
     ids = text |> segments(pattern) |> encode_segments(tokenizer)
-    edge(options[:bos], tokenizer.bos) ++ ids ++ edge(options[:eos], tokenizer.eos)
+    edge(bos, tokenizer.bos) ++ ids ++ edge(eos, tokenizer.eos)
   end
 
   @doc """
@@ -145,9 +149,13 @@ defmodule Mlx.LM.Tokenizer do
   Raises `ArgumentError` for an id that is not in the vocabulary.
   """
   @spec decode(t, [id], keyword) :: String.t()
-  def decode(%__MODULE__{} = tokenizer, ids, options \\ []) when is_list(ids) do
-    options = Keyword.validate!(options, special: true)
-    ids |> Enum.map(&bytes(tokenizer, &1, options)) |> IO.iodata_to_binary() |> String.replace_invalid()
+  def decode(tokenizer, ids, options \\ [])
+
+  def decode(%__MODULE__{} = tokenizer, ids, options) when length(ids) >= 0 do
+    ids
+    |> Enum.map(&bytes(tokenizer, &1, special!(options, :decode), :decode))
+    |> IO.iodata_to_binary()
+    |> String.replace_invalid()
   end
 
   @doc """
@@ -157,7 +165,11 @@ defmodule Mlx.LM.Tokenizer do
   character gives what came before it, or nothing.
   """
   @spec decode_stream(t, Enumerable.t(), keyword) :: Enumerable.t()
-  def decode_stream(%__MODULE__{} = tokenizer, ids, options \\ []) do
+  def decode_stream(tokenizer, ids, options \\ [])
+
+  def decode_stream(%__MODULE__{} = tokenizer, ids, options) do
+    special!(options, :decode_stream)
+
     ids
     |> Stream.transform(
       fn -> StreamDecoder.new(tokenizer, options) end,
@@ -177,20 +189,32 @@ defmodule Mlx.LM.Tokenizer do
   Raises `ArgumentError` for an id that is not in the vocabulary.
   """
   @spec bytes(t, id, keyword) :: binary
-  def bytes(%__MODULE__{pieces: pieces} = tokenizer, id, options \\ []) do
+  def bytes(tokenizer, id, options \\ [])
+  def bytes(%__MODULE__{} = tokenizer, id, options), do: bytes(tokenizer, id, special!(options, :bytes), :bytes)
+
+  defp bytes(%__MODULE__{pieces: pieces} = tokenizer, id, special, function) do
     case Table.get(pieces, id) do
-      nil -> raise ArgumentError, "token #{inspect(id)} is not in the vocabulary of #{pieces.size} tokens"
-      piece -> if Keyword.get(options, :special, true) or id not in tokenizer.special, do: piece, else: ""
+      nil ->
+        raise ArgumentError,
+              "Mlx.LM.Tokenizer.#{function}: token #{Given.text(id)} is not in the vocabulary of #{pieces.size} tokens"
+
+      piece ->
+        if special or id not in tokenizer.special, do: piece, else: ""
     end
+  end
+
+  defp special!(options, function) do
+    [special] = Options.without_stream(options, :"LM.Tokenizer.#{function}", special: true)
+    special
   end
 
   @doc "The id of a token as the vocabulary writes it, or `nil`."
   @spec id(t, binary) :: id | nil
-  def id(%__MODULE__{ids: ids}, token), do: Table.get(ids, token)
+  def id(%__MODULE__{ids: ids}, token) when is_binary(token), do: Table.get(ids, token)
 
   @doc "A token as the vocabulary writes it, such as `\"Ġworld\"` or `\"<|im_end|>\"`, or `nil`."
   @spec token(t, id) :: binary | nil
-  def token(%__MODULE__{tokens: tokens}, id), do: Table.get(tokens, id)
+  def token(%__MODULE__{tokens: tokens}, id) when is_integer(id), do: Table.get(tokens, id)
 
   @doc "The number of tokens in the vocabulary."
   @spec size(t) :: pos_integer
@@ -198,7 +222,7 @@ defmodule Mlx.LM.Tokenizer do
 
   @doc "Whether a token ends the answer: the end token of the file, or one such as `<|im_end|>`."
   @spec end?(t, id) :: boolean
-  def end?(%__MODULE__{end_ids: ids}, id), do: id in ids
+  def end?(%__MODULE__{end_ids: ids}, id) when is_integer(id), do: id in ids
 
   # Metadata
 
@@ -323,5 +347,5 @@ defmodule Mlx.LM.Tokenizer do
   defp edge(_add, _id), do: []
 
   @spec fail(String.t()) :: no_return
-  defp fail(problem), do: raise(Mlx.Error, message: "can't make a tokenizer: #{problem}")
+  defp fail(problem), do: raise(Mlx.Error, message: "Mlx.LM.Tokenizer.from_gguf: #{problem}")
 end

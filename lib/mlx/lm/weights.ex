@@ -13,7 +13,9 @@ defmodule Mlx.LM.Weights do
   Everything else, and so all activations, has the floating-point type `:type`.
   """
 
-  alias Mlx.Array
+  use Mlx.Mismatch
+
+  alias Mlx.{Array, Given, Options, Type}
 
   # All quantized formats of GGUF that MLX keeps (Q4_0, Q4_1, Q8_0) share one scale between 32 numbers.
   @group_size 32
@@ -43,15 +45,17 @@ defmodule Mlx.LM.Weights do
     * `:type` - the floating-point type, by default `:f32` on a CPU and `:f16` on a GPU
   """
   @spec new(%{String.t() => Array.t()}, String.t(), keyword()) :: t()
-  def new(tensors, source, options \\ []) do
-    {form, type} = if Mlx.Device.default() == :cpu, do: {:dense, :f32}, else: {:quantized, :f16}
-    options = Keyword.validate!(options, form: form, type: type)
+  def new(tensors, source, options \\ [])
 
-    unless options[:form] in [:quantized, :dense] do
-      raise ArgumentError, "expected :form to be :quantized or :dense, got: #{inspect(options[:form])}"
+  def new(tensors, source, options) when is_map(tensors) and not is_struct(tensors) and is_binary(source) do
+    {form, type} = if Mlx.Device.default() == :cpu, do: {:dense, :f32}, else: {:quantized, :f16}
+    [form, type] = Options.without_stream(options, :"LM.Weights.new", form: form, type: type)
+
+    unless form in [:quantized, :dense] do
+      raise ArgumentError, "Mlx.LM.Weights.new: expected :form to be :quantized or :dense, got: #{Given.text(form)}"
     end
 
-    %__MODULE__{source: source, tensors: tensors, form: options[:form], type: options[:type]}
+    %__MODULE__{source: source, tensors: tensors, form: form, type: Type.normalize!(type, :"LM.Weights.new")}
   end
 
   @doc "Whether the file has a tensor."

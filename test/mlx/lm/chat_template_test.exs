@@ -407,7 +407,7 @@ defmodule Mlx.LM.ChatTemplateTest do
   ]
 
   defp ours(source, variables \\ @variables) do
-    ChatTemplate.render(ChatTemplate.compile(source), variables[:messages], Keyword.delete(variables, :messages))
+    ChatTemplate.render(ChatTemplate.compile(source), variables[:messages] || [], Keyword.delete(variables, :messages))
   end
 
   defp oracle(cases) do

@@ -53,6 +53,11 @@ defmodule Mlx.LM.KeyValueCacheTest do
     expected = Mlx.concatenate([Mlx.slice(part(5, 0), [0, 0, 0, 0], [1, 2, 2, 4]), part(3, 2)], axis: 2)
     assert Mlx.to_binary(keys) == Mlx.to_binary(expected)
     assert cache.length == 5
-    assert_raise FunctionClauseError, fn -> KeyValueCache.trim(cache, 6) end
+
+    assert_raise ArgumentError,
+                 "Mlx.LM.KeyValueCache.trim: the cache has 5 positions, and cannot keep the first 6",
+                 fn ->
+                   KeyValueCache.trim(cache, 6)
+                 end
   end
 end

@@ -7,6 +7,7 @@ defmodule Mlx.LM.ChatTemplate.Value do
   methods, macros, namespaces and the `loop` of a for block are tuples of the evaluator.
   """
 
+  alias Mlx.Given
   alias Mlx.LM.ChatTemplate.{Dict, Problem, Text}
 
   @type t :: term
@@ -27,15 +28,21 @@ defmodule Mlx.LM.ChatTemplate.Value do
     if String.valid?(term), do: term, else: String.replace_invalid(term)
   end
 
-  def from_term([{key, _value} | _] = pairs) when is_atom(key) do
-    if Keyword.keyword?(pairs), do: dict(pairs), else: Enum.map(pairs, &from_term/1)
+  def from_term(list) when is_list(list) do
+    cond do
+      List.improper?(list) -> refuse!(list)
+      list != [] and Keyword.keyword?(list) -> dict(list)
+      true -> Enum.map(list, &from_term/1)
+    end
   end
 
-  def from_term(term) when is_list(term), do: Enum.map(term, &from_term/1)
   def from_term(term) when is_tuple(term), do: {:tuple, term |> Tuple.to_list() |> Enum.map(&from_term/1)}
-  def from_term(%_struct{} = term), do: raise(ArgumentError, "a chat template can't be given #{inspect(term)}")
+  def from_term(%_struct{} = term), do: refuse!(term)
   def from_term(term) when is_map(term), do: term |> Enum.sort() |> dict()
-  def from_term(term), do: raise(ArgumentError, "a chat template can't be given #{inspect(term)}")
+  def from_term(term), do: refuse!(term)
+
+  @spec refuse!(term) :: no_return
+  defp refuse!(term), do: raise(ArgumentError, "a chat template can't be given #{Given.text(term)}")
 
   defp dict(pairs), do: Dict.new(for {key, value} <- pairs, do: {from_term(key), from_term(value)})
 

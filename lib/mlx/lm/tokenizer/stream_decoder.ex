@@ -4,7 +4,10 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
   token. All that it gave, joined, is what `Mlx.LM.Tokenizer.decode/3` gives for all tokens at once.
   """
 
+  use Mlx.Mismatch
+
   alias Mlx.LM.Tokenizer
+  alias Mlx.{CalledFunction, Options}
 
   @enforce_keys [:tokenizer, :options, :waiting]
   defstruct @enforce_keys
@@ -13,17 +16,26 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
 
   @doc "A decoder that has seen no token. Takes the options of `Mlx.LM.Tokenizer.decode/3`."
   @spec new(Tokenizer.t(), keyword) :: t
-  def new(tokenizer, options \\ []) do
-    %__MODULE__{tokenizer: tokenizer, options: Keyword.validate!(options, special: true), waiting: ""}
+  def new(tokenizer, options \\ [])
+
+  def new(%Tokenizer{} = tokenizer, options) do
+    options = Options.complete(options, :"LM.Tokenizer.StreamDecoder.new", special: true)
+    %__MODULE__{tokenizer: tokenizer, options: options, waiting: ""}
   end
 
   @doc "Takes the next token; gives the text that is now complete, which may be empty, and the decoder that goes on."
   @spec push(t, Tokenizer.id()) :: {String.t(), t}
   def push(%__MODULE__{} = decoder, id) do
-    bytes = decoder.waiting <> Tokenizer.bytes(decoder.tokenizer, id, decoder.options)
+    bytes = decoder.waiting <> bytes(decoder, id)
     complete = byte_size(bytes) - unfinished(bytes)
     <<text::binary-size(complete), waiting::binary>> = bytes
     {String.replace_invalid(text), %{decoder | waiting: waiting}}
+  end
+
+  defp bytes(decoder, id) do
+    CalledFunction.name("Mlx.LM.Tokenizer.StreamDecoder.push", ["Mlx.LM.Tokenizer.bytes"], fn ->
+      Tokenizer.bytes(decoder.tokenizer, id, decoder.options)
+    end)
   end
 
   @doc "The text of the bytes that still wait, when no token follows."

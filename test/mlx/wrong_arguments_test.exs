@@ -1,0 +1,112 @@
+defmodule Mlx.WrongArgumentsTest do
+  # Every public function is called with terms of a kind that it does not take: whatever is added to the library is, too.
+  use ExUnit.Case, async: true
+
+  alias Mlx.{ArgumentType, ExampleArgument, PublicFunctions, TinyLlama}
+
+  @wrong [:an_atom, nil, 1.5, "text", %{}, {:a, 1}, [:a | :b], self()]
+
+  # The layers of language models and what templates and tokenizers are made of are called by these alone.
+  @parts ~r/^Mix\.|^Mlx\.LM\.(?!(ChatTemplate|Generation|Sampler|StopStrings|Tokenizer|Tokenizer\.StreamDecoder)$)/
+
+  # Each option is a variable of the template.
+  @any_options [{Mlx.LM.ChatTemplate, :render}]
+
+  @moduletag :tmp_dir
+
+  setup %{tmp_dir: folder} do
+    path = Path.join(folder, "tiny.gguf")
+    TinyLlama.save(path)
+    lm = Mlx.LM.load(path)
+    array = ExampleArgument.array()
+
+    %{
+      examples: %{
+        # function, arguments where those of its types do not belong together
+        {Mlx, :arange, 4} => [0, 4, 1, []],
+        {Mlx.LM, :load, 2} => [path, []],
+        {Mlx.Tree, :map, 4} => [array, [], &Mlx.exp/1, []],
+        {Mlx.Tree, :map_with_path, 4} => [array, [], fn _path, leaf -> leaf end, []],
+        # structs that functions make of files and texts
+        Mlx.LM => lm,
+        Mlx.LM.ChatTemplate => Mlx.LM.ChatTemplate.compile("text"),
+        Mlx.LM.Sampler => Mlx.LM.Sampler.new(),
+        Mlx.LM.StopStrings => Mlx.LM.StopStrings.new(["end"]),
+        Mlx.LM.Tokenizer => lm.tokenizer,
+        Mlx.LM.Tokenizer.StreamDecoder => Mlx.LM.Tokenizer.StreamDecoder.new(lm.tokenizer)
+      }
+    }
+  end
+
+  test "a term that is not of the type of an argument raises an error with the function's name", %{examples: examples} do
+    for {module, name, types} <- functions(),
+        {type, place} <- Enum.with_index(types),
+        wrong <- @wrong,
+        wrong?(wrong, type) do
+      arguments = examples |> arguments(module, name, types) |> List.replace_at(place, wrong)
+      outcome = outcome(module, name, arguments)
+      known? = ArgumentType.words(type) != nil
+
+      assert told?(outcome, module, name) or (outcome == :returned and not known?),
+             said(module, name, arguments, outcome)
+    end
+  end
+
+  test "an option that a function does not have raises an error with the function's name", %{examples: examples} do
+    for {module, name, types} <- functions(),
+        Macro.to_string(List.last(types)) == "keyword()",
+        {module, name} not in @any_options do
+      arguments = examples |> arguments(module, name, types) |> List.replace_at(-1, not_an_option: 1)
+      outcome = outcome(module, name, arguments)
+      assert told?(outcome, module, name), said(module, name, arguments, outcome)
+      {_error, message} = outcome
+      assert message =~ "not_an_option", said(module, name, arguments, outcome)
+    end
+  end
+
+  defp functions do
+    for {module, functions} <- PublicFunctions.all(),
+        not (inspect(module) =~ @parts),
+        argument_types = PublicFunctions.argument_types(module),
+        {name, arity, _doc} <- functions,
+        arity > 0,
+        do: {module, name, argument_types[{name, arity}]}
+  end
+
+  # Of a type that is not known it may be the right term.
+  defp wrong?(term, type) do
+    cond do
+      is_number(term) and ArgumentType.of_arrays?(type) -> false
+      ArgumentType.words(type) == nil -> true
+      true -> not ArgumentType.may_be?(term, type)
+    end
+  end
+
+  defp arguments(examples, module, name, types) do
+    examples[{module, name, length(types)}] || Enum.map(types, &example(examples, &1, module))
+  end
+
+  defp example(examples, type, module) do
+    case ExampleArgument.of(type, module) do
+      %struct{} = argument -> Map.get(examples, struct, argument)
+      argument -> argument
+    end
+  end
+
+  defp outcome(module, name, arguments) do
+    apply(module, name, arguments)
+    :returned
+  rescue
+    error -> {error.__struct__, Exception.message(error)}
+  end
+
+  defp told?({error, message}, module, name) when error in [ArgumentError, Mlx.Error] do
+    String.starts_with?(message, "#{inspect(module)}.#{name}: ")
+  end
+
+  defp told?(_outcome, _module, _name), do: false
+
+  defp said(module, name, arguments, outcome) do
+    "#{inspect(module)}.#{name} of #{Enum.map_join(arguments, ", ", &Mlx.Given.text/1)}: #{inspect(outcome)}"
+  end
+end
