@@ -4,7 +4,7 @@ defmodule Mlx.Compilation do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, Form, KernelCompiler, Native, Options, Recording, Telemetry, Tree}
+  alias Mlx.{Arity, CalledFunction, Form, KernelCompiler, Native, Options, Recording, Telemetry, Tree}
   alias Mlx.NonFinite.Operations
 
   @disabled {__MODULE__, :disabled}
@@ -136,7 +136,7 @@ defmodule Mlx.Compilation do
   # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.
   defp compile(cache, form, fun, shapeless, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), &apply(fun, &1))
-    Recording.evaluate_captured(recorded.captured)
+    CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
     formers = for {compiled, _captured, _result} <- Native.cache_latest(cache), do: compiled
     entry = {Native.compile(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
     Native.cache_insert(cache, form, Form.without_numbers(form), entry)

@@ -2,7 +2,7 @@ defmodule Mlx.ExampleCall do
   @moduledoc false
   # Functions recorded for the arguments of one call, as native functions take them to describe or to write them.
 
-  alias Mlx.{Arity, Array, Given, Recording, Tree}
+  alias Mlx.{Arity, Array, CalledFunction, Given, Recording, Tree}
 
   @type t :: {program :: reference(), inputs :: [Array.t()], keywords :: [String.t()], captured :: [Array.t()]}
 
@@ -14,7 +14,11 @@ defmodule Mlx.ExampleCall do
     Arity.check!(fun, length(form), name)
     recorded = Recording.without_values(name, form, Recording.shapes(form), &apply(fun, &1))
     check_result!(name, recorded.result)
-    Recording.evaluate_captured!(recorded.captured, "#{name}: the function")
+
+    CalledFunction.name(name, ["Mlx.eval"], fn ->
+      Recording.evaluate_captured!(recorded.captured, "#{name}: the function")
+    end)
+
     # Those of a keyword list come in its order.
     {recorded.program, Tree.arrays(form), keywords |> Keyword.keys() |> Enum.map(&Atom.to_string/1), recorded.captured}
   end

@@ -4,7 +4,7 @@ defmodule Mlx.FunctionFile do
 
   use Mlx.Topic
 
-  alias Mlx.{ArgumentType, Array, ExampleCall, Given, Native, Options}
+  alias Mlx.{ArgumentType, Array, CalledFunction, ExampleCall, Given, Native, Options}
   alias Mlx.IO.{FilePath, WholeFile}
 
   @doc """
@@ -66,13 +66,16 @@ defmodule Mlx.FunctionFile do
     name = "Mlx.#{function}"
     [shapeless, metadata] = Options.without_stream(options, function, shapeless: false, metadata: "")
 
-    if not is_binary(metadata) do
-      raise ArgumentError, "#{name}: expected :metadata to be a string, got: #{Given.text(metadata)}"
+    if not is_binary(metadata) or String.contains?(metadata, <<0>>) do
+      raise ArgumentError, "#{name}: expected :metadata to be a string without zero bytes, got: #{Given.text(metadata)}"
     end
 
     calls = for {fun, arguments} <- functions!(functions, name), do: ExampleCall.record(name, fun, arguments)
     path = FilePath.string!(path, function)
-    WholeFile.write_by_name(path, &Native.export_functions(&1, calls, shapeless, metadata))
+
+    CalledFunction.name(name, ["Mlx.export_functions"], fn ->
+      WholeFile.write_by_name(path, &Native.export_functions(&1, calls, shapeless, metadata))
+    end)
   rescue
     error in File.Error -> reraise Mlx.Error, "Mlx.#{function}: #{Exception.message(error)}", __STACKTRACE__
   end

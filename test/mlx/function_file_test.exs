@@ -114,12 +114,46 @@ defmodule Mlx.FunctionFileTest do
     assert_raise ArgumentError, ~r/expected a list of arrays/, fn -> Mlx.export_function(path, &Mlx.abs/1, x) end
     assert_raise ArgumentError, ~r/returns an array/, fn -> Mlx.export_function(path, fn x -> {x, 1} end, [x]) end
     assert_raise ArgumentError, ~r/:metadata/, fn -> Mlx.export_function(path, &Mlx.abs/1, [x], metadata: %{}) end
+    assert_raise ArgumentError, ~r/zero bytes/, fn -> Mlx.export_function(path, &Mlx.abs/1, [x], metadata: <<0>>) end
 
     assert_raise ArgumentError, ~r/uses an array that is traced/, fn ->
       Mlx.grad(fn y -> Mlx.export_function(path, &Mlx.add(&1, y), [x]) end).(x)
     end
 
     assert File.ls!(folder) == []
+  end
+
+  test "each of the two functions that write is named itself", %{tmp_dir: folder} do
+    path = Path.join(folder, "none.mlxfn")
+    {x, deallocated} = {Mlx.array(1.0), Mlx.array(1.0)}
+    Mlx.deallocate(deallocated)
+    singular = fn -> Mlx.Linalg.invert(Mlx.zeros({2, 2})) end
+
+    for {name, write} <- [
+          export_function: &Mlx.export_function(path, &1, &2, &3),
+          export_functions: &Mlx.export_functions(path, [{&1, &2}], &3)
+        ],
+        {fun, arguments, options} <- [
+          {&Mlx.exp/1, [x], [shapeless: 1]},
+          {&Mlx.exp/1, [x], [metadata: 1]},
+          {&Mlx.exp/1, [x], [of: 1]},
+          {&Mlx.exp/1, [deallocated], []},
+          {&Mlx.add/2, [x], []},
+          {&Mlx.exp/1, [x, a: x, a: x], []},
+          {&Mlx.add(&1, singular.()), [x], []},
+          {fn _x -> 1 end, [x], []}
+        ] do
+      error = catch_error(write.(fun, arguments, options))
+      assert Exception.message(error) =~ ~r/^Mlx\.#{name}: /
+    end
+
+    for {name, write} <- [
+          export_function: &Mlx.export_function(&1, fn x -> Mlx.exp(x) end, [x]),
+          export_functions: &Mlx.export_functions(&1, [{fn x -> Mlx.exp(x) end, [x]}])
+        ] do
+      assert_raise Mlx.Error, ~r/^Mlx\.#{name}: .*no such file/, fn -> write.(Path.join(folder, "missing/a.mlxfn")) end
+      assert_raise ArgumentError, ~r/^Mlx\.#{name}: expected a path/, fn -> write.(nil) end
+    end
   end
 
   @tag :oracle

@@ -185,6 +185,9 @@ defmodule Mlx.MessagesTest do
   test "a computation that fails is told of by the function that reads it" do
     singular = Mlx.Linalg.invert(Mlx.zeros({2, 2}))
     assert_raise Mlx.Error, ~r/^Mlx\.to_list: .*singular/, fn -> Mlx.to_list(singular) end
+
+    compiled = Mlx.compile(fn x -> Mlx.add(x, Mlx.Linalg.invert(Mlx.zeros({2, 2}))) end)
+    assert_raise Mlx.Error, ~r/^Mlx\.compile: .*singular/, fn -> compiled.(Mlx.array(1.0)) end
   end
 
   test "errors of functions that are given stay as they are" do
