@@ -31,9 +31,11 @@ if Code.ensure_loaded?(Nx) do
     `einsum/2` and the functions of `Mlx.Nx.Fast` are for tensors of any backend, also inside `defn`.
     """
 
+    use Mlx.Mismatch
+
     import Nx.Defn, only: [deftransform: 2]
 
-    alias Mlx.{Array, Native, Type}
+    alias Mlx.{Array, Native, Options, Type}
     alias Mlx.Backend.Conversion
     alias Mlx.Nx.{Einsum, Quantization}
 
@@ -51,10 +53,12 @@ if Code.ensure_loaded?(Nx) do
     Not in Python.
     """
     @spec to_nx(Array.t(), keyword()) :: Nx.Tensor.t()
-    def to_nx(%Array{} = array, options \\ []) do
-      options = Keyword.validate!(options, [:names, lazy: false])
-      out = Nx.template(array.shape, Type.to_nx(array.type), names: options[:names])
-      Conversion.result(out, bytes(array), {options[:lazy], nil})
+    def to_nx(array, options \\ [])
+
+    def to_nx(%Array{} = array, options) do
+      [names, lazy] = Options.without_stream(options, :"Nx.to_nx", names: nil, lazy: false)
+      out = Nx.template(array.shape, Type.to_nx(array.type), names: names)
+      Conversion.result(out, bytes(array), {lazy, nil})
     end
 
     # A boolean is a byte that is 0 or 1.
@@ -97,7 +101,8 @@ if Code.ensure_loaded?(Nx) do
     Python: `mlx.core.quantize`, which gives arrays: see `to_quantized/1`.
     """
     @spec quantize(Nx.Tensor.t(), keyword()) :: Nx.Tensor.t()
-    defdelegate quantize(tensor, options \\ []), to: Quantization
+    def quantize(tensor, options \\ [])
+    def quantize(%Nx.Tensor{} = tensor, options), do: Quantization.quantize(tensor, options)
 
     @doc """
     The tensor with the numbers that `quantize/2` packed, which are about those that it was given. A tensor that is not
@@ -110,7 +115,7 @@ if Code.ensure_loaded?(Nx) do
     Python: `mlx.core.dequantize`.
     """
     @spec dequantize(Nx.Tensor.t()) :: Nx.Tensor.t()
-    defdelegate dequantize(tensor), to: Quantization
+    def dequantize(%Nx.Tensor{} = tensor), do: Quantization.dequantize(tensor)
 
     @doc """
     Whether the tensor is in quantized form.
@@ -121,7 +126,7 @@ if Code.ensure_loaded?(Nx) do
     Not in Python.
     """
     @spec quantized?(Nx.Tensor.t()) :: boolean()
-    defdelegate quantized?(tensor), to: Quantization
+    def quantized?(%Nx.Tensor{} = tensor), do: Quantization.quantized?(tensor)
 
     @doc """
     The quantized tensor of the arrays that `Mlx.quantize/2` gives, such as those of a file: `{weights, scales, biases}` in the
@@ -161,7 +166,7 @@ if Code.ensure_loaded?(Nx) do
     Not in Python.
     """
     @spec to_quantized(Nx.Tensor.t()) :: {Array.t(), Array.t(), Array.t()} | {Array.t(), Array.t()}
-    defdelegate to_quantized(tensor), to: Quantization, as: :to_arrays
+    def to_quantized(%Nx.Tensor{} = tensor), do: Quantization.to_arrays(tensor)
 
     @doc """
     The sum over products that a subscript string describes (Einstein notation), of tensors of any backend.
@@ -185,7 +190,7 @@ if Code.ensure_loaded?(Nx) do
     Python: `mlx.core.einsum`; the counterpart for arrays is `Mlx.einsum/2`.
     """
     @spec einsum(String.t(), [Nx.Tensor.t()]) :: Nx.Tensor.t()
-    deftransform einsum(subscripts, tensors) do
+    deftransform einsum(subscripts, tensors) when is_binary(subscripts) and length(tensors) >= 0 do
       Einsum.compute(subscripts, Enum.map(tensors, &Nx.to_tensor/1))
     end
   end

@@ -106,6 +106,39 @@ defmodule Mlx.MessagesTest do
     end
   end
 
+  if Code.ensure_loaded?(Nx) do
+    test "functions for tensors of Nx name themselves, too" do
+      tensor = Nx.tensor([1.0], backend: Mlx.Backend)
+      pointer = Nx.to_pointer(tensor, unsafe: true)
+
+      for {call, message} <- [
+            {fn -> Mlx.Nx.from_nx([1.0]) end, "Mlx.Nx.from_nx: expected an Nx.Tensor, got: [1.0]"},
+            {fn -> Mlx.Nx.to_nx(tensor) end, "Mlx.Nx.to_nx: expected an Mlx.Array, got: "},
+            {fn -> Mlx.Nx.to_nx(Mlx.array(1), lazzy: true) end,
+             "Mlx.Nx.to_nx: unknown option :lazzy, expected one of :names, :lazy"},
+            {fn -> Mlx.Nx.to_quantized(1) end, "Mlx.Nx.to_quantized: expected an Nx.Tensor, got: 1"},
+            {fn -> Mlx.Nx.einsum(:ij, [tensor]) end, "Mlx.Nx.einsum: expected a string, got: :ij"},
+            {fn -> Mlx.Nx.Fast.rms_norm(tensor, nil, epsilon: 1) end,
+             "Mlx.Nx.Fast.rms_norm: unknown option :epsilon, expected one of :eps"},
+            {fn -> Mlx.Nx.Fast.rope(tensor, 2, 1) end,
+             "Mlx.Nx.Fast.rope: expected options to be a keyword list, got: 1"},
+            {fn -> Mlx.Nx.MixedPrecision.new(factors: 2) end,
+             "Mlx.Nx.MixedPrecision.new: unknown option :factors, expected one of :scale, :factor, :interval"},
+            {fn -> Nx.tensor(1, backend: {Mlx.Backend, device: :tpu}) end,
+             "Mlx.Backend: expected the option :device to be :cpu or :gpu, got: :tpu"},
+            {fn -> Nx.default_backend({Mlx.Backend, lazzy: true}) end,
+             "Mlx.Backend: unknown option :lazzy, expected one of :lazy, :device"},
+            {fn -> Nx.to_pointer(tensor, safe: true) end,
+             "Nx.to_pointer: unknown option :safe, expected one of :mode, :unsafe"},
+            {fn -> Nx.from_pointer(Mlx.Backend, pointer, {:f, 32}, {1}, safe: true) end,
+             "Nx.from_pointer: unknown option :safe, expected one of :names, :owner, :unsafe"}
+          ] do
+        error = assert_raise ArgumentError, call
+        assert String.starts_with?(error.message, message), error.message
+      end
+    end
+  end
+
   test "types of other libraries are told by ours" do
     for {name, type} <- [float32: :f32, bfloat16: :bf16, int64: :s64, uint8: :u8, bool_: :bool, half: :f16, long: :s64],
         given <- [name, Atom.to_string(name)] do

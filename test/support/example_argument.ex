@@ -14,6 +14,9 @@ defmodule Mlx.ExampleArgument do
     "Mlx.Stream.t()" => &Mlx.Stream.default/0,
     "Mlx.Distributed.Group.t()" => &Mlx.Distributed.init/0,
     "Mlx.Tree.t()" => &__MODULE__.array/0,
+    "Nx.Container.t()" => &__MODULE__.tensor/0,
+    "Nx.Tensor.t()" => &__MODULE__.tensor/0,
+    "Nx.t()" => &__MODULE__.tensor/0,
     "Path.t()" => "missing.safetensors",
     "String.t()" => "text",
     "binary()" => "text",
@@ -72,4 +75,8 @@ defmodule Mlx.ExampleArgument do
 
   @doc false
   def array, do: Mlx.zeros({2, 2})
+
+  # Nx may not be there.
+  @doc false
+  def tensor, do: apply(Nx, :broadcast, [1.0, {2, 2}])
 end

@@ -4,7 +4,7 @@ if Code.ensure_loaded?(Nx) do
     # How a result is computed: whether it waits until it is needed, and on which device. A tensor has it from the options of
     # the backend that made it, and hands it on to what is computed of it.
 
-    alias Mlx.{Backend, Device}
+    alias Mlx.{Backend, Device, Options}
     alias Mlx.Backend.{DeviceGaps, Fallback}
     alias Nx.Tensor
 
@@ -49,7 +49,7 @@ if Code.ensure_loaded?(Nx) do
     @doc "The options of the backend, checked."
     @spec validate!(keyword()) :: keyword()
     def validate!(options) do
-      options = Keyword.validate!(options, lazy: false, device: nil)
+      options = Options.complete(options, :Backend, lazy: false, device: nil)
       device!(options[:device])
       options
     end

@@ -6,7 +6,7 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Backend.Conversion, only: [array: 1, held: 1, type: 1, wrap: 3, write: 2]
 
     alias Inspect.Algebra
-    alias Mlx.{Array, Backend, Native, Presence, Unsafe}
+    alias Mlx.{Array, Backend, CalledFunction, Native, Options, Presence, Unsafe}
     alias Mlx.Backend.{Manner, Quantized}
     alias Nx.{Pointer, Tensor}
 
@@ -105,7 +105,7 @@ if Code.ensure_loaded?(Nx) do
     @spec from_pointer(Pointer.t(), Nx.Type.t(), tuple(), keyword(), keyword()) :: Tensor.t()
     def from_pointer(%Pointer{kind: :local} = pointer, type, shape, backend_options, options) do
       {unsafe, backend_options} = Keyword.pop(backend_options, :unsafe, false)
-      options = Keyword.validate!(options, [:names, :owner, unsafe: unsafe])
+      options = complete(options, :from_pointer, names: nil, owner: nil, unsafe: unsafe)
       require_consent(:from_pointer, options)
       out = Nx.template(shape, type, names: options[:names])
       expected = Nx.byte_size(out)
@@ -125,7 +125,7 @@ if Code.ensure_loaded?(Nx) do
 
     @spec to_pointer(Tensor.t(), keyword()) :: Pointer.t()
     def to_pointer(tensor, options) do
-      options = Keyword.validate!(options, mode: :local, unsafe: false)
+      options = complete(options, :to_pointer, mode: :local, unsafe: false)
 
       if options[:mode] != :local do
         raise ArgumentError, "Nx.to_pointer: Mlx.Backend has the mode :local only, got: #{inspect(options[:mode])}"
@@ -140,6 +140,10 @@ if Code.ensure_loaded?(Nx) do
     defp pointer(%Quantized{}) do
       raise ArgumentError,
             "Nx.to_pointer: a quantized tensor has no memory with its numbers; Mlx.Nx.dequantize/1 gives a tensor that has"
+    end
+
+    defp complete(options, function, defaults) do
+      CalledFunction.name("Nx.#{function}", fn -> Options.complete(options, function, defaults) end)
     end
 
     defp require_consent(function, options) do

@@ -10,6 +10,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Nx.Defn
 
+    alias Mlx.Options
     alias Mlx.Nx.{Block, Composition}
     alias Nx.Defn.Expr
     alias Nx.Tensor
@@ -33,7 +34,7 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec rms_norm(Nx.t(), Nx.t() | nil, keyword()) :: Tensor.t()
     deftransform rms_norm(x, weight, options \\ []) do
-      [eps: eps] = Keyword.validate!(options, eps: 1.0e-5)
+      [eps] = Options.without_stream(options, :"Nx.Fast.rms_norm", eps: 1.0e-5)
       [x | others] = floating([x | present([weight])])
       require_rank!(:rms_norm, x, 1)
       run(%Block.RMSNorm{eps: eps}, [x | features!(:rms_norm, others, x)], x)
@@ -57,7 +58,7 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec layer_norm(Nx.t(), Nx.t() | nil, Nx.t() | nil, keyword()) :: Tensor.t()
     deftransform layer_norm(x, weight, bias, options \\ []) do
-      [eps: eps] = Keyword.validate!(options, eps: 1.0e-5)
+      [eps] = Options.without_stream(options, :"Nx.Fast.layer_norm", eps: 1.0e-5)
       [x | others] = floating([x | present([weight, bias])])
       require_rank!(:layer_norm, x, 1)
       block = %Block.LayerNorm{eps: eps, weight: weight != nil, bias: bias != nil}
@@ -87,7 +88,8 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec rope(Nx.t(), pos_integer(), keyword()) :: Tensor.t()
     deftransform rope(x, dimensions, options \\ []) do
-      options = Keyword.validate!(options, traditional: false, base: 10_000, freqs: nil, scale: 1, offset: 0)
+      defaults = [traditional: false, base: 10_000, freqs: nil, scale: 1, offset: 0]
+      options = Options.complete(options, :"Nx.Fast.rope", defaults)
       [x] = floating([x])
       require_rank!(:rope, x, 3)
 
@@ -139,7 +141,8 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec scaled_dot_product_attention(Nx.t(), Nx.t(), Nx.t(), keyword()) :: Tensor.t()
     deftransform scaled_dot_product_attention(queries, keys, values, options \\ []) do
-      options = Keyword.validate!(options, scale: nil, mask: nil, sinks: nil)
+      function = :"Nx.Fast.scaled_dot_product_attention"
+      options = Options.complete(options, function, scale: nil, mask: nil, sinks: nil)
       [queries, keys, values] = floating([queries, keys, values])
       heads = attention_shapes!(queries.shape, keys.shape, values.shape)
       scale = options[:scale] || 1 / :math.sqrt(Nx.axis_size(queries, 3))
@@ -223,7 +226,8 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec quantized_matmul(Nx.t(), Tensor.t(), Tensor.t(), Tensor.t(), keyword()) :: Tensor.t()
     deftransform quantized_matmul(x, weights, scales, biases, options \\ []) do
-      options = Keyword.validate!(options, transpose: true, group_size: 64, bits: 4)
+      defaults = [transpose: true, group_size: 64, bits: 4]
+      options = Options.complete(options, :"Nx.Fast.quantized_matmul", defaults)
       [x, scales, biases] = floating([x, scales, biases])
       require_rank!(:quantized_matmul, x, 1)
       block = struct!(Block.QuantizedMatmul, options)

@@ -24,6 +24,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Nx.Defn
 
+    alias Mlx.Options
     alias Nx.Defn.Composite
     alias Nx.Tensor
 
@@ -59,14 +60,15 @@ if Code.ensure_loaded?(Nx) do
     """
     @spec new(keyword()) :: t()
     deftransform new(options \\ []) do
-      options = Keyword.validate!(options, scale: 32_768, factor: 2, interval: 2000)
+      defaults = [scale: 32_768, factor: 2, interval: 2000]
+      [scale, factor, interval] = Options.without_stream(options, :"Nx.MixedPrecision.new", defaults)
 
       %__MODULE__{
-        scale: Nx.tensor(options[:scale], type: :f32),
+        scale: Nx.tensor(scale, type: :f32),
         steps: Nx.tensor(0, type: :s32),
         finite: Nx.tensor(1, type: :u8),
-        factor: options[:factor],
-        interval: options[:interval]
+        factor: factor,
+        interval: interval
       }
     end
 
@@ -107,7 +109,7 @@ if Code.ensure_loaded?(Nx) do
     @spec value_and_grad(t(), Nx.Container.t(), (Nx.Container.t() -> Tensor.t()), keyword()) ::
             {Tensor.t(), Nx.Container.t(), t()}
     deftransform value_and_grad(%__MODULE__{scale: scale} = state, parameters, fun, options \\ []) do
-      [type: type] = Keyword.validate!(options, type: :f16)
+      [type] = Options.without_stream(options, :"Nx.MixedPrecision.value_and_grad", type: :f16)
 
       # Nx takes no tensors of other backends from around the function.
       {loss, {gradients, _of_scale}} =
