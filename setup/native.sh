@@ -169,6 +169,8 @@ mlx_from_crate() {
   for change in "$part"/crate/patches/*.patch; do
     patch -R -s -p1 -d "$part/crate/vendor/mlx" <"$change" || return 1
   done
+  # Where a change was found some lines off, patch leaves the file as it was before beside it.
+  find "$part/crate/vendor/mlx" -type f -name '*.orig' -delete
   mv "$part/crate/vendor/mlx" "$part/mlx-$(version_of "$1")"
 }
 
