@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <unordered_map>
 
@@ -73,10 +74,15 @@ std::shared_ptr<Holdings> Holdings::of(Process process) {
   return last;
 }
 
-std::vector<std::shared_ptr<Holdings>> Holdings::grown_by(std::int64_t bytes) {
-  auto grown = Registry::instance().all();
-  std::erase_if(grown, [bytes](const auto& holdings) { return holdings->growth() < bytes; });
-  std::ranges::sort(grown, [](const auto& a, const auto& b) { return a->growth() > b->growth(); });
+// By the growth as it is found: it goes on changing while they are sorted.
+std::vector<Growth> Holdings::grown_by(std::int64_t bytes) {
+  std::vector<Growth> grown;
+  for (auto& holdings : Registry::instance().all()) {
+    if (const std::int64_t growth = holdings->growth(); growth >= bytes) {
+      grown.push_back({std::move(holdings), growth});
+    }
+  }
+  std::ranges::sort(grown, std::ranges::greater(), &Growth::bytes);
   return grown;
 }
 

@@ -9,6 +9,14 @@
 
 namespace mlx_nif {
 
+class Holdings;
+
+// By how many bytes something has grown since the last collection of its process.
+struct Growth {
+  std::shared_ptr<Holdings> holdings;
+  std::int64_t bytes;
+};
+
 // The arrays that one process made and that are still referred to, by this process or by another. How many of them are
 // dead shows only after a garbage collection of the process; before that it is known how many came since the last one.
 class Holdings {
@@ -25,7 +33,7 @@ class Holdings {
   static std::shared_ptr<Holdings> of(Process process);
 
   // Those that grew by so many bytes or more since the last collection of their processes, the largest growth first.
-  static std::vector<std::shared_ptr<Holdings>> grown_by(std::int64_t bytes);
+  static std::vector<Growth> grown_by(std::int64_t bytes);
 
   // Whether some process has made so much that who evaluates should have it collected first.
   static bool any_overfull() { return overfull_processes_.load(std::memory_order_relaxed) > 0; }

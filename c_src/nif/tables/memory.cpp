@@ -91,9 +91,9 @@ ERL_NIF_TERM postpone_collection(ErlNifEnv* env, const ERL_NIF_TERM[]) {
 // [{process, uncollected bytes}], the most first.
 ERL_NIF_TERM uncollected_processes(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   std::vector<ERL_NIF_TERM> processes;
-  for (const auto& holdings : Holdings::grown_by(decode<std::int64_t>(env, argv[0]))) {
+  for (const auto& [holdings, bytes] : Holdings::grown_by(decode<std::int64_t>(env, argv[0]))) {
     const ErlNifPid process{holdings->process()};
-    processes.push_back(enif_make_tuple2(env, enif_make_pid(env, &process), enif_make_int64(env, holdings->growth())));
+    processes.push_back(enif_make_tuple2(env, enif_make_pid(env, &process), enif_make_int64(env, bytes)));
   }
   return enif_make_list_from_array(env, processes.data(), static_cast<unsigned>(processes.size()));
 }
