@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <set>
-#include <tuple>
 #include <utility>
 
 #include "core/error.hpp"
@@ -16,9 +14,9 @@ namespace {
 struct Limits {
   std::mutex mutex;
   std::size_t for_all = 0;
-  std::multiset<std::size_t> held;
+  std::size_t held = 0;
 
-  std::size_t in_force() const { return held.empty() ? for_all : std::max(for_all, *held.rbegin()); }
+  std::size_t in_force() const { return std::max(for_all, held); }
 
   static Limits& instance() {
     static Limits* const limits = new Limits;
@@ -26,42 +24,32 @@ struct Limits {
   }
 };
 
-template <typename Change>
-auto change(const Change& apply) {
+// Returns the limit that was there before, which stays when MLX refuses the new one.
+std::size_t change(std::size_t Limits::* limit, std::size_t bytes) {
   auto& limits = Limits::instance();
   const std::lock_guard lock(limits.mutex);
-  const std::size_t before = limits.in_force();
-  const auto undo = std::pair(limits.for_all, limits.held);
-  auto result = apply(limits);
-  if (limits.in_force() != before) {
+  const std::size_t in_force = limits.in_force();
+  const std::size_t before = std::exchange(limits.*limit, bytes);
+  if (limits.in_force() != in_force) {
     std::size_t previous = 0;
     try {
       check(mlx_set_wired_limit(&previous, limits.in_force()));
     } catch (const Error&) {
-      std::tie(limits.for_all, limits.held) = undo;
+      limits.*limit = before;
       throw;
     }
   }
-  return result;
+  return before;
 }
 
 }  // namespace
 
 std::size_t set_limit(std::size_t bytes) {
-  return change([bytes](Limits& limits) { return std::exchange(limits.for_all, bytes); });
+  return change(&Limits::for_all, bytes);
 }
 
 void hold(std::size_t bytes) {
-  change([bytes](Limits& limits) { return limits.held.insert(bytes); });
-}
-
-void release(std::size_t bytes) {
-  change([bytes](Limits& limits) {
-    if (const auto held = limits.held.find(bytes); held != limits.held.end()) {
-      limits.held.erase(held);
-    }
-    return bytes;
-  });
+  change(&Limits::held, bytes);
 }
 
 std::size_t limit() {

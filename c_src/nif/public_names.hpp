@@ -90,7 +90,6 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"random_normal_broadcast", "Mlx.Random.normal"},
     {"random_permutation_arange", "Mlx.Random.permutation"},
     {"random_split_num", "Mlx.Random.split"},
-    {"release_wired_memory", "Mlx.Memory.with_wired"},
     {"reset_peak_memory", "Mlx.Memory.reset_peak"},
     {"scatter", "Mlx.put_at"},
     {"scatter_add", "Mlx.add_at"},

@@ -5,6 +5,7 @@ defmodule Mlx.Application do
 
   @impl true
   def start(_type, _arguments) do
-    Supervisor.start_link([Mlx.Pressure.Collector], strategy: :one_for_one, name: Mlx.Supervisor)
+    children = [Mlx.Pressure.Collector, Mlx.Memory.Wired]
+    Supervisor.start_link(children, strategy: :one_for_one, name: Mlx.Supervisor)
   end
 end

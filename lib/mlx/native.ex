@@ -343,7 +343,6 @@ defmodule Mlx.Native do
     random_uniform: 6,
     real: 2,
     reciprocal: 2,
-    release_wired_memory: 1,
     remainder: 3,
     repeat: 3,
     repeat_axis: 4,

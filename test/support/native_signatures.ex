@@ -193,8 +193,8 @@ defmodule Mlx.NativeSignatures do
     {~w(process offset)a, ~w(collected)a},
     {~w(kernel_making)a, ~w(set_kernel_making)a},
     {~w(offset)a,
-     ~w(hold_wired_memory keep_within_room release_wired_memory report_growth set_array_limit set_cache_limit
-        set_memory_limit set_wired_limit uncollected_processes)a},
+     ~w(hold_wired_memory keep_within_room report_growth set_array_limit set_cache_limit set_memory_limit set_wired_limit
+        uncollected_processes)a},
     {[], ~w(clear_cache cuda_is_available default_device get_active_memory get_array_limit get_cache_limit
         get_cache_memory get_held_memory get_memory_limit get_peak_memory get_wired_limit kernel_failure kernel_folder
         metal_is_available metal_stop_capture needed_collection open_kernels postpone_collection reset_peak_memory room_made

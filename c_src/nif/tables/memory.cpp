@@ -133,7 +133,6 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"get_wired_limit", 0, read_limit<wired_memory::limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<wired_memory::set_limit>>(),
       dirty_function<"hold_wired_memory", 1, change_by<wired_memory::hold>>(),
-      dirty_function<"release_wired_memory", 1, change_by<wired_memory::release>>(),
       dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache>>(),
       dirty_function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
   };

@@ -1,7 +1,7 @@
 defmodule Mlx.Memory.Wired do
   @moduledoc false
-  # The process that knows all tickets for wired memory, and has MLX wire what they come to. It starts with the first
-  # ticket. What it decides is in `Mlx.Memory.Policy`.
+  # The process that knows all tickets for wired memory, and has MLX wire what they come to. What it decides is in
+  # `Mlx.Memory.Policy`. When it ends, all tickets end with it, and nothing stays wired for them.
   #
   # The reference of a ticket is the reference of the monitor that watches the owner of the ticket.
 
@@ -14,6 +14,9 @@ defmodule Mlx.Memory.Wired do
 
   # What a size is in C.
   @most_bytes 0xFFFFFFFFFFFFFFFF
+
+  @spec start_link(keyword()) :: GenServer.on_start()
+  def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @doc """
   The ticket of the calling process, with its reference, when there is room for it.
@@ -28,7 +31,7 @@ defmodule Mlx.Memory.Wired do
               "give a larger budget with the option :budget"
     end
 
-    case GenServer.call(server(), {:wire, ticket, timeout}, :infinity) do
+    case call({:wire, ticket, timeout}) do
       {:ok, ticket} -> ticket
       {:error, %Mlx.Error{} = error} -> CalledFunction.name(function, ["Mlx.Memory.with_wired"], fn -> raise error end)
       {:error, reason} -> raise Mlx.Error, "#{function}: #{reason}"
@@ -37,27 +40,30 @@ defmodule Mlx.Memory.Wired do
 
   @doc "Ends the claim of a ticket, held or waiting; MLX wires no more for it when this returns."
   @spec release(Ticket.t()) :: :ok
-  def release(%Ticket{ref: ref}), do: GenServer.call(server(), {:release, ref}, :infinity)
+  def release(%Ticket{ref: ref}), do: with({:error, _ended} <- call({:release, ref}), do: :ok)
 
   @doc "The tickets that are held and those that wait, each from the oldest to the newest."
   @spec tickets() :: %{held: [Ticket.t()], waiting: [Ticket.t()]}
-  def tickets, do: GenServer.call(server(), :tickets, :infinity)
+  def tickets, do: with({:error, _ended} <- call(:tickets), do: %{held: [], waiting: []})
 
-  # Nothing supervises it, as the library works without being started as an application.
-  defp server do
-    with nil <- Process.whereis(__MODULE__) do
-      case GenServer.start(__MODULE__, nil, name: __MODULE__) do
-        {:ok, server} -> server
-        {:error, {:already_started, server}} -> server
-      end
-    end
+  # A script may use the library without having started the application.
+  defp call(request) do
+    if Process.whereis(__MODULE__) == nil, do: Application.ensure_all_started(:mlx)
+    GenServer.call(__MODULE__, request, :infinity)
+  catch
+    :exit, {reason, {GenServer, :call, _arguments}} ->
+      {:error, "the process that knows the tickets has ended (#{inspect(reason)}), and all tickets with it; try again"}
   end
 
-  # With the group leader of the caller it would end with the caller's application.
+  # What an earlier process that was killed had wired is not wired any more. A library that does not load says so in each
+  # call.
   @impl GenServer
   def init(nil) do
-    Process.group_leader(self(), Process.whereis(:init))
+    Process.flag(:trap_exit, true)
+    Native.hold_wired_memory(0)
     {:ok, %{held: [], waiting: [], wired: 0}}
+  rescue
+    Mlx.Error -> :ignore
   end
 
   @impl GenServer
@@ -81,6 +87,9 @@ defmodule Mlx.Memory.Wired do
   def handle_info({:late, ref, timeout}, state), do: {:noreply, expire(state, ref, timeout)}
   # Of whoever knows its name.
   def handle_info(_other, state), do: {:noreply, state}
+
+  @impl GenServer
+  def terminate(_reason, _state), do: Native.hold_wired_memory(0)
 
   @spec expire(state(), reference(), timeout()) :: state()
   defp expire(state, ref, timeout) do
@@ -146,22 +155,9 @@ defmodule Mlx.Memory.Wired do
 
   defp rewired(state) do
     bytes = min(Policy.wired(state.held), @most_bytes)
-    if bytes != state.wired, do: change(state.wired, bytes)
+    if bytes != state.wired, do: Native.hold_wired_memory(bytes)
     {:ok, %{state | wired: bytes}}
   rescue
     error in Mlx.Error -> {:error, error}
-  end
-
-  # MLX wires the largest of what is held there, so that there is no moment with too little.
-  defp change(before, bytes) do
-    Native.hold_wired_memory(bytes)
-
-    try do
-      Native.release_wired_memory(before)
-    rescue
-      error in Mlx.Error ->
-        Native.release_wired_memory(bytes)
-        reraise error, __STACKTRACE__
-    end
   end
 end

@@ -243,12 +243,59 @@ defmodule Mlx.Memory.WiredTest do
     end
   end
 
-  test "the process of the tickets belongs to no application, and heeds no messages of others" do
+  test "the process of the tickets heeds no messages of others" do
     ticket = Memory.wire(100)
     send(Wired, :stop)
     assert Memory.tickets().held == [ticket]
     Memory.release(ticket)
-    assert Wired |> Process.whereis() |> Process.info(:group_leader) == {:group_leader, Process.whereis(:init)}
+  end
+
+  describe "when the process of the tickets ends" do
+    # Until the supervisor has started another one.
+    defp kill_server do
+      server = Process.whereis(Wired)
+      Process.exit(server, :kill)
+      wait_until(fn -> Process.whereis(Wired) not in [nil, server] end)
+    end
+
+    test "nothing stays wired for its tickets, and others are given" do
+      Memory.set_wired_limit(50)
+      ticket = Memory.wire(700)
+      assert Memory.wired_limit() == 700
+      kill_server()
+      wait_until(fn -> Memory.wired_limit() == 50 end)
+      assert Memory.tickets() == %{held: [], waiting: []}
+      assert Memory.release(ticket) == :ok
+      assert Memory.with_wired(300, fn -> Memory.wired_limit() end) == 300
+      assert Memory.set_wired_limit(0) == 50
+    end
+
+    test "with the application, nothing stays wired either" do
+      ticket = Memory.wire(700)
+      :ok = Supervisor.terminate_child(Mlx.Supervisor, Wired)
+      assert Memory.wired_limit() == 0
+      assert Memory.tickets() == %{held: [], waiting: []}
+      assert Memory.release(ticket) == :ok
+      assert_raise Mlx.Error, ~r/^Mlx.Memory.wire: the process that knows the tickets/, fn -> Memory.wire(1) end
+    after
+      {:ok, _server} = Supervisor.restart_child(Mlx.Supervisor, Wired)
+    end
+
+    test "who waits for a ticket hears of it" do
+      ticket = Memory.wire(700, policy: :sum, budget: 1000)
+
+      waiting =
+        Task.async(fn ->
+          assert_raise Mlx.Error, ~r/^Mlx.Memory.wire: the process that knows the tickets has ended \(:killed\)/, fn ->
+            Memory.wire(700, policy: :sum, budget: 1000, timeout: :infinity)
+          end
+        end)
+
+      wait_for_waiting(1)
+      kill_server()
+      assert %Mlx.Error{} = Task.await(waiting)
+      assert Memory.release(ticket) == :ok
+    end
   end
 
   # Steps of one test process on owners that it can kill, beside a model: the tickets in a list.

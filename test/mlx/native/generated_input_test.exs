@@ -17,7 +17,7 @@ defmodule Mlx.Native.GeneratedInputTest do
   @unsafe ~w(from_pointer kernel_apply metal_kernel cuda_kernel)a
   # Would hold for the tests that follow.
   @settings ~w(set_array_limit set_memory_limit set_cache_limit set_wired_limit keep_within_room hold_wired_memory
-               release_wired_memory report_growth set_kernel_making)a
+               report_growth set_kernel_making)a
   @files [:load, :load_safetensors, :import_function, :export_functions]
 
   test "the table of arguments covers all native functions" do
