@@ -35,7 +35,9 @@ class Holdings {
   // Those that grew by so many bytes or more since the last collection of their processes, the largest growth first.
   static std::vector<Growth> grown_by(std::int64_t bytes);
 
-  // Whether some process has made so much that who evaluates should have it collected first.
+  // Those of processes that have made so much that who evaluates should have them collected first, the largest growth
+  // first; and whether there are any.
+  static std::vector<Growth> all_overfull();
   static bool any_overfull() { return overfull_processes_.load(std::memory_order_relaxed) > 0; }
 
   Process process() const { return process_; }
@@ -44,12 +46,10 @@ class Holdings {
   void remove(std::int64_t bytes);
 
   // The bytes that were made since the last collection and are still there.
-  std::int64_t growth() const {
-    return bytes_.load(std::memory_order_relaxed) - level_.load(std::memory_order_relaxed);
-  }
+  std::int64_t growth() const { return bytes_.load() - level_.load(); }
 
   // Whether a collection is worth its time.
-  bool collection_due() const { return growth() > threshold_.load(std::memory_order_relaxed); }
+  bool collection_due() const { return growth() > threshold_.load(); }
 
   // The process was collected: what is left of the growth that it was collected for is alive.
   void collected(std::int64_t growth_before);
@@ -58,11 +58,15 @@ class Holdings {
   void postpone_collection();
 
  private:
+  void lower_level(std::int64_t bytes);
+  bool is_overfull() const;
+  void update_overfull();
   void set_overfull(bool overfull);
 
   const Process process_;
+  // Who changes one of these looks at the others afterwards, so all threads see the changes in the same order.
   std::atomic<std::int64_t> bytes_{0};
-  // The bytes after the last collection, or fewer since then.
+  // The bytes after the last collection, or the fewest since then.
   std::atomic<std::int64_t> level_{0};
   std::atomic<std::int64_t> threshold_;
   std::atomic<bool> overfull_{false};

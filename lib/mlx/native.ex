@@ -297,6 +297,7 @@ defmodule Mlx.Native do
     ones_like_dtype: 3,
     open_kernels: 0,
     outer: 3,
+    overfull_processes: 0,
     pad: 7,
     pad_symmetric: 5,
     partition: 3,

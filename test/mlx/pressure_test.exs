@@ -135,6 +135,33 @@ defmodule Mlx.PressureTest do
     end
   end
 
+  test "a process that made much is to be collected by others for as long as that is there" do
+    parent = self()
+
+    maker =
+      spawn_roomy(fn ->
+        arrays = for _ <- 1..3, do: Mlx.zeros({@megabytes * 1024 * 1024}, type: :u8)
+        send(parent, :made)
+        receive do: (:drop -> length(arrays))
+        :erlang.garbage_collect()
+        send(parent, :dropped)
+        receive do: (:stop -> :ok)
+      end)
+
+    assert_receive :made, 60_000
+    assert {maker, 3 * (@megabytes * 1024 * 1024 + 256)} in Mlx.Native.overfull_processes()
+    assert Mlx.Native.needed_collection() == :collect_others
+    send(maker, :drop)
+    assert_receive :dropped, 60_000
+    assert eventually(fn -> not List.keymember?(Mlx.Native.overfull_processes(), maker, 0) end)
+    refute Mlx.Native.needed_collection() == :collect_others
+    send(maker, :stop)
+  end
+
+  defp eventually(condition, tries \\ 50) do
+    condition.() or (tries > 0 and Process.sleep(100) == :ok and eventually(condition, tries - 1))
+  end
+
   test "processes that wait are collected, whoever they are" do
     Mlx.MemoryProbe.settle()
     before = Mlx.Memory.active()

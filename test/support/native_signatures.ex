@@ -197,8 +197,8 @@ defmodule Mlx.NativeSignatures do
         uncollected_processes)a},
     {[], ~w(clear_cache cuda_is_available default_device get_active_memory get_array_limit get_cache_limit
         get_cache_memory get_held_memory get_memory_limit get_peak_memory get_wired_limit kernel_failure kernel_folder
-        metal_is_available metal_stop_capture needed_collection open_kernels postpone_collection reset_peak_memory room_made
-        sees_late_failures uncollected_bytes version)a}
+        metal_is_available metal_stop_capture needed_collection open_kernels overfull_processes postpone_collection
+        reset_peak_memory room_made sees_late_failures uncollected_bytes version)a}
   ]
 
   @kinds_of for {kinds, names} <- @kinds, name <- names, into: %{}, do: {name, kinds}

@@ -89,13 +89,22 @@ ERL_NIF_TERM postpone_collection(ErlNifEnv* env, const ERL_NIF_TERM[]) {
 }
 
 // [{process, uncollected bytes}], the most first.
-ERL_NIF_TERM uncollected_processes(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+ERL_NIF_TERM make_growths(ErlNifEnv* env, const std::vector<Growth>& growths) {
   std::vector<ERL_NIF_TERM> processes;
-  for (const auto& [holdings, bytes] : Holdings::grown_by(decode<std::int64_t>(env, argv[0]))) {
+  for (const auto& [holdings, bytes] : growths) {
     const ErlNifPid process{holdings->process()};
     processes.push_back(enif_make_tuple2(env, enif_make_pid(env, &process), enif_make_int64(env, bytes)));
   }
   return enif_make_list_from_array(env, processes.data(), static_cast<unsigned>(processes.size()));
+}
+
+ERL_NIF_TERM uncollected_processes(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return make_growths(env, Holdings::grown_by(decode<std::int64_t>(env, argv[0])));
+}
+
+// Those for which `needed_collection` says `collect_others`.
+ERL_NIF_TERM overfull_processes(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return make_growths(env, Holdings::all_overfull());
 }
 
 ERL_NIF_TERM room_made(ErlNifEnv*, const ERL_NIF_TERM[]) {
@@ -126,6 +135,7 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"needed_collection", 0, needed_collection>(),
       function<"uncollected_bytes", 0, uncollected_bytes>(),
       function<"uncollected_processes", 1, uncollected_processes>(),
+      function<"overfull_processes", 0, overfull_processes>(),
       function<"collected", 2, collected>(),
       function<"postpone_collection", 0, postpone_collection>(),
       function<"room_made", 0, room_made>(),

@@ -20,7 +20,6 @@ defmodule Mlx.Pressure.Collector do
   alias Mlx.Pressure.Requests
 
   @threshold 16 * 1024 * 1024
-  @much 16 * 1024 * 1024
   @little 1024 * 1024
   @between_looks 1_000
 
@@ -43,7 +42,7 @@ defmodule Mlx.Pressure.Collector do
     GenServer.call(__MODULE__, :collect_overfull, @patience)
   catch
     # It is not there, or collects something else: nobody waits for these processes a second time.
-    :exit, _reason -> forget(uncollected(@much))
+    :exit, _reason -> forget(others(Native.overfull_processes()))
   end
 
   # A library that does not load says so in each call.
@@ -59,7 +58,7 @@ defmodule Mlx.Pressure.Collector do
 
   @impl true
   def handle_call(:collect_overfull, _from, state) do
-    {:reply, :ok, state |> collect(uncollected(@much)) |> look_again()}
+    {:reply, :ok, state |> collect(others(Native.overfull_processes())) |> look_again()}
   end
 
   @impl true
@@ -124,9 +123,9 @@ defmodule Mlx.Pressure.Collector do
   # What is left of their growth counts as alive.
   defp forget(makers), do: Enum.each(makers, fn {process, bytes} -> Native.collected(process, bytes) end)
 
-  defp uncollected(least) do
-    for {process, bytes} <- Native.uncollected_processes(least), process != self(), do: {process, bytes}
-  end
+  defp uncollected(least), do: others(Native.uncollected_processes(least))
+
+  defp others(makers), do: for({process, bytes} <- makers, process != self(), do: {process, bytes})
 
   defp report_growth(:infinity), do: report_growth(@threshold)
   defp report_growth(bytes), do: Native.report_growth(bytes)
