@@ -2,13 +2,13 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <shared_mutex>
-#include <thread>
+#include <utility>
+
+#include "core/work_queue.hpp"
 
 namespace mlx_nif {
 
@@ -24,30 +24,24 @@ class KernelMaker {
   KernelMaking making() const { return making_.load(std::memory_order_relaxed); }
   void set_making(KernelMaking making) { making_.store(making, std::memory_order_relaxed); }
 
-  // Has the thread do it, which must not throw.
-  void add(std::function<void()> make);
+  // Has the thread make a kernel, which must not throw.
+  void add(std::function<void()> kernel) { queue_.add(std::move(kernel)); }
 
   // How many kernels are to be made.
-  std::size_t open() const { return open_.load(std::memory_order_relaxed); }
+  std::size_t open() const { return queue_.open(); }
 
   // Held while kernels are used, so that none is made meanwhile. Not owned while one is made.
   std::shared_lock<std::shared_mutex> use() { return std::shared_lock(in_use_, std::try_to_lock); }
 
   // Forgets what is not begun, and waits for the kernel that is made.
-  void stop();
+  void stop() { queue_.stop(); }
 
  private:
-  void start();
-  void run();
+  void make(const std::function<void()>& kernel);
 
   std::atomic<KernelMaking> making_{KernelMaking::background};
   std::shared_mutex in_use_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> queue_;
-  std::atomic<std::size_t> open_{0};
-  bool stopping_ = false;
-  std::thread thread_;
+  WorkQueue<std::function<void()>> queue_{[this](const std::function<void()>& kernel) { make(kernel); }};
 };
 
 }  // namespace mlx_nif

@@ -1,14 +1,11 @@
 // Frees array handles that a garbage collection could not free at once.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <memory>
-#include <mutex>
-#include <thread>
 
 #include "core/graph.hpp"
 #include "core/handle.hpp"
+#include "core/work_queue.hpp"
 
 namespace mlx_nif {
 
@@ -29,15 +26,9 @@ class Reaper {
     std::shared_ptr<Graph> graph;
   };
 
-  void run();
-  void free_items(std::unique_lock<std::mutex>& lock);
   static void free(Item item);
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Item> items_;
-  std::thread thread_;
-  bool stopping_ = false;
+  WorkQueue<Item> queue_{free};
 };
 
 }  // namespace mlx_nif
