@@ -175,7 +175,8 @@ class Kernels {
     }
   }
 
-  // Has the kernel made for arrays that are stored like these.
+  // Has the kernel made for arrays that are stored like these, unless the function is gone by then: kernels of
+  // functions that are called once or twice would take hours, and memory for each.
   static void request(const std::shared_ptr<Kernels>& kernels, StorageId storage, const Arrays& inputs,
                       const Arrays& outputs) {
     {
@@ -184,8 +185,11 @@ class Kernels {
         return;
       }
     }
-    KernelMaker::instance().add(
-        [kernels, storage, sample = SmallStorage(inputs, outputs)] { kernels->make(storage, sample); });
+    KernelMaker::instance().add([function = std::weak_ptr(kernels), storage, sample = SmallStorage(inputs, outputs)] {
+      if (const auto wanted = function.lock()) {
+        wanted->make(storage, sample);
+      }
+    });
   }
 
  private:
@@ -271,7 +275,7 @@ class FusedKernel final : public mx::Primitive {
     return use.owns_lock() && kernels_->compute(storage, made, inputs, outputs);
   }
 
-  // The thread that makes kernels holds them, too.
+  // The thread that makes kernels uses them, too.
   const std::shared_ptr<Kernels> kernels_;
 };
 
