@@ -28,7 +28,7 @@ std::atomic<std::size_t> bearable{0};
 struct Report {
   std::mutex mutex;
   ErlNifPid process{};
-  std::size_t growth = 0;
+  std::atomic<std::size_t> growth{0};
   // Active memory from which on the process hears of it.
   std::atomic<std::size_t> mark{never};
 };
