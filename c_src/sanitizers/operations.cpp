@@ -8,21 +8,36 @@
 namespace mlx_nif::stress {
 namespace {
 
+constexpr std::int64_t bytes_of_array = std::int64_t{1} << 20;
+
 ArrayHandle number_handle(float number) {
   return ArrayHandle(mlx_array_new_float32(number));
 }
 
 }  // namespace
 
+void begin_process() {
+  static std::atomic<Holdings::Process> last{0};
+  current_process = ++last;
+}
+
+Holding holding() {
+  return {Holdings::of(current_process), bytes_of_array};
+}
+
+Reference evaluated(ArrayHandle handle) {
+  return std::make_shared<Array>(std::move(handle), holding());
+}
+
 Reference value(float number) {
-  return call([&](Patience) { return std::make_shared<Array>(number_handle(number)); });
+  return call([&](Patience) { return evaluated(number_handle(number)); });
 }
 
 Reference matrix(float number, int size) {
   return call([&](Patience) {
     const std::vector<float> elements(static_cast<std::size_t>(size) * size, number);
     const int shape[] = {size, size};
-    return std::make_shared<Array>(ArrayHandle(mlx_array_new_data(elements.data(), shape, 2, MLX_FLOAT32)));
+    return evaluated(ArrayHandle(mlx_array_new_data(elements.data(), shape, 2, MLX_FLOAT32)));
   });
 }
 
@@ -53,6 +68,10 @@ Reference take(const Reference& a, const Reference& indices) {
     const ArrayHandle integers = apply(mlx_astype, indices->get(), MLX_INT32, stream);
     return apply(guarded::take, a->get(), integers.get(), stream);
   });
+}
+
+Reference transpose(const Reference& a) {
+  return build({a}, [&](mlx_stream stream) { return apply(mlx_transpose, a->get(), stream); });
 }
 
 Reference inverse(const Reference& a) {

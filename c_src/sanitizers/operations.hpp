@@ -14,6 +14,7 @@
 #include "core/error.hpp"
 #include "core/evaluation.hpp"
 #include "core/graph_lock.hpp"
+#include "core/holdings.hpp"
 #include "core/limits.hpp"
 #include "core/streams.hpp"
 
@@ -24,6 +25,13 @@ using Reference = std::shared_ptr<Array>;
 
 inline std::atomic<std::uint64_t> operations{0};
 inline std::atomic<std::uint64_t> repetitions{0};
+
+// The process that runs on this thread, and a new one in its place.
+inline thread_local Holdings::Process current_process = 0;
+void begin_process();
+
+// The share of an array in what the process holds: so much that a few of them are worth a collection.
+Holding holding();
 
 // A call from Elixir: as on a normal scheduler, and again as on a dirty one when the core asks for that.
 template <typename Body>
@@ -85,7 +93,7 @@ std::vector<Reference> build_all(std::initializer_list<Reference> references, co
     for (ArrayHandle& handle : handles) {
       graph->add_nodes(1);
       const NodeTraits node{.oversized = is_oversized(handle.get()), .fallible = fallible};
-      results.push_back(std::make_shared<Array>(std::move(handle), graph, traits.stream, node));
+      results.push_back(std::make_shared<Array>(std::move(handle), graph, traits.stream, node, Trace(), holding()));
     }
     return results;
   });
@@ -102,6 +110,7 @@ Reference build(std::initializer_list<Reference> references, const Make& make, B
 }
 
 // Values.
+Reference evaluated(ArrayHandle handle);
 Reference value(float number);
 Reference matrix(float number, int size);
 
@@ -112,6 +121,7 @@ Reference multiply(const Reference& a, const Reference& b);
 Reference remainder(const Reference& a, float divisor);
 Reference matmul(const Reference& a, const Reference& b);
 Reference take(const Reference& a, const Reference& indices);
+Reference transpose(const Reference& a);
 Reference inverse(const Reference& a);
 std::vector<Reference> halves(const Reference& a);
 

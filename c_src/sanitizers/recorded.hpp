@@ -14,6 +14,11 @@ namespace mlx_nif::stress {
 // The square of its argument times the second one, recorded.
 std::shared_ptr<const Program> square_times();
 
+// So many operations on two arrays, by turns the product and the sum of the last result and the second array; and what
+// they give for numbers.
+std::shared_ptr<const Program> chain(int length);
+float chained(int length, float x, float y);
+
 // What a transformed function gives for arrays.
 std::vector<Reference> run_recorded(const Instruction& instruction, std::initializer_list<Reference> arrays);
 
