@@ -2,11 +2,10 @@ defmodule Mlx.Stress.Kernels do
   @moduledoc false
   # One process makes new kernels all the time, beside others that read what was computed before, and must not be held up.
 
-  alias Mlx.Stress.{Latencies, Report}
+  alias Mlx.Stress.{Chains, Latencies, Report}
 
   # In milliseconds. Long work belongs on dirty schedulers.
   @longest_on_scheduler 1
-  @operations_of_a_kernel 8
   @elements 8
 
   @spec run(%{seconds: pos_integer()}) :: [Report.outcome()]
@@ -196,31 +195,17 @@ defmodule Mlx.Stress.Kernels do
     make_kernels(round + 1, kernels, errors, wrong)
   end
 
-  # A function of operations that no function before had in this order.
   defp fused(kernels, wrong) do
-    operations = for _ <- 1..@operations_of_a_kernel, do: {Enum.random(0..5), :rand.uniform(9)}
+    chain = Chains.random()
     input = Enum.to_list(1..@elements)
     array = Mlx.array(input, type: :f32)
-    fun = Mlx.compile(fn x -> Enum.reduce(operations, x, &operation/2) end)
+    fun = Mlx.compile(&Chains.apply_to(chain, &1))
     # The first calls may run as they are.
     results = Latencies.measure(kernels, fn -> for _ <- 1..3, do: Mlx.to_list(fun.(array)) end)
-    expected = for value <- input, do: Enum.reduce(operations, value, &value/2)
-    if Enum.any?(results, &(&1 != expected)), do: wrong(wrong, "a fused function of #{inspect(operations)}")
+
+    if Enum.any?(results, &(&1 != for(x <- input, do: Chains.value(chain, x)))),
+      do: wrong(wrong, "a fused function of #{inspect(chain)}")
   end
-
-  defp operation({0, by}, x), do: Mlx.add(x, by)
-  defp operation({1, by}, x), do: Mlx.subtract(by, x)
-  defp operation({2, _}, x), do: Mlx.multiply(x, 3)
-  defp operation({3, by}, x), do: Mlx.max(x, by)
-  defp operation({4, _}, x), do: Mlx.abs(x)
-  defp operation({5, by}, x), do: Mlx.min(x, 1000 * by)
-
-  defp value({0, by}, x), do: x + by
-  defp value({1, by}, x), do: by - x
-  defp value({2, _}, x), do: x * 3
-  defp value({3, by}, x), do: max(x, by)
-  defp value({4, _}, x), do: abs(x)
-  defp value({5, by}, x), do: min(x, 1000 * by)
 
   # Of ones, which quantize to themselves.
   defp quantized_product(index, kernels, wrong) do

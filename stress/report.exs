@@ -40,6 +40,17 @@ defmodule Mlx.Stress.Report do
     "active #{megabytes(info.active)}, cache #{megabytes(info.cache)}, peak #{megabytes(info.peak)}"
   end
 
+  @doc "The bytes of memory that the process of the virtual machine has, or nil where there is no /proc."
+  @spec resident() :: non_neg_integer() | nil
+  def resident do
+    with {:ok, status} <- File.read("/proc/#{System.pid()}/status"),
+         [_all, kilobytes] <- Regex.run(~r/^VmRSS:\s+(\d+) kB/m, status) do
+      String.to_integer(kilobytes) * 1024
+    else
+      _none -> nil
+    end
+  end
+
   @doc "Waits until MLX's active memory has come down to this, for at most 20 s, and returns what it is."
   @spec settle_memory(integer(), non_neg_integer()) :: integer()
   def settle_memory(wanted, tries \\ 100) do
