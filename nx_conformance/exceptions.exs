@@ -1,7 +1,8 @@
 defmodule Mlx.NxConformance.Exceptions do
   @moduledoc """
   The tests of a library that may fail with Mlx and not with Nx.BinaryBackend, in `exceptions/` a file for each library: on
-  each line a file, a test, who fails it (the backend, the compiler, or both) and a reason, with tabs between them.
+  each line a file, a test, who fails it (the backend, the compiler, or both; with " gpu" after it on a GPU alone) and a
+  reason, with tabs between them.
   """
 
   @folder Path.join(__DIR__, "exceptions")
@@ -15,10 +16,13 @@ defmodule Mlx.NxConformance.Exceptions do
 
     for line <- if(File.exists?(list), do: File.stream!(list), else: []),
         [file, name, failing, reason] = line |> String.trim_trailing("\n") |> String.split("\t"),
-        failing in ["both", who],
+        fails?(String.split(failing), who),
         into: %{},
         do: {{file, name}, reason}
   end
+
+  defp fails?([failing], who), do: failing in ["both", who]
+  defp fails?([failing, "gpu"], who), do: Mlx.Device.default() == :gpu and fails?([failing], who)
 
   @doc "Whether a test with this reason may pass too: one of random numbers, or of processes that run a race."
   @spec sometimes?(String.t()) :: boolean()
