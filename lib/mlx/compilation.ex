@@ -4,7 +4,7 @@ defmodule Mlx.Compilation do
 
   use Mlx.Topic
 
-  alias Mlx.{Arity, CalledFunction, Form, KernelCompiler, Native, Options, Recording, Telemetry, Tree}
+  alias Mlx.{Arity, CalledFunction, Form, KernelCompiler, KernelProgress, Native, Options, Recording, Telemetry, Tree}
   alias Mlx.NonFinite.Operations
 
   @disabled {__MODULE__, :disabled}
@@ -40,8 +40,8 @@ defmodule Mlx.Compilation do
   On a CPU, MLX makes the kernels with the C++ compiler of the machine and keeps them in the folder `mlx` of the folder for
   temporary files (`TMPDIR`). Of more than 2,000 files or 128 MB there, Mlx removes those that were used the longest time
   ago. They are made in the background: until a kernel is there, and where none can be made, operations are computed one
-  after another. The last digits of a result may differ between the two ways. `mix mlx.doctor` says why a kernel cannot be
-  made.
+  after another. The last digits of a result may differ between the two ways. A log message tells of kernels that take
+  longer than a second, and `mix mlx.doctor` says why a kernel cannot be made.
 
       config :mlx, kernels: :wait     # for each kernel, while nothing else is computed; or :never
 
@@ -139,6 +139,7 @@ defmodule Mlx.Compilation do
     CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
     formers = for {compiled, _captured, _result} <- Native.cache_latest(cache), do: compiled
     entry = {Native.compile(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
+    KernelProgress.watch()
     Native.cache_insert(cache, form, Form.without_numbers(form), entry)
   end
 end

@@ -88,21 +88,26 @@ defmodule Mlx.CompilationTest do
   test "kernels are made in the background, and functions computed without them until then", %{tmp_dir: folder} do
     slow = ~s(test "$1" = --version || sleep 1; exec #{System.find_executable("g++")} "$@")
 
-    {first, meanwhile, last, open} =
+    {{first, meanwhile, last, open}, log} =
       evaluate(
         with_compiler(folder, slow),
         quote do
-          unquote(many_kernels())
-          first = results.()
-          # Others compute, and the same function.
-          meanwhile = {Mlx.Native.open_kernels(), Mlx.to_number(Mlx.add(1, 2)), results.()}
-          wait = fn wait -> if Mlx.Native.open_kernels() > 0, do: Process.sleep(50) && wait.(wait) end
-          wait.(wait)
-          {first, meanwhile, results.(), Mlx.Native.open_kernels()}
+          {:ok, _started} = Application.ensure_all_started([:mlx, :ex_unit])
+
+          ExUnit.CaptureLog.with_log(fn ->
+            unquote(many_kernels())
+            first = results.()
+            # Others compute, and the same function.
+            meanwhile = {Mlx.Native.open_kernels(), Mlx.to_number(Mlx.add(1, 2)), results.()}
+            wait = fn wait -> if Mlx.Native.open_kernels() > 0, do: Process.sleep(50) && wait.(wait) end
+            wait.(wait)
+            {first, meanwhile, results.(), Mlx.Native.open_kernels()}
+          end)
         end,
         kernels: :background
       )
 
+    assert log =~ ~r/\[info\] Mlx makes [1-4] more kernels for compiled functions, in the background/
     assert {waiting, 3, ^first} = meanwhile
     assert waiting >= 1
     assert open == 0

@@ -122,8 +122,10 @@ defmodule Mlx.EvaluationTest do
 
     test "a million elements take no more than a moment" do
       array = Mlx.eval(Mlx.arange(1_000_000, type: :f32))
-      times = for _ <- 1..3, do: :timer.tc(fn -> assert length(Mlx.to_list(array)) == 1_000_000 end)
-      assert times |> Enum.map(&elem(&1, 0)) |> Enum.min() < 2_000_000
+      # A list of so many numbers in Elixir, on the same machine, which may be busy.
+      reference = fn -> Enum.map(1..1_000_000, &(&1 / 1)) end
+      least = fn fun -> Enum.min(for _ <- 1..3, do: fun |> :timer.tc() |> elem(0)) end
+      assert least.(fn -> assert length(Mlx.to_list(array)) == 1_000_000 end) < 50 * least.(reference)
     end
   end
 
