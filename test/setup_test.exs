@@ -194,6 +194,32 @@ defmodule SetupTest do
     assert {"/usr/bin/clang++ clang++ c++\n", 0} = System.cmd(bash(), ["-c", script], env: environment)
   end
 
+  # What lies some lines off has patch leave the file as it was beside it.
+  test "MLX's sources are those of the crate without the crate's own changes, and nothing else", %{tmp_dir: folder} do
+    lines = fn words -> Enum.map_join(words, &"#{&1}\n") end
+    changed = lines.(~w(zero one two three its four five six))
+    patch = "--- a/mlx/a.h\n+++ b/mlx/a.h\n@@ -1,6 +1,7 @@\n one\n two\n three\n+its\n four\n five\n six\n"
+    crate = "rlx-mlx-sys-0.2.19"
+
+    files = %{"vendor/mlx/CMakeLists.txt" => "", "vendor/mlx/mlx/a.h" => changed, "patches/0001-its.patch" => patch}
+    archive = Path.join(folder, "registry/cache/index/#{crate}.crate")
+    File.mkdir_p!(Path.dirname(archive))
+    entries = for {name, content} <- files, do: {~c"#{crate}/#{name}", content}
+    :ok = :erl_tar.create(archive, entries, [:compressed])
+
+    write_program(Path.join(folder, "bin"), "cargo", "exit 1")
+    path = "#{folder}/bin:#{System.get_env("PATH")}"
+    places = [{"root", Path.expand("..", __DIR__)}, {"part", Path.join(folder, "part")}]
+
+    script = """
+    for name in cache crates native; do . "$root/setup/$name.sh"; done
+    mkdir "$part" && mlx_from_crate mlx && cd "$part/mlx-0.32.4" && find . -type f | sort && cat mlx/a.h
+    """
+
+    assert {output, 0} = System.cmd(bash(), ["-c", script], env: [{"PATH", path}, {"CARGO_HOME", folder} | places])
+    assert output == "./CMakeLists.txt\n./mlx/a.h\n" <> lines.(~w(zero one two three four five six))
+  end
+
   test "MLX for a Mac's processor alone is built from its sources", %{tmp_dir: folder} do
     environment = %{
       "MLX_BACKEND" => "cpu",

@@ -85,12 +85,40 @@ defmodule Mlx.CompilationTest do
     end
   end
 
-  test "kernels are made in the background, and functions computed without them until then", %{tmp_dir: folder} do
-    slow = ~s(test "$1" = --version || sleep 1; exec #{System.find_executable("g++")} "$@")
+  @slow ~s(test "$1" = --version || sleep 1; exec #{System.find_executable("g++")} "$@")
 
+  defp wait_for_kernels do
+    quote do
+      wait = fn wait -> if Mlx.Native.open_kernels() > 0, do: Process.sleep(50) && wait.(wait) end
+      wait.(wait)
+    end
+  end
+
+  test "no kernel is made for a function that is gone", %{tmp_dir: folder} do
+    values =
+      evaluate(
+        with_compiler(folder, @slow),
+        quote do
+          call = fn number ->
+            fun = Mlx.compile(&Enum.reduce(1..number, &1, fn _, x -> Mlx.add(Mlx.multiply(x, 2), 1) end))
+            Mlx.to_number(fun.(Mlx.array([1.0]))[0])
+          end
+
+          values = for number <- 1..20, do: Task.await(Task.async(fn -> call.(number) end))
+          unquote(wait_for_kernels())
+          values
+        end,
+        kernels: :background
+      )
+
+    assert values == for(number <- 1..20, do: 2.0 ** (number + 1) - 1)
+    assert length(kernels(folder)) in 1..5
+  end
+
+  test "kernels are made in the background, and functions computed without them until then", %{tmp_dir: folder} do
     {{first, meanwhile, last, open}, log} =
       evaluate(
-        with_compiler(folder, slow),
+        with_compiler(folder, @slow),
         quote do
           {:ok, _started} = Application.ensure_all_started([:mlx, :ex_unit])
 
@@ -99,8 +127,7 @@ defmodule Mlx.CompilationTest do
             first = results.()
             # Others compute, and the same function.
             meanwhile = {Mlx.Native.open_kernels(), Mlx.to_number(Mlx.add(1, 2)), results.()}
-            wait = fn wait -> if Mlx.Native.open_kernels() > 0, do: Process.sleep(50) && wait.(wait) end
-            wait.(wait)
+            unquote(wait_for_kernels())
             {first, meanwhile, results.(), Mlx.Native.open_kernels()}
           end)
         end,
