@@ -14,6 +14,7 @@
 
 #include "core/changing_numbers.hpp"
 #include "core/deep_thread.hpp"
+#include "core/deferred.hpp"
 #include "core/fused_casts.hpp"
 #include "core/fused_kernel.hpp"
 #include "core/long_sums.hpp"
@@ -70,6 +71,13 @@ class CompiledFunction::Graph {
       for (const std::size_t input : node.inputs) {
         node_inputs.push_back(*arrays[input]);
       }
+      if (node.deferred != nullptr) {
+        auto made = node.deferred->run(node_inputs);
+        for (std::size_t index = 0; index < made.size(); ++index) {
+          arrays[node.outputs[index]] = std::move(made[index]);
+        }
+        continue;
+      }
       if (shapeless_ && reduces_nothing(*node.primitive, node_inputs)) {
         arrays[node.outputs[0]] = mx::astype(node_inputs.front(), node.types[0], node.primitive->stream());
         continue;
@@ -96,6 +104,8 @@ class CompiledFunction::Graph {
  private:
   struct Node {
     std::shared_ptr<mx::Primitive> primitive;
+    // The primitive, if it is such.
+    const Deferred* deferred;
     std::vector<std::size_t> inputs;
     std::vector<std::size_t> outputs;
     std::vector<mx::Shape> shapes;
@@ -157,8 +167,12 @@ class CompiledFunction::Graph {
   }
 
   void add_node(mx::array array) {
-    Node node{
-        .primitive = with_fallback(array.primitive_ptr()), .inputs = {}, .outputs = {}, .shapes = {}, .types = {}};
+    Node node{.primitive = with_fallback(array.primitive_ptr()),
+              .deferred = dynamic_cast<const Deferred*>(&array.primitive()),
+              .inputs = {},
+              .outputs = {},
+              .shapes = {},
+              .types = {}};
     for (const mx::array& input : array.inputs()) {
       node.inputs.push_back(places_of_.at(input.id()));
     }

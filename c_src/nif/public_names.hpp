@@ -42,6 +42,7 @@ inline constexpr auto public_names = std::to_array<std::pair<std::string_view, s
     {"distributed_is_available", "Mlx.Distributed.available?"},
     {"erfinv", "Mlx.erf_inv"},
     {"expand_dims", "Mlx.new_axis"},
+    {"fast_cached_attention", "Mlx.LM.KeyValueCache.attend"},
     {"fast_rope_dynamic", "Mlx.Fast.rope"},
     {"flip", "Mlx.reverse"},
     {"from_pointer", "Mlx.Unsafe.from_pointer"},

@@ -146,6 +146,7 @@ defmodule Mlx.Native do
     export_functions: 4,
     export_to_dot: 2,
     eye: 5,
+    fast_cached_attention: 8,
     fast_cross_entropy: 3,
     fast_gated_delta_update: 8,
     fast_layer_norm: 5,

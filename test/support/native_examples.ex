@@ -239,6 +239,11 @@ defmodule Mlx.NativeExamples do
     ]
   end
 
+  defp listed(:fast_cached_attention) do
+    [queries, part, buffer] = [array({1, 4, 2, 8}), array({1, 2, 2, 8}), array({1, 2, 16, 8})]
+    [[queries, part, part, buffer, buffer, array({}, :s32, :ones), 0.5, nil]]
+  end
+
   defp listed(:fast_gated_delta_update) do
     [keys, values, gates] = [array({1, 3, 2, 4}), array({1, 3, 4, 4}), array({1, 3, 4})]
 

@@ -109,6 +109,7 @@ defmodule Mlx.NativeSignatures do
         optional_array flag stream)a, ~w(gather_qqmm)a},
     {~w(array optional_array optional_array number stream)a, ~w(fast_layer_norm)a},
     {~w(array array array array array optional_array optional_array stream)a, ~w(fast_gated_delta_update)a},
+    {~w(array array array array array array number stream)a, ~w(fast_cached_attention)a},
     {~w(array optional_array number stream)a, ~w(fast_rms_norm)a},
     {~w(array size flag optional_number number size optional_array stream)a, ~w(fast_rope)a},
     {~w(array size flag optional_number number indices optional_array stream)a, ~w(fast_rope_dynamic)a},

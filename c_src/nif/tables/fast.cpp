@@ -1,4 +1,5 @@
 // Fused operations of neural networks.
+#include "core/cached_attention.hpp"
 #include "core/guards.hpp"
 #include "core/newer_operations.hpp"
 #include "nif/operation.hpp"
@@ -8,6 +9,7 @@ namespace mlx_nif {
 
 std::vector<ErlNifFunc> fast_operations() {
   return {
+      operation<"fast_cached_attention", &cached_attention>(),
       operation<"fast_cross_entropy", &guarded::fast_cross_entropy>(),
       operation<"fast_gated_delta_update", &fast_gated_delta_update>(),
       operation<"fast_layer_norm", &mlx_fast_layer_norm>(),

@@ -5,8 +5,9 @@ defmodule Mlx.LM.Decoding do
       decode = Mlx.LM.Decoding.compile(model)
       {token, sampler, caches} = Mlx.LM.Decoding.next(decode, token, sampler, caches)
 
-  The number of positions in the caches is an array to this function, so that it is the same for every token. It gives up
-  the buffers of the caches that it is given, and MLX writes into them.
+  The number of positions in the caches is an array to this function, so that it is compiled once for all; each call takes
+  as many positions of the caches as there are. It gives up the buffers of the caches that it is given, and MLX writes into
+  them.
   """
 
   alias Mlx.Array

@@ -6,25 +6,22 @@ defmodule Mlx.LM.KeyValueCache do
   are made larger by a step of 256 positions when they are full.
 
       cache = Mlx.LM.KeyValueCache.new()
-      {keys, values, cache} = Mlx.LM.KeyValueCache.update(cache, new_keys, new_values)
+      {output, cache} = Mlx.LM.KeyValueCache.attend(cache, queries, keys, values)
 
-  MLX writes in place only where nobody else holds the buffer. `update/3` therefore gives up the buffers of the cache that
+  MLX writes in place only where nobody else holds the buffer. `attend/4` therefore gives up the buffers of the cache that
   it is given: go on with the one that it returns.
 
-  The length may be an array without axes, as for a function that is compiled once for all lengths (`Mlx.LM.Decoding`). Then
-  the buffers are returned as a whole, with a mask of the positions that count, and are never made larger.
+  In a function that is compiled once for all lengths (`Mlx.LM.Decoding`), the length is an array without axes, and the
+  caller gives up the buffers and sees to their room.
   """
 
   use Mlx.Mismatch
 
-  alias Mlx.Array
+  alias Mlx.{Array, Native}
 
   @step 256
 
   @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer() | Array.t()}
-
-  @typedoc "The positions that count: all up to the own one, all, or those where an array is true."
-  @type mask :: :causal | nil | Array.t()
 
   defstruct keys: nil, values: nil, length: 0
 
@@ -38,39 +35,45 @@ defmodule Mlx.LM.KeyValueCache do
   def new, do: %__MODULE__{}
 
   @doc """
-  Adds the keys and values of the next positions, both of the shape `{batch, heads, length, features}`.
+  Adds the keys and values of the next positions, both of the shape `{batch, heads, length, features}`, and has the queries
+  of these positions attend to all positions up to their own.
 
-  Returns the keys and values of all positions, the mask for the queries of the next positions, and the cache that holds
-  the keys and values.
+  Heads of queries share the heads of keys in groups. Returns the output, of the shape of the queries, and the cache that
+  holds the keys and values.
 
-      iex> part = Mlx.ones({1, 2, 3, 4})
-      iex> {_keys, _values, _mask, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
-      iex> {keys, _values, mask, cache} = Mlx.LM.KeyValueCache.update(cache, part, part)
-      iex> {keys.shape, mask, cache.length}
-      {{1, 2, 6, 4}, :causal, 6}
+      iex> [queries, part] = [Mlx.ones({1, 4, 3, 8}), Mlx.ones({1, 2, 3, 8})]
+      iex> {_output, cache} = Mlx.LM.KeyValueCache.attend(Mlx.LM.KeyValueCache.new(), queries, part, part)
+      iex> {output, cache} = Mlx.LM.KeyValueCache.attend(cache, queries, part, part)
+      iex> {output.shape, cache.length}
+      {{1, 4, 3, 8}, 6}
   """
-  @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), mask(), t()}
-  def update(%__MODULE__{length: %Array{} = start} = cache, keys, values) do
-    keys = Mlx.put_slice(cache.keys, [0, 0, start, 0], keys)
-    values = Mlx.put_slice(cache.values, [0, 0, start, 0], values)
-    positions = Mlx.arange(Mlx.axis_size(keys, 2))
-    {keys, values, Mlx.less_equal(positions, start), %{cache | keys: keys, values: values, length: Mlx.add(start, 1)}}
+  @spec attend(t(), Array.t(), Array.t(), Array.t()) :: {Array.t(), t()}
+  def attend(%__MODULE__{length: %Array{} = start} = cache, queries, keys, values) do
+    attend_from(start, cache, queries, keys, values)
   end
 
-  def update(%__MODULE__{length: start} = cache, keys, values) do
+  def attend(%__MODULE__{length: start} = cache, queries, keys, values) do
     length = start + Mlx.axis_size(keys, 2)
-    # A single query is the last position and may look at all others.
-    mask = if Mlx.axis_size(keys, 2) > 1, do: :causal
-    keys = write(cache.keys, keys, start)
-    values = write(cache.values, values, start)
-    {first(keys, length), first(values, length), mask, %{cache | keys: keys, values: values, length: length}}
+    roomy = %{cache | keys: with_room(cache.keys, keys, length), values: with_room(cache.values, values, length)}
+    {output, kept} = attend_from(Mlx.array(start), roomy, queries, keys, values)
+    release([cache.keys, cache.values, roomy.keys, roomy.values])
+    {output, %{kept | length: length}}
+  end
+
+  defp attend_from(start, cache, queries, keys, values) do
+    scale = 1 / :math.sqrt(Mlx.axis_size(queries, 3))
+
+    [output, keys, values] =
+      Native.fast_cached_attention(queries, keys, values, cache.keys, cache.values, start, scale, nil)
+
+    {output, %{cache | keys: keys, values: values}}
   end
 
   @doc """
   The cache with room for so many more positions. Some positions must be in it.
 
       iex> part = Mlx.ones({1, 2, 256, 4})
-      iex> {_keys, _values, _mask, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
+      iex> {_output, cache} = Mlx.LM.KeyValueCache.attend(Mlx.LM.KeyValueCache.new(), part, part, part)
       iex> {cache.keys.shape, Mlx.LM.KeyValueCache.make_room(cache, 1).keys.shape}
       {{1, 2, 256, 4}, {1, 2, 512, 4}}
   """
@@ -83,7 +86,7 @@ defmodule Mlx.LM.KeyValueCache do
   Forgets everything after the first `length` positions.
 
       iex> part = Mlx.ones({1, 2, 3, 4})
-      iex> {_keys, _values, _mask, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
+      iex> {_output, cache} = Mlx.LM.KeyValueCache.attend(Mlx.LM.KeyValueCache.new(), part, part, part)
       iex> Mlx.LM.KeyValueCache.trim(cache, 1).length
       1
   """
@@ -97,13 +100,6 @@ defmodule Mlx.LM.KeyValueCache do
     %{cache | length: length}
   end
 
-  defp write(buffer, new, start) do
-    room = with_room(buffer, new, start + Mlx.axis_size(new, 2))
-    written = Mlx.put_slice(room, [0, 0, start, 0], new)
-    release([buffer, room])
-    written
-  end
-
   defp with_room(nil, new, length), do: empty(new, length)
 
   defp with_room(%Array{shape: {_, _, room, _}} = buffer, _new, length) when length <= room, do: buffer
@@ -114,11 +110,6 @@ defmodule Mlx.LM.KeyValueCache do
 
   defp empty(%Array{shape: {batch, heads, _length, features}, type: type}, length) do
     Mlx.zeros({batch, heads, div(length + @step - 1, @step) * @step, features}, type: type)
-  end
-
-  defp first(buffer, length) do
-    {batch, heads, _room, features} = buffer.shape
-    Mlx.slice(buffer, [0, 0, 0, 0], [batch, heads, length, features])
   end
 
   defp release(buffers) do

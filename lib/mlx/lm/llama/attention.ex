@@ -47,8 +47,7 @@ defmodule Mlx.LM.Llama.Attention do
 
     [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
     [queries, keys] = rotated |> rotate(attention, cache.length) |> Mlx.split([heads], axis: 1)
-    {keys, values, mask, cache} = KeyValueCache.update(cache, keys, values)
-    y = Mlx.Fast.scaled_dot_product_attention(queries, keys, values, mask: mask)
+    {y, cache} = KeyValueCache.attend(cache, queries, keys, values)
     y = y |> swap() |> Mlx.reshape({batch, length, heads * attention.head_size})
     {Linear.call(attention.output, y), cache}
   end
