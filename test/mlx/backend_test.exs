@@ -833,6 +833,7 @@ if Code.ensure_loaded?(Nx) do
         same([{{5, 4}, @f32}, {{2, 2}, @f32}], &Nx.put_slice(&1, [4, -1], &2))
         same([{{5, 4}, @f32}], &(Nx.top_k(&1, k: 2) |> elem(0)))
         assert Nx.to_binary(Nx.iota({4, 4}, type: :u8), limit: 3) == <<0, 1, 2>>
+        assert Nx.to_binary(Nx.vectorize(Nx.iota({3}, type: :u8), :x), limit: 2) == <<0, 1>>
       end
 
       test "factorisations, put together again" do

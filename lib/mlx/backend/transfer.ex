@@ -50,9 +50,10 @@ if Code.ensure_loaded?(Nx) do
     @spec to_binary(Tensor.t(), non_neg_integer()) :: bitstring()
     def to_binary(tensor, limit), do: tensor |> first(limit) |> write(tensor.type)
 
-    defp first(%Tensor{shape: shape} = tensor, limit) do
+    # The array has the vectorized axes, too.
+    defp first(tensor, limit) do
       array = array(tensor)
-      size = Tuple.product(shape)
+      size = Tuple.product(array.shape)
 
       if limit >= size do
         array
