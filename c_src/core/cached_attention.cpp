@@ -17,7 +17,7 @@ namespace {
 namespace mx = mlx::core;
 
 // The inputs of the node, in this order.
-enum Input : std::size_t { queries, keys, values, key_buffer, value_buffer, start, input_count };
+enum Input : std::size_t { queries, keys, values, key_buffer, value_buffer, start };
 
 constexpr int positions_axis = 2;
 
@@ -104,16 +104,12 @@ std::vector<mx::array> attend_later(const std::vector<mx::array>& inputs, float 
 
 int cached_attention(mlx_vector_array* results, mlx_array queries, mlx_array keys, mlx_array values,
                      mlx_array key_buffer, mlx_array value_buffer, mlx_array start, float scale, mlx_stream s) {
-  const std::vector<mlx_array> given{queries, keys, values, key_buffer, value_buffer, start};
-  for (const mlx_array array : given) {
-    require_all({array});
-  }
-  const std::vector<mx::array> inputs = arrays_of(given);
+  require_all({queries, keys, values, key_buffer, value_buffer, start});
+  const std::vector<mx::array> inputs = arrays_of(std::vector{queries, keys, values, key_buffer, value_buffer, start});
   require_inputs(inputs);
   const auto made =
       is_known(inputs[Input::start]) ? attend(inputs, scale, stream_of(s)) : attend_later(inputs, scale, stream_of(s));
-  const std::vector<mlx_array> arrays = borrow(made);
-  return mlx_vector_array_set_data(results, arrays.data(), arrays.size());
+  return give(results, made);
 }
 
 }  // namespace mlx_nif

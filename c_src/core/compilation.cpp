@@ -65,6 +65,11 @@ class CompiledFunction::Graph {
     for (const auto& [place, constant] : constants_) {
       arrays[place] = constant;
     }
+    const auto put = [&arrays](const Node& node, std::vector<mx::array> made) {
+      for (std::size_t index = 0; index < made.size(); ++index) {
+        arrays[node.outputs[index]] = std::move(made[index]);
+      }
+    };
     for (const Node& node : nodes_) {
       std::vector<mx::array> node_inputs;
       node_inputs.reserve(node.inputs.size());
@@ -72,10 +77,7 @@ class CompiledFunction::Graph {
         node_inputs.push_back(*arrays[input]);
       }
       if (node.deferred != nullptr) {
-        auto made = node.deferred->run(node_inputs);
-        for (std::size_t index = 0; index < made.size(); ++index) {
-          arrays[node.outputs[index]] = std::move(made[index]);
-        }
+        put(node, node.deferred->run(node_inputs));
         continue;
       }
       if (shapeless_ && reduces_nothing(*node.primitive, node_inputs)) {
@@ -86,10 +88,7 @@ class CompiledFunction::Graph {
       if (node.outputs.size() == 1) {
         arrays[node.outputs[0]].emplace(std::move(shapes[0]), node.types[0], node.primitive, std::move(node_inputs));
       } else {
-        auto made = mx::array::make_arrays(std::move(shapes), node.types, node.primitive, node_inputs);
-        for (std::size_t index = 0; index < made.size(); ++index) {
-          arrays[node.outputs[index]] = std::move(made[index]);
-        }
+        put(node, mx::array::make_arrays(std::move(shapes), node.types, node.primitive, node_inputs));
       }
     }
     const std::size_t first = results.size();

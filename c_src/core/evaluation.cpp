@@ -21,6 +21,7 @@
 #include "core/graph_lock.hpp"
 #include "core/late_failure.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/nodes.hpp"
 #include "core/scheduling.hpp"
 #include "core/small_vector.hpp"
 #include "core/stream_use.hpp"
@@ -294,9 +295,8 @@ class Evaluation {
   }
 
   bool all_scheduled() const {
-    return std::ranges::all_of(arrays_, [](const Array* array) {
-      return array->settled() || array_of(array->get()).status() != mlx::core::array::Status::unscheduled;
-    });
+    return std::ranges::all_of(
+        arrays_, [](const Array* array) { return array->settled() || !is_unscheduled(array_of(array->get())); });
   }
 
   bool all_available() const {

@@ -22,6 +22,7 @@
 #include "core/error.hpp"
 #include "core/expression.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/nodes.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -85,10 +86,6 @@ auto ask_of(mlx_array array, Mark mark, const Ask& ask) {
     throw Error(last_late_failure());
   }
   return answer;
-}
-
-bool is_unscheduled(const mlx::core::array& node) {
-  return node.status() == mlx::core::array::Status::unscheduled;
 }
 
 }  // namespace

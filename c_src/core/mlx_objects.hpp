@@ -37,6 +37,12 @@ inline std::vector<mlx_array> borrow(const std::vector<mlx::core::array>& arrays
   return borrowed;
 }
 
+// Returns the arrays as a function of mlx-c does, with its status.
+inline int give(mlx_vector_array* results, const std::vector<mlx::core::array>& made) {
+  const std::vector<mlx_array> arrays = borrow(made);
+  return mlx_vector_array_set_data(results, arrays.data(), arrays.size());
+}
+
 inline ArrayHandle handle_of(const mlx::core::array& array) {
   ArrayHandle handle;
   check(mlx_array_set(handle.out(), borrow(array)));

@@ -41,11 +41,6 @@ int give(mlx_array* result, const mx::array& made) {
   return mlx_array_set(result, borrow(made));
 }
 
-int give(mlx_vector_array* results, const std::vector<mx::array>& made) {
-  const std::vector<mlx_array> arrays = borrow(made);
-  return mlx_vector_array_set_data(results, arrays.data(), arrays.size());
-}
-
 void require_axes(std::initializer_list<mlx_array> arrays, std::size_t axes) {
   require_all(arrays);
   if (!std::ranges::all_of(arrays, [axes](mlx_array array) { return mlx_array_ndim(array) == axes; })) {

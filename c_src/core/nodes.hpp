@@ -14,6 +14,10 @@
 
 namespace mlx_nif {
 
+inline bool is_unscheduled(const mlx::core::array& node) {
+  return node.status() == mlx::core::array::Status::unscheduled;
+}
+
 using NodeIds = std::unordered_set<std::uintptr_t>;
 
 // Calls `visit` once with each operation that the results are computed by, down to the arrays in `known`. What `visit`

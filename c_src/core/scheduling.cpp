@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "core/late_failure.hpp"
 #include "core/mlx_objects.hpp"
+#include "core/nodes.hpp"
 #include "core/streams.hpp"
 
 namespace mlx_nif {
@@ -21,10 +22,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
-
-bool is_unscheduled(mlx_array array) {
-  return array_of(array).status() == mlx::core::array::Status::unscheduled;
-}
 
 // What drives a GPU can compile kernels, which overflows the stack of a scheduler: it has a thread of its own.
 void drive(const std::function<void()>& work) {
@@ -78,7 +75,7 @@ void schedule_outputs(std::span<const mlx_array> outputs) {
   ArrayVectorHandle ordered(mlx_vector_array_new());
   const auto append = [&](bool doubles) {
     for (const mlx_array output : outputs) {
-      if (is_unscheduled(output) && (mlx_array_dtype(output) == MLX_FLOAT64) == doubles) {
+      if (is_unscheduled(array_of(output)) && (mlx_array_dtype(output) == MLX_FLOAT64) == doubles) {
         check(mlx_vector_array_append_value(ordered.get(), output));
       }
     }
