@@ -1,4 +1,4 @@
-for file <- ["rounds.exs", "table.exs"], do: Code.require_file(file, __DIR__)
+for file <- ["rounds.exs", "table.exs", "llama_shapes.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.Host do
   @moduledoc false
@@ -6,7 +6,7 @@ defmodule Bench.Host do
   # computing. A model of as many layers that are narrow takes what the calls take. Python's models are of the same shapes,
   # built of mlx.nn.
 
-  alias Bench.{Rounds, Table}
+  alias Bench.{LlamaShapes, Rounds, Table}
   alias Mlx.LM.{Decoding, Llama, Sampler, Weights}
 
   @rounds 5
@@ -52,23 +52,19 @@ defmodule Bench.Host do
 
   defp narrow(config) do
     width = config.heads * @narrow_head
-    shared = config.key_value_heads * @narrow_head
     config = %{config | width: width, head_size: @narrow_head, rope_dimensions: @narrow_head}
 
-    block = [
-      attn_norm: {width},
-      attn_q: {width, width},
-      attn_k: {shared, width},
-      attn_v: {shared, width},
-      attn_output: {width, width},
-      ffn_norm: {width},
-      ffn_gate: {@narrow_hidden, width},
-      ffn_up: {@narrow_hidden, width},
-      ffn_down: {width, @narrow_hidden}
-    ]
+    shapes =
+      LlamaShapes.of(
+        layers: config.layers,
+        width: width,
+        heads: config.heads,
+        key_value_heads: config.key_value_heads,
+        head: @narrow_head,
+        hidden: @narrow_hidden,
+        vocabulary: @narrow_vocabulary
+      )
 
-    blocks = for layer <- 0..(config.layers - 1), {name, shape} <- block, do: {"blk.#{layer}.#{name}", shape}
-    shapes = [{"token_embd", {@narrow_vocabulary, width}}, {"output_norm", {width}} | blocks]
     tensors = Map.new(shapes, fn {name, shape} -> {"#{name}.weight", Mlx.Random.normal(shape)} end)
     Llama.new(Weights.new(tensors, "the narrow model"), config)
   end

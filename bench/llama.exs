@@ -1,10 +1,10 @@
-for file <- ["rounds.exs", "table.exs"], do: Code.require_file(file, __DIR__)
+for file <- ["rounds.exs", "table.exs", "llama_shapes.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.Llama do
   @moduledoc false
   # llama.py makes the same models of mlx-lm's classes. Quantized matrices have 4 bits and groups of 32.
 
-  alias Bench.{Rounds, Table}
+  alias Bench.{LlamaShapes, Rounds, Table}
   alias Mlx.LM.{Decoding, Llama, Tokenizer, Weights}
   alias Mlx.LM.Tokenizer.ByteAlphabet
 
@@ -86,27 +86,8 @@ defmodule Bench.Llama do
   end
 
   defp tensors(sizes, form) do
-    shared = sizes[:key_value_heads] * sizes[:head]
-    queries = sizes[:heads] * sizes[:head]
-    width = sizes[:width]
-    hidden = sizes[:hidden]
-
-    block = [
-      attn_q: {queries, width},
-      attn_k: {shared, width},
-      attn_v: {shared, width},
-      attn_output: {width, queries},
-      ffn_gate: {hidden, width},
-      ffn_up: {hidden, width},
-      ffn_down: {width, hidden},
-      attn_norm: {width},
-      ffn_norm: {width}
-    ]
-
-    blocks = for layer <- 0..(sizes[:layers] - 1), {name, shape} <- block, do: {"blk.#{layer}.#{name}", shape}
-    vocabulary = {sizes[:vocabulary], width}
-    output = if sizes[:tied] == 1, do: [], else: [{"output", vocabulary}]
-    shapes = [{"token_embd", vocabulary}, {"output_norm", {width}} | output ++ blocks]
+    output = if sizes[:tied] == 1, do: [], else: [{"output", {sizes[:vocabulary], sizes[:width]}}]
+    shapes = LlamaShapes.of(sizes) ++ output
     shapes |> Enum.flat_map(&tensor(&1, form)) |> Map.new()
   end
 
