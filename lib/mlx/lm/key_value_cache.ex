@@ -54,7 +54,7 @@ defmodule Mlx.LM.KeyValueCache do
 
   def attend(%__MODULE__{length: start} = cache, queries, keys, values) do
     length = start + Mlx.axis_size(keys, 2)
-    roomy = %{cache | keys: with_room(cache.keys, keys, length), values: with_room(cache.values, values, length)}
+    roomy = with_room(cache, keys, values, length)
     {output, kept} = attend_from(Mlx.array(start), roomy, queries, keys, values)
     release([cache.keys, cache.values, roomy.keys, roomy.values])
     {output, %{kept | length: length}}
@@ -79,7 +79,7 @@ defmodule Mlx.LM.KeyValueCache do
   """
   @spec make_room(t(), non_neg_integer()) :: t()
   def make_room(%__MODULE__{keys: keys, values: values, length: length} = cache, count) when is_integer(length) do
-    %{cache | keys: with_room(keys, keys, length + count), values: with_room(values, values, length + count)}
+    with_room(cache, keys, values, length + count)
   end
 
   @doc """
@@ -98,6 +98,11 @@ defmodule Mlx.LM.KeyValueCache do
     end
 
     %{cache | length: length}
+  end
+
+  # The keys and values are of the shape that is kept, but for the number of positions.
+  defp with_room(cache, keys, values, length) do
+    %{cache | keys: with_room(cache.keys, keys, length), values: with_room(cache.values, values, length)}
   end
 
   defp with_room(nil, new, length), do: empty(new, length)

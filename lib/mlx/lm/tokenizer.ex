@@ -152,8 +152,10 @@ defmodule Mlx.LM.Tokenizer do
   def decode(tokenizer, ids, options \\ [])
 
   def decode(%__MODULE__{} = tokenizer, ids, options) when length(ids) >= 0 do
+    special = special!(options, :decode)
+
     ids
-    |> Enum.map(&bytes(tokenizer, &1, special!(options, :decode), :decode))
+    |> Enum.map(&bytes(tokenizer, &1, special, :decode))
     |> IO.iodata_to_binary()
     |> String.replace_invalid()
   end
