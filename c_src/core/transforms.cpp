@@ -9,6 +9,7 @@
 #include "core/expression.hpp"
 #include "core/limits.hpp"
 #include "core/long_sums.hpp"
+#include "core/mlx_objects.hpp"
 #include "core/running.hpp"
 #include "core/streams.hpp"
 
@@ -78,6 +79,20 @@ InstructionPointer make(const Program& program, std::size_t nodes, std::size_t i
   return std::make_shared<const Transform>(traits, input_count, std::move(run));
 }
 
+// The primals of a derivative. MLX copies each on the stream of the operation that made it, and where none did on the
+// default stream: a GPU's has no f64.
+ArrayVectorHandle primals_of(Arrays arrays) {
+  std::vector<ArrayHandle> copies;
+  std::vector<mlx_array> primals(arrays.begin(), arrays.end());
+  for (mlx_array& primal : primals) {
+    if (mlx_array_dtype(primal) == MLX_FLOAT64 && !array_of(primal).has_primitive()) {
+      copies.push_back(apply(mlx_copy, primal, Streams::instance().default_stream(MLX_FLOAT64)));
+      primal = copies.back().get();
+    }
+  }
+  return vector_of(primals);
+}
+
 // What vjp and jvp have in common: the primals, what the program captured, and as many others.
 using Derivative = int(mlx_vector_array*, mlx_vector_array*, const mlx_closure, const mlx_vector_array,
                        const mlx_vector_array);
@@ -95,8 +110,8 @@ InstructionPointer derivative(ProgramPointer program, std::size_t primal_count, 
                 ArrayVectorHandle outputs;
                 ArrayVectorHandle derivatives;
                 const Differentiating scope;
-                check_transform(differentiate(outputs.out(), derivatives.out(), closure.get(), vector_of(primals).get(),
-                                              others.get()));
+                check_transform(differentiate(outputs.out(), derivatives.out(), closure.get(),
+                                              primals_of(primals).get(), others.get()));
                 append_all(results, outputs.get());
                 append_all(results, derivatives.get());
               });
@@ -245,7 +260,7 @@ InstructionPointer value_and_grad(ProgramPointer program, std::vector<int> argum
                 ArrayVectorHandle gradients;
                 const Differentiating scope;
                 check_transform(mlx_closure_value_and_grad_apply(values.out(), gradients.out(), transformed.get(),
-                                                                 vector_of(inputs).get()));
+                                                                 primals_of(inputs).get()));
                 append_all(results, values.get());
                 append_all(results, gradients.get());
               });

@@ -386,11 +386,8 @@ defmodule Mlx.Elementwise.Unary do
   @doc """
   The error function, `2 / √π ∫₀ˣ exp(-t²) dt`. Integers become `:f32`.
 
-      iex> Mlx.erf(Mlx.array([0.0]))
-      #Mlx.Array<
-        f32[1]
-        [-0.0]
-      >
+      iex> Mlx.erf(Mlx.array([-6.0, 6.0])) |> Mlx.to_list()
+      [-1.0, 1.0]
 
   Python: `mlx.core.erf`.
   """

@@ -5,6 +5,9 @@ defmodule Mlx.IO.SavingTest do
 
   alias Mlx.{ChildVM, IO.WholeFile}
 
+  # Some arrays are of f64.
+  setup {Mlx.OnCPU, :choose}
+
   @moduletag :tmp_dir
 
   @types %{safetensors: Mlx.Type.all() -- [:f64], gguf: [:f32, :f16, :s8, :s16, :s32], npz: Mlx.Type.all()}

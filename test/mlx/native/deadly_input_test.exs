@@ -152,23 +152,26 @@ defmodule Mlx.Native.DeadlyInputTest do
 
   test "a singular inverse or solve raises where the value is read" do
     singular = Mlx.array([[1.0, 2.0], [2.0, 4.0]])
-    inverse = Native.linalg_inv(singular, nil)
+    stream = Mlx.Stream.default(:cpu)
+    inverse = Native.linalg_inv(singular, stream)
     assert %Mlx.Array{shape: {2, 2}} = inverse
     assert_raise Mlx.Error, fn -> Mlx.to_list(inverse) end
 
-    solution = Native.linalg_solve(singular, Mlx.ones({2, 1}), nil)
+    solution = Native.linalg_solve(singular, Mlx.ones({2, 1}), stream)
     assert_raise Mlx.Error, fn -> Mlx.eval(solution) end
-    assert Mlx.to_list(Native.linalg_inv(Mlx.eye(2), nil)) == [[1.0, 0.0], [0.0, 1.0]]
+    assert Mlx.to_list(Native.linalg_inv(Mlx.eye(2), stream)) == [[1.0, 0.0], [0.0, 1.0]]
   end
 
   test "eigenvalues of a matrix that is not finite are NaN" do
+    stream = Mlx.Stream.default(:cpu)
+
     for value <- [:nan, :infinity] do
-      {values, vectors} = Native.linalg_eig(Mlx.array([[value, 1.0], [2.0, 3.0]]), nil)
+      {values, vectors} = Native.linalg_eig(Mlx.array([[value, 1.0], [2.0, 3.0]]), stream)
       assert Mlx.to_list(values) == [{:nan, 0.0}, {:nan, 0.0}] or Mlx.to_list(values) == [{:nan, :nan}, {:nan, :nan}]
       assert %Mlx.Array{shape: {2, 2}} = Mlx.eval(vectors)
     end
 
-    finite = Native.linalg_eigvals(Mlx.array([[2.0, 0.0], [0.0, 3.0]]), nil)
+    finite = Native.linalg_eigvals(Mlx.array([[2.0, 0.0], [0.0, 3.0]]), stream)
     assert Enum.sort(Mlx.to_list(finite)) == [{2.0, 0.0}, {3.0, 0.0}]
   end
 
