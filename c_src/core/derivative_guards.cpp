@@ -132,4 +132,17 @@ int full_like(mlx_array* result, mlx_array a, mlx_array values, mlx_dtype dtype,
   return differentiating() ? spread(result, shape_of(a), values, dtype, s) : mlx_full_like(result, a, values, dtype, s);
 }
 
+int where(mlx_array* result, mlx_array condition, mlx_array x, mlx_array y, mlx_stream s) {
+  require_all({condition, x, y});
+  const bool doubles = mlx_array_dtype(x) == MLX_FLOAT64 || mlx_array_dtype(y) == MLX_FLOAT64;
+  if (!differentiating() || !doubles) {
+    return mlx_where(result, condition, x, y, s);
+  }
+  // A sum with this is the number itself, also if that is -0.
+  const ArrayHandle nothing = make_scalar(Scalar(-0.0), MLX_FLOAT64);
+  const ArrayHandle first = apply(mlx_where, condition, x, nothing.get(), s);
+  const ArrayHandle second = apply(mlx_where, condition, nothing.get(), y, s);
+  return mlx_add(result, first.get(), second.get(), s);
+}
+
 }  // namespace mlx_nif::guarded

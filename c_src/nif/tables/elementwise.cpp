@@ -1,5 +1,6 @@
 // Operations on each element.
 #include "core/argument_guards.hpp"
+#include "core/derivative_guards.hpp"
 #include "core/guards.hpp"
 #include "core/mapping_guards.hpp"
 #include "nif/operation.hpp"
@@ -91,7 +92,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"to_fp8", &mlx_to_fp8>(),
       operation<"trunc", &mlx_trunc>(),
       operation<"view", &mlx_view>(),
-      operation<"where", &mlx_where, Traits{.weak_from = 1}>(),
+      operation<"where", &guarded::where, Traits{.weak_from = 1}>(),
   };
 }
 
