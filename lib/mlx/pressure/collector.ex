@@ -66,7 +66,7 @@ defmodule Mlx.Pressure.Collector do
   def handle_info(:look, state), do: {:noreply, state |> collect_waiting() |> look_again()}
 
   def handle_info({:garbage_collect, request, _result}, state),
-    do: {:noreply, %{state | requests: Requests.finish(state.requests, request)}}
+    do: {:noreply, %{state | requests: Requests.answered(state.requests, request)}}
 
   defp relieve(state, :infinity) do
     report_growth(@threshold)

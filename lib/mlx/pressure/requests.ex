@@ -4,7 +4,8 @@ defmodule Mlx.Pressure.Requests do
   # collected where and when it may run.
   #
   # To collect a process with a large heap takes long, so it rests afterwards: collections take a tenth of its time at
-  # most. A process that runs a long native function is collected at the end of that, and counts as large.
+  # most. A process that runs a native function is collected at the end of that, however long it takes. So the clock of
+  # a full collection starts with the answer to a collection of the young generation, which was asked for first.
 
   # How long who asks waits, in milliseconds.
   @patience 20
@@ -16,7 +17,7 @@ defmodule Mlx.Pressure.Requests do
 
   @typep milliseconds :: integer()
 
-  @typedoc "The requests that are open, with their processes and times, and when the rest of processes ends."
+  @typedoc "The requests that are open, with their processes and when these began, and when the rest of processes ends."
   @type t :: %__MODULE__{
           open: %{reference() => {pid(), milliseconds()}},
           resting: %{pid() => milliseconds()}
@@ -36,9 +37,13 @@ defmodule Mlx.Pressure.Requests do
     requests
   end
 
-  @doc "Takes note of a process that has been collected."
-  @spec finish(t(), reference()) :: t()
-  def finish(%__MODULE__{} = requests, request) do
+  @doc "Takes note of the answer to a request: a process begins a full collection, or has been collected."
+  @spec answered(t(), reference() | {:young, reference()}) :: t()
+  def answered(%__MODULE__{} = requests, {:young, request}) do
+    %{requests | open: Map.update!(requests.open, request, fn {process, _asked} -> {process, now()} end)}
+  end
+
+  def answered(%__MODULE__{} = requests, request) do
     {{process, started}, open} = Map.pop!(requests.open, request)
     duration = now() - started
     rest = min(@rest_per_duration * duration, @longest_rest)
@@ -48,6 +53,7 @@ defmodule Mlx.Pressure.Requests do
 
   defp ask(process) do
     request = make_ref()
+    :async = :erlang.garbage_collect(process, async: {:young, request}, type: :minor)
     :async = :erlang.garbage_collect(process, async: request)
     request
   end
@@ -56,7 +62,7 @@ defmodule Mlx.Pressure.Requests do
   defp await(requests, before, deadline) do
     if map_size(requests.open) > before do
       receive do
-        {:garbage_collect, request, _result} -> requests |> finish(request) |> await(before, deadline)
+        {:garbage_collect, request, _result} -> requests |> answered(request) |> await(before, deadline)
       after
         max(deadline - now(), 0) -> requests
       end
