@@ -50,7 +50,7 @@ defmodule Mlx.MixProject do
 
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
-    [Mlx.Native, Mlx.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
+    [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
       [Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle] ++
       [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
       [~r/^Mlx\.Conformance\./]
@@ -70,18 +70,12 @@ defmodule Mlx.MixProject do
         Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
         "Language models": ~r/^Mlx\.LM/
       ],
-      groups_for_docs: for(topic <- topics(), do: {topic, &(&1[:topic] == topic)})
+      groups_for_docs: for(title <- Mlx.__topics__(), do: {title, &(&1[:topic] == title)})
     ]
   end
 
   defp guides do
     ["guides/mlx_for_nx_users.md", "guides/from_python_to_elixir.md", "guides/emlx_and_emily.md"]
-  end
-
-  # The groups of the functions of Mlx, as `Mlx.Topic` names them.
-  defp topics do
-    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Mlx)
-    for({_, _, _, _, %{topic: topic}} <- docs, uniq: true, do: topic) |> Enum.sort()
   end
 
   defp description do

@@ -36,36 +36,36 @@ defmodule Mlx do
   raises an `Mlx.Error`.
   """
 
-  use Mlx.Mismatch
-  use Mlx.Operation
-  require Mlx.Topic
+  use Mlx.Arguments.Mismatch
+  use Mlx.Ops.Operation
+  require Mlx.Ops.Topic
 
-  Mlx.Topic.delegate([
-    Mlx.Creation,
-    Mlx.Elementwise.Unary,
-    Mlx.Elementwise.Binary,
-    Mlx.Elementwise.Comparison,
-    Mlx.Elementwise.Logical,
-    Mlx.Elementwise.Bitwise,
-    Mlx.Elementwise.Choice,
-    Mlx.Elementwise.Conversion,
-    Mlx.Reduction,
-    Mlx.Cumulative,
-    Mlx.Sorting,
-    Mlx.Shape,
-    Mlx.Joining,
-    Mlx.Indexing,
-    Mlx.Selection,
-    Mlx.Products,
-    Mlx.Convolution,
-    Mlx.Quantization,
-    Mlx.Evaluation,
-    Mlx.Gradient,
-    Mlx.Vectorization,
-    Mlx.Compilation,
-    Mlx.CustomFunction,
-    Mlx.FunctionFile,
-    Mlx.Graph
+  Mlx.Ops.Topic.delegate([
+    Mlx.Ops.Creation,
+    Mlx.Ops.Elementwise.Unary,
+    Mlx.Ops.Elementwise.Binary,
+    Mlx.Ops.Elementwise.Comparison,
+    Mlx.Ops.Elementwise.Logical,
+    Mlx.Ops.Elementwise.Bitwise,
+    Mlx.Ops.Elementwise.Choice,
+    Mlx.Ops.Elementwise.Conversion,
+    Mlx.Ops.Reduction,
+    Mlx.Ops.Cumulative,
+    Mlx.Ops.Sorting,
+    Mlx.Ops.Shape,
+    Mlx.Ops.Joining,
+    Mlx.Ops.IndexedElements,
+    Mlx.Ops.Selection,
+    Mlx.Ops.Products,
+    Mlx.Ops.Convolution,
+    Mlx.Ops.Quantization,
+    Mlx.Values.Evaluation,
+    Mlx.Transforms.Gradient,
+    Mlx.Transforms.Vectorization,
+    Mlx.Transforms.Compilation,
+    Mlx.Transforms.CustomFunction,
+    Mlx.Transforms.FunctionFile,
+    Mlx.Transforms.GraphDescription
   ])
 
   @doc """

@@ -29,7 +29,7 @@ defmodule Mix.Tasks.Compile.MlxLoad do
 
     {:error, {_kind, text}} ->
       Code.append_path(folder)
-      IO.puts(["reason: ", Mlx.LoadFailure.reason(text, library)])
+      IO.puts(["reason: ", Mlx.Native.LoadFailure.reason(text, library)])
   end
   """
 

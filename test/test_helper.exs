@@ -18,7 +18,7 @@ model =
 # Some tests call native functions, which leave this to their callers; MLX decides once.
 # With kernels that come in the background, the last digits of results would change between two calls.
 Application.put_env(:mlx, :kernels, :wait)
-Mlx.KernelCompiler.allow()
+Mlx.Transforms.KernelMaking.allow()
 
 # A busy neighbour on two cores makes a test of many files fifty times slower, as each call of a dirty scheduler waits for
 # a core. A test that hangs still ends.

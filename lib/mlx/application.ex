@@ -5,7 +5,7 @@ defmodule Mlx.Application do
 
   @impl true
   def start(_type, _arguments) do
-    children = [Mlx.Pressure.Collector, Mlx.Memory.Wired, Mlx.KernelProgress]
+    children = [Mlx.Values.Garbage.Collector, Mlx.Memory.Wired, Mlx.Transforms.KernelProgress]
     Supervisor.start_link(children, strategy: :one_for_one, name: Mlx.Supervisor)
   end
 end

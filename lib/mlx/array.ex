@@ -64,14 +64,14 @@ defmodule Mlx.Array do
   @type scalar :: number() | boolean() | :nan | :infinity | :neg_infinity
 
   @impl Access
-  def fetch(array, index), do: {:ok, Mlx.Indexing.at(array, index)}
+  def fetch(array, index), do: {:ok, Mlx.Ops.IndexedElements.at(array, index)}
 
   @impl Access
   def get_and_update(array, index, fun) do
-    current = Mlx.Indexing.at(array, index)
+    current = Mlx.Ops.IndexedElements.at(array, index)
 
     case fun.(current) do
-      {got, updated} -> {got, Mlx.Indexing.put_at(array, index, updated)}
+      {got, updated} -> {got, Mlx.Ops.IndexedElements.put_at(array, index, updated)}
       :pop -> pop(array, index)
     end
   end
@@ -82,10 +82,10 @@ defmodule Mlx.Array do
   end
 
   defimpl Inspect do
-    def inspect(array, opts), do: Mlx.Printing.inspect(array, opts)
+    def inspect(array, opts), do: Mlx.Values.Printing.inspect(array, opts)
   end
 
   defimpl String.Chars do
-    def to_string(array), do: Mlx.Printing.text(array)
+    def to_string(array), do: Mlx.Values.Printing.text(array)
   end
 end

@@ -101,12 +101,12 @@ if Code.ensure_loaded?(Nx) do
 
     @behaviour Nx.Backend
 
-    import Mlx.Backend.ForeignTypes, only: [is_absent: 1]
+    import Mlx.Nx.Backend.ForeignTypes, only: [is_absent: 1]
     import Mlx.NonFinite.Operations, only: [checked: 3]
 
-    alias Mlx.Backend.{Arithmetic, Bits, Block, Conversion, Convolution, Creation, Elementwise, Fallback, Fourier}
+    alias Mlx.Nx.Backend.{Arithmetic, Bits, Block, Conversion, Convolution, Creation, Elementwise, Fallback, Fourier}
 
-    alias Mlx.Backend.{
+    alias Mlx.Nx.Backend.{
       Indexing,
       Logic,
       Manner,

@@ -9,7 +9,7 @@ if Code.ensure_loaded?(Nx) do
 
     A definition is traced once for each kind of arguments (their shapes, types, names and containers), and becomes one
     program of MLX and one native call. What was compiled is kept for the whole virtual machine, so that `Nx.Defn.jit/2`
-    may be called again and again, and from any process. The latest ones are kept, up to #{Mlx.Compiler.Cache.most()}.
+    may be called again and again, and from any process. The latest ones are kept, up to #{Mlx.Nx.Compiler.Cache.most()}.
 
     | | |
     | --- | --- |
@@ -39,8 +39,8 @@ if Code.ensure_loaded?(Nx) do
 
     @behaviour Nx.Defn.Compiler
 
-    alias Mlx.{Compilation, Device}
-    alias Mlx.Compiler.{Cache, Evaluation, Executable}
+    alias Mlx.{Device, Transforms.Compilation}
+    alias Mlx.Nx.Compiler.{Cache, Evaluation, Executable}
 
     # What makes another program, or one that is called otherwise.
     @options [:lazy, :device, :hooks, :donate]

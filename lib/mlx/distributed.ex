@@ -43,11 +43,11 @@ defmodule Mlx.Distributed do
   `:timeout` is needed. With `:mpi` and `:nccl` the end of one process ends the others, virtual machine and all.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   import Kernel, except: [send: 2]
 
-  alias Mlx.{Array, CalledFunction, Native, Options, Sizes, Type}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Options, Arguments.Sizes, Array, Native, Type}
   alias Mlx.Distributed.Group
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl

@@ -7,7 +7,7 @@ defmodule Mlx.Fast do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, DoublePrecision, Fast, Native, Operand, Options}
+  alias Mlx.{Arguments.Operand, Arguments.Options, Array, Fast, Native, Ops.DoublePrecision}
 
   @doc """
   Root mean square normalisation over the last axis: `x / sqrt(mean(x ** 2) + eps) * weight`.

@@ -13,7 +13,7 @@ defmodule Mlx.FFT do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, Given, Native, Operand, Options, Sizes}
+  alias Mlx.{Arguments.Given, Arguments.Operand, Arguments.Options, Arguments.Sizes, Array, Native}
 
   # name, what it computes, example input, its transform
   @one_axis [

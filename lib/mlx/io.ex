@@ -22,9 +22,9 @@ defmodule Mlx.IO do
   Python: `mlx.core.load`, `save`, `savez`, `save_safetensors`, `save_gguf`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, CalledFunction, Evaluation, Options}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Options, Array, Values.Evaluation}
   alias Mlx.IO.{Bytes, Content, Failure, FilePath, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
 
   @type format :: :safetensors | :gguf | :npy | :npz
@@ -193,7 +193,7 @@ defmodule Mlx.IO do
 
   defp typed(values, types) do
     Map.new(values, fn {key, value} ->
-      {key, if(type = types[key], do: Mlx.Creation.array(value, type: type), else: value)}
+      {key, if(type = types[key], do: Mlx.Ops.Creation.array(value, type: type), else: value)}
     end)
   end
 

@@ -12,7 +12,7 @@ defmodule Mlx.Linalg do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Array, CalledFunction, Native, Operand, Options, Stream, Telemetry}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Operand, Arguments.Options, Array, Native, Stream, Telemetry}
 
   @doc """
   The norm of vectors or matrices.

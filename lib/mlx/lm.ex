@@ -22,9 +22,9 @@ defmodule Mlx.LM do
   Python: `mlx_lm.load`, `mlx_lm.generate`, `mlx_lm.stream_generate`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{CalledFunction, Given, Options}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Arguments.Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
   alias Mlx.LM.{ChatTemplate, Decoding, Generation, Llama, Response, Tokenizer, Weights}
 

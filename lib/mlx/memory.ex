@@ -8,10 +8,10 @@ defmodule Mlx.Memory do
   Python: `mlx.core.get_active_memory` and the functions beside it.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.Memory.{Claim, Ticket, Wired}
-  alias Mlx.{Given, Native, Pressure, Telemetry}
+  alias Mlx.{Arguments.Given, Native, Telemetry, Values.Garbage}
 
   @doc """
   All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about
@@ -121,13 +121,13 @@ defmodule Mlx.Memory do
   @spec measure((-> result)) :: {result, %{peak: non_neg_integer(), active: integer(), cache: integer()}}
         when result: term()
   def measure(fun) when is_function(fun, 0) do
-    Pressure.collect()
+    Garbage.collect()
     before = {active(), cache()}
     reset_peak()
     result = Mlx.eval(fun.())
     # What runs on a GPU keeps its buffers to its end.
     Mlx.Stream.synchronize()
-    Pressure.collect()
+    Garbage.collect()
     {result, taken(before)}
   end
 
@@ -168,7 +168,7 @@ defmodule Mlx.Memory do
   @spec set_limit(non_neg_integer()) :: non_neg_integer()
   def set_limit(bytes) do
     previous = set(:limit, bytes, Native.set_memory_limit(bytes))
-    Pressure.keep_within(bytes)
+    Garbage.keep_within(bytes)
     previous
   end
 

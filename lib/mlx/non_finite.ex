@@ -36,7 +36,7 @@ defmodule Mlx.NonFinite do
   Python: none in MLX; JAX has `jax_debug_nans` and `jax_debug_infs`, PyTorch has `detect_anomaly`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.NonFinite.{Operations, Search}
   alias Mlx.{NonFiniteError, Tree}

@@ -31,12 +31,12 @@ if Code.ensure_loaded?(Nx) do
     `einsum/2` and the functions of `Mlx.Nx.Fast` are for tensors of any backend, also inside `defn`.
     """
 
-    use Mlx.Mismatch
+    use Mlx.Arguments.Mismatch
 
     import Nx.Defn, only: [deftransform: 2]
 
-    alias Mlx.{Array, Native, Options, Type}
-    alias Mlx.Backend.Conversion
+    alias Mlx.{Arguments.Options, Array, Native, Type}
+    alias Mlx.Nx.Backend.Conversion
     alias Mlx.Nx.{Einsum, Quantization}
 
     @doc """

@@ -17,9 +17,9 @@ defmodule Mlx.PrintOptions do
   Python: `mlx.core.PrintOptions` and its `precision`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Given, Options}
+  alias Mlx.{Arguments.Given, Arguments.Options}
 
   @enforce_keys [:precision]
   defstruct [:precision]

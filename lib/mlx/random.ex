@@ -30,7 +30,20 @@ defmodule Mlx.Random do
   use Mlx.NonFinite.Definitions
 
   alias Mlx.Random.Integers
-  alias Mlx.{Arity, Array, CalledFunction, Given, Linalg, Native, Operand, Options, Shape, Sizes, Type}
+
+  alias Mlx.{
+    Arguments.Arity,
+    Arguments.CalledFunction,
+    Arguments.Given,
+    Arguments.Operand,
+    Arguments.Options,
+    Arguments.Sizes,
+    Array,
+    Linalg,
+    Native,
+    Ops.Shape,
+    Type
+  }
 
   @state {__MODULE__, :key}
 

@@ -14,9 +14,9 @@ defmodule Mlx.Stream do
   Python: `mlx.core.Stream`, `mlx.core.ThreadLocalStream`; their `device` is a field here too.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{CalledFunction, Given, Native}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Native}
 
   @enforce_keys [:ref, :device, :index]
   defstruct [:ref, :device, :index]

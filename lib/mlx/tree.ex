@@ -18,9 +18,9 @@ defmodule Mlx.Tree do
   Python: `mlx.utils`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{ArgumentType, Arity, Array, CalledFunction, Given}
+  alias Mlx.{Arguments.ArgumentType, Arguments.Arity, Arguments.CalledFunction, Arguments.Given, Array}
   alias Mlx.Tree.{Leaves, Merge, Paths}
 
   @typedoc "An array, or a container of arrays."

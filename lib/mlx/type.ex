@@ -51,9 +51,9 @@ defmodule Mlx.Type do
   @typedoc "A kind of types."
   @type kind :: :generic | :number | :integer | :signed | :unsigned | :inexact | :float | :complex
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{ArgumentType, Given}
+  alias Mlx.{Arguments.ArgumentType, Arguments.Given}
 
   # type, class, bits, Nx type, letter and size of numpy's type strings
   @table [

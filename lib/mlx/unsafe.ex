@@ -9,9 +9,9 @@ defmodule Mlx.Unsafe do
   belong to something else.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, ExampleCall, Native, Options, Recording, Sizes, Type}
+  alias Mlx.{Arguments.Options, Arguments.Sizes, Array, Native, Transforms.RecordedCall, Transforms.Recording, Type}
   alias Mlx.IO.FilePath
   alias Mlx.Unsafe.Kernel
 
@@ -212,7 +212,7 @@ defmodule Mlx.Unsafe do
   end
 
   defp call(imported, arguments) do
-    {arrays, keywords} = ExampleCall.split!("Mlx.Unsafe.import_function", arguments)
+    {arrays, keywords} = RecordedCall.split!("Mlx.Unsafe.import_function", arguments)
     inputs = arrays ++ Keyword.values(keywords)
     names = keywords |> Keyword.keys() |> Enum.map(&Atom.to_string/1)
     imported |> Native.imported_call(length(inputs), names) |> Recording.run(inputs)

@@ -264,7 +264,7 @@ if Code.ensure_loaded?(Nx) do
 
     # Only a call of MLX itself needs the GPU, so that the choice of the device can be tested without one.
     describe "what a GPU lacks a type or a kernel for" do
-      alias Mlx.Backend.Manner
+      alias Mlx.Nx.Backend.Manner
 
       setup do: TelemetryEvents.receive_all()
 
@@ -300,9 +300,9 @@ if Code.ensure_loaded?(Nx) do
 
       test "is nothing else, and nothing where the CPU is asked for" do
         s64 = Nx.tensor([1, 2], type: :s64)
-        assert Mlx.Backend.DeviceGaps.type(:add, [s64, 3, [axes: [0]]]) == nil
-        assert Mlx.Backend.DeviceGaps.type(:indexed_add, [Nx.tensor([1], type: :s32), []]) == nil
-        assert Mlx.Backend.DeviceGaps.type(:cosh, [Nx.tensor([Complex.new(1, 2)])]) == nil
+        assert Mlx.Nx.Backend.DeviceGaps.type(:add, [s64, 3, [axes: [0]]]) == nil
+        assert Mlx.Nx.Backend.DeviceGaps.type(:indexed_add, [Nx.tensor([1], type: :s32), []]) == nil
+        assert Mlx.Nx.Backend.DeviceGaps.type(:cosh, [Nx.tensor([Complex.new(1, 2)])]) == nil
         f64 = Nx.tensor([1.0], type: :f64, backend: {Mlx.Backend, device: :cpu})
         assert Nx.add(f64, f64) |> Nx.to_list() == [2.0]
         refute_received {[:mlx, :fallback], _, _}

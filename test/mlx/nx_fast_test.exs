@@ -150,7 +150,7 @@ if Code.ensure_loaded?(Nx) do
 
     # Against Nx's gradients of the composition.
     defp check_gradients(fun, block, arguments, tensors \\ & &1) do
-      composed = Mlx.Arity.function(length(arguments), &Mlx.Nx.Composition.compute(block, tensors.(&1)))
+      composed = Mlx.Arguments.Arity.function(length(arguments), &Mlx.Nx.Composition.compute(block, tensors.(&1)))
 
       expected =
         Nx.with_default_backend(Nx.BinaryBackend, fn -> gradients(composed, arguments, compiler: Nx.Defn.Evaluator) end)

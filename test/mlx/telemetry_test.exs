@@ -119,7 +119,7 @@ defmodule Mlx.TelemetryTest do
 
     test "an evaluation that gets no memory" do
       message = "[malloc] Unable to allocate 16 bytes."
-      Mlx.Pressure.watch(fn -> if Process.put(:tried, true), do: :ok, else: raise(Mlx.Error, message) end)
+      Mlx.Values.Garbage.watch(fn -> if Process.put(:tried, true), do: :ok, else: raise(Mlx.Error, message) end)
       assert_received {[:mlx, :memory, :exhausted], %{freed: _, active: _, arrays: _}, %{reason: ^message}}
     end
 

@@ -2,7 +2,7 @@ defmodule Mlx.WrongArgumentsTest do
   # Every public function is called with terms of a kind that it does not take: whatever is added to the library is, too.
   use ExUnit.Case, async: true
 
-  alias Mlx.{ArgumentType, ExampleArgument, PublicFunctions, TinyLlama}
+  alias Mlx.{Arguments.ArgumentType, ExampleArgument, PublicFunctions, TinyLlama}
 
   @wrong [:an_atom, nil, 1.5, "text", %{}, {:a, 1}, [:a | :b], self()]
 
@@ -111,6 +111,6 @@ defmodule Mlx.WrongArgumentsTest do
   defp told?(_outcome, _module, _name), do: false
 
   defp said(module, name, arguments, outcome) do
-    "#{inspect(module)}.#{name} of #{Enum.map_join(arguments, ", ", &Mlx.Given.text/1)}: #{inspect(outcome)}"
+    "#{inspect(module)}.#{name} of #{Enum.map_join(arguments, ", ", &Mlx.Arguments.Given.text/1)}: #{inspect(outcome)}"
   end
 end

@@ -14,7 +14,7 @@ defmodule Mlx.ChildVM do
 
   `:env` adds environment variables, a list of `{name, value}`, and `:megabytes` bounds the memory of the machine where
   the system can do that. `:through` is a command that starts the machine, a list of its name and arguments. `:kernels` is where fused
-  kernels are made, see `Mlx.KernelCompiler`.
+  kernels are made, see `Mlx.Transforms.KernelMaking`.
   """
   @spec run(Macro.t(), keyword()) :: outcome()
   def run(quoted, options \\ []) do

@@ -58,7 +58,7 @@ defmodule Mlx.ExampleArgument do
     end
   end
 
-  defp function(arity), do: Mlx.Arity.function(arity, &(List.first(&1) || array()))
+  defp function(arity), do: Mlx.Arguments.Arity.function(arity, &(List.first(&1) || array()))
 
   # One of a type by its definition.
   defp defined({{:., _, [module, name]}, _, arguments}, _module), do: defined(module, name, arguments)

@@ -3,7 +3,7 @@ defmodule Mix.Mlx.Examination do
   # What `mix mlx.doctor` looks at. A check is a name, a function that returns what it found or raises, and what to do
   # when it raises.
 
-  alias Mlx.{Compilation, Device, KernelCompiler, Linalg, Native}
+  alias Mlx.{Device, Linalg, Native, Transforms.Compilation, Transforms.KernelMaking}
 
   @type check :: {String.t(), (-> String.t()), String.t()}
   @type finding :: {String.t(), :ok, String.t()} | {String.t(), {:error, advice :: String.t()}, String.t()}
@@ -128,7 +128,7 @@ defmodule Mix.Mlx.Examination do
     result = Mlx.compile(fn x -> x |> Mlx.multiply(2) |> Mlx.add(number) end).(Mlx.array([1.0]))
     fused = Mlx.export_to_dot(result) =~ "Compiled"
     demand(Mlx.to_list(result) == [2.0 + number], "the result is wrong")
-    problem = if fused, do: KernelCompiler.failure(), else: "MLX finds no C++ compiler"
+    problem = if fused, do: KernelMaking.failure(), else: "MLX finds no C++ compiler"
     demand(problem == nil, "operations are not fused, so that compiled functions are slow: #{problem}")
     "operations are fused"
   end

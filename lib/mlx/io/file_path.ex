@@ -2,7 +2,7 @@ defmodule Mlx.IO.FilePath do
   @moduledoc false
   # Paths as they are given to functions.
 
-  alias Mlx.Given
+  alias Mlx.Arguments.Given
 
   @doc "The path that was given to a function of `Mlx`, as a string."
   @spec string!(term(), atom()) :: String.t()

@@ -6,7 +6,7 @@ defmodule Mlx.IO.GGMLType do
   number of blocks long.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   @typedoc "A tensor type, such as `:f32` or `:q4_1`."
   @type t :: atom

@@ -2,7 +2,7 @@ defmodule Mlx.IO.GGUFEncoder do
   @moduledoc false
   # Writes GGUF files of version 3, which `Mlx.IO.GGUFMetadata` describes.
 
-  alias Mlx.{Array, Creation, Evaluation}
+  alias Mlx.{Array, Ops.Creation, Values.Evaluation}
   alias Mlx.IO.GGUFMetadata
 
   # The types of arrays, and those of metadata, that MLX reads as they are.

@@ -11,7 +11,7 @@ defmodule Mlx.IO.Safetensors do
   # Offsets count from its end. The largest elements come first, so that all are aligned, and then the names decide: the
   # order of the reference implementation.
 
-  alias Mlx.{Array, Creation, Evaluation, Native, Type}
+  alias Mlx.{Array, Native, Ops.Creation, Type, Values.Evaluation}
   alias Mlx.IO.{Bytes, SafetensorsHeader}
 
   # The types that MLX reads.

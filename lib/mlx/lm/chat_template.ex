@@ -15,9 +15,9 @@ defmodule Mlx.LM.ChatTemplate do
   bounded amount of time and memory.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{CalledFunction, Given}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Given}
   alias Mlx.LM.ChatTemplate.{Evaluator, Parser, Value}
 
   @enforce_keys [:statements]

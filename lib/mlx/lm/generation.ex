@@ -6,9 +6,9 @@ defmodule Mlx.LM.Generation do
   to compute it, and only then is the last token read. So MLX always has something to do.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{ArgumentType, CalledFunction, Given, Options}
+  alias Mlx.{Arguments.ArgumentType, Arguments.CalledFunction, Arguments.Given, Arguments.Options}
   alias Mlx.LM.{Context, Decoding, Llama, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
   alias Mlx.Memory

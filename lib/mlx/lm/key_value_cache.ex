@@ -15,7 +15,7 @@ defmodule Mlx.LM.KeyValueCache do
   caller gives up the buffers and sees to their room.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.{Array, Native}
 

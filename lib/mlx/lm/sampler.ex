@@ -21,9 +21,9 @@ defmodule Mlx.LM.Sampler do
       [1]
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Given, Options}
+  alias Mlx.{Arguments.Given, Arguments.Options, Array}
 
   @defaults [
     temperature: 0.0,

@@ -8,9 +8,9 @@ defmodule Mlx.LM.StopStrings do
       {:stop, ""}
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{ArgumentType, Given}
+  alias Mlx.{Arguments.ArgumentType, Arguments.Given}
 
   @enforce_keys [:strings]
   defstruct [:strings, held: ""]

@@ -32,9 +32,9 @@ defmodule Mlx.LM.Tokenizer do
   reference does; SmolLM2 has none for a few control characters, such as `<<4>>`).
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Given, Options}
+  alias Mlx.{Arguments.Given, Arguments.Options}
   alias Mlx.LM.Tokenizer.{ByteAlphabet, BytePairEncoding, PreTokenizer, StreamDecoder, Table}
 
   @typedoc "A token's number."

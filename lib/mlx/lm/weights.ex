@@ -13,9 +13,9 @@ defmodule Mlx.LM.Weights do
   Everything else, and so all activations, has the floating-point type `:type`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Given, Options, Type}
+  alias Mlx.{Arguments.Given, Arguments.Options, Array, Type}
 
   # All quantized formats of GGUF that MLX keeps (Q4_0, Q4_1, Q8_0) share one scale between 32 numbers.
   @group_size 32

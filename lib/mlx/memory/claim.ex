@@ -2,7 +2,7 @@ defmodule Mlx.Memory.Claim do
   @moduledoc false
   # What the arguments of `Mlx.Memory.wire/2` and `Mlx.Memory.with_wired/3` ask for.
 
-  alias Mlx.{Device, Given, Native, Options}
+  alias Mlx.{Arguments.Given, Arguments.Options, Device, Native}
   alias Mlx.Memory.Ticket
 
   @timeout 5_000

@@ -3,7 +3,7 @@ defmodule Mlx.Memory.Room do
   # The memory that Linux lets the virtual machine have, where that is less than the machine has: a container's limit, which
   # ends the process that goes beyond it, and that of `ulimit -v`. MLX knows neither.
 
-  alias Mlx.RawFile
+  alias Mlx.Native.RawFile
 
   # See Mlx.Native.
   require RawFile

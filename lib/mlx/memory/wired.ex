@@ -7,7 +7,7 @@ defmodule Mlx.Memory.Wired do
 
   use GenServer
 
-  alias Mlx.{CalledFunction, Given, Native}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Native}
   alias Mlx.Memory.{Policy, Ticket}
 
   @typep state :: %{held: [Ticket.t()], waiting: [{Ticket.t(), GenServer.from()}], wired: non_neg_integer()}

@@ -1,17 +1,17 @@
 if Code.ensure_loaded?(Nx) do
   defmodule Mlx.Nx.Einsum do
     @moduledoc false
-    # `Mlx.Nx.einsum/2`, in the order that `Mlx.Contraction` finds. A term is a tensor with an index for each of its axes.
+    # `Mlx.Nx.einsum/2`, in the order that `Mlx.Ops.EinsumPath` finds. A term is a tensor with an index for each of its axes.
 
-    alias Mlx.Contraction
+    alias Mlx.Ops.EinsumPath
     alias Nx.Tensor
 
-    @typep term_of_indices :: {Tensor.t(), [Contraction.index()]}
+    @typep term_of_indices :: {Tensor.t(), [EinsumPath.index()]}
 
     @doc "The sum over products that the subscripts describe."
     @spec compute(String.t(), [Tensor.t()]) :: Tensor.t()
     def compute(subscripts, tensors) do
-      plan = Contraction.plan("Mlx.Nx.einsum", subscripts, Enum.map(tensors, & &1.shape))
+      plan = EinsumPath.plan("Mlx.Nx.einsum", subscripts, Enum.map(tensors, & &1.shape))
       type = tensors |> Enum.map(& &1.type) |> Enum.reduce(&Nx.Type.merge/2)
 
       [result] =
@@ -66,7 +66,7 @@ if Code.ensure_loaded?(Nx) do
     defp indices(terms), do: Enum.flat_map(terms, fn {_tensor, indices} -> indices end)
 
     # The product of two terms, summed over the indices that are not needed any more.
-    @spec multiply(term_of_indices(), term_of_indices(), [Contraction.index()]) :: term_of_indices()
+    @spec multiply(term_of_indices(), term_of_indices(), [EinsumPath.index()]) :: term_of_indices()
     defp multiply(a, {_, b_indices} = b, needed) do
       {a, a_indices} = summed(a, b_indices ++ needed)
       {b, b_indices} = summed(b, a_indices ++ needed)

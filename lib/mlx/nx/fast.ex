@@ -10,7 +10,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Nx.Defn
 
-    alias Mlx.Options
+    alias Mlx.Arguments.Options
     alias Mlx.Nx.{Block, Composition}
     alias Nx.Defn.Expr
     alias Nx.Tensor
@@ -278,7 +278,9 @@ if Code.ensure_loaded?(Nx) do
 
     defp composed(block, tensors, template, finish) do
       fun =
-        Mlx.Arity.function(length(tensors) + 1, fn [block | tensors] -> finish.(Composition.compute(block, tensors)) end)
+        Mlx.Arguments.Arity.function(length(tensors) + 1, fn [block | tensors] ->
+          finish.(Composition.compute(block, tensors))
+        end)
 
       Nx.block(block, tensors, template, fun)
     end

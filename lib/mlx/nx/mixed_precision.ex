@@ -24,7 +24,7 @@ if Code.ensure_loaded?(Nx) do
 
     import Nx.Defn
 
-    alias Mlx.Options
+    alias Mlx.Arguments.Options
     alias Nx.Defn.Composite
     alias Nx.Tensor
 

@@ -3,8 +3,8 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # How tensors in quantized form are made, of others and of their arrays. Arguments are checked here.
 
-    alias Mlx.{Array, Backend, Given, Options, Type}
-    alias Mlx.Backend.{Conversion, Manner, Quantized}
+    alias Mlx.{Arguments.Given, Arguments.Options, Array, Backend, Type}
+    alias Mlx.Nx.Backend.{Conversion, Manner, Quantized}
     alias Nx.Defn.Expr
     alias Nx.{Shape, Tensor}
 

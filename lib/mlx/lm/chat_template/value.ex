@@ -7,7 +7,7 @@ defmodule Mlx.LM.ChatTemplate.Value do
   methods, macros, namespaces and the `loop` of a for block are tuples of the evaluator.
   """
 
-  alias Mlx.Given
+  alias Mlx.Arguments.Given
   alias Mlx.LM.ChatTemplate.{Dict, Problem, Text}
 
   @type t :: term

@@ -4,10 +4,10 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
   token. All that it gave, joined, is what `Mlx.LM.Tokenizer.decode/3` gives for all tokens at once.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.LM.Tokenizer
-  alias Mlx.{CalledFunction, Options}
+  alias Mlx.{Arguments.CalledFunction, Arguments.Options}
 
   @enforce_keys [:tokenizer, :options, :waiting]
   defstruct @enforce_keys
