@@ -6,17 +6,17 @@
 #include <exception>
 #include <vector>
 
-#include "core/array.hpp"
-#include "core/error.hpp"
-#include "core/kernel_maker.hpp"
-#include "core/limits.hpp"
-#include "core/main_thread.hpp"
-#include "core/reaper.hpp"
-#include "core/scheduling.hpp"
-#include "core/streams.hpp"
-#include "nif/atoms.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
+#include "core/array/array.hpp"
+#include "core/array/reaper.hpp"
+#include "core/evaluation/scheduling.hpp"
+#include "core/handles/error.hpp"
+#include "core/kernels/kernel_maker.hpp"
+#include "core/memory/limits.hpp"
+#include "core/streams/streams.hpp"
+#include "core/threads/main_thread.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/atoms.hpp"
 
 namespace mlx_nif {
 namespace {

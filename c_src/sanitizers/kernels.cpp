@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <string>
 
-#include "core/fused_kernel.hpp"
-#include "core/kernel_maker.hpp"
+#include "core/kernels/fused_kernel.hpp"
+#include "core/kernels/kernel_maker.hpp"
 #include "sanitizers/crowd.hpp"
 #include "sanitizers/recorded.hpp"
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/mlx_objects.hpp"
+#include "core/handles/mlx_objects.hpp"
 
 namespace mlx_nif::stress {
 namespace {

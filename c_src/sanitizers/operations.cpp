@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "core/expression.hpp"
-#include "core/guards.hpp"
+#include "core/guards/guards.hpp"
+#include "core/handles/expression.hpp"
 
 namespace mlx_nif::stress {
 namespace {

@@ -10,13 +10,13 @@
 #include <memory>
 #include <vector>
 
-#include "core/array.hpp"
-#include "core/error.hpp"
-#include "core/evaluation.hpp"
-#include "core/graph_lock.hpp"
-#include "core/holdings.hpp"
-#include "core/limits.hpp"
-#include "core/streams.hpp"
+#include "core/array/array.hpp"
+#include "core/array/graph_lock.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/handles/error.hpp"
+#include "core/memory/holdings.hpp"
+#include "core/memory/limits.hpp"
+#include "core/streams/streams.hpp"
 
 namespace mlx_nif::stress {
 

@@ -7,8 +7,8 @@
 #include <mutex>
 #include <optional>
 
-#include "core/holdings.hpp"
-#include "core/reaper.hpp"
+#include "core/array/reaper.hpp"
+#include "core/memory/holdings.hpp"
 #include "sanitizers/crowd.hpp"
 
 namespace mlx_nif::stress {

@@ -1,8 +1,8 @@
 #include "sanitizers/recorded.hpp"
 
-#include "core/evaluation.hpp"
-#include "core/expression.hpp"
-#include "core/tape.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/handles/expression.hpp"
+#include "core/recording/tape.hpp"
 
 namespace mlx_nif::stress {
 namespace {

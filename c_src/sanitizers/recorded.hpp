@@ -3,10 +3,10 @@
 
 #include <string>
 
-#include "core/compilation.hpp"
-#include "core/control_flow.hpp"
-#include "core/function_file.hpp"
-#include "core/transforms.hpp"
+#include "core/transforms/compilation.hpp"
+#include "core/transforms/control_flow.hpp"
+#include "core/transforms/function_file.hpp"
+#include "core/transforms/transforms.hpp"
 #include "sanitizers/operations.hpp"
 
 namespace mlx_nif::stress {

@@ -20,13 +20,13 @@
 #include <thread>
 #include <vector>
 
-#include "core/error.hpp"
-#include "core/late_failure.hpp"
-#include "core/limits.hpp"
-#include "core/main_thread.hpp"
-#include "core/reaper.hpp"
-#include "core/scheduling.hpp"
-#include "core/stream_use.hpp"
+#include "core/array/reaper.hpp"
+#include "core/evaluation/scheduling.hpp"
+#include "core/evaluation/stream_use.hpp"
+#include "core/handles/error.hpp"
+#include "core/memory/limits.hpp"
+#include "core/streams/late_failure.hpp"
+#include "core/threads/main_thread.hpp"
 #include "sanitizers/crowd.hpp"
 #include "sanitizers/kernels.hpp"
 #include "sanitizers/late_failures.hpp"

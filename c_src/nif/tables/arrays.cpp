@@ -2,14 +2,14 @@
 #include <bit>
 #include <cstring>
 
-#include "core/evaluation.hpp"
-#include "core/limits.hpp"
-#include "nif/arrays.hpp"
-#include "nif/function.hpp"
-#include "nif/memory_watch.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/memory/limits.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/resources/memory_watch.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

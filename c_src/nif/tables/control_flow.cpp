@@ -1,5 +1,5 @@
 // Programs that depend on values.
-#include "core/control_flow.hpp"
+#include "core/transforms/control_flow.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -9,15 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "core/evaluation.hpp"
-#include "core/stages.hpp"
-#include "core/tracing.hpp"
-#include "nif/arrays.hpp"
-#include "nif/execution.hpp"
-#include "nif/function.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/recording/tracing.hpp"
+#include "core/transforms/stages.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/resources/execution.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

@@ -1,8 +1,8 @@
 // Operations that make arrays from nothing but numbers.
-#include "core/derivative_guards.hpp"
-#include "core/diagonals.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/derivative_guards.hpp"
+#include "core/guards/diagonals.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

@@ -1,13 +1,13 @@
 // Devices, what is special to their kinds, and streams.
 #include <string>
 
-#include "core/evaluation.hpp"
-#include "core/late_failure.hpp"
-#include "core/scheduling.hpp"
-#include "nif/arrays.hpp"
-#include "nif/function.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/scheduling.hpp"
+#include "core/streams/late_failure.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

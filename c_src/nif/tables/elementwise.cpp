@@ -1,10 +1,10 @@
 // Operations on each element.
-#include "core/argument_guards.hpp"
-#include "core/derivative_guards.hpp"
-#include "core/guards.hpp"
-#include "core/mapping_guards.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/argument_guards.hpp"
+#include "core/guards/derivative_guards.hpp"
+#include "core/guards/guards.hpp"
+#include "core/guards/mapping_guards.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

@@ -1,9 +1,9 @@
 // Fused operations of neural networks.
-#include "core/cached_attention.hpp"
-#include "core/guards.hpp"
-#include "core/newer_operations.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/guards.hpp"
+#include "core/operations/cached_attention.hpp"
+#include "core/operations/newer_operations.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

@@ -1,7 +1,7 @@
 // Fourier transforms.
-#include "core/newer_operations.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/operations/newer_operations.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

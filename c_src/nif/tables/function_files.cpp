@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
-#include "core/deep_thread.hpp"
-#include "core/evaluation.hpp"
-#include "core/function_file.hpp"
-#include "nif/arrays.hpp"
-#include "nif/function.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/threads/deep_thread.hpp"
+#include "core/transforms/function_file.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

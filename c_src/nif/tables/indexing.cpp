@@ -1,9 +1,9 @@
 // Operations that read and write parts of arrays.
-#include "core/argument_guards.hpp"
-#include "core/guards.hpp"
-#include "core/long_sums.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/argument_guards.hpp"
+#include "core/guards/guards.hpp"
+#include "core/guards/long_sums.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

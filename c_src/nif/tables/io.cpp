@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
-#include "nif/arrays.hpp"
-#include "nif/function.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

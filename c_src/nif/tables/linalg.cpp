@@ -1,9 +1,9 @@
 // Linear algebra.
-#include "core/argument_guards.hpp"
-#include "core/long_sums.hpp"
-#include "core/mapping_guards.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/argument_guards.hpp"
+#include "core/guards/long_sums.hpp"
+#include "core/guards/mapping_guards.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

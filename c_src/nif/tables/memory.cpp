@@ -1,13 +1,13 @@
 // MLX's memory.
-#include "core/array.hpp"
-#include "core/holdings.hpp"
-#include "core/limits.hpp"
-#include "core/scheduling.hpp"
-#include "core/wired_memory.hpp"
-#include "nif/function.hpp"
-#include "nif/memory_watch.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/array/array.hpp"
+#include "core/evaluation/scheduling.hpp"
+#include "core/memory/holdings.hpp"
+#include "core/memory/limits.hpp"
+#include "core/memory/wired_memory.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/memory_watch.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

@@ -1,9 +1,9 @@
 // Matrix products, convolutions and quantization.
-#include "core/argument_guards.hpp"
-#include "core/guards.hpp"
-#include "core/matrix_products.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/argument_guards.hpp"
+#include "core/guards/guards.hpp"
+#include "core/guards/matrix_products.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

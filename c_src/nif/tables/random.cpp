@@ -1,6 +1,6 @@
 // Random numbers.
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

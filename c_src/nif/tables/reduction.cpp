@@ -1,12 +1,12 @@
 // Reductions, scans and sorting.
-#include "core/argument_guards.hpp"
-#include "core/derivative_guards.hpp"
-#include "core/long_sums.hpp"
-#include "core/mapping_guards.hpp"
-#include "core/nan_guards.hpp"
-#include "core/newer_operations.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/argument_guards.hpp"
+#include "core/guards/derivative_guards.hpp"
+#include "core/guards/long_sums.hpp"
+#include "core/guards/mapping_guards.hpp"
+#include "core/guards/nan_guards.hpp"
+#include "core/operations/newer_operations.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 

@@ -1,9 +1,9 @@
 // Operations that rearrange elements.
-#include "core/argument_guards.hpp"
-#include "core/arguments.hpp"
-#include "core/guards.hpp"
-#include "nif/operation.hpp"
-#include "nif/tables.hpp"
+#include "core/guards/argument_guards.hpp"
+#include "core/guards/guards.hpp"
+#include "core/handles/arguments.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/tables/tables.hpp"
 
 namespace mlx_nif {
 namespace {

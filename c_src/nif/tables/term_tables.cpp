@@ -1,9 +1,9 @@
 // Maps outside of every process's heap.
-#include "nif/encoder.hpp"
-#include "nif/function.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "nif/functions/encoder.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

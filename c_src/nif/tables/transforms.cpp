@@ -1,5 +1,5 @@
 // Recording functions, and MLX's transforms of what was recorded.
-#include "core/transforms.hpp"
+#include "core/transforms/transforms.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -8,18 +8,18 @@
 #include <string>
 #include <vector>
 
-#include "core/deep_thread.hpp"
-#include "core/expression.hpp"
-#include "core/fused_kernel.hpp"
-#include "core/kernel_maker.hpp"
-#include "core/tracing.hpp"
-#include "nif/arrays.hpp"
-#include "nif/encoder.hpp"
-#include "nif/environment.hpp"
-#include "nif/function.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/handles/expression.hpp"
+#include "core/kernels/fused_kernel.hpp"
+#include "core/kernels/kernel_maker.hpp"
+#include "core/recording/tracing.hpp"
+#include "core/threads/deep_thread.hpp"
+#include "nif/functions/encoder.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/environment.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 namespace {

@@ -5,15 +5,15 @@
 #include <utility>
 #include <vector>
 
-#include "core/evaluation.hpp"
-#include "core/kernel.hpp"
-#include "core/limits.hpp"
-#include "nif/arrays.hpp"
-#include "nif/function.hpp"
-#include "nif/operation.hpp"
-#include "nif/resources.hpp"
-#include "nif/tables.hpp"
-#include "nif/term.hpp"
+#include "core/evaluation/evaluation.hpp"
+#include "core/kernels/kernel.hpp"
+#include "core/memory/limits.hpp"
+#include "nif/functions/function.hpp"
+#include "nif/functions/operation.hpp"
+#include "nif/resources/arrays.hpp"
+#include "nif/resources/resources.hpp"
+#include "nif/tables/tables.hpp"
+#include "nif/terms/term.hpp"
 
 namespace mlx_nif {
 

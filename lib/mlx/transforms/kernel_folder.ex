@@ -20,7 +20,7 @@ defmodule Mlx.Transforms.KernelFolder do
   all versions of MLX together.
 
   A kernel that a virtual machine has loaded stays with it. One that it is about to load is missed there for a while, see
-  `c_src/core/fused_kernel.cpp`.
+  `c_src/core/kernels/fused_kernel.cpp`.
   """
   @spec prune(String.t(), non_neg_integer(), non_neg_integer()) :: :ok
   def prune(folder, most_files \\ @most_files, most_bytes \\ @most_bytes) do

@@ -33,7 +33,7 @@ defmodule Mlx.Native.TableTest do
   end
 
   test "errors are raised for functions that there are" do
-    source = File.read!(Path.expand("../../../c_src/nif/public_names.hpp", __DIR__))
+    source = File.read!(Path.expand("../../../c_src/nif/calls/public_names.hpp", __DIR__))
 
     for [_, name] <- Regex.scan(~r/"(Mlx\.[\w.]+\??)"\}/, source) do
       {function, module} = name |> String.split(".") |> List.pop_at(-1)

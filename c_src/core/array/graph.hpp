@@ -1,0 +1,65 @@
+// The lock of one connected graph of arrays that are not evaluated yet.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/array/unawaited.hpp"
+
+namespace mlx_nif {
+
+// MLX nodes have no locks of their own: evaluation detaches nodes that building, copying and destroying read. Arrays
+// whose graphs touch therefore share one lock, and arrays that are evaluated ("settled") need none. An operation over
+// arrays of several graphs joins them, as in a union-find forest: the smaller graph gets the larger as successor.
+class Graph : public std::enable_shared_from_this<Graph> {
+ public:
+  // The graph that this one is part of by now. Without its lock the answer may be old: lock, then ask again.
+  Graph& root() {
+    Graph* graph = this;
+    while (Graph* next = graph->successor_.load(std::memory_order_acquire)) {
+      graph = next;
+    }
+    return *graph;
+  }
+
+  std::mutex& mutex() { return mutex_; }
+
+  // What follows is read and written under the lock of the root.
+
+  // Joins two roots, both locked; returns the root of the two.
+  static std::shared_ptr<Graph> join(std::shared_ptr<Graph> a, std::shared_ptr<Graph> b);
+
+  void add_nodes(std::size_t count) { nodes_ += count; }
+
+  // Evaluation detaches what it computes, so that less hangs on the graph afterwards.
+  void evaluated() { nodes_ = 0; }
+
+  std::size_t nodes() const { return nodes_; }
+
+  // An evaluation of arrays of this graph, on which others may rest.
+  void add(std::shared_ptr<Unawaited> evaluation);
+
+  // Throws Error when such an evaluation has failed.
+  void check_unawaited();
+
+  // An evaluation failed, and which arrays it leaves without a value is not known better than this.
+  enum class Failed { fallible_arrays, all_arrays };
+  void fail(Failed failed, std::string message);
+  const std::string& failure(bool of_fallible_array) const { return of_fallible_array ? failure_ : failure_of_all_; }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<Graph*> successor_{nullptr};
+  std::shared_ptr<Graph> successor_owner_;
+  std::size_t nodes_ = 0;
+  std::vector<std::shared_ptr<Unawaited>> unawaited_;
+  std::string failure_;
+  std::string failure_of_all_;
+};
+
+}  // namespace mlx_nif

@@ -1,0 +1,143 @@
+#include "core/array/graph_lock.hpp"
+
+#include <algorithm>
+#include <functional>
+
+#include "core/handles/error.hpp"
+#include "core/streams/late_failure.hpp"
+
+namespace mlx_nif {
+
+namespace {
+
+bool never() {
+  return false;
+}
+
+bool always() {
+  return true;
+}
+
+// Whether the value is there; when it never will be, the whole graph fails.
+bool has_arrived_or_fail(const Array& array) {
+  try {
+    const bool arrived = has_arrived(array.get(), array.meaning_of_mark());
+    if (arrived) {
+      array.graph().check_unawaited();
+    }
+    return arrived;
+  } catch (const Error& error) {
+    array.graph().fail(Graph::Failed::all_arrays, error.what());
+    throw;
+  }
+}
+
+}  // namespace
+
+GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting)
+    : GraphLock(arrays, waiting == Waiting::allowed ? always : never) {}
+
+GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait) {
+  for (;;) {
+    find_roots(arrays);
+    if (!lock_roots(may_wait)) {
+      roots_.clear();
+      throw NeedsDirtyScheduler();
+    }
+    if (roots_are_current()) {
+      break;
+    }
+    release();
+  }
+  try {
+    settle_available(arrays);
+  } catch (...) {
+    release();
+    throw;
+  }
+}
+
+const std::shared_ptr<Graph>& GraphLock::join() {
+  const auto roots = roots_.all();
+  if (roots.size() == 1 && first_root_ != nullptr) {
+    return *first_root_;
+  }
+  joined_ = roots.empty() ? std::make_shared<Graph>() : roots.front()->shared_from_this();
+  for (Graph* root : roots.empty() ? roots : roots.subspan(1)) {
+    joined_ = Graph::join(joined_, root->shared_from_this());
+  }
+  return joined_;
+}
+
+void GraphLock::release() {
+  for (Graph* root : roots_.all()) {
+    root->mutex().unlock();
+  }
+  roots_.clear();
+}
+
+void GraphLock::find_roots(std::span<Array* const> arrays) {
+  roots_.clear();
+  first_root_ = nullptr;
+  for (const Array* array : arrays) {
+    if (!array->settled()) {
+      Graph* root = &array->graph();
+      if (roots_.empty() && array->own_graph().get() == root) {
+        first_root_ = &array->own_graph();
+      }
+      if (roots_.empty() || roots_.all().back() != root) {
+        roots_.push_back(root);
+      }
+    }
+  }
+  if (roots_.size() > 1) {
+    std::ranges::sort(roots_.all(), std::less<>());
+    roots_.shrink(roots_.size() - std::ranges::unique(roots_.all()).size());
+  }
+}
+
+bool GraphLock::roots_are_current() const {
+  return std::ranges::all_of(roots_.all(), [](Graph* root) { return &root->root() == root; });
+}
+
+// Locks all or none.
+bool GraphLock::lock_roots(MayWait& may_wait) {
+  const auto roots = roots_.all();
+  for (std::size_t index = 0; index < roots.size(); ++index) {
+    if (roots[index]->mutex().try_lock()) {
+      continue;
+    }
+    if (!may_wait()) {
+      for (Graph* locked : roots.first(index)) {
+        locked->mutex().unlock();
+      }
+      return false;
+    }
+    roots[index]->mutex().lock();
+  }
+  return true;
+}
+
+void GraphLock::settle_available(std::span<Array* const> arrays) {
+  bool all_settled = true;
+  for (Array* array : arrays) {
+    if (array->settled()) {
+      continue;
+    }
+    const std::string& failure = array->graph().failure(array->fallible());
+    if (!failure.empty()) {
+      throw Error("a value that this was to be computed from could not be computed: " + failure);
+    }
+    if (has_arrived_or_fail(*array)) {
+      array->settle();
+    } else {
+      all_settled = false;
+    }
+  }
+  // What has its value no longer ties its graph to the results.
+  if (all_settled) {
+    release();
+  }
+}
+
+}  // namespace mlx_nif

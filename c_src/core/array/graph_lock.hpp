@@ -1,0 +1,48 @@
+// Holds the locks of all graphs that a call touches.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "core/array/array.hpp"
+#include "core/array/graph.hpp"
+#include "core/handles/small_vector.hpp"
+
+namespace mlx_nif {
+
+// The arrays have to stay pinned for as long as the lock lives.
+class GraphLock {
+ public:
+  enum class Waiting { never, allowed };
+
+  // Locks the graphs of those `arrays` that are not settled, and settles the ones whose values have arrived. Throws
+  // NeedsDirtyScheduler when it would have to wait and must not, and Error when an evaluation of such a graph failed.
+  GraphLock(std::span<Array* const> arrays, Waiting waiting);
+
+  // Asks whether it may wait only when it would have to.
+  using MayWait = bool();
+  GraphLock(std::span<Array* const> arrays, MayWait& may_wait);
+  ~GraphLock() { release(); }
+  GraphLock(const GraphLock&) = delete;
+  GraphLock& operator=(const GraphLock&) = delete;
+
+  // The one graph, still locked, that the results of an operation over the arrays belong to.
+  const std::shared_ptr<Graph>& join();
+
+  void release();
+
+ private:
+  void find_roots(std::span<Array* const> arrays);
+  bool roots_are_current() const;
+  bool lock_roots(MayWait& may_wait);
+  void settle_available(std::span<Array* const> arrays);
+
+  // The locked roots, sorted by address, so that any two calls lock in the same order. Nearly always one or none.
+  SmallVector<Graph*, 4> roots_;
+
+  // An array's own pointer to the first root that was found: it saves counting another reference.
+  const std::shared_ptr<Graph>* first_root_ = nullptr;
+  std::shared_ptr<Graph> joined_;
+};
+
+}  // namespace mlx_nif

@@ -1,0 +1,34 @@
+// Frees array handles that a garbage collection could not free at once.
+#pragma once
+
+#include <memory>
+
+#include "core/array/graph.hpp"
+#include "core/handles/handle.hpp"
+#include "core/threads/work_queue.hpp"
+
+namespace mlx_nif {
+
+// A destructor must not wait for a graph's lock, and must not spend milliseconds on freeing a graph. It hands the
+// handle to this thread, which may do both.
+class Reaper {
+ public:
+  static Reaper& instance();
+
+  void take(ArrayHandle handle, std::shared_ptr<Graph> graph);
+
+  // Frees what is left and ends the thread; a later `take` starts it again.
+  void stop();
+
+ private:
+  struct Item {
+    ArrayHandle handle;
+    std::shared_ptr<Graph> graph;
+  };
+
+  static void free(Item item);
+
+  WorkQueue<Item> queue_{free};
+};
+
+}  // namespace mlx_nif

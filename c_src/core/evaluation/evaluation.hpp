@@ -1,0 +1,34 @@
+// Scheduling graphs, waiting for their values, and reading these.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "core/array/array.hpp"
+#include "core/handles/handle.hpp"
+#include "core/threads/patience.hpp"
+
+namespace mlx_nif {
+
+// Computes the arrays and waits for their values. Throws Error when the computation fails.
+void evaluate(std::span<Array* const> arrays, Patience patience);
+
+// Starts the computation of the arrays. What can fail on a worker thread is waited for, so that its error is raised.
+void start_evaluation(std::span<Array* const> arrays, Patience patience);
+
+// The value of the array in row-major order, in a handle that only the caller has.
+ArrayHandle row_major_value(Array& array, Patience patience);
+
+// A buffer is at one address for as long as it lives. Not on CUDA, where use on the other side moves it.
+bool buffers_stay();
+
+// The bytes of such a value. Where buffers move, this is as good as scheduling.
+std::span<const std::byte> bytes_of(mlx_array row_major, Patience patience);
+
+// The bytes of the buffers of evaluated arrays, each buffer once.
+std::size_t size_of_buffers(std::span<Array* const> arrays);
+
+// Waits until all that was scheduled on the stream is done, and what it used is freed.
+void synchronize(mlx_stream stream);
+
+}  // namespace mlx_nif

@@ -1,0 +1,68 @@
+// The one place where graphs are handed to MLX's schedulers and encoders.
+#pragma once
+
+#include <mlx/c/mlx.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "core/array/unawaited.hpp"
+#include "core/threads/patience.hpp"
+
+namespace mlx_nif {
+
+// MLX's schedulers, encoders and events are not thread-safe: one thread at a time schedules.
+class Scheduling {
+ public:
+  // MLX itself waits in `async_eval` while many tasks are queued, so that nothing else may happen under this lock.
+  std::mutex mutex;
+
+  static Scheduling& instance();
+
+  // Takes the lock. Without patience only while no evaluation runs: what is scheduled is short, but would come after
+  // what is not. Throws NeedsDirtyScheduler.
+  std::unique_lock<std::mutex> lock(Patience patience);
+
+  // Under the lock.
+  void add(std::shared_ptr<Unawaited> evaluation) { unawaited_.push_back(std::move(evaluation)); }
+
+  bool somebody_waits() const { return awaited_.load() > 0; }
+
+  // Counts an evaluation that somebody waits for, as long as it lives.
+  class Awaited {
+   public:
+    Awaited() { instance().awaited_.fetch_add(1); }
+    ~Awaited() { instance().awaited_.fetch_sub(1); }
+    Awaited(const Awaited&) = delete;
+    Awaited& operator=(const Awaited&) = delete;
+  };
+
+ private:
+  bool idle();
+
+  std::vector<std::shared_ptr<Unawaited>> unawaited_;
+  std::atomic<int> awaited_{0};
+};
+
+// Runs what uses the encoders, or frees memory that streams may use, while nothing is being scheduled.
+void between_schedules(const std::function<void()>& work);
+
+// Schedules the graphs of arrays; to be called under the lock of the scheduling.
+void schedule_outputs(std::span<const mlx_array> outputs);
+
+// Waits for all that was scheduled on the stream, and throws what failed there and nobody was told of. Under the lock
+// of the scheduling.
+void finish_stream(mlx_stream stream);
+
+// Throws away what MLX may have kept of an error that was raised already, so that nobody else gets it.
+void clear_error(mlx_stream stream);
+
+// Called when MLX is ready, and again when the process is about to end: nothing is scheduled any more while it ends.
+// `status_at_exit` gives the status that the process ends with, where the system does not, or null.
+void stop_scheduling_at_exit(const int* status_at_exit);
+
+}  // namespace mlx_nif

@@ -1,0 +1,69 @@
+// MLX's own objects behind those of mlx-c, for what mlx-c has no function for.
+#pragma once
+
+#include <mlx/mlx.h>
+
+#include <span>
+#include <vector>
+
+#include "core/handles/error.hpp"
+#include "core/handles/handle.hpp"
+
+namespace mlx_nif {
+
+// mlx-c's object is a pointer to MLX's.
+inline const mlx::core::array& array_of(mlx_array array) {
+  return *static_cast<const mlx::core::array*>(array.ctx);
+}
+
+inline const mlx::core::Stream& stream_of(mlx_stream stream) {
+  return *static_cast<const mlx::core::Stream*>(stream.ctx);
+}
+
+inline mlx_stream borrow(const mlx::core::Stream& stream) {
+  return {const_cast<mlx::core::Stream*>(&stream)};
+}
+
+inline mlx_array borrow(const mlx::core::array& array) {
+  return {const_cast<mlx::core::array*>(&array)};
+}
+
+inline std::vector<mlx_array> borrow(const std::vector<mlx::core::array>& arrays) {
+  std::vector<mlx_array> borrowed;
+  borrowed.reserve(arrays.size());
+  for (const mlx::core::array& array : arrays) {
+    borrowed.push_back(borrow(array));
+  }
+  return borrowed;
+}
+
+// Returns the arrays as a function of mlx-c does, with its status.
+inline int give(mlx_vector_array* results, const std::vector<mlx::core::array>& made) {
+  const std::vector<mlx_array> arrays = borrow(made);
+  return mlx_vector_array_set_data(results, arrays.data(), arrays.size());
+}
+
+inline ArrayHandle handle_of(const mlx::core::array& array) {
+  ArrayHandle handle;
+  check(mlx_array_set(handle.out(), borrow(array)));
+  return handle;
+}
+
+inline std::vector<mlx::core::array> arrays_of(std::span<const mlx_array> arrays) {
+  std::vector<mlx::core::array> copies;
+  copies.reserve(arrays.size());
+  for (const mlx_array array : arrays) {
+    copies.push_back(array_of(array));
+  }
+  return copies;
+}
+
+inline bool on_cpu(const mlx::core::Stream& stream) {
+  return stream.device == mlx::core::Device::cpu;
+}
+
+inline bool has_16_bits(mlx::core::Dtype type) {
+  return type == mlx::core::float16 || type == mlx::core::bfloat16;
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,42 @@
+// The nodes of MLX's graphs, which MLX itself has no way to visit.
+#pragma once
+
+#include <mlx/primitives.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "core/handles/mlx_objects.hpp"
+
+namespace mlx_nif {
+
+inline bool is_unscheduled(const mlx::core::array& node) {
+  return node.status() == mlx::core::array::Status::unscheduled;
+}
+
+using NodeIds = std::unordered_set<std::uintptr_t>;
+
+// Calls `visit` once with each operation that the results are computed by, down to the arrays in `known`. What `visit`
+// puts in the place of an operation's inputs is not visited.
+template <typename Visit>
+void for_each_node(std::vector<mlx::core::array> results, NodeIds known, const Visit& visit) {
+  std::vector<mlx::core::array> open = std::move(results);
+  while (!open.empty()) {
+    mlx::core::array node = std::move(open.back());
+    open.pop_back();
+    if (!node.has_primitive() || !known.insert(node.id()).second) {
+      continue;
+    }
+    for (const mlx::core::array& sibling : node.siblings()) {
+      known.insert(sibling.id());
+    }
+    std::ranges::copy(node.inputs(), std::back_inserter(open));
+    visit(node);
+  }
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,176 @@
+#include "core/recording/program.hpp"
+
+#include <algorithm>
+#include <exception>
+
+#include "core/handles/error.hpp"
+#include "core/handles/small_vector.hpp"
+
+namespace mlx_nif {
+namespace {
+
+// mlx-c replaces an exception of a closure by one that says nothing.
+thread_local std::exception_ptr closure_failure;
+
+struct ClosurePayload {
+  std::shared_ptr<const Program> program;
+  std::vector<ArrayHandle> last_inputs;
+};
+
+int call_closure(mlx_vector_array* results, const mlx_vector_array inputs, void* payload) {
+  return guard_closure([&] {
+    const auto& closure = *static_cast<const ClosurePayload*>(payload);
+    std::vector<ArrayHandle> given;
+    append_all(given, inputs);
+    std::vector<mlx_array> all = borrow(given);
+    std::ranges::transform(closure.last_inputs, std::back_inserter(all), &ArrayHandle::get);
+    set_all(results, closure.program->run(all));
+  });
+}
+
+void keep_needed_steps(Program::Parts& parts) {
+  std::vector<bool> needed(parts.register_count, false);
+  for (const Register output : parts.outputs) {
+    needed[output] = true;
+  }
+  std::vector<Program::Step> kept;
+  for (auto step = parts.steps.rbegin(); step != parts.steps.rend(); ++step) {
+    const auto first = needed.begin() + step->first_result;
+    const auto last = first + static_cast<std::ptrdiff_t>(step->result_count);
+    if (std::find(first, last, true) == last && !step->instruction->has_effects()) {
+      continue;
+    }
+    for (const Register input : step->inputs) {
+      if (input != no_register) {
+        needed[input] = true;
+      }
+    }
+    kept.push_back(std::move(*step));
+  }
+  std::ranges::reverse(kept);
+  parts.steps = std::move(kept);
+}
+
+}  // namespace
+
+Program::Program(Parts parts) : parts_(std::move(parts)) {
+  for (const Step& step : parts_.steps) {
+    traits_ += step.instruction->traits();
+  }
+  keep_needed_steps(parts_);
+}
+
+std::vector<ArrayHandle> Program::run(std::span<const mlx_array> inputs) const {
+  return run_steps(inputs, &Instruction::run);
+}
+
+std::vector<ArrayHandle> Program::infer(std::span<const mlx_array> inputs) const {
+  return run_steps(inputs, &Instruction::infer);
+}
+
+std::vector<ArrayHandle> Program::run_steps(std::span<const mlx_array> inputs, RunStep run_step) const {
+  if (inputs.size() != parts_.inputs.size()) {
+    throw Error("a recorded function got another number of arrays than it was recorded with");
+  }
+  std::vector<mlx_array> registers(parts_.register_count);
+  for (std::size_t index = 0; index < inputs.size(); ++index) {
+    registers[parts_.inputs[index]] = inputs[index];
+  }
+  for (const auto& [target, constant] : parts_.constants) {
+    registers[target] = constant.get();
+  }
+  std::vector<ArrayHandle> results;
+  results.reserve(parts_.register_count);
+  for (const Step& step : parts_.steps) {
+    SmallVector<mlx_array, 8> arguments;
+    for (const Register input : step.inputs) {
+      arguments.push_back(input == no_register ? mlx_array{} : registers[input]);
+    }
+    const std::size_t first = results.size();
+    (*step.instruction.*run_step)(arguments.all(), results);
+    if (results.size() != first + step.result_count) {
+      throw Error("an operation has another number of results than when it was recorded");
+    }
+    for (std::size_t index = 0; index < step.result_count; ++index) {
+      registers[step.first_result + index] = results[first + index].get();
+    }
+  }
+  std::vector<ArrayHandle> outputs(parts_.outputs.size());
+  for (std::size_t index = 0; index < outputs.size(); ++index) {
+    check(mlx_array_set(outputs[index].out(), registers[parts_.outputs[index]]));
+  }
+  return outputs;
+}
+
+ClosureHandle Program::closure(std::span<const mlx_array> last_inputs) const {
+  auto payload = std::make_unique<ClosurePayload>();
+  payload->program = shared_from_this();
+  for (const mlx_array input : last_inputs) {
+    check(mlx_array_set(payload->last_inputs.emplace_back().out(), input));
+  }
+  ClosureHandle closure(mlx_closure_new_func_payload(
+      call_closure, payload.get(), [](void* object) { delete static_cast<ClosurePayload*>(object); }));
+  if (!closure) {
+    check(1);
+  }
+  static_cast<void>(payload.release());
+  return closure;
+}
+
+int guard_closure(const std::function<void()>& body) {
+  try {
+    body();
+    return 0;
+  } catch (...) {
+    closure_failure = std::current_exception();
+    return 1;
+  }
+}
+
+void check_transform(int status) {
+  const std::exception_ptr failure = std::exchange(closure_failure, nullptr);
+  if (status != 0 && failure) {
+    std::rethrow_exception(failure);
+  }
+  check(status);
+}
+
+void apply_closure(mlx_closure closure, std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) {
+  ArrayVectorHandle outputs;
+  check_transform(mlx_closure_apply(outputs.out(), closure, vector_of(inputs).get()));
+  append_all(results, outputs.get());
+}
+
+ArrayVectorHandle vector_of(std::span<const mlx_array> arrays) {
+  ArrayVectorHandle vector(mlx_vector_array_new_data(arrays.data(), arrays.size()));
+  if (!vector) {
+    check(1);
+  }
+  return vector;
+}
+
+void append_all(std::vector<ArrayHandle>& results, mlx_vector_array arrays) {
+  const std::size_t count = mlx_vector_array_size(arrays);
+  for (std::size_t index = 0; index < count; ++index) {
+    check(mlx_vector_array_get(results.emplace_back().out(), arrays, index));
+  }
+}
+
+void set_all(mlx_vector_array* vector, const std::vector<ArrayHandle>& arrays) {
+  const auto borrowed = borrow(arrays);
+  check(mlx_vector_array_set_data(vector, borrowed.data(), borrowed.size()));
+}
+
+std::vector<mlx_array> borrow(std::span<const ArrayHandle> arrays) {
+  std::vector<mlx_array> borrowed(arrays.size());
+  std::ranges::transform(arrays, borrowed.begin(), &ArrayHandle::get);
+  return borrowed;
+}
+
+ArrayHandle share(mlx_array array) {
+  ArrayHandle handle;
+  check(mlx_array_set(handle.out(), array));
+  return handle;
+}
+
+}  // namespace mlx_nif

@@ -1,0 +1,272 @@
+#include "core/transforms/compilation.hpp"
+
+#include <mlx/compile_impl.h>
+#include <mlx/primitives.h>
+
+#include <algorithm>
+#include <array>
+#include <format>
+#include <iterator>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "core/guards/long_sums.hpp"
+#include "core/handles/mlx_objects.hpp"
+#include "core/kernels/fused_casts.hpp"
+#include "core/kernels/fused_kernel.hpp"
+#include "core/recording/deferred.hpp"
+#include "core/recording/running.hpp"
+#include "core/threads/deep_thread.hpp"
+#include "core/transforms/changing_numbers.hpp"
+#include "core/transforms/transforms.hpp"
+
+namespace mlx_nif {
+namespace {
+
+namespace mx = mlx::core;
+
+// The evaluation of a first result makes kernels: so long nothing is evaluated on a normal scheduler.
+constexpr int calls_that_may_make_kernels = 16;
+constexpr std::size_t nodes_while_kernels_are_made = 1000;
+
+// A thread has a cache of MLX's own, which ends with the thread.
+constexpr std::uintptr_t only_function = 1;
+
+}  // namespace
+
+// The nodes of a compiled function, in the order of computation.
+class CompiledFunction::Graph {
+ public:
+  Graph(const std::vector<mx::array>& placeholders, const std::vector<mx::array>& outputs, bool shapeless)
+      : shapeless_(shapeless) {
+    for (const mx::array& placeholder : placeholders) {
+      add_place(placeholder);
+      inputs_.emplace_back(placeholder.shape(), placeholder.dtype());
+    }
+    for (const mx::array& output : outputs) {
+      add(output);
+    }
+    for (const mx::array& output : outputs) {
+      outputs_.push_back(places_of_.at(output.id()));
+    }
+    places_of_.clear();
+  }
+
+  std::size_t node_count() const { return nodes_.size(); }
+
+  void call(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const {
+    std::vector<std::optional<mx::array>> arrays(place_count_);
+    for (std::size_t index = 0; index < inputs_.size(); ++index) {
+      arrays[index] = array_of(inputs[index]);
+      check_input(inputs_[index], *arrays[index]);
+    }
+    for (const auto& [place, constant] : constants_) {
+      arrays[place] = constant;
+    }
+    const auto put = [&arrays](const Node& node, std::vector<mx::array> made) {
+      for (std::size_t index = 0; index < made.size(); ++index) {
+        arrays[node.outputs[index]] = std::move(made[index]);
+      }
+    };
+    for (const Node& node : nodes_) {
+      std::vector<mx::array> node_inputs;
+      node_inputs.reserve(node.inputs.size());
+      for (const std::size_t input : node.inputs) {
+        node_inputs.push_back(*arrays[input]);
+      }
+      if (node.deferred != nullptr) {
+        put(node, node.deferred->run(node_inputs));
+        continue;
+      }
+      if (shapeless_ && reduces_nothing(*node.primitive, node_inputs)) {
+        arrays[node.outputs[0]] = mx::astype(node_inputs.front(), node.types[0], node.primitive->stream());
+        continue;
+      }
+      std::vector<mx::Shape> shapes = shapeless_ ? node.primitive->output_shapes(node_inputs) : node.shapes;
+      if (node.outputs.size() == 1) {
+        arrays[node.outputs[0]].emplace(std::move(shapes[0]), node.types[0], node.primitive, std::move(node_inputs));
+      } else {
+        put(node, mx::array::make_arrays(std::move(shapes), node.types, node.primitive, node_inputs));
+      }
+    }
+    const std::size_t first = results.size();
+    for (const std::size_t output : outputs_) {
+      results.push_back(handle_of(*arrays[output]));
+    }
+    if (shapeless_) {
+      add_in_pieces(borrow(std::span(results).subspan(first)), inputs);
+    }
+  }
+
+ private:
+  struct Node {
+    std::shared_ptr<mx::Primitive> primitive;
+    // The primitive, if it is such.
+    const Deferred* deferred;
+    std::vector<std::size_t> inputs;
+    std::vector<std::size_t> outputs;
+    std::vector<mx::Shape> shapes;
+    std::vector<mx::Dtype> types;
+  };
+
+  using Kind = std::pair<mx::Shape, mx::Dtype>;
+
+  // MLX reads memory that is not its own for axes of one element only. Where shapes are known it leaves such a
+  // reduction out.
+  static bool reduces_nothing(mx::Primitive& primitive, const std::vector<mx::array>& inputs) {
+    static constexpr std::array<std::string_view, 6> reductions{"And", "Or", "Sum", "Prod", "Min", "Max"};
+    return std::ranges::find(reductions, primitive.name()) != reductions.end() &&
+           std::ranges::all_of(static_cast<mx::Reduce&>(primitive).state().second,
+                               [&](int axis) { return inputs.front().shape(axis) == 1; });
+  }
+
+  void check_input(const Kind& expected, const mx::array& input) const {
+    const auto& [shape, type] = expected;
+    if (input.dtype() != type || (shapeless_ ? input.ndim() != shape.size() : input.shape() != shape)) {
+      throw ArgumentError("expected arrays as those that the function was compiled for");
+    }
+  }
+
+  std::size_t add_place(const mx::array& array) {
+    places_of_.emplace(array.id(), place_count_);
+    return place_count_++;
+  }
+
+  bool is_added(const mx::array& array) const { return places_of_.contains(array.id()); }
+
+  // The node of the array after those of its inputs, without recursion.
+  void add(const mx::array& output) {
+    std::vector<mx::array> open{output};
+    while (!open.empty()) {
+      const mx::array array = open.back();
+      if (is_added(array)) {
+        open.pop_back();
+      } else if (!array.has_primitive()) {
+        constants_.emplace_back(add_place(array), array);
+        open.pop_back();
+      } else if (const mx::array* number = number_of(array.primitive())) {
+        constants_.emplace_back(add_place(array), *number);
+        open.pop_back();
+      } else {
+        bool ready = true;
+        for (const mx::array& input : array.inputs()) {
+          if (!is_added(input)) {
+            open.push_back(input);
+            ready = false;
+          }
+        }
+        if (ready) {
+          add_node(array);
+          open.pop_back();
+        }
+      }
+    }
+  }
+
+  void add_node(mx::array array) {
+    Node node{.primitive = with_fallback(array.primitive_ptr()),
+              .deferred = dynamic_cast<const Deferred*>(&array.primitive()),
+              .inputs = {},
+              .outputs = {},
+              .shapes = {},
+              .types = {}};
+    for (const mx::array& input : array.inputs()) {
+      node.inputs.push_back(places_of_.at(input.id()));
+    }
+    for (const mx::array& output : array.outputs()) {
+      node.outputs.push_back(add_place(output));
+      node.shapes.push_back(output.shape());
+      node.types.push_back(output.dtype());
+    }
+    nodes_.push_back(std::move(node));
+  }
+
+  const bool shapeless_;
+  std::vector<Kind> inputs_;
+  std::size_t place_count_ = 0;
+  std::vector<std::pair<std::size_t, mx::array>> constants_;
+  std::vector<Node> nodes_;
+  std::vector<std::size_t> outputs_;
+  // While it is made.
+  std::unordered_map<std::uintptr_t, std::size_t> places_of_;
+};
+
+CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool shapeless, int calls_before,
+                                   std::vector<NumbersPointer> former_numbers)
+    : program_(std::move(program)),
+      shapeless_(shapeless),
+      calls_before_(calls_before),
+      former_numbers_(std::move(former_numbers)) {
+  if (program_->traits().dynamic) {
+    throw ArgumentError("a function with loops, branches or calls that depend on values cannot be compiled as a whole");
+  }
+}
+
+CompiledFunction::~CompiledFunction() = default;
+
+InstructionTraits CompiledFunction::traits() const {
+  InstructionTraits traits = program_->traits();
+  traits.depth = 0;
+  const Graph* graph = compiled_.load(std::memory_order_acquire);
+  if (calls_.load(std::memory_order_relaxed) < calls_before_ + calls_that_may_make_kernels) {
+    traits.nodes = nodes_while_kernels_are_made;
+  } else if (graph != nullptr) {
+    traits.nodes = graph->node_count();
+  }
+  return traits;
+}
+
+void CompiledFunction::run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const {
+  if (inputs.size() != program_->input_count()) {
+    throw ArgumentError("expected as many arrays as the recorded function takes");
+  }
+  const int calls = calls_.load(std::memory_order_relaxed);
+  if (calls < calls_before_ + calls_that_may_make_kernels) {
+    calls_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (calls < calls_before_) {
+    std::ranges::move(program_->run(inputs), std::back_inserter(results));
+  } else {
+    compiled_for(inputs).call(inputs, results);
+  }
+}
+
+CompiledFunction::NumbersPointer CompiledFunction::numbers() const {
+  return compiled_.load(std::memory_order_acquire) == nullptr ? nullptr : numbers_;
+}
+
+std::shared_ptr<const Instruction> CompiledFunction::recorded_as() const {
+  return transforms::call(program_);
+}
+
+const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const mlx_array> inputs) const {
+  if (const Graph* graph = compiled_.load(std::memory_order_acquire)) {
+    return *graph;
+  }
+  const std::lock_guard lock(mutex_);
+  if (!graph_) {
+    std::vector<mx::array> placeholders;
+    for (const mlx_array input : inputs) {
+      const mx::array& array = array_of(input);
+      placeholders.emplace_back(array.shape(), array.dtype(), nullptr, std::vector<mx::array>{});
+    }
+    on_deep_thread(program_->traits().nodes, [&] {
+      const auto scope = shapeless_ ? std::make_unique<const Portable>() : nullptr;
+      const auto run = [this](const std::vector<mx::array>& arrays) {
+        auto outputs = arrays_of(borrow(program_->run(borrow(arrays))));
+        numbers_ = Numbers::make_inputs(outputs, former_numbers_);
+        cast_real_parts(outputs);
+        return outputs;
+      };
+      const auto compiled = mx::detail::compile(run, only_function, shapeless_);
+      graph_ = std::make_unique<const Graph>(placeholders, compiled(placeholders), shapeless_);
+    });
+    former_numbers_.clear();
+    compiled_.store(graph_.get(), std::memory_order_release);
+  }
+  return *graph_;
+}
+
+}  // namespace mlx_nif
