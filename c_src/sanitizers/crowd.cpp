@@ -1,3 +1,4 @@
+// Prints what is wrong, and counts it for the status of the program.
 #include "sanitizers/crowd.hpp"
 
 #include <cstdio>

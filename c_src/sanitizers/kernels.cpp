@@ -1,3 +1,4 @@
+// Many threads call functions whose kernels are made meanwhile, and some disturb the maker.
 #include "sanitizers/kernels.hpp"
 
 #include <cstdio>

@@ -1,3 +1,4 @@
+// Operations that throw on the thread of their stream, or while they are scheduled.
 #include "sanitizers/late_failures.hpp"
 
 #include <mlx/primitives.h>

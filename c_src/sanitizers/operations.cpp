@@ -1,3 +1,4 @@
+// Builds, evaluates and reads arrays, each as a call that runs again where it may wait.
 #include "sanitizers/operations.hpp"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Processes that make garbage and end, and a server that keeps an array of theirs.
 #include "sanitizers/processes.hpp"
 
 #include <array>

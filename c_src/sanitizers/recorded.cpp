@@ -1,3 +1,4 @@
+// Programs written by hand, as a recording would make them, and calls of these.
 #include "sanitizers/recorded.hpp"
 
 #include "core/evaluation/evaluation.hpp"

@@ -1,3 +1,4 @@
+// Ends an array: its last user frees the handle, or gives it to the reaper.
 #include "core/array/array.hpp"
 
 #include "core/array/reaper.hpp"

@@ -1,3 +1,4 @@
+// Joins two graphs with all that is known of their evaluations.
 #include "core/array/graph.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Locks graphs in one order, and again when they were joined with others meanwhile.
 #include "core/array/graph_lock.hpp"
 
 #include <algorithm>

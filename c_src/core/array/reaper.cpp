@@ -1,3 +1,4 @@
+// Waits for the lock of a graph, and frees the handle under it.
 #include "core/array/reaper.hpp"
 
 #ifdef __GLIBC__

@@ -1,3 +1,4 @@
+// Asks the sentinel until it has arrived or failed, and then lets go of it.
 #include "core/array/unawaited.hpp"
 
 #include "core/handles/error.hpp"

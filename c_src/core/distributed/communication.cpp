@@ -1,3 +1,4 @@
+// Runs an operation on the one connection of the process, and gives up when the caller does.
 #include "core/distributed/communication.hpp"
 
 #include <dlfcn.h>

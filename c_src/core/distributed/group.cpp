@@ -1,3 +1,4 @@
+// Reads from the environment which processes are to be connected, and has MLX connect them on another thread.
 #include "core/distributed/group.hpp"
 
 #include <algorithm>

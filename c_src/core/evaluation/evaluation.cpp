@@ -1,3 +1,4 @@
+// The ways in which an evaluation takes arrays from nodes of graphs to values.
 #include "core/evaluation/evaluation.hpp"
 
 #include <mlx/primitives.h>

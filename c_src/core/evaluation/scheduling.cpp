@@ -1,3 +1,4 @@
+// The lock under which one thread at a time schedules, and what is done under it.
 #include "core/evaluation/scheduling.hpp"
 
 #include <sched.h>

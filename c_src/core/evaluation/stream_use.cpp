@@ -1,3 +1,4 @@
+// A lock that many share or one has alone, and in which nobody waits for ever.
 #include "core/evaluation/stream_use.hpp"
 
 #include <chrono>

@@ -1,3 +1,4 @@
+// Looks at the arguments before MLX gets them, and replaces an operation where it can be defined for all.
 #include "core/guards/argument_guards.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Makes of each convolution one that MLX computes, differentiates and maps as it should.
 #include <algorithm>
 #include <array>
 #include <cstdint>

@@ -1,3 +1,4 @@
+// Makes running extremes and filled arrays of operations whose derivatives are right.
 #include "core/guards/derivative_guards.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Chooses between the padded numbers and zero by a diagonal of booleans.
 #include "core/guards/diagonals.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Clamps indices and starts, checks strides, and replaces the divisors that end the process.
 #include "core/guards/guards.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Changes the sums in graphs that are made, and makes softmax, logsumexp and cumulative sums of other operations.
 #include "core/guards/long_sums.hpp"
 
 #include <mlx/primitives.h>

@@ -1,3 +1,4 @@
+// Asks whether a program is mapped, and if so makes the result of operations that MLX maps rightly.
 #include "core/guards/mapping_guards.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Clamps the indices, widens the factors, and unpacks the weights where a product is mapped.
 #include "core/guards/matrix_products.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Looks for NaN beside the operation, or computes in 32 bits, where MLX keeps it.
 #include "core/guards/nan_guards.hpp"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Checks how a matrix is quantized, and unpacks floats of 8 bits where MLX cannot map its own operation.
 #include <algorithm>
 #include <array>
 #include <string_view>

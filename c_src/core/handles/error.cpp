@@ -1,3 +1,4 @@
+// Keeps the message of mlx-c until the call that failed returns its status.
 #include "core/handles/error.hpp"
 
 #include <mlx/c/error.h>

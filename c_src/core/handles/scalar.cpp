@@ -1,3 +1,4 @@
+// How a number becomes an element of each of MLX's types.
 #include "core/handles/scalar.hpp"
 
 #include <bit>

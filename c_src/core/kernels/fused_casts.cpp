@@ -1,3 +1,4 @@
+// Puts the real part in the place of a complex number wherever a graph casts one on CUDA.
 #include "core/kernels/fused_casts.hpp"
 
 #include <mlx/primitives.h>

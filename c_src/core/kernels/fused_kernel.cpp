@@ -1,3 +1,4 @@
+// A primitive that computes with a kernel where there is one, and else operation by operation.
 #include "core/kernels/fused_kernel.hpp"
 
 #include <mlx/backend/cpu/encoder.h>

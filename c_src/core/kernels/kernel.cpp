@@ -1,3 +1,4 @@
+// Calls the functions that mlx-c has twice, once for Metal and once for CUDA, by one piece of code.
 #include "core/kernels/kernel.hpp"
 
 #include <type_traits>

@@ -1,3 +1,4 @@
+// Makes a kernel while no other is used.
 #include "core/kernels/kernel_maker.hpp"
 
 namespace mlx_nif {

@@ -1,3 +1,4 @@
+// Derives from the strides of arrays which kernel MLX uses, and the least arrays that have the same.
 #include "core/kernels/small_storage.hpp"
 
 #include <mlx/allocator.h>

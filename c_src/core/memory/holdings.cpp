@@ -1,3 +1,4 @@
+// Knows all processes that hold arrays, and decides when a collection of one is worth its time.
 #include "core/memory/holdings.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Keeps what MLX does not tell of its limits, and chooses those at the start.
 #include "core/memory/limits.hpp"
 
 #ifdef __GLIBC__

@@ -1,3 +1,4 @@
+// Tells MLX the larger of two limits whenever it changes.
 #include "core/memory/wired_memory.hpp"
 
 #include <mlx/c/mlx.h>

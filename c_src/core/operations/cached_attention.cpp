@@ -1,3 +1,4 @@
+// Checks the arguments, and attends at once, or in each call of a compiled function.
 #include "core/operations/cached_attention.hpp"
 
 #include <format>

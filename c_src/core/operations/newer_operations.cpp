@@ -1,3 +1,4 @@
+// Calls MLX's functions of C++, and checks the arguments that these take for granted.
 #include "core/operations/newer_operations.hpp"
 
 #include <algorithm>

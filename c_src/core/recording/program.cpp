@@ -1,3 +1,4 @@
+// Runs a program step by step, and takes its exceptions unharmed through MLX, which may call it.
 #include "core/recording/program.hpp"
 
 #include <algorithm>

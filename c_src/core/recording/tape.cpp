@@ -1,3 +1,4 @@
+// Gives registers to the arrays of a function while it is recorded, and makes a program of the steps.
 #include "core/recording/tape.hpp"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// Sets the variables whose standard values do harm to a process that runs for long.
 #include "core/streams/environment.hpp"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Finds the place of the mark by a failure on purpose, and reads it wherever MLX is asked about an array.
 #include "core/streams/late_failure.hpp"
 
 #include <mlx/scheduler.h>

@@ -1,3 +1,4 @@
+// Makes the streams of MLX, and keeps those that nobody uses for the next borrower.
 #include "core/streams/streams.hpp"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+// Decides how deep a stack has to be, and has the system start threads with such a stack.
 #include "core/threads/deep_thread.hpp"
 
 #include <limits.h>

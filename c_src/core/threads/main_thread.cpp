@@ -1,3 +1,4 @@
+// Starts the thread, which waits for ever once the work is done.
 #include "core/threads/main_thread.hpp"
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+// Finds the numbers that a graph takes, compares them with those of earlier recordings, and replaces some by inputs.
 #include "core/transforms/changing_numbers.hpp"
 
 #include <mlx/primitives.h>

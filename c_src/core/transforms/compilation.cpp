@@ -1,3 +1,4 @@
+// Takes apart the graph that MLX compiled, and copies it over the arguments of each call.
 #include "core/transforms/compilation.hpp"
 
 #include <mlx/compile_impl.h>

@@ -1,3 +1,4 @@
+// Evaluates what a loop, a branch or a call depends on, on the thread of the host that runs it.
 #include "core/transforms/control_flow.hpp"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// By way of MLX's C++ API: that of C has neither metadata, nor keywords in a file of several functions, nor
-// descriptions.
+// Writes, reads and describes functions by way of MLX's C++ API: that of C has neither metadata, nor keywords in a file
+// of several functions, nor descriptions.
 #include "core/transforms/function_file.hpp"
 
 #include <mlx/graph_utils.h>

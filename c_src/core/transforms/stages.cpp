@@ -1,3 +1,4 @@
+// Splits a program at the steps that depend on values, and compiles what is between them.
 #include "core/transforms/stages.hpp"
 
 #include <algorithm>

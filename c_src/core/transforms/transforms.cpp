@@ -1,3 +1,4 @@
+// Gives a program to MLX's transforms as a closure, together with what it captured.
 #include "core/transforms/transforms.hpp"
 
 #include <algorithm>

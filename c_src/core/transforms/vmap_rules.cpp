@@ -1,3 +1,4 @@
+// Looks up rules by the kinds of the inputs.
 #include "core/transforms/vmap_rules.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Finds the public name of a native function, and raises C++ exceptions as those of Elixir.
 #include "nif/calls/call.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Decodes operands, and makes the structs that Elixir has of arrays.
 #include "nif/resources/arrays.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Knows the choice of each process until it ends.
 #include "nif/resources/current_streams.hpp"
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// The thread on which an execution runs, and the messages between it and its process.
 #include "nif/resources/execution.hpp"
 
 #include <algorithm>

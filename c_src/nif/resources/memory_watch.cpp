@@ -1,3 +1,4 @@
+// Compares the memory in use with the limit, and with what it was before.
 #include "nif/resources/memory_watch.hpp"
 
 #include <mlx/c/mlx.h>

@@ -1,3 +1,4 @@
+// Makes each atom once, when the library is loaded.
 #include "nif/terms/atoms.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Writes terms of each kind until the text is long enough.
 #include "nif/terms/elixir_text.hpp"
 
 #include <algorithm>

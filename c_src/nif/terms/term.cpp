@@ -1,3 +1,4 @@
+// Decodes numbers, strings and names, and says what was expected in the place of another term.
 #include "nif/terms/term.hpp"
 
 #include <cmath>

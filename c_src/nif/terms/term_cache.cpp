@@ -1,3 +1,4 @@
+// Keeps entries by the hash of their keys, and drops those of a group that were used longest ago.
 #include "nif/terms/term_cache.hpp"
 
 #include <algorithm>
