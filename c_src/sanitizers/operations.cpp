@@ -31,11 +31,11 @@ Reference evaluated(ArrayHandle handle) {
 }
 
 Reference value(float number) {
-  return call([&](Patience) { return evaluated(number_handle(number)); });
+  return call([&](Waiting) { return evaluated(number_handle(number)); });
 }
 
 Reference matrix(float number, int size) {
-  return call([&](Patience) {
+  return call([&](Waiting) {
     const std::vector<float> elements(static_cast<std::size_t>(size) * size, number);
     const int shape[] = {size, size};
     return evaluated(ArrayHandle(mlx_array_new_data(elements.data(), shape, 2, MLX_FLOAT32)));
@@ -92,31 +92,31 @@ std::vector<Reference> halves(const Reference& a) {
 }
 
 void evaluate_now(const std::vector<Reference>& arrays) {
-  call([&](Patience patience) { evaluate(Operands(arrays).all(), patience); });
+  call([&](Waiting waiting) { evaluate(Operands(arrays).all(), waiting); });
 }
 
 void start(const std::vector<Reference>& arrays) {
-  call([&](Patience patience) { start_evaluation(Operands(arrays).all(), patience); });
+  call([&](Waiting waiting) { start_evaluation(Operands(arrays).all(), waiting); });
 }
 
 bool is_available(const Reference& array) {
-  return call([&](Patience patience) {
+  return call([&](Waiting waiting) {
     const Operands operands{array};
-    const GraphLock lock(operands.all(), waiting(patience));
+    const GraphLock lock(operands.all(), waiting);
     return array->settled();
   });
 }
 
 ArrayHandle hold(const Reference& array) {
-  return call([&](Patience patience) {
+  return call([&](Waiting waiting) {
     const Operands operands{array};
-    return row_major_value(*array, patience);
+    return row_major_value(*array, waiting);
   });
 }
 
 float first_element(const ArrayHandle& value) {
   float element = 0;
-  std::memcpy(&element, bytes_of(value.get(), Patience::unlimited).data(), sizeof(element));
+  std::memcpy(&element, bytes_of(value.get(), Waiting::unlimited).data(), sizeof(element));
   return element;
 }
 

@@ -39,15 +39,11 @@ auto call(const Body& body) {
   Streams::instance().adopt_thread();
   operations.fetch_add(1, std::memory_order_relaxed);
   try {
-    return body(Patience::none);
+    return body(Waiting::brief);
   } catch (const NeedsDirtyScheduler&) {
     repetitions.fetch_add(1, std::memory_order_relaxed);
   }
-  return body(Patience::unlimited);
-}
-
-inline GraphLock::Waiting waiting(Patience patience) {
-  return patience == Patience::none ? GraphLock::Waiting::never : GraphLock::Waiting::allowed;
+  return body(Waiting::unlimited);
 }
 
 // The arrays of a call, kept alive for its length.
@@ -77,13 +73,13 @@ struct BuildTraits {
 template <typename Make>
 std::vector<Reference> build_all(std::initializer_list<Reference> references, const Make& make,
                                  BuildTraits traits = {}) {
-  return call([&](Patience patience) {
+  return call([&](Waiting waiting) {
     const Operands operands(references);
     for (const Array* array : operands.all()) {
       // Numbers among the arguments take their type from it before any lock is taken.
       mlx_array_dtype(array->get());
     }
-    GraphLock lock(operands.all(), waiting(patience));
+    GraphLock lock(operands.all(), waiting);
     std::vector<ArrayHandle> handles = make(traits.stream);
     const bool fallible = traits.fallible || std::ranges::any_of(operands.all(), [](const Array* array) {
                             return array->fallible() && !array->settled();

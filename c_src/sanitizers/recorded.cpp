@@ -115,7 +115,7 @@ std::shared_ptr<const Instruction> sum_up(float limit) {
 std::vector<Reference> execute(const Instruction& instruction, std::initializer_list<Reference> arrays) {
   operations.fetch_add(1, std::memory_order_relaxed);
   const Operands operands(arrays);
-  evaluate(operands.all(), Patience::unlimited);
+  evaluate(operands.all(), Waiting::unlimited);
   GivesBack host;
   std::vector<Reference> results;
   for (ArrayHandle& handle : host.run(instruction, handles(arrays))) {

@@ -38,7 +38,7 @@ namespace mlx_nif::stress {
 namespace {
 
 void save(const std::filesystem::path& path, const ArrayHandle& value) {
-  const auto bytes = bytes_of(value.get(), Patience::unlimited);
+  const auto bytes = bytes_of(value.get(), Waiting::unlimited);
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
@@ -250,10 +250,10 @@ void expect_error_at_once_or_later(const Make& make, std::string_view what) {
 
 // The same for an evaluation on a dirty scheduler, as all are where there is a GPU.
 template <typename Make>
-void expect_error_patiently(const Make& make, std::string_view what) {
+void expect_error_after_waiting(const Make& make, std::string_view what) {
   Streams::instance().adopt_thread();
   try {
-    evaluate(Operands{make()}.all(), Patience::unlimited);
+    evaluate(Operands{make()}.all(), Waiting::unlimited);
     fail(std::format("{}: no error", what));
   } catch (const Error&) {
   }
@@ -303,7 +303,7 @@ void failures_of_shared_graphs() {
 }
 
 StreamHandle borrow_stream() {
-  return call([](Patience) {
+  return call([](Waiting) {
     StreamHandle stream;
     between_schedules([&] { stream = Streams::instance().borrow(MLX_CPU); });
     return stream;
@@ -323,7 +323,7 @@ void borrowed_streams() {
         start({there});
       }
       if (index % 3 == 0) {
-        call([&](Patience) { synchronize(borrowed.get()); });
+        call([&](Waiting) { synchronize(borrowed.get()); });
       }
       expect_equal(read(back), 33, "a graph across streams");
       Streams::instance().give_back(std::move(borrowed), MLX_CPU);
@@ -387,17 +387,17 @@ void memory_queries() {
     for (int round = 0; round < rounds; ++round) {
       std::size_t bytes = 0;
       if (index == 0) {
-        call([](Patience) { between_schedules([] { check(mlx_clear_cache()); }); });
-        call([&](Patience) { between_schedules([&] { check(mlx_set_cache_limit(&bytes, 1 << 20)); }); });
-        call([](Patience) { between_schedules([] { check(mlx_reset_peak_memory()); }); });
-        call([&](Patience) { between_schedules([&] { set_memory_limit(limit); }); });
+        call([](Waiting) { between_schedules([] { check(mlx_clear_cache()); }); });
+        call([&](Waiting) { between_schedules([&] { check(mlx_set_cache_limit(&bytes, 1 << 20)); }); });
+        call([](Waiting) { between_schedules([] { check(mlx_reset_peak_memory()); }); });
+        call([&](Waiting) { between_schedules([&] { set_memory_limit(limit); }); });
       } else if (index == 1) {
         for (const auto get : {mlx_get_active_memory, mlx_get_cache_memory, mlx_get_peak_memory}) {
-          call([&](Patience) { check(get(&bytes)); });
+          call([&](Waiting) { check(get(&bytes)); });
         }
       }
       const Reference sum = add(matrix(1, 32), 1);
-      call([&](Patience) { check_size(sum->get()); });
+      call([&](Waiting) { check_size(sum->get()); });
       expect_equal(read(sum), 2, "a sum beside memory queries");
     }
   });
@@ -514,10 +514,11 @@ void late_failures() {
                                         "a late failure that another was told of");
           break;
         case 3: {
-          const std::jthread other([&] { expect_error_patiently([&] { return failing; }, "what another rests on"); });
+          const std::jthread other(
+              [&] { expect_error_after_waiting([&] { return failing; }, "what another rests on"); });
           clear_error(stream.get());
-          expect_error_patiently([&] { return add(failing, 1, {.stream = stream.get()}); },
-                                 "what rests on an evaluation that somebody else waits for");
+          expect_error_after_waiting([&] { return add(failing, 1, {.stream = stream.get()}); },
+                                     "what rests on an evaluation that somebody else waits for");
           break;
         }
       }
@@ -553,14 +554,14 @@ void courtesy() {
   std::atomic<bool> alone{false};
   std::jthread waiting;
   {
-    const StreamUse long_evaluation(false, Patience::unlimited);
+    const StreamUse long_evaluation(false, Waiting::unlimited);
     waiting = std::jthread([&] {
-      const StreamUse load(true, Patience::unlimited);
+      const StreamUse load(true, Waiting::unlimited);
       alone = true;
     });
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     try {
-      const StreamUse short_evaluation(false, Patience::none);
+      const StreamUse short_evaluation(false, Waiting::brief);
     } catch (const NeedsDirtyScheduler&) {
       fail("an evaluation is held up by one that waits to be alone");
     }
@@ -574,14 +575,14 @@ void courtesy() {
   for (int index = 0; index < 3; ++index) {
     overlapping.emplace_back([&](const std::stop_token& stop) {
       while (!stop.stop_requested()) {
-        const StreamUse evaluation(false, Patience::unlimited);
+        const StreamUse evaluation(false, Waiting::unlimited);
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
       }
     });
   }
   const auto start = std::chrono::steady_clock::now();
   {
-    const StreamUse load(true, Patience::unlimited);
+    const StreamUse load(true, Waiting::unlimited);
   }
   if (std::chrono::steady_clock::now() - start > std::chrono::seconds(10)) {
     fail("one that waits to be alone waits for ever");

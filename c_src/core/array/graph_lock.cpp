@@ -36,7 +36,7 @@ bool has_arrived_or_fail(const Array& array) {
 }  // namespace
 
 GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting)
-    : GraphLock(arrays, waiting == Waiting::allowed ? always : never) {}
+    : GraphLock(arrays, waiting == Waiting::unlimited ? always : never) {}
 
 GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait) {
   for (;;) {

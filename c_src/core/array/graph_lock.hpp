@@ -7,14 +7,13 @@
 #include "core/array/array.hpp"
 #include "core/array/graph.hpp"
 #include "core/handles/small_vector.hpp"
+#include "core/threads/waiting.hpp"
 
 namespace mlx_nif {
 
 // The arrays have to stay pinned for as long as the lock lives.
 class GraphLock {
  public:
-  enum class Waiting { never, allowed };
-
   // Locks the graphs of those `arrays` that are not settled, and settles the ones whose values have arrived. Throws
   // NeedsDirtyScheduler when it would have to wait and must not, and Error when an evaluation of such a graph failed.
   GraphLock(std::span<Array* const> arrays, Waiting waiting);

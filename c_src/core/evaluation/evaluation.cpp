@@ -87,7 +87,7 @@ void require_value(const Array* array) {
 // Takes arrays from nodes of graphs to values.
 class Evaluation {
  public:
-  Evaluation(std::span<Array* const> arrays, Patience patience) : patience_(patience) {
+  Evaluation(std::span<Array* const> arrays, Waiting waiting) : waiting_(waiting) {
     std::ranges::for_each(arrays, require_value);
     std::ranges::copy_if(arrays, std::back_inserter(arrays_), [](const Array* array) { return !array->settled(); });
   }
@@ -97,9 +97,9 @@ class Evaluation {
       return;
     }
     const bool alone = fallible();
-    const StreamUse use(alone, patience_);
-    GraphLock lock(arrays_, waiting());
-    if (patience_ == Patience::none) {
+    const StreamUse use(alone, waiting_);
+    GraphLock lock(arrays_, waiting_);
+    if (waiting_ == Waiting::brief) {
       evaluate_inline();
     } else if (alone) {
       evaluate_alone();
@@ -116,9 +116,9 @@ class Evaluation {
     if (arrays_.empty()) {
       return true;
     }
-    const StreamUse use(false, patience_);
-    const GraphLock lock(arrays_, waiting());
-    if (patience_ == Patience::none) {
+    const StreamUse use(false, waiting_);
+    const GraphLock lock(arrays_, waiting_);
+    if (waiting_ == Waiting::brief) {
       require_short_work();
     }
     auto sentinels = make_sentinels();
@@ -170,7 +170,7 @@ class Evaluation {
     const Scheduling::Awaited awaited;
     lock.release();
     std::exception_ptr failure = failure_of(sentinels);
-    const GraphLock again(arrays_, waiting());
+    const GraphLock again(arrays_, waiting_);
     try {
       if (failure) {
         std::rethrow_exception(failure);
@@ -221,7 +221,7 @@ class Evaluation {
     if (outputs.empty()) {
       return {};
     }
-    auto lock = Scheduling::instance().lock(patience_);
+    auto lock = Scheduling::instance().lock(waiting_);
     try {
       schedule_undisturbed(outputs);
     } catch (const Error& error) {
@@ -325,7 +325,7 @@ class Evaluation {
   void fail(Graph::Failed failed, const Error& error) const {
     for_unsettled([&](const Array& array) {
       // What is seen of a failure on a normal scheduler was taken from the stream by that.
-      if (patience_ == Patience::unlimited) {
+      if (waiting_ == Waiting::unlimited) {
         clear_error(array.stream());
       }
       array.graph().fail(failed, error.what());
@@ -367,17 +367,13 @@ class Evaluation {
     return node.event().valid() ? node.event().stream() : stream_of(array.stream());
   }
 
-  GraphLock::Waiting waiting() const {
-    return patience_ == Patience::unlimited ? GraphLock::Waiting::allowed : GraphLock::Waiting::never;
-  }
-
   std::vector<Array*> arrays_;
-  const Patience patience_;
+  const Waiting waiting_;
 };
 
-void evaluate_one(Array& array, Patience patience) {
+void evaluate_one(Array& array, Waiting waiting) {
   Array* const arrays[] = {&array};
-  evaluate(arrays, patience);
+  evaluate(arrays, waiting);
 }
 
 bool is_row_major(mlx_array array) {
@@ -388,18 +384,18 @@ bool is_row_major(mlx_array array) {
 
 }  // namespace
 
-void evaluate(std::span<Array* const> arrays, Patience patience) {
-  Evaluation(arrays, patience).run();
+void evaluate(std::span<Array* const> arrays, Waiting waiting) {
+  Evaluation(arrays, waiting).run();
 }
 
-void start_evaluation(std::span<Array* const> arrays, Patience patience) {
-  if (!Evaluation(arrays, patience).start()) {
-    evaluate(arrays, patience);
+void start_evaluation(std::span<Array* const> arrays, Waiting waiting) {
+  if (!Evaluation(arrays, waiting).start()) {
+    evaluate(arrays, waiting);
   }
 }
 
-ArrayHandle row_major_value(Array& array, Patience patience) {
-  evaluate_one(array, patience);
+ArrayHandle row_major_value(Array& array, Waiting waiting) {
+  evaluate_one(array, waiting);
   if (is_row_major(array.get())) {
     ArrayHandle value;
     check(mlx_array_set(value.out(), array.get()));
@@ -407,7 +403,7 @@ ArrayHandle row_major_value(Array& array, Patience patience) {
   }
   const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(array.get()));
   Array contiguous(apply(mlx_contiguous, array.get(), false, stream), std::make_shared<Graph>(), stream);
-  evaluate_one(contiguous, patience);
+  evaluate_one(contiguous, waiting);
   ArrayHandle value;
   check(mlx_array_set(value.out(), contiguous.get()));
   return value;
@@ -418,14 +414,14 @@ bool buffers_stay() {
   return stay;
 }
 
-std::span<const std::byte> bytes_of(mlx_array row_major, Patience patience) {
+std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting) {
   const std::size_t size = mlx_array_nbytes(row_major);
   if (size == 0) {
     return {};
   }
   std::unique_lock lock(Scheduling::instance().mutex, std::defer_lock);
   if (!buffers_stay()) {
-    if (patience == Patience::unlimited) {
+    if (waiting == Waiting::unlimited) {
       lock.lock();
     } else if (!lock.try_lock()) {
       throw NeedsDirtyScheduler();
@@ -444,7 +440,7 @@ std::size_t size_of_buffers(std::span<Array* const> arrays) {
 void synchronize(mlx_stream stream) {
   const ArrayHandle zero(mlx_array_new_int(0));
   Array last(apply(mlx_negative, zero.get(), stream), std::make_shared<Graph>(), stream);
-  evaluate_one(last, Patience::unlimited);
+  evaluate_one(last, Waiting::unlimited);
   // What the operations on a GPU used is freed a little after their end, which MLX's own function waits for. What
   // failed there is told to those whose arrays it are.
   if (device_of(stream) == MLX_GPU) {

@@ -42,8 +42,8 @@ Scheduling& Scheduling::instance() {
   return *scheduling;
 }
 
-std::unique_lock<std::mutex> Scheduling::lock(Patience patience) {
-  if (patience == Patience::unlimited) {
+std::unique_lock<std::mutex> Scheduling::lock(Waiting waiting) {
+  if (waiting == Waiting::unlimited) {
     std::unique_lock lock(mutex);
     idle();
     return lock;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/array/unawaited.hpp"
-#include "core/threads/patience.hpp"
+#include "core/threads/waiting.hpp"
 
 namespace mlx_nif {
 
@@ -23,9 +23,9 @@ class Scheduling {
 
   static Scheduling& instance();
 
-  // Takes the lock. Without patience only while no evaluation runs: what is scheduled is short, but would come after
+  // Takes the lock. After a brief wait only while no evaluation runs: what is scheduled is short, but would come after
   // what is not. Throws NeedsDirtyScheduler.
-  std::unique_lock<std::mutex> lock(Patience patience);
+  std::unique_lock<std::mutex> lock(Waiting waiting);
 
   // Under the lock.
   void add(std::shared_ptr<Unawaited> evaluation) { unawaited_.push_back(std::move(evaluation)); }

@@ -69,9 +69,9 @@ class Users {
 
 }  // namespace
 
-StreamUse::StreamUse(bool alone, Patience patience) : alone_(alone) {
+StreamUse::StreamUse(bool alone, Waiting waiting) : alone_(alone) {
   auto& users = Users::instance();
-  if (patience == Patience::none) {
+  if (waiting == Waiting::brief) {
     if (alone_ || !users.try_share()) {
       throw NeedsDirtyScheduler();
     }

@@ -1,7 +1,7 @@
 // Who uses the streams at the same time.
 #pragma once
 
-#include "core/threads/patience.hpp"
+#include "core/threads/waiting.hpp"
 
 namespace mlx_nif {
 
@@ -15,7 +15,7 @@ namespace mlx_nif {
 class StreamUse {
  public:
   // Throws NeedsDirtyScheduler when it would have to wait and must not.
-  StreamUse(bool alone, Patience patience);
+  StreamUse(bool alone, Waiting waiting);
   ~StreamUse();
   StreamUse(const StreamUse&) = delete;
   StreamUse& operator=(const StreamUse&) = delete;

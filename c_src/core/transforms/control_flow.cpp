@@ -45,11 +45,11 @@ void evaluate_own(const std::vector<ArrayHandle>& handles) {
     pointers.push_back(
         &arrays.emplace_back(share(handle.get()), graph, stream, NodeTraits{.fallible = host().fallible()}));
   }
-  evaluate(pointers, Patience::unlimited);
+  evaluate(pointers, Waiting::unlimited);
 }
 
 bool boolean_of(const ArrayHandle& array) {
-  return bytes_of(array.get(), Patience::unlimited).front() != std::byte{0};
+  return bytes_of(array.get(), Waiting::unlimited).front() != std::byte{0};
 }
 
 void require_as_expected(const Results& results, const std::vector<ArrayKind>& expected) {

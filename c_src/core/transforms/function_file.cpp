@@ -232,7 +232,7 @@ void ImportedFunction::call(std::span<const mlx_array> inputs, const std::vector
   for (ArrayHandle& handle : unread) {
     Array array(std::move(handle), graph, Streams::instance().default_of(MLX_CPU), {.fallible = true});
     Array* const arrays[] = {&array};
-    evaluate(arrays, Patience::unlimited);
+    evaluate(arrays, Waiting::unlimited);
   }
   const std::size_t first = results.size();
   for (const mx::array& output : outputs) {

@@ -56,7 +56,7 @@ std::vector<ArrayHandle> Execution::results() {
     pins.emplace_back(*input);
     arrays.push_back(input.get());
   }
-  evaluate(arrays, Patience::unlimited);
+  evaluate(arrays, Waiting::unlimited);
   std::vector<mlx_array> handles;
   std::ranges::transform(arrays, std::back_inserter(handles), &Array::get);
   return Host::run(*instruction_, handles);

@@ -20,8 +20,8 @@ constexpr std::size_t most_bytes_copied_inline = 256 * 1024;
 // Shorter values are copied into a binary of the VM; it keeps small ones on the process's heap.
 constexpr std::size_t least_bytes_shared = 64 * 1024;
 
-Patience patience_here() {
-  return on_normal_scheduler() ? Patience::none : Patience::unlimited;
+Waiting waiting_here() {
+  return on_normal_scheduler() ? Waiting::brief : Waiting::unlimited;
 }
 
 // A binary's elements, row-major in the machine's byte order, of a shape and type.
@@ -67,14 +67,14 @@ ERL_NIF_TERM scalar(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 ERL_NIF_TERM eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return computing(env, [&] {
-    evaluate(PinnedArrays(env, argv[0]).all(), patience_here());
+    evaluate(PinnedArrays(env, argv[0]).all(), waiting_here());
     return atoms.ok;
   });
 }
 
 ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return computing(env, [&] {
-    start_evaluation(PinnedArrays(env, argv[0]).all(), patience_here());
+    start_evaluation(PinnedArrays(env, argv[0]).all(), waiting_here());
     return atoms.ok;
   });
 }
@@ -83,15 +83,15 @@ ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 ERL_NIF_TERM buffer_size(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return computing(env, [&] {
     const PinnedArrays arrays(env, argv[0]);
-    evaluate(arrays.all(), patience_here());
+    evaluate(arrays.all(), waiting_here());
     return enif_make_uint64(env, size_of_buffers(arrays.all()));
   });
 }
 
 ERL_NIF_TERM read_binary(ErlNifEnv* env, const Pin& array) {
   check_size(array.get()->get());
-  ArrayHandle value = row_major_value(*array.get(), patience_here());
-  const auto bytes = bytes_of(value.get(), patience_here());
+  ArrayHandle value = row_major_value(*array.get(), waiting_here());
+  const auto bytes = bytes_of(value.get(), waiting_here());
   if (bytes.size() >= least_bytes_shared && buffers_stay()) {
     return Resource<SharedBytes>::make_binary(env, bytes.data(), bytes.size(), SharedBytes{std::move(value)});
   }
@@ -154,8 +154,8 @@ ERL_NIF_TERM read_item(ErlNifEnv* env, const Pin& array) {
     throw ArgumentError("expected an array of one element, got one of " + std::to_string(mlx_array_size(handle)));
   }
   const mlx_dtype type = mlx_array_dtype(handle);
-  const ArrayHandle value = row_major_value(*array.get(), patience_here());
-  return make_element(env, bytes_of(value.get(), patience_here()), type);
+  const ArrayHandle value = row_major_value(*array.get(), waiting_here());
+  return make_element(env, bytes_of(value.get(), waiting_here()), type);
 }
 
 ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
@@ -166,7 +166,7 @@ ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const Pin array = decode_array(env, argv[0]);
   Array* const arrays[] = {array.get()};
   // Settles the array if its value has arrived.
-  const GraphLock lock(arrays, on_normal_scheduler() ? GraphLock::Waiting::never : GraphLock::Waiting::allowed);
+  const GraphLock lock(arrays, waiting_here());
   return make_boolean(array.get()->settled());
 }
 

@@ -82,7 +82,7 @@ ERL_NIF_TERM resume(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     return atoms.ok;
   }
   const PinnedArrays arrays(env, argv[1]);
-  evaluate(arrays.all(), Patience::unlimited);
+  evaluate(arrays.all(), Waiting::unlimited);
   std::vector<ArrayHandle> results;
   for (const Array* array : arrays.all()) {
     check(mlx_array_set(results.emplace_back().out(), array->get()));

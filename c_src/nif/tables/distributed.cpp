@@ -59,7 +59,7 @@ ERL_NIF_TERM send_value(ErlNifEnv* env, ERL_NIF_TERM array_term, const Group& gr
   check_size(array.get()->get());
   return unless_busy([&] {
     const Communication communication(group);
-    ArrayHandle value = row_major_value(*array.get(), Patience::unlimited);
+    ArrayHandle value = row_major_value(*array.get(), Waiting::unlimited);
     return make_value(env, communication.run(operation, std::move(value), wait));
   });
 }
@@ -70,7 +70,7 @@ ERL_NIF_TERM collect(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const Group& group = decode_group(env, argv[1]);
   const PeerWait wait = decode_wait(env, argv[2]);
   if (group.size == 1) {
-    return make_value(env, row_major_value(*array.get(), Patience::unlimited));
+    return make_value(env, row_major_value(*array.get(), Waiting::unlimited));
   }
   communication_guards::check_value(group, array.get()->get(), reduction);
   if (collective == mlx_distributed_all_gather) {

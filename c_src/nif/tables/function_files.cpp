@@ -27,7 +27,7 @@ class CapturedValues {
   mlx_array of(Array& array) {
     ArrayHandle& value = values_[&array];
     if (!value) {
-      value = row_major_value(array, Patience::unlimited);
+      value = row_major_value(array, Waiting::unlimited);
     }
     return value.get();
   }

@@ -172,14 +172,14 @@ ERL_NIF_TERM to_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   }
   const Pin pin(*array);
   Array* const arrays[] = {array};
-  evaluate(arrays, Patience::unlimited);
+  evaluate(arrays, Waiting::unlimited);
   bool row_major = false;
   check(_mlx_array_is_row_contiguous(&row_major, array->get()));
   if (!row_major) {
     throw ArgumentError(
         "the elements are not in row-major order in memory; Mlx.contiguous/1 gives an array of which they are");
   }
-  return enif_make_uint64(env, reinterpret_cast<std::uintptr_t>(bytes_of(array->get(), Patience::unlimited).data()));
+  return enif_make_uint64(env, reinterpret_cast<std::uintptr_t>(bytes_of(array->get(), Waiting::unlimited).data()));
 }
 
 }  // namespace

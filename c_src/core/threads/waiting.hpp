@@ -1,11 +1,11 @@
-// How long a caller may be kept.
+// How long a caller may be kept waiting.
 #pragma once
 
 namespace mlx_nif {
 
-enum class Patience {
+enum class Waiting {
   // A normal scheduler: microseconds. Throws NeedsDirtyScheduler when the work is more than that, or not done by then.
-  none,
+  brief,
   // A dirty scheduler: until it is done.
   unlimited,
 };
