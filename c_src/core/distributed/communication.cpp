@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "core/evaluation/scheduling.hpp"
-#include "core/guards/argument_guards.hpp"
 #include "core/handles/arguments.hpp"
+#include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/memory/limits.hpp"
 #include "core/streams/late_failure.hpp"

@@ -20,6 +20,7 @@
 #include "core/array/graph_lock.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
@@ -397,16 +398,12 @@ void start_evaluation(std::span<Array* const> arrays, Waiting waiting) {
 ArrayHandle row_major_value(Array& array, Waiting waiting) {
   evaluate_one(array, waiting);
   if (is_row_major(array.get())) {
-    ArrayHandle value;
-    check(mlx_array_set(value.out(), array.get()));
-    return value;
+    return share(array.get());
   }
   const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(array.get()));
   Array contiguous(apply(mlx_contiguous, array.get(), false, stream), std::make_shared<Graph>(), stream);
   evaluate_one(contiguous, waiting);
-  ArrayHandle value;
-  check(mlx_array_set(value.out(), contiguous.get()));
-  return value;
+  return share(contiguous.get());
 }
 
 bool buffers_stay() {

@@ -11,35 +11,16 @@
 #include <vector>
 
 #include "core/handles/arguments.hpp"
+#include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/handle.hpp"
 #include "core/recording/running.hpp"
 
-namespace mlx_nif {
-
-bool has_no_elements(mlx_array array) {
-  const auto shape = shape_of(array);
-  return std::ranges::find(shape, 0) != shape.end();
-}
-
-ArrayHandle without_elements(mlx_array array) {
-  const auto shape = shape_of(array);
-  const char nothing = 0;
-  ArrayHandle result(
-      mlx_array_new_data(&nothing, shape.data(), static_cast<int>(shape.size()), mlx_array_dtype(array)));
-  if (!result) {
-    check(1);
-  }
-  return result;
-}
-
-}  // namespace mlx_nif
-
 namespace mlx_nif::guarded {
 
-int second(mlx_array* result, mlx_array, mlx_array b, mlx_stream) {
-  return mlx_array_set(result, b);
+int replace_by_update(mlx_array* result, mlx_array, mlx_array update, mlx_stream) {
+  return mlx_array_set(result, update);
 }
 
 int update_by_mask(mlx_array* result, mlx_array a, mlx_array update, const Place& place, Combine& combine,
@@ -138,8 +119,8 @@ int slice(mlx_array* result, mlx_array a, const int* start, size_t start_count, 
 
 int slice_update(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
                  const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update, second>(result, a, update, start, start_count, stop, stop_count, strides,
-                                                strides_count, s);
+  return update_slice<mlx_slice_update, replace_by_update>(result, a, update, start, start_count, stop, stop_count,
+                                                           strides, strides_count, s);
 }
 
 int slice_update_add(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,

@@ -9,16 +9,6 @@
 
 #include "core/handles/handle.hpp"
 
-namespace mlx_nif {
-
-// A dimension is 0. (MLX's own size of an array can overflow to 0.)
-bool has_no_elements(mlx_array array);
-
-// In place of such an array: it needs no computation, and many of MLX's divide by a size that is 0 there.
-ArrayHandle without_elements(mlx_array array);
-
-}  // namespace mlx_nif
-
 // Each has the signature of the mlx-c function that it guards. They throw as well as return a status.
 namespace mlx_nif::guarded {
 
@@ -67,7 +57,7 @@ using Combine = int(mlx_array*, mlx_array a, mlx_array update, mlx_stream);
 int update_by_mask(mlx_array*, mlx_array a, mlx_array update, const Place& place, Combine& combine, mlx_stream);
 
 // The update itself: `combine` for values that are put in the place of others.
-Combine second;
+Combine replace_by_update;
 
 // Throws for an axis that the array does not have.
 void check_axes(mlx_array a, std::span<const int> axes);

@@ -11,6 +11,7 @@
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/derivative_guards.hpp"
 #include "core/handles/arguments.hpp"
+#include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"

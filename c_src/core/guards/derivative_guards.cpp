@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "core/guards/argument_guards.hpp"
 #include "core/guards/nan_guards.hpp"
 #include "core/handles/arguments.hpp"
+#include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"

@@ -12,6 +12,7 @@
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/mapping_guards.hpp"
 #include "core/handles/arguments.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/handle.hpp"
@@ -63,14 +64,6 @@ bool is_signed(mlx_array array) {
   return range && range->lowest < 0;
 }
 
-ArrayHandle same(mlx_array array) {
-  ArrayHandle handle;
-  if (array.ctx != nullptr) {
-    check(mlx_array_set(handle.out(), array));
-  }
-  return handle;
-}
-
 ArrayHandle scalar_like(std::int64_t value, mlx_array array) {
   return make_scalar(Scalar(value), mlx_array_dtype(array));
 }
@@ -79,9 +72,9 @@ ArrayHandle scalar_like(std::int64_t value, mlx_array array) {
 ArrayHandle clamp(mlx_array array, std::int64_t lowest, std::int64_t highest, mlx_stream s) {
   const auto range = integer_range(mlx_array_dtype(array));
   if (!range) {
-    return same(array);
+    return share(array);
   }
-  ArrayHandle result = same(array);
+  ArrayHandle result = share(array);
   if (lowest > range->lowest) {
     result = apply(mlx_maximum, result.get(), scalar_like(lowest, array).get(), s);
   }
@@ -94,7 +87,7 @@ ArrayHandle clamp(mlx_array array, std::int64_t lowest, std::int64_t highest, ml
 // Those below 0 are counted from the end.
 ArrayHandle from_front(mlx_array indices, std::int64_t size, mlx_stream s) {
   if (!is_signed(indices)) {
-    return same(indices);
+    return share(indices);
   }
   const ArrayHandle wide = apply(mlx_astype, indices, MLX_INT64, s);
   const ArrayHandle moved = apply(mlx_add, wide.get(), make_scalar(Scalar(size), MLX_INT64).get(), s);
@@ -104,7 +97,7 @@ ArrayHandle from_front(mlx_array indices, std::int64_t size, mlx_stream s) {
 
 // Indices into an axis of `size` elements, from either end. An axis without elements is MLX's to refuse.
 ArrayHandle clamp_index(mlx_array indices, std::int64_t size, mlx_stream s) {
-  return indices.ctx == nullptr || size == 0 ? same(indices) : clamp(indices, -size, size - 1, s);
+  return indices.ctx == nullptr || size == 0 ? share(indices) : clamp(indices, -size, size - 1, s);
 }
 
 // Starts of slices of `length` elements of an axis of `size`: counted from the front, so that the slice stays inside.
@@ -113,7 +106,7 @@ ArrayHandle clamp_start(mlx_array starts, std::int64_t size, std::int64_t length
     return clamp_index(starts, size, s);
   }
   if (!integer_range(mlx_array_dtype(starts)) || length > size || length < 0) {
-    return same(starts);
+    return share(starts);
   }
   return clamp(from_front(starts, size, s).get(), 0, size - length, s);
 }
@@ -121,28 +114,13 @@ ArrayHandle clamp_start(mlx_array starts, std::int64_t size, std::int64_t length
 // Without a valid axis the indices stay as they are: MLX refuses the axis.
 ArrayHandle clamp_on_axis(mlx_array a, mlx_array indices, int axis, mlx_stream s) {
   const auto normal = normal_axis(a, axis);
-  return normal ? clamp_index(indices, shape_of(a)[*normal], s) : same(indices);
-}
-
-std::vector<ArrayHandle> elements_of(mlx_vector_array vector) {
-  std::vector<ArrayHandle> elements(mlx_vector_array_size(vector));
-  for (std::size_t index = 0; index < elements.size(); ++index) {
-    check(mlx_vector_array_get(elements[index].out(), vector, index));
-  }
-  return elements;
-}
-
-ArrayVectorHandle vector_of(const std::vector<ArrayHandle>& elements) {
-  ArrayVectorHandle vector(mlx_vector_array_new());
-  for (const ArrayHandle& element : elements) {
-    check(mlx_vector_array_append_value(vector.get(), element.get()));
-  }
-  return vector;
+  return normal ? clamp_index(indices, shape_of(a)[*normal], s) : share(indices);
 }
 
 // Mapped, MLX numbers the slices in the type of the indices.
 ArrayHandle wide_index(mlx_array index, mlx_stream s) {
-  return mapping() && mlx_dtype_size(mlx_array_dtype(index)) < 4 ? apply(mlx_astype, index, MLX_INT32, s) : same(index);
+  return mapping() && mlx_dtype_size(mlx_array_dtype(index)) < 4 ? apply(mlx_astype, index, MLX_INT32, s)
+                                                                 : share(index);
 }
 
 // Clamps the indices of a gather or scatter; `length(axis)` is how many elements each takes from an axis.
@@ -155,7 +133,7 @@ ArrayVectorHandle clamp_starts(mlx_array a, mlx_vector_array indices, std::span<
       starts[index] = clamp_start(wide_index(starts[index].get(), s).get(), shape_of(a)[*axis], length(*axis), s);
     }
   }
-  return vector_of(starts);
+  return vector_of(borrow(starts));
 }
 
 // How many elements of an axis one index of a scatter writes: the updates have the shape of the indices first.
@@ -166,7 +144,7 @@ int update_length(mlx_array updates, std::size_t index_rank, int axis) {
 }
 
 // MLX divides by the number of updates.
-int give_scattered(mlx_array* result, ArrayHandle scattered, mlx_array a, mlx_array updates) {
+int set_scattered(mlx_array* result, const ArrayHandle& scattered, mlx_array a, mlx_array updates) {
   return mlx_array_set(result, mlx_array_size(updates) == 0 ? a : scattered.get());
 }
 
@@ -182,7 +160,7 @@ int scatter_with(mlx_array* result, mlx_array a, mlx_vector_array indices, mlx_a
   const auto starts = clamp_starts(a, indices, {axes, axes_count}, length, s);
   ArrayHandle made;
   check(function(made.out(), a, starts.get(), updates, axes, axes_count, s));
-  return give_scattered(result, std::move(made), a, updates);
+  return set_scattered(result, made, a, updates);
 }
 
 template <auto function>
@@ -191,10 +169,10 @@ int scatter_single_with(mlx_array* result, mlx_array a, mlx_array indices, mlx_a
   const auto normal = normal_axis(a, axis);
   const ArrayHandle starts =
       normal ? clamp_start(indices, shape_of(a)[*normal], update_length(updates, mlx_array_ndim(indices), *normal), s)
-             : same(indices);
+             : share(indices);
   ArrayHandle made;
   check(function(made.out(), a, wide_index(starts.get(), s).get(), updates, axis, s));
-  return give_scattered(result, std::move(made), a, updates);
+  return set_scattered(result, made, a, updates);
 }
 
 // Clamped starts of a slice of the given lengths, for all axes in one array.
@@ -204,12 +182,12 @@ ArrayHandle clamp_slice(mlx_array a, mlx_array start, std::span<const int> axes,
   for (const int given : axes) {
     const auto axis = normal_axis(a, given);
     if (!axis || static_cast<std::size_t>(*axis) >= lengths.size()) {
-      return same(start);
+      return share(start);
     }
     highest.push_back(std::max(0, shape_of(a)[*axis] - lengths[*axis]));
   }
   if (!integer_range(mlx_array_dtype(start)) || mlx_array_size(start) != highest.size() || highest.empty()) {
-    return same(start);
+    return share(start);
   }
   // A limit without axes is one that MLX takes for the same constant in all updates of a compiled function.
   if (std::ranges::adjacent_find(highest, std::not_equal_to()) == highest.end()) {
@@ -235,7 +213,7 @@ struct Division {
   ArrayHandle divisor;
 
   Division(mlx_array b, mlx_stream s) : by_zero(apply(mlx_equal, b, scalar_like(0, b).get(), s)) {
-    ArrayHandle special = same(by_zero.get());
+    ArrayHandle special = share(by_zero.get());
     if (is_signed(b)) {
       by_minus_one = apply(mlx_equal, b, scalar_like(-1, b).get(), s);
       special = apply(mlx_logical_or, by_zero.get(), by_minus_one.get(), s);
@@ -245,7 +223,7 @@ struct Division {
 
   // `quotient` is the dividend where the divisor was replaced.
   ArrayHandle quotient(mlx_array quotient, mlx_stream s) const {
-    ArrayHandle result = same(quotient);
+    ArrayHandle result = share(quotient);
     if (by_minus_one) {
       const ArrayHandle negated = apply(mlx_negative, quotient, s);
       result = apply(mlx_where, by_minus_one.get(), negated.get(), result.get(), s);
@@ -264,15 +242,11 @@ bool divides_integers(mlx_array a, mlx_array b) {
   return is_integral(a) && is_integral(b);
 }
 
-int give(mlx_array* result, ArrayHandle array) {
-  return mlx_array_set(result, array.get());
-}
-
 }  // namespace
 
 ArrayHandle clamp_from_front(mlx_array indices, std::int64_t size, mlx_stream s) {
   const bool none = indices.ctx == nullptr || size == 0;
-  return none ? same(indices) : clamp(from_front(indices, size, s).get(), 0, size - 1, s);
+  return none ? share(indices) : clamp(from_front(indices, size, s).get(), 0, size - 1, s);
 }
 
 namespace guarded {
@@ -318,7 +292,8 @@ int gather_single(mlx_array* result, mlx_array a, mlx_array indices, int axis, c
   require_all({a, indices});
   const auto normal = normal_axis(a, axis);
   const bool fits = normal && static_cast<std::size_t>(*normal) < slice_sizes_count;
-  const ArrayHandle starts = fits ? clamp_start(indices, shape_of(a)[*normal], slice_sizes[*normal], s) : same(indices);
+  const ArrayHandle starts =
+      fits ? clamp_start(indices, shape_of(a)[*normal], slice_sizes[*normal], s) : share(indices);
   return mlx_gather_single(result, a, starts.get(), axis, slice_sizes, slice_sizes_count, s);
 }
 
@@ -385,7 +360,7 @@ int slice_update_dynamic(mlx_array* result, mlx_array a, mlx_array update, mlx_a
     const auto place = [&](mlx_array onto, mlx_array values) {
       return apply(mlx_slice_update_dynamic, onto, values, clamped.get(), axes, axes_count, s);
     };
-    return update_by_mask(result, a, update, place, second, s);
+    return update_by_mask(result, a, update, place, replace_by_update, s);
   }
   return mlx_slice_update_dynamic(result, a, update, clamped.get(), axes, axes_count, s);
 }
@@ -393,7 +368,7 @@ int slice_update_dynamic(mlx_array* result, mlx_array a, mlx_array update, mlx_a
 int segmented_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array segments, mlx_stream s) {
   require_all({a, b, segments});
   const auto shape = shape_of(a);
-  const ArrayHandle clamped = shape.empty() ? same(segments) : clamp(segments, 0, shape.back(), s);
+  const ArrayHandle clamped = shape.empty() ? share(segments) : clamp(segments, 0, shape.back(), s);
   return mlx_segmented_mm(result, a, b, clamped.get(), s);
 }
 
@@ -433,7 +408,7 @@ int floor_divide(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
   }
   const Division division(b, s);
   const ArrayHandle quotient = apply(mlx_floor_divide, a, division.divisor.get(), s);
-  return give(result, division.quotient(quotient.get(), s));
+  return mlx_array_set(result, division.quotient(quotient.get(), s).get());
 }
 
 int remainder(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
@@ -442,7 +417,7 @@ int remainder(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
   }
   const Division division(b, s);
   const ArrayHandle remainder = apply(mlx_remainder, a, division.divisor.get(), s);
-  return give(result, division.remainder(remainder.get(), a, s));
+  return mlx_array_set(result, division.remainder(remainder.get(), a, s).get());
 }
 
 int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
@@ -456,10 +431,7 @@ int divmod(mlx_vector_array* result, mlx_array a, mlx_array b, mlx_stream s) {
   } else {
     return mlx_divmod(result, a, b, s);
   }
-  *result = mlx_vector_array_new();
-  for (const ArrayHandle& part : results) {
-    check(mlx_vector_array_append_value(*result, part.get()));
-  }
+  set_all(result, results);
   return 0;
 }
 

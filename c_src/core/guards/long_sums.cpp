@@ -186,8 +186,8 @@ struct Exponentials {
   mx::array sum;
 };
 
-int give(mlx_array* result, const mx::array& made, mlx_array a) {
-  check(mlx_array_set(result, borrow(made)));
+int set_result_in_pieces(mlx_array* result, const mx::array& made, mlx_array a) {
+  check(set_result(result, made));
   add_in_pieces(std::span(result, 1), std::span(&a, 1));
   return 0;
 }
@@ -200,7 +200,8 @@ int softmax_along(mlx_array* result, mlx_array a, std::span<const int> axes, boo
   if (is_long(a, axes, s)) {
     const mx::Stream stream = stream_of(s);
     const Exponentials of(a, axes, stream);
-    return give(result, mx::astype(mx::divide(of.each, of.sum, stream), float_type(array_of(a).dtype()), stream), a);
+    return set_result_in_pieces(
+        result, mx::astype(mx::divide(of.each, of.sum, stream), float_type(array_of(a).dtype()), stream), a);
   }
   const bool in_f32 = on_cpu(stream_of(s)) && has_16_bits(array_of(a).dtype());
   return in_pieces<&mlx_softmax_axes>(result, a, axes.data(), axes.size(), precise || in_f32, s);
@@ -213,7 +214,7 @@ int logsumexp_along(mlx_array* result, mlx_array a, std::span<const int> axes, b
     const mx::array sum = mx::add(mx::log(of.sum, stream), of.greatest, stream);
     const mx::array made = mx::astype(mx::where(mx::isinf(of.greatest, stream), of.greatest, sum, stream),
                                       float_type(array_of(a).dtype()), stream);
-    return give(result, keepdims ? made : mx::squeeze(made, of.axes, stream), a);
+    return set_result_in_pieces(result, keepdims ? made : mx::squeeze(made, of.axes, stream), a);
   }
   return in_pieces<&mlx_logsumexp_axes>(result, a, axes.data(), axes.size(), keepdims, s);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/handles/arguments.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"
@@ -28,13 +29,7 @@ int mapped_together(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
 
 ArrayHandle triangle(mlx_array a, bool upper, mlx_stream s) {
   require_all({a});
-  ArrayHandle result;
-  if (mapping() && mlx_array_ndim(a) >= 2) {
-    check((upper ? mlx_triu : mlx_tril)(result.out(), a, 0, s));
-  } else {
-    check(mlx_array_set(result.out(), a));
-  }
-  return result;
+  return mapping() && mlx_array_ndim(a) >= 2 ? apply(upper ? mlx_triu : mlx_tril, a, 0, s) : share(a);
 }
 
 template <auto of_all, auto along_axis>

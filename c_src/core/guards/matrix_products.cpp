@@ -8,6 +8,8 @@
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/guards.hpp"
 #include "core/handles/arguments.hpp"
+#include "core/handles/array_lists.hpp"
+#include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
@@ -50,7 +52,7 @@ ArrayHandle clamp_batch_index(mlx_array indices, mlx_array matrices, mlx_stream 
 // The matrices that clamped indices pick, or all where there are none.
 ArrayHandle picked(mlx_array matrices, mlx_array indices, mlx_stream s) {
   if (indices.ctx == nullptr) {
-    return apply(mlx_array_set, matrices);
+    return share(matrices);
   }
   const auto shape = shape_of(matrices);
   const std::array<int, 3> listed{static_cast<int>(batch_size(matrices)), shape[shape.size() - 2], shape.back()};
@@ -71,12 +73,12 @@ struct QuantizedMatrices {
 // In f32. Only affine scales are of a type that fractions have.
 ArrayHandle unpacked(const QuantizedMatrices& of, mlx_stream s) {
   const bool affine = of.biases.ctx != nullptr;
-  const ArrayHandle scales = affine ? apply(mlx_astype, of.scales, MLX_FLOAT32, s) : apply(mlx_array_set, of.scales);
+  const ArrayHandle scales = affine ? apply(mlx_astype, of.scales, MLX_FLOAT32, s) : share(of.scales);
   const ArrayHandle biases = affine ? apply(mlx_astype, of.biases, MLX_FLOAT32, s) : ArrayHandle();
   const ArrayHandle matrices =
       apply(dequantize, of.weights, scales.get(), biases.get(), of.group_size, of.bits, of.mode, mlx_array{},
             mlx_optional_dtype{.value = MLX_FLOAT32, .has_value = true}, s);
-  return of.transpose ? apply(mlx_swapaxes, matrices.get(), -1, -2, s) : apply(mlx_array_set, matrices.get());
+  return of.transpose ? apply(mlx_swapaxes, matrices.get(), -1, -2, s) : share(matrices.get());
 }
 
 // The type of a product, to which MLX promotes the factor and affine scales.
@@ -94,7 +96,7 @@ int added_in_f32(mlx_array* result, mlx_array x, const QuantizedMatrices& matric
     return multiply(result, x);
   }
   const ArrayHandle wide = apply(multiply, apply(mlx_astype, x, MLX_FLOAT32, s).get());
-  return mlx_array_set(result, borrow(mx::astype(array_of(wide.get()), type_of_product(x, matrices), stream)));
+  return set_result(result, mx::astype(array_of(wide.get()), type_of_product(x, matrices), stream));
 }
 
 // The same by operations that MLX can map. `multiply` checks its arguments and knows the type.

@@ -7,6 +7,7 @@
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/mapping_guards.hpp"
 #include "core/handles/arguments.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"
@@ -63,7 +64,7 @@ ArrayHandle scales_of_floats(mlx_array scales, bool nvfp4, mlx_array global_scal
   }
   const ArrayHandle factors = looked_up(scales, 8, s);
   if (global_scale.ctx == nullptr) {
-    return apply(mlx_array_set, factors.get());
+    return share(factors.get());
   }
   const ArrayHandle of_all = apply(mlx_divide, global_scale, number(greatest_of_both, MLX_FLOAT32).get(), s);
   return apply(mlx_multiply, factors.get(), of_all.get(), s);

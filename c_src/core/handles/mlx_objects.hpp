@@ -37,8 +37,12 @@ inline std::vector<mlx_array> borrow(const std::vector<mlx::core::array>& arrays
   return borrowed;
 }
 
-// Returns the arrays as a function of mlx-c does, with its status.
-inline int give(mlx_vector_array* results, const std::vector<mlx::core::array>& made) {
+// Return arrays as a function of mlx-c does, with its status.
+inline int set_result(mlx_array* result, const mlx::core::array& made) {
+  return mlx_array_set(result, borrow(made));
+}
+
+inline int set_results(mlx_vector_array* results, const std::vector<mlx::core::array>& made) {
   const std::vector<mlx_array> arrays = borrow(made);
   return mlx_vector_array_set_data(results, arrays.data(), arrays.size());
 }

@@ -110,7 +110,7 @@ int cached_attention(mlx_vector_array* results, mlx_array queries, mlx_array key
   require_inputs(inputs);
   const auto made =
       is_known(inputs[Input::start]) ? attend(inputs, scale, stream_of(s)) : attend_later(inputs, scale, stream_of(s));
-  return give(results, made);
+  return set_results(results, made);
 }
 
 }  // namespace mlx_nif

@@ -38,10 +38,6 @@ mx::fft::FFTNorm norm_of(mlx_fft_norm norm) {
   }
 }
 
-int give(mlx_array* result, const mx::array& made) {
-  return mlx_array_set(result, borrow(made));
-}
-
 void require_axes(std::initializer_list<mlx_array> arrays, std::size_t axes) {
   require_all(arrays);
   if (!std::ranges::all_of(arrays, [axes](mlx_array array) { return mlx_array_ndim(array) == axes; })) {
@@ -89,8 +85,8 @@ void check_memory_of_frames(double count, int length) {
 int unique(mlx_vector_array* results, mlx_array a, int size, bool return_index, bool return_inverse, bool return_counts,
            mlx_array fill_value, mlx_stream s) {
   require_all({a});
-  return give(results, mx::unique(array_of(a), size, return_index, return_inverse, return_counts,
-                                  optional_array(fill_value), stream_of(s)));
+  return set_results(results, mx::unique(array_of(a), size, return_index, return_inverse, return_counts,
+                                         optional_array(fill_value), stream_of(s)));
 }
 
 int fft_stft(mlx_array* result, mlx_array x, int n_fft, int hop_length, int win_length, mlx_array window, bool center,
@@ -106,8 +102,8 @@ int fft_stft(mlx_array* result, mlx_array x, int n_fft, int hop_length, int win_
   }
   const auto rows = static_cast<double>(mlx_array_size(x)) / samples;
   check_memory_of_frames(rows * (1.0 + static_cast<double>(samples) / hop_length), n_fft);
-  return give(result, mx::fft::stft(array_of(x), n_fft, hop_length, win_length, optional_array(window), center,
-                                    pad_mode, norm_of(norm), onesided, stream_of(s)));
+  return set_result(result, mx::fft::stft(array_of(x), n_fft, hop_length, win_length, optional_array(window), center,
+                                          pad_mode, norm_of(norm), onesided, stream_of(s)));
 }
 
 int fft_istft(mlx_array* result, mlx_array spectrum, int n_fft, int hop_length, int win_length, mlx_array window,
@@ -128,8 +124,8 @@ int fft_istft(mlx_array* result, mlx_array spectrum, int n_fft, int hop_length, 
     throw ArgumentError("expected a hop that is not longer than the length, and fewer than 2^30 samples");
   }
   check_memory_of_frames(static_cast<double>(mlx_array_size(spectrum)) / shape[shape.size() - 2], n_fft);
-  return give(result, mx::fft::istft(array_of(spectrum), n_fft, hop_length, win_length, optional_array(window), center,
-                                     norm_of(norm), onesided, optional_int(length), stream_of(s)));
+  return set_result(result, mx::fft::istft(array_of(spectrum), n_fft, hop_length, win_length, optional_array(window),
+                                           center, norm_of(norm), onesided, optional_int(length), stream_of(s)));
 }
 
 int fast_gated_delta_update(mlx_vector_array* results, mlx_array queries, mlx_array keys, mlx_array values,
@@ -149,19 +145,19 @@ int fast_gated_delta_update(mlx_vector_array* results, mlx_array queries, mlx_ar
   require_shape(beta, "beta", {batch, length, value[2]});
   require_shape(initial_state, "an initial state", {batch, value[2], value[3], key[3]});
   require_shape(mask, "a mask", {batch, length});
-  return give(results, mx::fast::gated_delta_update(array_of(queries), array_of(keys), array_of(values),
-                                                    array_of(gates), array_of(beta), optional_array(initial_state),
-                                                    optional_array(mask), stream_of(s)));
+  return set_results(results, mx::fast::gated_delta_update(
+                                  array_of(queries), array_of(keys), array_of(values), array_of(gates), array_of(beta),
+                                  optional_array(initial_state), optional_array(mask), stream_of(s)));
 }
 
 int gather_qmm_scaled(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases,
                       mlx_array lhs_indices, mlx_array rhs_indices, bool transpose, mlx_optional_int group_size,
                       mlx_optional_int bits, const char* mode, mlx_array global_scale, bool sorted_indices,
                       mlx_stream s) {
-  return give(result, mx::gather_qmm(array_of(x), array_of(w), array_of(scales), optional_array(biases),
-                                     optional_array(lhs_indices), optional_array(rhs_indices), transpose,
-                                     optional_int(group_size), optional_int(bits), mode, optional_array(global_scale),
-                                     sorted_indices, stream_of(s)));
+  return set_result(result, mx::gather_qmm(array_of(x), array_of(w), array_of(scales), optional_array(biases),
+                                           optional_array(lhs_indices), optional_array(rhs_indices), transpose,
+                                           optional_int(group_size), optional_int(bits), mode,
+                                           optional_array(global_scale), sorted_indices, stream_of(s)));
 }
 
 }  // namespace mlx_nif

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/small_vector.hpp"
 
@@ -97,18 +98,14 @@ std::vector<ArrayHandle> Program::run_steps(std::span<const mlx_array> inputs, R
     }
   }
   std::vector<ArrayHandle> outputs(parts_.outputs.size());
-  for (std::size_t index = 0; index < outputs.size(); ++index) {
-    check(mlx_array_set(outputs[index].out(), registers[parts_.outputs[index]]));
-  }
+  std::ranges::transform(parts_.outputs, outputs.begin(), [&](Register output) { return share(registers[output]); });
   return outputs;
 }
 
 ClosureHandle Program::closure(std::span<const mlx_array> last_inputs) const {
   auto payload = std::make_unique<ClosurePayload>();
   payload->program = shared_from_this();
-  for (const mlx_array input : last_inputs) {
-    check(mlx_array_set(payload->last_inputs.emplace_back().out(), input));
-  }
+  std::ranges::transform(last_inputs, std::back_inserter(payload->last_inputs), share);
   ClosureHandle closure(mlx_closure_new_func_payload(
       call_closure, payload.get(), [](void* object) { delete static_cast<ClosurePayload*>(object); }));
   if (!closure) {
@@ -140,38 +137,6 @@ void apply_closure(mlx_closure closure, std::span<const mlx_array> inputs, std::
   ArrayVectorHandle outputs;
   check_transform(mlx_closure_apply(outputs.out(), closure, vector_of(inputs).get()));
   append_all(results, outputs.get());
-}
-
-ArrayVectorHandle vector_of(std::span<const mlx_array> arrays) {
-  ArrayVectorHandle vector(mlx_vector_array_new_data(arrays.data(), arrays.size()));
-  if (!vector) {
-    check(1);
-  }
-  return vector;
-}
-
-void append_all(std::vector<ArrayHandle>& results, mlx_vector_array arrays) {
-  const std::size_t count = mlx_vector_array_size(arrays);
-  for (std::size_t index = 0; index < count; ++index) {
-    check(mlx_vector_array_get(results.emplace_back().out(), arrays, index));
-  }
-}
-
-void set_all(mlx_vector_array* vector, const std::vector<ArrayHandle>& arrays) {
-  const auto borrowed = borrow(arrays);
-  check(mlx_vector_array_set_data(vector, borrowed.data(), borrowed.size()));
-}
-
-std::vector<mlx_array> borrow(std::span<const ArrayHandle> arrays) {
-  std::vector<mlx_array> borrowed(arrays.size());
-  std::ranges::transform(arrays, borrowed.begin(), &ArrayHandle::get);
-  return borrowed;
-}
-
-ArrayHandle share(mlx_array array) {
-  ArrayHandle handle;
-  check(mlx_array_set(handle.out(), array));
-  return handle;
 }
 
 }  // namespace mlx_nif

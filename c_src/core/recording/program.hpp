@@ -120,13 +120,4 @@ void check_transform(int status);
 // Appends the results of a transformed function.
 void apply_closure(mlx_closure closure, std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results);
 
-// Between C++'s and mlx-c's lists of arrays.
-ArrayVectorHandle vector_of(std::span<const mlx_array> arrays);
-void append_all(std::vector<ArrayHandle>& results, mlx_vector_array arrays);
-void set_all(mlx_vector_array* vector, const std::vector<ArrayHandle>& arrays);
-std::vector<mlx_array> borrow(std::span<const ArrayHandle> arrays);
-
-// The same array, owned once more.
-ArrayHandle share(mlx_array array);
-
 }  // namespace mlx_nif

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/guards/long_sums.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/kernels/fused_casts.hpp"
 #include "core/kernels/fused_kernel.hpp"

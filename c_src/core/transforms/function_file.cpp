@@ -17,6 +17,7 @@
 #include "core/array/array.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/guards/long_sums.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/memory/limits.hpp"

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/handles/array_lists.hpp"
 #include "core/transforms/compilation.hpp"
 #include "core/transforms/transforms.hpp"
 

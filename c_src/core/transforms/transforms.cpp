@@ -7,6 +7,7 @@
 
 #include "core/array/array_kind.hpp"
 #include "core/guards/long_sums.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"

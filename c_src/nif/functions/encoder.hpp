@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "core/array/graph.hpp"
-#include "core/guards/argument_guards.hpp"
+#include "core/handles/array_lists.hpp"
+#include "core/handles/empty_arrays.hpp"
 #include "core/memory/limits.hpp"
 #include "core/recording/tape.hpp"
 #include "nif/resources/arrays.hpp"
@@ -43,8 +44,7 @@ class Encoder {
   }
 
   ERL_NIF_TERM encode(ArrayVectorHandle& arrays) {
-    std::vector<ArrayHandle> handles;
-    append_all(handles, arrays.get());
+    std::vector<ArrayHandle> handles = elements_of(arrays.get());
     return encode(handles);
   }
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/array/graph_lock.hpp"
-#include "core/guards/argument_guards.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/small_vector.hpp"
 #include "core/memory/limits.hpp"
 #include "core/recording/program.hpp"

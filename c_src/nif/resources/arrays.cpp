@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "core/handles/array_lists.hpp"
 #include "core/memory/holdings.hpp"
 #include "core/memory/limits.hpp"
 #include "nif/calls/call.hpp"
@@ -128,9 +129,7 @@ Register record_operand(Tape& tape, const Operand& operand) {
   if (!operand.constant()) {
     return no_register;
   }
-  ArrayHandle constant;
-  check(mlx_array_set(constant.out(), operand.constant().get()));
-  return tape.add_constant(std::move(constant));
+  return tape.add_constant(share(operand.constant().get()));
 }
 
 ERL_NIF_TERM make_shared_array(ErlNifEnv* env, Array& array) {

@@ -1,5 +1,6 @@
 // Programs that depend on values.
 #include "core/transforms/control_flow.hpp"
+#include "core/handles/array_lists.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -85,7 +86,7 @@ ERL_NIF_TERM resume(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   evaluate(arrays.all(), Waiting::unlimited);
   std::vector<ArrayHandle> results;
   for (const Array* array : arrays.all()) {
-    check(mlx_array_set(results.emplace_back().out(), array->get()));
+    results.push_back(share(array->get()));
   }
   execution.resume(std::move(results));
   return atoms.ok;

@@ -1,5 +1,6 @@
 // Recording functions, and MLX's transforms of what was recorded.
 #include "core/transforms/transforms.hpp"
+#include "core/handles/array_lists.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -39,12 +40,10 @@ ERL_NIF_TERM begin_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const GraphLock lock(arguments.all(), on_dirty_scheduler);
   std::vector<ERL_NIF_TERM> placeholders;
   for (const Array* argument : arguments.all()) {
-    ArrayHandle handle;
-    check(mlx_array_set(handle.out(), argument->get()));
     if (!argument->has_value()) {
       tape->take_valueless(*argument);
     }
-    placeholders.push_back(make_placeholder(env, std::move(handle), *argument, {tape, tape->add_input()}));
+    placeholders.push_back(make_placeholder(env, share(argument->get()), *argument, {tape, tape->add_input()}));
   }
   return make_tape(env, tape, placeholders);
 }
@@ -134,7 +133,7 @@ ERL_NIF_TERM vmap_rule_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     if (!array->settled()) {
       throw ArgumentError("expected captured arrays that are evaluated");
     }
-    check(mlx_array_set(rule.captured.emplace_back().out(), array->get()));
+    rule.captured.push_back(share(array->get()));
   }
   if (rule.program->input_count() != inputs.size() + rule.captured.size() ||
       rule.program->output_count() != rule.output_axes.size()) {
