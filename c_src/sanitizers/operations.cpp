@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "core/guards/guards.hpp"
+#include "core/guards/index_guards.hpp"
 #include "core/handles/expression.hpp"
 
 namespace mlx_nif::stress {

@@ -3,61 +3,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "core/handles/arguments.hpp"
 #include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/handle.hpp"
-#include "core/recording/running.hpp"
 
 namespace mlx_nif::guarded {
-
-int replace_by_update(mlx_array* result, mlx_array, mlx_array update, mlx_stream) {
-  return mlx_array_set(result, update);
-}
-
-int update_by_mask(mlx_array* result, mlx_array a, mlx_array update, const Place& place, Combine& combine,
-                   mlx_stream s) {
-  require_all({a, update});
-  const auto shape = shape_of(a);
-  const auto placed_shape = shape_of(update);
-  const ArrayHandle zeros = apply(mlx_zeros, shape.data(), shape.size(), mlx_array_dtype(a), s);
-  const ArrayHandle nowhere = apply(mlx_zeros, shape.data(), shape.size(), MLX_BOOL, s);
-  const ArrayHandle ones = apply(mlx_ones, placed_shape.data(), placed_shape.size(), MLX_BOOL, s);
-  const ArrayHandle mask = place(nowhere.get(), ones.get());
-  const ArrayHandle placed = place(zeros.get(), update);
-  const ArrayHandle combined = apply(combine, a, placed.get(), s);
-  return mlx_where(result, mask.get(), combined.get(), a, s);
-}
-
 namespace {
-
-void check_steps(std::span<const int> steps) {
-  if (std::ranges::find(steps, 0) != steps.end()) {
-    throw ArgumentError("the step of a slice is 0");
-  }
-}
-
-template <auto function, auto combine>
-int update_slice(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
-                 const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  require_all({a, update});
-  check_steps({strides, strides_count});
-  if (mapping()) {
-    const auto place = [&](mlx_array onto, mlx_array values) {
-      return apply(mlx_slice_update, onto, values, start, start_count, stop, stop_count, strides, strides_count, s);
-    };
-    return update_by_mask(result, a, update, place, *combine, s);
-  }
-  return function(result, a, update, start, start_count, stop, stop_count, strides, strides_count, s);
-}
 
 void check_matrix_not_empty(mlx_array a) {
   require_all({a});
@@ -108,43 +65,6 @@ void check_axes(mlx_array a, std::span<const int> axes) {
       throw ArgumentError("the array has no axis " + std::to_string(axis));
     }
   }
-}
-
-int slice(mlx_array* result, mlx_array a, const int* start, size_t start_count, const int* stop, size_t stop_count,
-          const int* strides, size_t strides_count, mlx_stream s) {
-  require_all({a});
-  check_steps({strides, strides_count});
-  return mlx_slice(result, a, start, start_count, stop, stop_count, strides, strides_count, s);
-}
-
-int slice_update(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
-                 const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update, replace_by_update>(result, a, update, start, start_count, stop, stop_count,
-                                                           strides, strides_count, s);
-}
-
-int slice_update_add(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
-                     const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_add, mlx_add>(result, a, update, start, start_count, stop, stop_count, strides,
-                                                     strides_count, s);
-}
-
-int slice_update_max(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
-                     const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_max, mlx_maximum>(result, a, update, start, start_count, stop, stop_count,
-                                                         strides, strides_count, s);
-}
-
-int slice_update_min(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
-                     const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_min, mlx_minimum>(result, a, update, start, start_count, stop, stop_count,
-                                                         strides, strides_count, s);
-}
-
-int slice_update_prod(mlx_array* result, mlx_array a, mlx_array update, const int* start, size_t start_count,
-                      const int* stop, size_t stop_count, const int* strides, size_t strides_count, mlx_stream s) {
-  return update_slice<mlx_slice_update_prod, mlx_multiply>(result, a, update, start, start_count, stop, stop_count,
-                                                           strides, strides_count, s);
 }
 
 int number_of_elements(mlx_array* result, mlx_array a, const int* axes, size_t axes_count, bool inverted,

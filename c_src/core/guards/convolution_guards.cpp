@@ -1,4 +1,6 @@
 // Makes of each convolution one that MLX computes, differentiates and maps as it should.
+#include "core/guards/convolution_guards.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -8,7 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "core/guards/argument_guards.hpp"
 #include "core/guards/derivative_guards.hpp"
 #include "core/handles/arguments.hpp"
 #include "core/handles/empty_arrays.hpp"

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "core/guards/argument_guards.hpp"
-#include "core/guards/guards.hpp"
+#include "core/guards/clamping.hpp"
+#include "core/guards/quantization_guards.hpp"
 #include "core/handles/arguments.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/empty_arrays.hpp"

@@ -1,10 +1,11 @@
 // Checks how a matrix is quantized, and unpacks floats of 8 bits where MLX cannot map its own operation.
+#include "core/guards/quantization_guards.hpp"
+
 #include <algorithm>
 #include <array>
 #include <string_view>
 #include <vector>
 
-#include "core/guards/argument_guards.hpp"
 #include "core/guards/mapping_guards.hpp"
 #include "core/handles/arguments.hpp"
 #include "core/handles/array_lists.hpp"

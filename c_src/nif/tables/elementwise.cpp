@@ -1,8 +1,9 @@
 // Operations on each element.
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/derivative_guards.hpp"
-#include "core/guards/guards.hpp"
+#include "core/guards/division_guards.hpp"
 #include "core/guards/mapping_guards.hpp"
+#include "core/guards/quantization_guards.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
 

@@ -1,5 +1,5 @@
 // Fused operations of neural networks.
-#include "core/guards/guards.hpp"
+#include "core/guards/index_guards.hpp"
 #include "core/operations/cached_attention.hpp"
 #include "core/operations/newer_operations.hpp"
 #include "nif/functions/operation.hpp"

@@ -1,7 +1,9 @@
 // Operations that read and write parts of arrays.
 #include "core/guards/argument_guards.hpp"
-#include "core/guards/guards.hpp"
+#include "core/guards/index_guards.hpp"
 #include "core/guards/long_sums.hpp"
+#include "core/guards/scatter_guards.hpp"
+#include "core/guards/slice_guards.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
 

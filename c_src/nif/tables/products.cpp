@@ -1,7 +1,8 @@
 // Matrix products, convolutions and quantization.
-#include "core/guards/argument_guards.hpp"
-#include "core/guards/guards.hpp"
+#include "core/guards/convolution_guards.hpp"
+#include "core/guards/index_guards.hpp"
 #include "core/guards/matrix_products.hpp"
+#include "core/guards/quantization_guards.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
 

@@ -1,6 +1,6 @@
 // Operations that rearrange elements.
 #include "core/guards/argument_guards.hpp"
-#include "core/guards/guards.hpp"
+#include "core/guards/view_guards.hpp"
 #include "core/handles/arguments.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
