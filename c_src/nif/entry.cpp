@@ -11,7 +11,7 @@
 #include "core/evaluation/scheduling.hpp"
 #include "core/handles/error.hpp"
 #include "core/kernels/kernel_maker.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/machine_memory.hpp"
 #include "core/streams/streams.hpp"
 #include "core/threads/main_thread.hpp"
 #include "nif/resources/resources.hpp"

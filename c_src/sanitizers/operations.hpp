@@ -14,8 +14,8 @@
 #include "core/array/graph_lock.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/handles/error.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/memory/holdings.hpp"
-#include "core/memory/limits.hpp"
 #include "core/streams/streams.hpp"
 
 namespace mlx_nif::stress {

@@ -16,7 +16,7 @@
 #include "core/handles/arguments.hpp"
 #include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/streams/late_failure.hpp"
 #include "core/streams/streams.hpp"
 

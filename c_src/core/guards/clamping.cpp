@@ -8,7 +8,7 @@
 #include "core/handles/array_lists.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"
-#include "core/recording/running.hpp"
+#include "core/recording/run_purpose.hpp"
 
 namespace mlx_nif {
 namespace {

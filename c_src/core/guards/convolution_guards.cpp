@@ -16,8 +16,8 @@
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"
-#include "core/memory/limits.hpp"
-#include "core/recording/running.hpp"
+#include "core/memory/array_limit.hpp"
+#include "core/recording/run_purpose.hpp"
 #include "core/streams/streams.hpp"
 
 namespace mlx_nif::guarded {

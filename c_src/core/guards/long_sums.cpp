@@ -15,7 +15,7 @@
 #include "core/handles/arguments.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/handles/nodes.hpp"
-#include "core/recording/running.hpp"
+#include "core/recording/run_purpose.hpp"
 
 namespace mlx_nif {
 namespace {

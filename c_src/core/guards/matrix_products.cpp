@@ -14,7 +14,7 @@
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/operations/newer_operations.hpp"
-#include "core/recording/running.hpp"
+#include "core/recording/run_purpose.hpp"
 
 namespace mlx_nif::guarded {
 namespace {

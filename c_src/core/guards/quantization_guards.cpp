@@ -12,7 +12,7 @@
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"
-#include "core/recording/running.hpp"
+#include "core/recording/run_purpose.hpp"
 
 namespace mlx_nif::guarded {
 namespace {

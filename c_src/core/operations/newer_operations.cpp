@@ -12,7 +12,7 @@
 #include "core/handles/arguments.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/mlx_objects.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 
 namespace mlx_nif {
 namespace {

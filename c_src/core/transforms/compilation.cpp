@@ -19,7 +19,7 @@
 #include "core/kernels/fused_casts.hpp"
 #include "core/kernels/fused_kernel.hpp"
 #include "core/recording/deferred.hpp"
-#include "core/recording/running.hpp"
+#include "core/recording/run_purpose.hpp"
 #include "core/threads/deep_thread.hpp"
 #include "core/transforms/changing_numbers.hpp"
 #include "core/transforms/transforms.hpp"

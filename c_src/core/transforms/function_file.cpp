@@ -20,9 +20,9 @@
 #include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/mlx_objects.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/recording/program.hpp"
-#include "core/recording/running.hpp"
+#include "core/recording/run_purpose.hpp"
 #include "core/streams/streams.hpp"
 
 namespace mlx_nif {

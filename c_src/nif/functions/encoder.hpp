@@ -9,7 +9,7 @@
 #include "core/array/graph.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/empty_arrays.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/recording/tape.hpp"
 #include "nif/resources/arrays.hpp"
 

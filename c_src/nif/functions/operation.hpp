@@ -16,7 +16,7 @@
 #include "core/array/graph_lock.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/small_vector.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/recording/program.hpp"
 #include "core/recording/tracing.hpp"
 #include "nif/calls/call.hpp"

@@ -4,8 +4,8 @@
 #include <array>
 
 #include "core/handles/array_lists.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/memory/holdings.hpp"
-#include "core/memory/limits.hpp"
 #include "nif/calls/call.hpp"
 
 namespace mlx_nif {

@@ -10,7 +10,7 @@
 
 #include "core/handles/error.hpp"
 #include "core/memory/holdings.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/memory_limits.hpp"
 #include "nif/terms/atoms.hpp"
 
 namespace mlx_nif::memory_watch {

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/evaluation/evaluation.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"
 #include "nif/resources/memory_watch.hpp"

@@ -5,7 +5,7 @@
 
 #include "core/distributed/communication.hpp"
 #include "core/evaluation/evaluation.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"
 #include "nif/resources/resources.hpp"

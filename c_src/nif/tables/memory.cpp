@@ -1,8 +1,10 @@
 // MLX's memory.
 #include "core/array/array.hpp"
 #include "core/evaluation/scheduling.hpp"
+#include "core/memory/array_limit.hpp"
 #include "core/memory/holdings.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/machine_memory.hpp"
+#include "core/memory/memory_limits.hpp"
 #include "core/memory/wired_memory.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/memory_watch.hpp"

@@ -7,7 +7,7 @@
 
 #include "core/evaluation/evaluation.hpp"
 #include "core/kernels/kernel.hpp"
-#include "core/memory/limits.hpp"
+#include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/resources/arrays.hpp"

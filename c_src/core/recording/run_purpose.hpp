@@ -1,4 +1,4 @@
-// What programs run for.
+// What a program is run for, which decides what its operations are made of.
 #pragma once
 
 namespace mlx_nif {
@@ -6,12 +6,12 @@ namespace mlx_nif {
 // While it lives, a program is run on this thread to differentiate it, to map it over an axis, or to make a graph that
 // takes arrays of other shapes as well.
 template <typename Purpose>
-class Running {
+class RunFor {
  public:
-  Running() { ++depth_; }
-  ~Running() { --depth_; }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
+  RunFor() { ++depth_; }
+  ~RunFor() { --depth_; }
+  RunFor(const RunFor&) = delete;
+  RunFor& operator=(const RunFor&) = delete;
 
   static int depth() { return depth_; }
 
@@ -19,9 +19,9 @@ class Running {
   inline static thread_local int depth_ = 0;
 };
 
-using Differentiating = Running<struct Derivative>;
-using Mapping = Running<struct Map>;
-using Portable = Running<struct Elsewhere>;
+using Differentiating = RunFor<struct Derivative>;
+using Mapping = RunFor<struct Map>;
+using Portable = RunFor<struct Elsewhere>;
 
 inline bool differentiating() {
   return Differentiating::depth() > 0;
