@@ -13,7 +13,7 @@
 #include "core/handles/expression.hpp"
 #include "core/streams/streams.hpp"
 #include "core/threads/autorelease_pool.hpp"
-#include "core/transforms/stages.hpp"
+#include "core/transforms/partial_compilation.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -77,8 +77,8 @@ class Loop final : public Instruction {
         state_count_(state_count),
         condition_captured_(condition->input_count() - state_count),
         body_captured_(body->input_count() - state_count),
-        condition_(prepare(condition, calls_before_compilation)),
-        body_(prepare(body, calls_before_compilation)) {}
+        condition_(compile_where_possible(condition, calls_before_compilation)),
+        body_(compile_where_possible(body, calls_before_compilation)) {}
 
   InstructionTraits traits() const override { return traits_; }
   bool has_effects() const override { return true; }
@@ -135,8 +135,8 @@ class Branch final : public Instruction {
       : traits_(dynamic_traits(*if_true, *if_false)),
         true_captured_(if_true->input_count()),
         false_captured_(if_false->input_count()),
-        if_true_(prepare(if_true, calls_before_compilation)),
-        if_false_(prepare(if_false, calls_before_compilation)),
+        if_true_(compile_where_possible(if_true, calls_before_compilation)),
+        if_false_(compile_where_possible(if_false, calls_before_compilation)),
         shape_of_results_(if_false) {}
 
   InstructionTraits traits() const override { return traits_; }

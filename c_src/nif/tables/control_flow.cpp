@@ -12,7 +12,7 @@
 
 #include "core/evaluation/evaluation.hpp"
 #include "core/recording/tracing.hpp"
-#include "core/transforms/stages.hpp"
+#include "core/transforms/partial_compilation.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"
 #include "nif/resources/execution.hpp"
@@ -48,7 +48,7 @@ ERL_NIF_TERM branch(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 // A program as something to run often, and how often it is run before it is compiled.
 ERL_NIF_TERM prepare_program(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return make_instruction(env, prepare(decode<ProgramPointer>(env, argv[0]), decode<int>(env, argv[1])));
+  return make_instruction(env, compile_where_possible(decode<ProgramPointer>(env, argv[0]), decode<int>(env, argv[1])));
 }
 
 // The number of a function, and the shape and type of each of its results.
