@@ -8,7 +8,7 @@
 
 #include "core/array/array.hpp"
 #include "core/array/reaper.hpp"
-#include "core/evaluation/scheduling.hpp"
+#include "core/evaluation/process_end.hpp"
 #include "core/handles/error.hpp"
 #include "core/kernels/kernel_maker.hpp"
 #include "core/memory/machine_memory.hpp"

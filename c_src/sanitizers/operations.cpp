@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/guards/index_guards.hpp"
 #include "core/handles/expression.hpp"
 

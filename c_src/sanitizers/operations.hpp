@@ -12,7 +12,6 @@
 
 #include "core/array/array.hpp"
 #include "core/array/graph_lock.hpp"
-#include "core/evaluation/evaluation.hpp"
 #include "core/handles/error.hpp"
 #include "core/memory/array_limit.hpp"
 #include "core/memory/holdings.hpp"

@@ -21,8 +21,10 @@
 #include <vector>
 
 #include "core/array/reaper.hpp"
+#include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/handles/error.hpp"
 #include "core/memory/array_limit.hpp"
 #include "core/memory/memory_limits.hpp"

@@ -1,32 +1,19 @@
-// Scheduling graphs, waiting for their values, and reading these.
+// Taking arrays from nodes of graphs to values.
 #pragma once
 
-#include <cstddef>
 #include <span>
 
 #include "core/array/array.hpp"
-#include "core/handles/handle.hpp"
 #include "core/threads/waiting.hpp"
 
 namespace mlx_nif {
 
 // Computes the arrays and waits for their values. Throws Error when the computation fails.
 void evaluate(std::span<Array* const> arrays, Waiting waiting);
+void evaluate(Array& array, Waiting waiting);
 
 // Starts the computation of the arrays. What can fail on a worker thread is waited for, so that its error is raised.
 void start_evaluation(std::span<Array* const> arrays, Waiting waiting);
-
-// The value of the array in row-major order, in a handle that only the caller has.
-ArrayHandle row_major_value(Array& array, Waiting waiting);
-
-// A buffer is at one address for as long as it lives. Not on CUDA, where use on the other side moves it.
-bool buffers_stay();
-
-// The bytes of such a value. Where buffers move, this is as good as scheduling.
-std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting);
-
-// The bytes of the buffers of evaluated arrays, each buffer once.
-std::size_t size_of_buffers(std::span<Array* const> arrays);
 
 // Waits until all that was scheduled on the stream is done, and what it used is freed.
 void synchronize(mlx_stream stream);

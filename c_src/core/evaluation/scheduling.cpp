@@ -2,13 +2,8 @@
 #include "core/evaluation/scheduling.hpp"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <thread>
-#include <utility>
 
 #include "core/handles/error.hpp"
 #include "core/handles/mlx_objects.hpp"
@@ -21,6 +16,9 @@ namespace mlx_nif {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// Failures of other evaluations while one is being scheduled.
+constexpr int most_disturbances = 8;
 
 constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
 
@@ -88,6 +86,23 @@ void schedule_outputs(std::span<const mlx_array> outputs) {
   }
 }
 
+void schedule_undisturbed(std::span<const mlx_array> outputs) {
+  for (int disturbances = 0;; ++disturbances) {
+    try {
+      schedule_outputs(outputs);
+      return;
+    } catch (const Error& error) {
+      if (!is_of_some_command_buffer(error.what())) {
+        throw;
+      }
+      remember_late_failure(error.what());
+      if (disturbances == most_disturbances || rests_on_late_failure(outputs)) {
+        throw;
+      }
+    }
+  }
+}
+
 void finish_stream(mlx_stream stream) {
   drive([stream] { check(mlx_synchronize(stream)); });
 }
@@ -100,43 +115,5 @@ void clear_error(mlx_stream stream) {
     remember_late_failure(error.what());
   }
 }
-
-// At the end of the process the encoders of MLX and the threads of the BLAS are taken down, while the VM's threads go
-// on using them: it would crash, or wait for ever. What is registered here runs before that, and ends the process.
-#ifdef __GLIBC__
-void stop_scheduling_at_exit(const int*) {
-  const auto end_process = [](int status, void*) {
-    std::fflush(nullptr);
-    _exit(status);
-  };
-  on_exit(end_process, nullptr);
-}
-#else
-void stop_scheduling_at_exit(const int* status_at_exit) {
-  static const int* status = nullptr;
-  status = status_at_exit;
-  std::atexit([] {
-    if (status != nullptr) {
-      std::fflush(nullptr);
-      _exit(*status);
-    }
-    static bool stopped = false;
-    if (std::exchange(stopped, true)) {
-      return;
-    }
-    // Nobody knows the status, so the process has to end in the usual way, with nothing scheduled meanwhile. MLX can
-    // wait for a long task while it schedules.
-    constexpr auto longest_wait = std::chrono::seconds(1);
-    const auto end = Clock::now() + longest_wait;
-    while (!Scheduling::instance().mutex.try_lock()) {
-      if (Clock::now() > end) {
-        std::fflush(nullptr);
-        _exit(EXIT_FAILURE);
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  });
-}
-#endif
 
 }  // namespace mlx_nif

@@ -54,15 +54,16 @@ void between_schedules(const std::function<void()>& work);
 // Schedules the graphs of arrays; to be called under the lock of the scheduling.
 void schedule_outputs(std::span<const mlx_array> outputs);
 
+// The same, but for the failures of other evaluations. On a GPU MLX throws such a failure into the evaluation that it
+// schedules next. The one that failed sees it by the marks on its arrays, and this one is scheduled again, unless it
+// rests on arrays that failed.
+void schedule_undisturbed(std::span<const mlx_array> outputs);
+
 // Waits for all that was scheduled on the stream, and throws what failed there and nobody was told of. Under the lock
 // of the scheduling.
 void finish_stream(mlx_stream stream);
 
 // Throws away what MLX may have kept of an error that was raised already, so that nobody else gets it.
 void clear_error(mlx_stream stream);
-
-// Called when MLX is ready, and again when the process is about to end: nothing is scheduled any more while it ends.
-// `status_at_exit` gives the status that the process ends with, where the system does not, or null.
-void stop_scheduling_at_exit(const int* status_at_exit);
 
 }  // namespace mlx_nif

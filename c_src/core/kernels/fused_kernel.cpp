@@ -212,11 +212,11 @@ class Kernels {
 
   void use_first(const SmallStorage& sample) const {
     thread_local const mx::Stream stream = mx::new_stream(mx::Device(mx::Device::cpu));
-    mx::Compiled same(stream, part_of(*compiled_, FusedInputs{}), part_of(*compiled_, FusedOutputs{}),
+    mx::Compiled anew(stream, part_of(*compiled_, FusedInputs{}), part_of(*compiled_, FusedOutputs{}),
                       part_of(*compiled_, FusedNodes{}), part_of(*compiled_, FusedConstants{}));
     const Arrays inputs = sample.inputs();
     Arrays outputs = sample.outputs();
-    same.eval_cpu(inputs, outputs);
+    anew.eval_cpu(inputs, outputs);
     mx::synchronize(stream);
   }
 

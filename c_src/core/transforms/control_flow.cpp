@@ -8,6 +8,7 @@
 
 #include "core/array/array.hpp"
 #include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"

@@ -1,5 +1,6 @@
 // Programs that depend on values.
 #include "core/transforms/control_flow.hpp"
+#include "core/evaluation/evaluation.hpp"
 #include "core/handles/array_lists.hpp"
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "core/evaluation/evaluation.hpp"
 #include "core/recording/tracing.hpp"
 #include "core/transforms/partial_compilation.hpp"
 #include "nif/functions/function.hpp"

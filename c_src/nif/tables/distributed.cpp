@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "core/distributed/communication.hpp"
-#include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"

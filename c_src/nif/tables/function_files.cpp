@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/threads/deep_thread.hpp"
 #include "core/transforms/function_file.hpp"
 #include "nif/functions/function.hpp"

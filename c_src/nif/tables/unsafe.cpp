@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/values.hpp"
 #include "core/kernels/kernel.hpp"
 #include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"

@@ -1,0 +1,88 @@
+// Asks again and again at first, and then sleeps until the streams have done what they had to do.
+#include "core/evaluation/brief_wait.hpp"
+
+#include <mlx/scheduler.h>
+#include <sched.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+#include "core/evaluation/scheduling.hpp"
+#include "core/handles/error.hpp"
+
+namespace mlx_nif {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// What is done in no time is seen sooner by asking than by sleeping, which takes longer to wake up from.
+constexpr auto longest_spin = std::chrono::microseconds(60);
+constexpr auto longest_sleep = std::chrono::microseconds(500);
+
+// The end of what CPU streams have to do by now, for which a normal scheduler may wait a short time; MLX's own waiting
+// knows no limit.
+class EndOfTasks {
+ public:
+  void follow(mlx_stream stream) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      ++state_->open;
+    }
+    mlx::core::scheduler::enqueue(stream_of(stream), [state = state_] {
+      const std::lock_guard lock(state->mutex);
+      --state->open;
+      state->changed.notify_one();
+    });
+  }
+
+  bool wait_until(Clock::time_point end) const {
+    std::unique_lock lock(state_->mutex);
+    return state_->changed.wait_until(lock, end, [this] { return state_->open == 0; });
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int open = 0;
+  };
+
+  // The tasks may end after this.
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+bool spin_until(Clock::time_point end, const UnsettledArrays& arrays) {
+  while (!arrays.all_arrived()) {
+    if (Clock::now() > end) {
+      return false;
+    }
+    sched_yield();
+  }
+  return true;
+}
+
+// One waits on a normal scheduler at a time.
+void sleep_until(Clock::time_point end, const UnsettledArrays& arrays) {
+  if (Scheduling::instance().somebody_waits()) {
+    throw NeedsDirtyScheduler();
+  }
+  const Scheduling::Awaited awaited;
+  EndOfTasks tasks;
+  arrays.for_each_stream([&](const Array&, mlx_stream stream) { tasks.follow(stream); });
+  if (!tasks.wait_until(end)) {
+    throw NeedsDirtyScheduler();
+  }
+}
+
+}  // namespace
+
+void wait_briefly(const UnsettledArrays& arrays) {
+  const auto start = Clock::now();
+  if (!spin_until(start + longest_spin, arrays)) {
+    sleep_until(start + longest_sleep, arrays);
+  }
+}
+
+}  // namespace mlx_nif
