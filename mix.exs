@@ -64,6 +64,7 @@ defmodule Mlx.MixProject do
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
+        Training: ~r/^Mlx\.Optimizers/,
         Files: ~r/^Mlx\.IO/,
         Observing: [Mlx.NonFinite, Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,

@@ -28,6 +28,9 @@ defmodule Mlx.WrongArgumentsTest do
         # function, arguments where those of its types do not belong together
         {Mlx, :arange, 4} => [0, 4, 1, []],
         {Mlx.LM, :load, 2} => [path, []],
+        {Mlx.Optimizers, :init, 2} => [Mlx.Optimizers.SGD.new(0.1), array],
+        {Mlx.Optimizers, :update, 4} => sgd(array),
+        {Mlx.Optimizers.MultiOptimizer, :new, 2} => [[Mlx.Optimizers.SGD.new(0.1)], []],
         {Mlx.Tree, :map, 4} => [array, [], &Mlx.exp/1, []],
         {Mlx.Tree, :map_with_path, 4} => [array, [], fn _path, leaf -> leaf end, []],
         # structs that functions make of files and texts
@@ -66,6 +69,11 @@ defmodule Mlx.WrongArgumentsTest do
       {_error, message} = outcome
       assert message =~ "not_an_option", said(module, name, arguments, outcome)
     end
+  end
+
+  defp sgd(array) do
+    optimizer = Mlx.Optimizers.SGD.new(0.1)
+    [optimizer, array, array, Mlx.Optimizers.init(optimizer, array)]
   end
 
   defp functions do

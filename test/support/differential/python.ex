@@ -48,8 +48,10 @@ defmodule Mlx.Differential.Python do
   def term(list) when is_list(list), do: "[#{Enum.map_join(list, ", ", &term/1)}]"
   def term(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> Enum.map(&term/1) |> tuple()
 
+  # In the order of the keys: Python keeps that of the text.
   def term(map) when is_map(map) do
-    "{#{Enum.map_join(map, ", ", fn {key, value} -> "#{term(key)}: #{term(value)}" end)}}"
+    pairs = map |> Map.to_list() |> List.keysort(0)
+    "{#{Enum.map_join(pairs, ", ", fn {key, value} -> "#{term(key)}: #{term(value)}" end)}}"
   end
 
   def term(number), do: to_string(number)
