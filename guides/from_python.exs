@@ -62,7 +62,7 @@ defmodule Mlx.Guides.FromPython do
     Input that ends a Python process, such as an index far out of bounds or an integer divided by zero, gives an error or
     a defined value.
 
-  The rest lists every public name of Python's `mlx.core`.
+  The rest lists every public name of Python's `mlx.core`, `mlx.optimizers` and `mlx.utils`.
   """
 
   @type row :: %{python: String.t(), elixir: [String.t()], note: String.t()}

@@ -22,14 +22,32 @@ defmodule Mlx.PythonNamesTest do
   )
   """
 
+  # Those of modules that are written in Python: what is defined there, and of a class what its bases do not have.
+  @python_names ~S"""
+  [mx.array(list("\n".join(
+    module.__name__ + "." + member
+    for module in (optimizers, utils)
+    for name, value in vars(module).items()
+    if name[0] != "_" and getattr(value, "__module__", "").startswith(module.__name__)
+    for member in [name] + [
+      name + "." + member for member in (vars(value) if isinstance(value, type) else [])
+      if member[0] != "_" and not any(hasattr(base, member) for base in value.__bases__)
+    ]
+  ).encode()), mx.uint8)]
+  """
+
   @tag :oracle
-  test "the table has every public name of Python's mlx.core, once" do
-    names = @names |> String.replace("\n", " ") |> Mlx.Oracle.eval() |> Mlx.to_binary() |> String.split("\n")
+  test "the table has every public name of Python's modules, once" do
+    names = names(@names) ++ names(@python_names)
     assert length(names) > 500
     listed = for row <- FromPython.rows(), do: row.python
 
     assert names -- listed == [], "names of Python that are not in the table"
     assert listed -- names == [], "names in the table that Python does not have, or twice"
+  end
+
+  defp names(expression) do
+    expression |> String.replace("\n", " ") |> Mlx.Oracle.eval() |> Mlx.to_binary() |> String.split("\n")
   end
 
   test "what has no counterpart has a reason" do
@@ -63,7 +81,7 @@ defmodule Mlx.PythonNamesTest do
       for module <- modules,
           {:docs_v1, _, _, _, moduledoc, _, docs} <- [Code.fetch_docs(module)],
           %{"en" => text} <- [moduledoc | Enum.map(docs, &elem(&1, 3))],
-          [name] <- Regex.scan(~r/\bmlx\.core(?:\.\w+)+/, text),
+          [name] <- Regex.scan(~r/\bmlx\.(?:core|optimizers|utils)(?:\.\w+)+/, text),
           name not in listed and not prefix?(name, listed),
           do: {module, name}
 
