@@ -78,10 +78,8 @@ defmodule Mlx.Optimizers.Adafactor do
   @impl true
   def init_single(optimizer, parameter) do
     first = if optimizer.beta_1 == nil, do: %{}, else: %{exp_avg: Mlx.zeros_like(parameter)}
-    Map.merge(first, parameter |> means() |> Map.new(fn {name, _axis, shape} -> {name, zeros(shape, parameter)} end))
+    for {name, _axis, shape} <- means(parameter), into: first, do: {name, Mlx.zeros(shape, type: parameter.type)}
   end
-
-  defp zeros(shape, parameter), do: Mlx.zeros(shape, type: parameter.type)
 
   # The running means of the squares: name, the axis that each is the mean of, shape.
   defp means(%{shape: shape}) do
@@ -102,9 +100,8 @@ defmodule Mlx.Optimizers.Adafactor do
     size = root_mean_square(parameter)
     rate = rate(optimizer, size, shared)
 
-    means =
-      mean_squares(optimizer, gradient, remembered, 1.0 - Mlx.as_type(shared.step ** optimizer.decay_rate, size.type))
-
+    kept = 1.0 - Mlx.as_type(shared.step ** optimizer.decay_rate, size.type)
+    means = mean_squares(optimizer, gradient, remembered, kept)
     change = rate * clipped(scale(means) * gradient, optimizer.clip_threshold)
     first = first_moment(optimizer.beta_1, change, remembered)
     {decayed(parameter, optimizer.weight_decay, rate) - Map.get(first, :exp_avg, change), Map.merge(means, first)}
@@ -114,19 +111,20 @@ defmodule Mlx.Optimizers.Adafactor do
 
   defp rate(optimizer, size, shared) do
     rate = optimizer |> relative_step(shared) |> Mlx.as_type(size.type)
-    if optimizer.scale_parameter, do: max(elem(optimizer.eps, 1), size) * rate, else: 1.0 * rate
+    if optimizer.scale_parameter, do: max(elem(optimizer.eps, 1), size) * rate, else: rate
   end
 
   defp relative_step(%{relative_step: false}, shared), do: shared.learning_rate
   defp relative_step(%{warmup_init: true}, %{step: step}), do: min(@warmup * step, Mlx.rsqrt(step))
   defp relative_step(%{warmup_init: false}, %{step: step}), do: min(@relative_step, Mlx.rsqrt(step))
 
-  defp mean_squares(optimizer, gradient, remembered, beta) do
+  # `kept` is the part of a running mean that stays.
+  defp mean_squares(optimizer, gradient, remembered, kept) do
     squares = Mlx.square(gradient) + elem(optimizer.eps, 0)
 
     for {name, axis, _shape} <- means(gradient), into: %{} do
       new = if axis == nil, do: squares, else: Mlx.mean(squares, axes: axis)
-      {name, beta * Map.fetch!(remembered, name) + (1 - beta) * new}
+      {name, kept * Map.fetch!(remembered, name) + (1 - kept) * new}
     end
   end
 

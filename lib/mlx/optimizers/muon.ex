@@ -70,7 +70,7 @@ defmodule Mlx.Optimizers.Muon do
 
   defp scaled(rate, shape) do
     [columns, rows | _] = shape |> Tuple.to_list() |> Enum.reverse()
-    rate * max(1, rows / columns) ** 0.5
+    rate * max(1, rows / max(columns, 1)) ** 0.5
   end
 
   defp orthogonal(%{shape: shape} = change, _steps) when tuple_size(shape) < 2, do: change
