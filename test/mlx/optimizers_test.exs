@@ -336,6 +336,17 @@ defmodule Mlx.OptimizersTest do
     :code.delete(Signum)
   end
 
+  test "the defaults of an optimizer are of kinds that there are" do
+    for {options, message} <- [
+          {[momentum: {0.9, :small}],
+           ~r/^Mlx.Optimizers.PerParameter: expected .* of a kind such as :number, got: :small/},
+          {[momentum: {1.5, :fraction}], ~r/:momentum to be a number of at least 0 and below 1, got: 1.5/}
+        ] do
+      code = "defmodule Faulty do use Mlx.Optimizers.PerParameter, #{inspect(options)} end"
+      assert_raise ArgumentError, message, fn -> Code.compile_string(code) end
+    end
+  end
+
   describe "options" do
     test "are checked" do
       for {call, message} <- [
@@ -396,7 +407,7 @@ defmodule Mlx.OptimizersTest do
       Optimizers.clip_grad_norm(%{}, -1)
     end
 
-    {[clipped], norm} = Optimizers.clip_grad_norm([Mlx.array([{3.0, 4.0}])], 1.0)
+    {[clipped], norm} = Mlx.compile(&Optimizers.clip_grad_norm/2).([Mlx.array([{3.0, 4.0}])], 1.0)
     assert {norm.type, Mlx.to_number(norm), clipped.type} == {:f32, 5.0, :c64}
     assert_in_delta clipped |> Mlx.abs() |> Mlx.to_number(), 1.0, 1.0e-6
   end

@@ -18,9 +18,14 @@ defmodule Mlx.Optimizers.Settings do
     {:rate, &__MODULE__.rate?/1, "a number, a scalar array, or a schedule, which is a function of the step"}
   ]
 
-  @doc "The options with their defaults."
+  @doc "The options with their defaults, which are of their kinds. A learning rate has none where it has to be given."
   @spec defaults(t()) :: keyword()
-  def defaults(settings), do: for({name, {default, _kind}} <- settings, do: {name, default})
+  def defaults(settings) do
+    for {name, {default, kind}} <- settings do
+      if {default, kind} != {nil, :rate}, do: check!(name, default, kind)
+      {name, default}
+    end
+  end
 
   @doc "The struct of an optimizer, for the function `new` of its module."
   @spec struct!(module(), t(), term(), keyword()) :: struct()
@@ -43,12 +48,18 @@ defmodule Mlx.Optimizers.Settings do
   defp of?(value, {:optional, kind}), do: of?(value, kind)
   defp of?({a, b}, {kind_a, kind_b}), do: of?(a, kind_a) and of?(b, kind_b)
   defp of?(_value, {_kind_a, _kind_b}), do: false
-  defp of?(value, kind), do: @kinds |> List.keyfind!(kind, 0) |> elem(1) |> apply([value])
+  defp of?(value, kind), do: kind |> kind!() |> elem(1) |> apply([value])
 
   defp words({:optional, kind}), do: "#{words(kind)}, or nil"
   defp words({kind, kind}), do: "a tuple of two, each #{words(kind)}"
   defp words({kind_a, kind_b}), do: "a tuple of #{words(kind_a)} and #{words(kind_b)}"
-  defp words(kind), do: @kinds |> List.keyfind!(kind, 0) |> elem(2)
+  defp words(kind), do: kind |> kind!() |> elem(2)
+
+  defp kind!(kind) do
+    List.keyfind(@kinds, kind, 0) ||
+      raise ArgumentError,
+            "Mlx.Optimizers.PerParameter: expected an option to be of a kind such as :number, got: #{inspect(kind)}"
+  end
 
   @doc "The array of a learning rate, which is a number or what a schedule returned."
   @spec scalar!(term()) :: Array.t()
