@@ -4,19 +4,8 @@ defmodule Mlx.Transforms.Compilation do
 
   use Mlx.Ops.Topic, title: "Compiling functions"
 
-  alias Mlx.{
-    Arguments.Arity,
-    Arguments.CalledFunction,
-    Arguments.Options,
-    Native,
-    Telemetry,
-    Transforms.Form,
-    Transforms.KernelMaking,
-    Transforms.KernelProgress,
-    Transforms.Recording,
-    Tree
-  }
-
+  alias Mlx.{Arity, CalledFunction, Form, KernelCompiler, KernelProgress, Native, Options, Recording, Replacement}
+  alias Mlx.{Telemetry, Tree}
   alias Mlx.NonFinite.Operations
 
   @disabled {__MODULE__, :disabled}
@@ -127,11 +116,11 @@ defmodule Mlx.Transforms.Compilation do
   end
 
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated}, arguments) do
-    form = Form.of(arguments, shapeless)
+    form = {Replacement.wanted?(), Form.of(arguments, shapeless)}
     {compiled, captured, result} = Native.cache_find(cache, form) || record(cache, form, fun, shapeless, arguments)
     results = Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured)
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
-    Tree.with_arrays(result, results)
+    result |> Tree.with_arrays(results) |> Replacement.received(arguments)
   end
 
   # What is traced may be computed again.
@@ -147,7 +136,7 @@ defmodule Mlx.Transforms.Compilation do
 
   # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.
   defp compile(cache, form, fun, shapeless, arguments) do
-    recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), &apply(fun, &1))
+    recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), Replacement.carried(fun))
     CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
     formers = for {compiled, _captured, _result} <- Native.cache_latest(cache), do: compiled
     entry = {Native.compile(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}

@@ -6,7 +6,7 @@ defmodule Mlx.Transforms.CustomFunction do
 
   import Mlx.NonFinite.Operations, only: [checked: 3]
 
-  alias Mlx.{Arguments.Arity, Arguments.Options, Native, Transforms.MappedFunction, Transforms.Recording, Tree}
+  alias Mlx.{Arity, MappedFunction, Native, Options, Recording, Replacement, Tree}
 
   @doc """
   A function that does what `fun` does and keeps nothing of it for the gradient: what is between the arguments and the
@@ -22,8 +22,12 @@ defmodule Mlx.Transforms.CustomFunction do
   def checkpoint(fun) when is_function(fun) do
     Arity.function(Arity.of(fun), fn arguments ->
       checked "Mlx.checkpoint", [fun | arguments] do
-        recorded = Recording.with_values("Mlx.checkpoint", arguments, &apply(fun, &1))
-        run(Native.program_checkpoint(recorded.program), recorded, Tree.arrays(arguments) ++ recorded.captured)
+        recorded = Recording.with_values("Mlx.checkpoint", arguments, Replacement.carried(fun))
+
+        recorded.program
+        |> Native.program_checkpoint()
+        |> run(recorded, Tree.arrays(arguments) ++ recorded.captured)
+        |> Replacement.received(arguments)
       end
     end)
   end

@@ -6,7 +6,7 @@ defmodule Mlx.Transforms.Gradient do
 
   import Mlx.NonFinite.Operations, only: [checked: 3]
 
-  alias Mlx.{Arguments.Arity, Arguments.Options, Array, Native, Transforms.Recording, Tree}
+  alias Mlx.{Arity, Array, Native, Options, Recording, Replacement, Tree}
 
   @doc """
   A function that gives the value of `fun` and its gradient.
@@ -84,8 +84,8 @@ defmodule Mlx.Transforms.Gradient do
 
   defp differentiate(name, fun, arguments, differentiated) do
     arguments = Enum.reduce(differentiated, arguments, &List.update_at(&2, &1, fn value -> with_arrays(value) end))
-    recorded = Recording.with_values(name, arguments, &apply(fun, &1))
-    check_scalar!(name, recorded.result)
+    recorded = Recording.with_values(name, arguments, Replacement.carried(fun))
+    check_scalar!(name, elem(recorded.result, 0))
     {numbers, ranges} = array_numbers(name, arguments, differentiated)
     instruction = Native.program_value_and_grad(recorded.program, numbers)
     results = Recording.run(instruction, Tree.arrays(arguments) ++ recorded.captured)
@@ -97,7 +97,7 @@ defmodule Mlx.Transforms.Gradient do
         arguments |> Enum.at(argument) |> Tree.with_arrays(Enum.map(range, &Map.fetch!(by_number, &1)))
       end
 
-    {Tree.with_arrays(recorded.result, values), gradients}
+    {recorded.result |> Tree.with_arrays(values) |> Replacement.received(arguments), gradients}
   end
 
   defp with_arrays(number) when is_number(number), do: Native.scalar(number, :f32)

@@ -6,7 +6,7 @@ defmodule Mlx.Transforms.Recording do
   # `result` is what the function returned, with its placeholders, and `captured` are the arrays that it used from
   # outside: the program takes them after the arrays of the arguments.
 
-  alias Mlx.{Arguments.CalledFunction, Array, Native, Tree}
+  alias Mlx.{Array, CalledFunction, Native, Replacement, Tree}
   alias Mlx.NonFinite.Operations
 
   @enforce_keys [:program, :captured, :result]
@@ -51,7 +51,7 @@ defmodule Mlx.Transforms.Recording do
   end
 
   defp finish(transform, tape, run) do
-    result = run.()
+    result = Replacement.dropped(run)
     arrays = Tree.arrays(result)
 
     {program, captured} =

@@ -6,7 +6,7 @@ defmodule Mlx.Transforms.Vectorization do
 
   import Mlx.NonFinite.Operations, only: [checked: 3]
 
-  alias Mlx.{Arguments.Arity, Arguments.Options, Array, Native, Transforms.MappedAxes, Transforms.Recording, Tree}
+  alias Mlx.{Arity, Array, MappedAxes, Native, Options, Recording, Replacement, Tree, Type}
 
   @in_axes "Mlx.vmap: :in_axes"
   @out_axes "Mlx.vmap: :out_axes"
@@ -57,18 +57,37 @@ defmodule Mlx.Transforms.Vectorization do
 
     check_sizes!(arrays, input_axes)
     slices = Enum.zip_with(arrays, input_axes, &{MappedAxes.without(&1.shape, &2), &1.type})
-    recorded = Recording.without_values("Mlx.vmap", arguments, slices, &apply(fun, &1))
-    results = Tree.arrays(recorded.result)
+    recorded = Recording.without_values("Mlx.vmap", arguments, slices, Replacement.carried(fun))
+    {result, carried} = recorded.result
 
     output_axes =
-      Enum.zip_with(MappedAxes.flatten(out_axes, recorded.result, @out_axes), results, fn axis, %Array{shape: shape} ->
-        MappedAxes.normalize(axis, Tuple.insert_at(shape, 0, 1), @out_axes)
+      Enum.zip_with(MappedAxes.flatten(out_axes, result, @out_axes), Tree.arrays(result), fn axis, array ->
+        MappedAxes.normalize(axis, Tuple.insert_at(array.shape, 0, 1), @out_axes)
       end)
 
+    replaced_axes = Enum.map(carried, fn {place, _new} -> mapped_axis(place, input_axes) end)
     captured_axes = Enum.map(recorded.captured, fn _array -> -1 end)
-    instruction = Native.program_vmap(recorded.program, input_axes ++ captured_axes, output_axes)
-    Tree.with_arrays(recorded.result, Recording.run(instruction, arrays ++ recorded.captured))
+
+    instruction =
+      Native.program_vmap(
+        recorded.program,
+        input_axes ++ captured_axes,
+        output_axes ++ Enum.map(replaced_axes, &max(&1, 0))
+      )
+
+    {result, carried} = Tree.with_arrays(recorded.result, Recording.run(instruction, arrays ++ recorded.captured))
+    Replacement.received({result, Enum.zip_with(carried, replaced_axes, &of_all_slices/2)}, arguments)
   end
+
+  # The axis of the array that a new one stands for; -1 where the slices share the array.
+  defp mapped_axis(place, input_axes), do: if(is_integer(place), do: Enum.at(input_axes, place), else: -1)
+
+  # Of an array that all slices share there can only be one afterwards, too: their mean, and of integers the first.
+  defp of_all_slices({place, new}, -1) do
+    {place, if(Type.fractional?(new.type), do: Mlx.mean(new, axes: [0]), else: Mlx.at(new, 0))}
+  end
+
+  defp of_all_slices(mapped, _axis), do: mapped
 
   defp check_sizes!(arrays, axes) do
     sizes = for {%Array{shape: shape}, axis} <- Enum.zip(arrays, axes), axis != -1, uniq: true, do: elem(shape, axis)
