@@ -51,7 +51,8 @@ defmodule Mlx.MixProject do
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples, Mlx.NativeSignatures, Mlx.Oracle] ++
+      [Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples] ++
+      [Mlx.NativeSignatures, Mlx.Oracle] ++
       [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
       [~r/^Mlx\.Conformance\./]
   end
@@ -69,6 +70,7 @@ defmodule Mlx.MixProject do
         Observing: [Mlx.NonFinite, Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
         Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
+        "Neural networks": ~r/^Mlx\.NN(\.|$)/,
         "Language models": ~r/^Mlx\.LM/
       ],
       groups_for_docs: for(title <- Mlx.__topics__(), do: {title, &(&1[:topic] == title)})
@@ -80,7 +82,7 @@ defmodule Mlx.MixProject do
   end
 
   defp description do
-    "MLX for Elixir: lazy arrays, random numbers, linear algebra and language models on MLX's official C API."
+    "MLX for Elixir: lazy arrays, random numbers, linear algebra, neural networks and language models on MLX's official C API."
   end
 
   defp package do

@@ -10,6 +10,7 @@ defmodule Mlx.DifferentialTest do
      "what the operations are described with, or other names for them"},
     {~r/^Mlx\.(Device|Stream|Memory|Distributed|Metal|Cuda|CUDA|Unsafe)(\.|$)/, "where operations run"},
     {~r/^Mlx\.(IO|LM)(\.|$)/, "files and language models"},
+    {~r/^Mlx\.NN(\.|$)/, "layers, which Mlx.NN.CasesTest compares with Python"},
     {~r/^Mlx\.Optimizers(\.|$)/, "compared with Python by their own tests"},
     {~r/^Mlx\.(NonFinite|NonFiniteError|Telemetry)$/, "what watches the operations"},
     {~r/^Mlx\.(Backend|Nx)(\.|$)/, "for Nx, whose own tests run with them"},

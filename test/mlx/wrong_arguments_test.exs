@@ -28,6 +28,7 @@ defmodule Mlx.WrongArgumentsTest do
         # function, arguments where those of its types do not belong together
         {Mlx, :arange, 4} => [0, 4, 1, []],
         {Mlx.LM, :load, 2} => [path, []],
+        {Mlx.NN, :forward, 2} => [array, Mlx.NN.Identity.new()],
         {Mlx.Optimizers, :init, 2} => [Mlx.Optimizers.SGD.new(0.1), array],
         {Mlx.Optimizers, :update, 4} => sgd(array),
         {Mlx.Optimizers.MultiOptimizer, :new, 2} => [[Mlx.Optimizers.SGD.new(0.1)], []],
@@ -39,7 +40,8 @@ defmodule Mlx.WrongArgumentsTest do
         Mlx.LM.Sampler => Mlx.LM.Sampler.new(),
         Mlx.LM.StopStrings => Mlx.LM.StopStrings.new(["end"]),
         Mlx.LM.Tokenizer => lm.tokenizer,
-        Mlx.LM.Tokenizer.StreamDecoder => Mlx.LM.Tokenizer.StreamDecoder.new(lm.tokenizer)
+        Mlx.LM.Tokenizer.StreamDecoder => Mlx.LM.Tokenizer.StreamDecoder.new(lm.tokenizer),
+        Mlx.NN.Sequential => Mlx.NN.Sequential.new([])
       }
     }
   end

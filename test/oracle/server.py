@@ -33,7 +33,9 @@ def use_libraries(folder):
 if "MLX_ORACLE_LIBRARIES" in os.environ:
     use_libraries(os.environ["MLX_ORACLE_LIBRARIES"])
 
+import layers  # noqa: E402
 import mlx.core as mx  # noqa: E402
+import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optimizers  # noqa: E402
 import mlx.utils as utils  # noqa: E402
 
@@ -95,7 +97,8 @@ def evaluate(request):
     header, payload = request.split(b"\n\n", 1)
     expression, *lines = header.decode().split("\n")
     # One scope: a lambda sees no local names of an expression.
-    result = eval(expression, {"mx": mx, "optimizers": optimizers, "utils": utils} | read_arrays(lines, payload))
+    scope = {"mx": mx, "nn": nn, "optimizers": optimizers, "utils": utils, "layers": layers}
+    result = eval(expression, scope | read_arrays(lines, payload))
     results = result if isinstance(result, (list, tuple)) else [result]
     encoded = [encode_array(as_array(item)) for item in results]
     lines = "\n".join(["ok"] + [line for line, _ in encoded])

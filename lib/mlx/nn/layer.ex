@@ -1,0 +1,91 @@
+defprotocol Mlx.NN.Layer do
+  @moduledoc """
+  What can be called with an input: layers, and models made of them.
+
+  A layer is a struct. Arrays in its fields are its parameters, whatever else is there is constant. A model of your own is
+  a struct that derives this protocol and has a function `call/2`:
+
+      defmodule Classifier do
+        alias Mlx.NN
+        alias Mlx.NN.{Activations, Linear}
+
+        @derive NN.Layer
+        defstruct [:hidden, :output]
+
+        def new(inputs, classes) do
+          %__MODULE__{hidden: Linear.new(inputs, 128), output: Linear.new(128, classes)}
+        end
+
+        def call(%__MODULE__{hidden: hidden, output: output}, x) do
+          x |> NN.forward(hidden) |> Activations.relu() |> NN.forward(output)
+        end
+      end
+
+  Its parameters have the paths `hidden.weight`, `hidden.bias`, `output.weight` and `output.bias` in `Mlx.Tree.flatten/1`,
+  which are also their names in a file.
+
+  Functions of one argument are layers, and so are lists: they call their elements one after another.
+
+  Deriving takes the options:
+
+    * `:kept` - the fields of arrays that training keeps as they are, such as running statistics; default `[]`
+    * `:inspect` - whether `inspect/1` shows the layer by the types and shapes of its arrays, without their elements;
+      default true
+
+  Python: `mlx.nn.Module`.
+  """
+
+  @fallback_to_any true
+
+  @doc """
+  The output of a layer for an input. `Mlx.NN.forward/2` is the same for pipes.
+
+      iex> Mlx.NN.Layer.call([Mlx.NN.ReLU.new(), &Mlx.negate/1], Mlx.array([-1.0, 2.0])) |> Mlx.to_list()
+      [-0.0, -2.0]
+
+  Python: `Module.__call__`.
+  """
+  @spec call(t(), term()) :: term()
+  def call(layer, input)
+end
+
+defimpl Mlx.NN.Layer, for: Function do
+  def call(fun, input) do
+    Mlx.Arity.check!(fun, 1, "Mlx.NN.Layer.call")
+    fun.(input)
+  end
+end
+
+defimpl Mlx.NN.Layer, for: List do
+  def call(layers, input), do: Enum.reduce(layers, input, &Mlx.NN.Layer.call/2)
+end
+
+defimpl Mlx.NN.Layer, for: Any do
+  defmacro __deriving__(module, _struct, options) do
+    [kept, shown] = Mlx.Options.without_stream(options, :"NN.Layer", kept: [], inspect: true)
+
+    quote do
+      defimpl Mlx.NN.Layer, for: unquote(module) do
+        def call(layer, input), do: unquote(module).call(layer, input)
+      end
+
+      if unquote(kept != []) do
+        defimpl Mlx.NN.Kept, for: unquote(module) do
+          def fields(_layer), do: unquote(kept)
+        end
+      end
+
+      if unquote(shown) do
+        defimpl Inspect, for: unquote(module) do
+          def inspect(layer, opts), do: Mlx.NN.Inspection.document(layer, opts)
+        end
+      end
+    end
+  end
+
+  def call(other, _input) do
+    raise ArgumentError,
+          "Mlx.NN.Layer.call: expected a layer, which is a struct that derives Mlx.NN.Layer, a function of one argument " <>
+            "or a list of layers, got: #{Mlx.Given.text(other)}"
+  end
+end

@@ -1,0 +1,245 @@
+defmodule Mlx.LayerCases do
+  @moduledoc """
+  Layers, activation functions, losses and initializers with what they are in Python: the cases in which
+  `Mlx.NN.CasesTest` compares them. It also sees to it that no name of Python is missing.
+  """
+
+  import Mlx.LayerOracle, only: [wave: 1, wave: 2, wave: 3]
+
+  alias Mlx.NN
+  alias Mlx.NN.{Activations, Init, Losses}
+
+  @doc "Python's names, how to make the layer here and there, its inputs, and options of `Mlx.LayerOracle.assert_layer/4`."
+  def layers do
+    linear() ++ activation_layers() ++ normalisations() ++ dropouts() ++ quantized()
+  end
+
+  defp linear do
+    [
+      {"Linear", fn -> NN.Linear.new(3, 4) end, "nn.Linear(3, 4)", [wave({2, 5, 3})], []},
+      {"Linear", fn -> NN.Linear.new(3, 4, bias: false) end, "nn.Linear(3, 4, bias=False)", [wave({2, 3})], []},
+      {"Bilinear", fn -> NN.Bilinear.new(3, 4, 5) end, "nn.Bilinear(3, 4, 5)", [wave({2, 6, 3}), wave({2, 6, 4})], []},
+      {"Bilinear", fn -> NN.Bilinear.new(3, 4, 5, bias: false) end, "nn.Bilinear(3, 4, 5, bias=False)",
+       [wave({2, 3}), wave({2, 4})], []},
+      {"Identity", &NN.Identity.new/0, "nn.Identity()", [wave({2, 3})], []},
+      {"Sequential", fn -> NN.Sequential.new([NN.Linear.new(3, 4), &Activations.relu/1, NN.Linear.new(4, 2)]) end,
+       "nn.Sequential(nn.Linear(3, 4), nn.relu, nn.Linear(4, 2))", [wave({2, 3})], []}
+    ]
+  end
+
+  defp normalisations do
+    {x, image} = {wave({5, 4}), wave({2, 3, 5, 4})}
+
+    [
+      {"Embedding", fn -> NN.Embedding.new(5, 3) end, "nn.Embedding(5, 3)", [Mlx.array([[0, 4, 2], [1, 1, 0]])], []},
+      {"Embedding", fn -> NN.Embedding.new(5, 3) end, "nn.Embedding(5, 3)", [wave({2, 3})],
+       call: {fn layer, [x] -> NN.Embedding.as_linear(layer, x) end, "lambda l, x: l.as_linear(x)"}},
+      {"LayerNorm", fn -> NN.LayerNorm.new(4) end, "nn.LayerNorm(4)", [x], []},
+      {"LayerNorm", fn -> NN.LayerNorm.new(4, eps: 0.1, bias: false) end, "nn.LayerNorm(4, 0.1, bias=False)", [image],
+       []},
+      {"LayerNorm", fn -> NN.LayerNorm.new(4, affine: false) end, "nn.LayerNorm(4, affine=False)", [x], []},
+      {"RMSNorm", fn -> NN.RMSNorm.new(4, eps: 0.01) end, "nn.RMSNorm(4, 0.01)", [x], []},
+      {"InstanceNorm", fn -> NN.InstanceNorm.new(4) end, "nn.InstanceNorm(4)", [image], []},
+      {"InstanceNorm", fn -> NN.InstanceNorm.new(4, affine: true) end, "nn.InstanceNorm(4, affine=True)",
+       [wave({2, 5, 4})], []},
+      {"GroupNorm", fn -> NN.GroupNorm.new(2, 4) end, "nn.GroupNorm(2, 4)", [image], []},
+      {"GroupNorm", fn -> NN.GroupNorm.new(2, 4, pytorch_compatible: true) end,
+       "nn.GroupNorm(2, 4, pytorch_compatible=True)", [image], []},
+      {"GroupNorm", fn -> NN.GroupNorm.new(2, 4, affine: false, eps: 0.1) end, "nn.GroupNorm(2, 4, 0.1, affine=False)",
+       [x], []}
+    ] ++
+      for train <- [true, false], x <- [x, image, wave({2, 3, 4})] do
+        {"BatchNorm", fn -> NN.BatchNorm.new(4) end, "nn.BatchNorm(4)", [x], train: train}
+      end ++
+      for train <- [true, false] do
+        {"BatchNorm", fn -> NN.BatchNorm.new(4, momentum: 0.3, eps: 0.1, affine: false) end,
+         "nn.BatchNorm(4, 0.1, 0.3, affine=False)", [x], train: train}
+      end ++
+      for train <- [true, false] do
+        {"BatchNorm", fn -> NN.BatchNorm.new(4, track_running_stats: false) end,
+         "nn.BatchNorm(4, track_running_stats=False)", [x], train: train}
+      end
+  end
+
+  defp dropouts do
+    for {name, x} <- [
+          {"Dropout", wave({5, 4})},
+          {"Dropout2d", wave({2, 3, 3, 4})},
+          {"Dropout3d", wave({2, 2, 3, 3, 4})}
+        ],
+        {options, python} <- [{[], ""}, {[p: 0.2], "0.2"}, {[p: 0], "0"}],
+        train <- [true, false] do
+      {name, fn -> apply(Module.concat(NN, name), :new, [options]) end, "nn.#{name}(#{python})", [x],
+       train: train, call: {&seeded/2, "lambda layer, x: [mx.random.seed(3), layer(x)][1]"}}
+    end
+  end
+
+  defp seeded(layer, [x]) do
+    Mlx.Random.seed(3)
+    NN.forward(x, layer)
+  end
+
+  defp quantized do
+    {x, tokens} = {wave({3, 64}), Mlx.array([[0, 4], [2, 2]])}
+
+    modes = [
+      {[], ""},
+      {[group_size: 32, bits: 8], "32, 8"},
+      {[mode: :mxfp4], "mode='mxfp4'"},
+      {[mode: :nvfp4], "mode='nvfp4'"}
+    ]
+
+    Enum.flat_map(modes, fn {options, python} ->
+      [
+        {"QuantizedLinear", fn -> NN.QuantizedLinear.from_linear(NN.Linear.new(64, 32), options) end,
+         "nn.QuantizedLinear.from_linear(nn.Linear(64, 32), #{python})", [x], as_made: true},
+        {"QuantizedLinear", fn -> NN.QuantizedLinear.new(64, 32, [bias: false] ++ options) end,
+         "nn.QuantizedLinear(64, 32, False, #{python})", [x], as_made: true},
+        {"QuantizedEmbedding", fn -> NN.QuantizedEmbedding.new(5, 64, options) end,
+         "nn.QuantizedEmbedding(5, 64, #{python})", [tokens], as_made: true},
+        {"QuantizedEmbedding", fn -> NN.QuantizedEmbedding.from_embedding(NN.Embedding.new(5, 64), options) end,
+         "nn.QuantizedEmbedding.from_embedding(nn.Embedding(5, 64), #{python})", [x],
+         as_made: true, call: {&NN.QuantizedEmbedding.as_linear(&1, hd(&2)), "lambda l, x: l.as_linear(x)"}}
+      ]
+    end)
+  end
+
+  defp activation_layers do
+    x = [wave({3, 4})]
+
+    for(
+      name <-
+        ~w(Hardswish LogSigmoid LogSoftmax Mish ReLU ReLU2 ReLU6 SELU SiLU Sigmoid Softmax Softmin Softplus) ++
+          ~w(Softsign Tanh CELU ELU GLU HardShrink HardTanh LeakyReLU Softshrink Step GELU PReLU),
+      do: {name, fn -> apply(Module.concat(NN, name), :new, []) end, "nn.#{name}()", x, []}
+    ) ++
+      [
+        {"CELU", fn -> NN.CELU.new(alpha: 0.3) end, "nn.CELU(0.3)", x, []},
+        {"ELU", fn -> NN.ELU.new(alpha: 0.3) end, "nn.ELU(0.3)", x, []},
+        {"GLU", fn -> NN.GLU.new(axis: 0) end, "nn.GLU(0)", [wave({4, 3})], []},
+        {"HardShrink", fn -> NN.HardShrink.new(lambda: 1.0) end, "nn.HardShrink(1.0)", x, []},
+        {"LeakyReLU", fn -> NN.LeakyReLU.new(negative_slope: 0.2) end, "nn.LeakyReLU(0.2)", x, []},
+        {"Softshrink", fn -> NN.Softshrink.new(lambda: 1.0) end, "nn.Softshrink(1.0)", x, []},
+        {"Step", fn -> NN.Step.new(threshold: 0.5) end, "nn.Step(0.5)", x, []},
+        {"PReLU", fn -> NN.PReLU.new(num_parameters: 4, init: 0.1) end, "nn.PReLU(4, 0.1)", x, []}
+      ] ++
+      for(
+        approx <- [:none, :precise, :tanh, :fast],
+        do: {"GELU", fn -> NN.GELU.new(approx: approx) end, "nn.GELU('#{approx}')", x, []}
+      )
+  end
+
+  @doc "Activation functions of Python, with the function here and there."
+  def activations do
+    for(
+      name <-
+        ~w(celu elu gelu gelu_approx gelu_fast_approx glu hard_shrink hard_tanh hardswish leaky_relu log_sigmoid) ++
+          ~w(log_softmax mish relu relu2 relu6 selu sigmoid silu softmax softmin softplus softshrink softsign) ++
+          ~w(step tanh),
+      do: {name, &apply(Activations, String.to_atom(name), &1), "nn.#{name}"}
+    ) ++
+      [
+        {"celu", fn [x] -> Activations.celu(x, alpha: 0.5) end, "lambda x: nn.celu(x, 0.5)"},
+        {"elu", fn [x] -> Activations.elu(x, alpha: 0.5) end, "lambda x: nn.elu(x, 0.5)"},
+        {"glu", fn [x] -> Activations.glu(x, axis: 0) end, "lambda x: nn.glu(x, 0)"},
+        {"hard_shrink", fn [x] -> Activations.hard_shrink(x, lambda: 0.2) end, "lambda x: nn.hard_shrink(x, 0.2)"},
+        {"hard_tanh", fn [x] -> Activations.hard_tanh(x, min: -0.5, max: 0.2) end,
+         "lambda x: nn.hard_tanh(x, -0.5, 0.2)"},
+        {"leaky_relu", fn [x] -> Activations.leaky_relu(x, negative_slope: 0.3) end, "lambda x: nn.leaky_relu(x, 0.3)"},
+        {"log_softmax", fn [x] -> Activations.log_softmax(x, axis: 0) end, "lambda x: nn.log_softmax(x, 0)"},
+        {"softmax", fn [x] -> Activations.softmax(x, axis: 0) end, "lambda x: nn.softmax(x, 0)"},
+        {"softmin", fn [x] -> Activations.softmin(x, axis: 0) end, "lambda x: nn.softmin(x, 0)"},
+        {"softshrink", fn [x] -> Activations.softshrink(x, lambda: 0.2) end, "lambda x: nn.softshrink(x, 0.2)"},
+        {"step", fn [x] -> Activations.step(x, threshold: 0.2) end, "lambda x: nn.step(x, 0.2)"},
+        {"prelu", fn [x] -> Activations.prelu(x, wave({4})) end,
+         "lambda x: nn.prelu(x, mx.sin(mx.arange(4) * mx.array(0.7)) * 1.5)"}
+      ]
+  end
+
+  @doc "Losses of Python, with the function here and there, and the inputs."
+  def losses do
+    {x, y} = {wave({4, 3}), wave({4, 3}, :f32, 20)}
+    indices = Mlx.array([2, 0, 1, 1])
+    signs = Mlx.select(Mlx.greater(wave({4, 3}, :f32, 9), 0), 1, -1)
+    probabilities = [Activations.softmax(x), Activations.softmax(y)]
+
+    for(
+      {reduction, name} <- [none: "none", mean: "mean", sum: "sum"],
+      {loss, inputs} <- [
+        binary_cross_entropy: [x, Mlx.sigmoid(y)],
+        cosine_similarity_loss: [x, y],
+        cross_entropy: [x, indices],
+        gaussian_nll_loss: [x, y, Mlx.square(wave({4, 3}, :f32, 5))],
+        hinge_loss: [x, signs],
+        huber_loss: [x, y],
+        kl_div_loss: Enum.map(probabilities, &Mlx.log/1),
+        l1_loss: [x, y],
+        log_cosh_loss: [x, y],
+        margin_ranking_loss: [x, y, signs],
+        mse_loss: [x, y],
+        nll_loss: [x, indices],
+        smooth_l1_loss: [x, y],
+        triplet_loss: [x, y, wave({4, 3}, :f32, 40)]
+      ],
+      do:
+        {"#{loss}", &apply(Losses, loss, &1 ++ [[reduction: reduction]]),
+         "lambda *inputs: nn.losses.#{loss}(*inputs, reduction='#{name}')", inputs}
+    ) ++
+      [
+        {"cross_entropy", fn [x, y] -> Losses.cross_entropy(x, y, label_smoothing: 0.2) end,
+         "lambda x, y: nn.losses.cross_entropy(x, y, label_smoothing=0.2)", [x, indices]},
+        {"cross_entropy", fn [x, y] -> Losses.cross_entropy(x, y) end, "nn.losses.cross_entropy",
+         [x, hd(probabilities)]},
+        {"cross_entropy", fn [x, y, w] -> Losses.cross_entropy(x, y, weights: w, axis: 0) end,
+         "lambda x, y, w: nn.losses.cross_entropy(x, y, weights=w, axis=0)", [x, Mlx.array([3, 0, 1]), wave({3})]},
+        {"cross_entropy", fn [x, y] -> Losses.cross_entropy(x, y) end, "nn.losses.cross_entropy",
+         [wave({4, 3}, :bf16), indices]},
+        {"binary_cross_entropy", fn [x, y, w] -> Losses.binary_cross_entropy(x, y, weights: w) end,
+         "nn.losses.binary_cross_entropy", [x, Mlx.sigmoid(y), wave({4, 3}, :f32, 2)]},
+        {"binary_cross_entropy", fn [x, y] -> Losses.binary_cross_entropy(x, y, with_logits: false) end,
+         "lambda x, y: nn.losses.binary_cross_entropy(x, y, with_logits=False)", probabilities},
+        {"gaussian_nll_loss", fn [x, y, v] -> Losses.gaussian_nll_loss(x, y, v, full: true, eps: 0.5) end,
+         "lambda x, y, v: nn.losses.gaussian_nll_loss(x, y, v, full=True, eps=0.5)",
+         [x, y, Mlx.square(wave({4, 3}, :f32, 5))]},
+        {"nll_loss", fn [x, y] -> Losses.nll_loss(x, y, axis: 0) end, "lambda x, y: nn.losses.nll_loss(x, y, 0)",
+         [x, Mlx.array([3, 0, 1])]},
+        {"smooth_l1_loss", fn [x, y] -> Losses.smooth_l1_loss(x, y, beta: 0.5) end,
+         "lambda x, y: nn.losses.smooth_l1_loss(x, y, 0.5)", [x, y]},
+        {"triplet_loss", fn [a, p, n] -> Losses.triplet_loss(a, p, n, axis: 0, p: 3, margin: 0.4) end,
+         "lambda a, p, n: nn.losses.triplet_loss(a, p, n, axis=0, p=3, margin=0.4)", [x, y, wave({4, 3}, :f32, 40)]},
+        {"huber_loss", fn [x, y] -> Losses.huber_loss(x, y, delta: 0.3) end,
+         "lambda x, y: nn.losses.huber_loss(x, y, 0.3)", [x, y]},
+        {"margin_ranking_loss", fn [x, y, t] -> Losses.margin_ranking_loss(x, y, t, margin: 0.3) end,
+         "lambda x, y, t: nn.losses.margin_ranking_loss(x, y, t, 0.3)", [x, y, signs]},
+        {"cosine_similarity_loss", fn [x, y] -> Losses.cosine_similarity_loss(x, y, axis: 0) end,
+         "lambda x, y: nn.losses.cosine_similarity_loss(x, y, axis=0)", [x, y]},
+        {"kl_div_loss", fn [x, y] -> Losses.kl_div_loss(x, y, axis: 0) end,
+         "lambda x, y: nn.losses.kl_div_loss(x, y, 0)", Enum.map(probabilities, &Mlx.log/1)}
+      ]
+  end
+
+  @doc "Initializers of Python, here and there, with the shape of what they initialize."
+  def initializers do
+    [
+      {"constant", Init.constant(0.5), "nn.init.constant(0.5)", {3, 4}},
+      {"normal", Init.normal(), "nn.init.normal()", {3, 4}},
+      {"normal", Init.normal(mean: 2.0, std: 0.1, type: :bf16), "nn.init.normal(2.0, 0.1, mx.bfloat16)", {5}},
+      {"uniform", Init.uniform(low: -2.0, high: 3.0), "nn.init.uniform(-2.0, 3.0)", {3, 4}},
+      {"identity", Init.identity(), "nn.init.identity()", {3, 3}},
+      {"glorot_normal", Init.glorot_normal(), "nn.init.glorot_normal()", {3, 4}},
+      {"glorot_normal", Init.glorot_normal(gain: 0.5), "lambda a: nn.init.glorot_normal()(a, 0.5)", {3, 2, 2, 4}},
+      {"glorot_uniform", Init.glorot_uniform(), "nn.init.glorot_uniform()", {3, 4}},
+      {"glorot_uniform", Init.glorot_uniform(gain: 0.5), "lambda a: nn.init.glorot_uniform()(a, 0.5)", {3, 5, 4}},
+      {"he_normal", Init.he_normal(), "nn.init.he_normal()", {3, 4}},
+      {"he_normal", Init.he_normal(mode: :fan_out, gain: 2.0), "lambda a: nn.init.he_normal()(a, 'fan_out', 2.0)",
+       {3, 2, 4}},
+      {"he_uniform", Init.he_uniform(), "nn.init.he_uniform()", {3, 4}},
+      {"he_uniform", Init.he_uniform(mode: :fan_out, gain: 2.0), "lambda a: nn.init.he_uniform()(a, 'fan_out', 2.0)",
+       {3, 2, 4}},
+      {"sparse", Init.sparse(0.5), "nn.init.sparse(0.5)", {3, 5}},
+      {"sparse", Init.sparse(0, mean: 1.0, std: 0.5), "nn.init.sparse(0.0, 1.0, 0.5)", {3, 5}},
+      {"orthogonal", Init.orthogonal(), "nn.init.orthogonal()", {3, 4}},
+      {"orthogonal", Init.orthogonal(gain: 2.0, type: :f16), "nn.init.orthogonal(2.0, mx.float16)", {4, 3}}
+    ]
+  end
+end
