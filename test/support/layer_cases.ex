@@ -11,7 +11,7 @@ defmodule Mlx.LayerCases do
 
   @doc "Python's names, how to make the layer here and there, its inputs, and options of `Mlx.LayerOracle.assert_layer/4`."
   def layers do
-    linear() ++ activation_layers() ++ normalisations() ++ dropouts() ++ quantized()
+    linear() ++ activation_layers() ++ normalisations() ++ dropouts() ++ convolutions() ++ pools() ++ quantized()
   end
 
   defp linear do
@@ -78,6 +78,49 @@ defmodule Mlx.LayerCases do
     Mlx.Random.seed(3)
     NN.forward(x, layer)
   end
+
+  defp convolutions do
+    {one, two, three} = {wave({2, 7, 4}), wave({2, 7, 6, 4}), wave({2, 5, 4, 4, 4})}
+
+    for(
+      {axes, x} <- [{1, one}, {2, two}, {3, three}],
+      kind <- ["Conv", "ConvTranspose"],
+      {options, python} <- [
+        {[], ""},
+        {[strides: 2, padding: 1, bias: false], ", stride=2, padding=1, bias=False"},
+        {[kernel_dilation: 2, padding: 2], ", dilation=2, padding=2"}
+      ],
+      do:
+        {"#{kind}#{axes}d", fn -> apply(Module.concat(NN, "#{kind}#{axes}d"), :new, [4, 6, 3, options]) end,
+         "nn.#{kind}#{axes}d(4, 6, 3#{python})", [x], []}
+    ) ++
+      [
+        {"Conv1d", fn -> NN.Conv1d.new(4, 6, 3, feature_group_size: 2) end, "nn.Conv1d(4, 6, 3, groups=2)", [one], []},
+        {"Conv2d", fn -> NN.Conv2d.new(4, 6, {3, 2}, strides: {1, 2}, padding: [0, 1], feature_group_size: 2) end,
+         "nn.Conv2d(4, 6, (3, 2), (1, 2), (0, 1), groups=2)", [two], []},
+        # The gradients of these have another shape than the input in Python.
+        {"ConvTranspose1d", fn -> NN.ConvTranspose1d.new(4, 6, 3, strides: 2, output_padding: 1) end,
+         "nn.ConvTranspose1d(4, 6, 3, 2, output_padding=1)", [one], gradients: false},
+        {"ConvTranspose2d", fn -> NN.ConvTranspose2d.new(4, 6, {3, 2}, strides: 2, output_padding: [1, 0]) end,
+         "nn.ConvTranspose2d(4, 6, (3, 2), 2, output_padding=(1, 0))", [two], gradients: false}
+      ]
+  end
+
+  defp pools do
+    for {axes, x} <- [{1, wave({2, 8, 3})}, {2, wave({2, 6, 8, 3})}, {3, wave({2, 6, 4, 8, 3})}],
+        kind <- ["MaxPool", "AvgPool"],
+        {size, options, python} <- [
+          {2, [], "2"},
+          {3, [], "3"},
+          {3, [strides: 2, padding: 1], "3, 2, 1"},
+          {List.to_tuple(Enum.to_list(1..axes)), [strides: 1], "#{python_tuple(Enum.to_list(1..axes))}, 1"}
+        ] do
+      {"#{kind}#{axes}d", fn -> apply(Module.concat(NN, "#{kind}#{axes}d"), :new, [size, options]) end,
+       "nn.#{kind}#{axes}d(#{python})", [x], ulps: 1}
+    end
+  end
+
+  defp python_tuple(sizes), do: "(#{Enum.join(sizes, ", ")},)"
 
   defp quantized do
     {x, tokens} = {wave({3, 64}), Mlx.array([[0, 4], [2, 2]])}

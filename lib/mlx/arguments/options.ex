@@ -15,7 +15,10 @@ defmodule Mlx.Arguments.Options do
     keepdim: [:keep_axes, :keep_axis],
     dtype: [:type],
     num: [:n],
-    stride: [:strides]
+    stride: [:strides],
+    dilation: [:kernel_dilation],
+    groups: [:feature_group_size],
+    lambd: [:lambda]
   ]
 
   @doc "The stream of an operation that has no other option; nil is the stream of the process."

@@ -4,9 +4,18 @@ defmodule Mlx.NN.DoctestTest do
 
   doctest Mlx.NN
   doctest Mlx.NN.Activations
+  doctest Mlx.NN.AvgPool1d
+  doctest Mlx.NN.AvgPool2d
+  doctest Mlx.NN.AvgPool3d
   doctest Mlx.NN.BatchNorm
   doctest Mlx.NN.Bilinear
   doctest Mlx.NN.CELU
+  doctest Mlx.NN.Conv1d
+  doctest Mlx.NN.Conv2d
+  doctest Mlx.NN.Conv3d
+  doctest Mlx.NN.ConvTranspose1d
+  doctest Mlx.NN.ConvTranspose2d
+  doctest Mlx.NN.ConvTranspose3d
   doctest Mlx.NN.Dropout
   doctest Mlx.NN.Dropout2d
   doctest Mlx.NN.Dropout3d
@@ -28,6 +37,9 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.LogSigmoid
   doctest Mlx.NN.LogSoftmax
   doctest Mlx.NN.Losses
+  doctest Mlx.NN.MaxPool1d
+  doctest Mlx.NN.MaxPool2d
+  doctest Mlx.NN.MaxPool3d
   doctest Mlx.NN.Mish
   doctest Mlx.NN.PReLU
   doctest Mlx.NN.QQLinear
