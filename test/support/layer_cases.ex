@@ -11,7 +11,8 @@ defmodule Mlx.LayerCases do
 
   @doc "Python's names, how to make the layer here and there, its inputs, and options of `Mlx.LayerOracle.assert_layer/4`."
   def layers do
-    linear() ++ activation_layers() ++ normalisations() ++ dropouts() ++ convolutions() ++ pools() ++ quantized()
+    linear() ++
+      activation_layers() ++ normalisations() ++ dropouts() ++ convolutions() ++ pools() ++ recurrent() ++ quantized()
   end
 
   defp linear do
@@ -121,6 +122,35 @@ defmodule Mlx.LayerCases do
   end
 
   defp python_tuple(sizes), do: "(#{Enum.join(sizes, ", ")},)"
+
+  defp recurrent do
+    x = wave({2, 5, 3})
+    {hidden, cell} = {wave({2, 4}, :f32, 3), wave({2, 4}, :f32, 9)}
+
+    for(
+      {name, options, python} <- [
+        {"RNN", [], "nn.RNN(3, 4)"},
+        {"RNN", [bias: false, nonlinearity: &Activations.relu/1], "nn.RNN(3, 4, False, nn.relu)"},
+        {"GRU", [], "nn.GRU(3, 4)"},
+        {"GRU", [bias: false], "nn.GRU(3, 4, False)"},
+        {"LSTM", [], "nn.LSTM(3, 4)"},
+        {"LSTM", [bias: false], "nn.LSTM(3, 4, False)"}
+      ],
+      module = Module.concat(NN, name),
+      {inputs, call} <- [
+        {[x], {fn layer, [x] -> module.call(layer, x) end, "lambda l, x: l(x)"}},
+        {[x[0]], {fn layer, [x] -> module.call(layer, x) end, "lambda l, x: l(x)"}},
+        {[x, hidden], {fn layer, [x, hidden] -> module.call(layer, x, hidden: hidden) end, "lambda l, x, h: l(x, h)"}}
+      ],
+      do: {name, fn -> module.new(3, 4, options) end, python, inputs, call: call}
+    ) ++
+      [
+        {"LSTM", fn -> NN.LSTM.new(3, 4) end, "nn.LSTM(3, 4)", [x, hidden, cell],
+         call:
+           {fn layer, [x, hidden, cell] -> NN.LSTM.call(layer, x, hidden: hidden, cell: cell) end,
+            "lambda l, x, h, c: l(x, h, c)"}}
+      ]
+  end
 
   defp quantized do
     {x, tokens} = {wave({3, 64}), Mlx.array([[0, 4], [2, 2]])}

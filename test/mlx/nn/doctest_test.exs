@@ -23,6 +23,7 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.Embedding
   doctest Mlx.NN.GELU
   doctest Mlx.NN.GLU
+  doctest Mlx.NN.GRU
   doctest Mlx.NN.GroupNorm
   doctest Mlx.NN.HardShrink
   doctest Mlx.NN.HardTanh
@@ -30,6 +31,7 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.Identity
   doctest Mlx.NN.Init
   doctest Mlx.NN.InstanceNorm
+  doctest Mlx.NN.LSTM
   doctest Mlx.NN.Layer
   doctest Mlx.NN.LayerNorm
   doctest Mlx.NN.LeakyReLU
@@ -46,6 +48,7 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.QuantizedEmbedding
   doctest Mlx.NN.QuantizedLinear
   doctest Mlx.NN.RMSNorm
+  doctest Mlx.NN.RNN
   doctest Mlx.NN.ReLU
   doctest Mlx.NN.ReLU2
   doctest Mlx.NN.ReLU6
