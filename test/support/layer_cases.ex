@@ -12,7 +12,9 @@ defmodule Mlx.LayerCases do
   @doc "Python's names, how to make the layer here and there, its inputs, and options of `Mlx.LayerOracle.assert_layer/4`."
   def layers do
     linear() ++
-      activation_layers() ++ normalisations() ++ dropouts() ++ convolutions() ++ pools() ++ recurrent() ++ quantized()
+      activation_layers() ++
+      normalisations() ++
+      dropouts() ++ convolutions() ++ pools() ++ recurrent() ++ attention() ++ positional() ++ quantized()
   end
 
   defp linear do
@@ -150,6 +152,99 @@ defmodule Mlx.LayerCases do
            {fn layer, [x, hidden, cell] -> NN.LSTM.call(layer, x, hidden: hidden, cell: cell) end,
             "lambda l, x, h, c: l(x, h, c)"}}
       ]
+  end
+
+  defp attention do
+    {x, memory} = {wave({2, 5, 8}), wave({2, 3, 8}, :f32, 3)}
+    small = [dims: 8, num_heads: 2, num_encoder_layers: 1, num_decoder_layers: 2, mlp_dims: 12]
+    python_small = "8, 2, 1, 2, 12"
+
+    attend = fn mask, python ->
+      {&NN.MultiHeadAttention.call(&1, hd(&2), hd(&2), hd(&2), mask: mask), "lambda l, x: l(x, x, x, #{python})"}
+    end
+
+    encode = fn module, mask, python -> {&module.call(&1, hd(&2), mask: mask), "lambda l, x: l(x, #{python})"} end
+
+    decode = fn module, mask, memory_mask, python ->
+      {fn layer, [x, memory] -> module.call(layer, x, memory, mask: mask, memory_mask: memory_mask) end,
+       "lambda l, x, m: l(x, m, #{python})"}
+    end
+
+    causal = NN.MultiHeadAttention.create_additive_causal_mask(5)
+    python_causal = "nn.MultiHeadAttention.create_additive_causal_mask(5)"
+
+    [
+      {"MultiHeadAttention", fn -> NN.MultiHeadAttention.new(8, 2) end, "nn.MultiHeadAttention(8, 2)", [x],
+       call: attend.(nil, "None")},
+      {"MultiHeadAttention", fn -> NN.MultiHeadAttention.new(8, 2, bias: true) end,
+       "nn.MultiHeadAttention(8, 2, bias=True)", [x], call: attend.(causal, python_causal)},
+      {"MultiHeadAttention", fn -> NN.MultiHeadAttention.new(8, 4) end, "nn.MultiHeadAttention(8, 4)", [x],
+       call: attend.(:causal, "'causal'")},
+      {"MultiHeadAttention",
+       fn ->
+         NN.MultiHeadAttention.new(8, 2,
+           query_input_dims: 8,
+           key_input_dims: 6,
+           value_input_dims: 5,
+           value_dims: 4,
+           value_output_dims: 3
+         )
+       end, "nn.MultiHeadAttention(8, 2, 8, 6, 5, 4, 3)", [x, wave({2, 3, 6}), wave({2, 3, 5})], []},
+      {"TransformerEncoderLayer", fn -> NN.TransformerEncoderLayer.new(8, 2) end, "nn.TransformerEncoderLayer(8, 2)",
+       [x], call: encode.(NN.TransformerEncoderLayer, nil, "None")},
+      {"TransformerEncoderLayer",
+       fn -> NN.TransformerEncoderLayer.new(8, 2, mlp_dims: 12, activation: &Activations.gelu/1, norm_first: false) end,
+       "nn.TransformerEncoderLayer(8, 2, 12, activation=nn.gelu, norm_first=False)", [x],
+       call: encode.(NN.TransformerEncoderLayer, causal, python_causal)},
+      {"TransformerEncoder", fn -> NN.TransformerEncoder.new(2, 8, 2) end, "nn.TransformerEncoder(2, 8, 2)", [x],
+       call: encode.(NN.TransformerEncoder, :causal, "'causal'")},
+      {"TransformerEncoder", fn -> NN.TransformerEncoder.new(2, 8, 2, checkpoint: true) end,
+       "nn.TransformerEncoder(2, 8, 2, checkpoint=True)", [x], call: encode.(NN.TransformerEncoder, nil, "None")},
+      {"TransformerDecoderLayer", fn -> NN.TransformerDecoderLayer.new(8, 2) end, "nn.TransformerDecoderLayer(8, 2)",
+       [x, memory], call: decode.(NN.TransformerDecoderLayer, nil, nil, "None, None")},
+      {"TransformerDecoderLayer", fn -> NN.TransformerDecoderLayer.new(8, 2, norm_first: false) end,
+       "nn.TransformerDecoderLayer(8, 2, norm_first=False)", [x, memory],
+       call: decode.(NN.TransformerDecoderLayer, causal, nil, "#{python_causal}, None")},
+      {"TransformerDecoder", fn -> NN.TransformerDecoder.new(2, 8, 2, mlp_dims: 12) end,
+       "nn.TransformerDecoder(2, 8, 2, 12)", [x, memory],
+       call: decode.(NN.TransformerDecoder, :causal, nil, "'causal', None")},
+      {"TransformerDecoder", fn -> NN.TransformerDecoder.new(2, 8, 2, checkpoint: true) end,
+       "nn.TransformerDecoder(2, 8, 2, checkpoint=True)", [x, memory],
+       call: decode.(NN.TransformerDecoder, nil, nil, "None, None")},
+      {"Transformer", fn -> NN.Transformer.new(small) end, "nn.Transformer(#{python_small})", [memory, x],
+       call:
+         {fn model, [source, target] -> NN.Transformer.call(model, source, target, target_mask: :causal) end,
+          "lambda l, s, t: l(s, t, None, 'causal', None)"}},
+      {"Transformer", fn -> NN.Transformer.new(small ++ [norm_first: false, dropout: 0.1]) end,
+       "nn.Transformer(#{python_small}, 0.1, norm_first=False)", [memory, x],
+       train: false, call: {&NN.Layer.call(&1, List.to_tuple(&2)), "lambda l, s, t: l(s, t, None, None, None)"}}
+    ]
+  end
+
+  defp positional do
+    x = wave({2, 3, 5, 8})
+    positions = Mlx.array([0.0, 1.0, 2.5, 100.0])
+
+    sinusoids = [
+      {8, [], "8"},
+      {2, [], "2"},
+      {8, [min_freq: 0.01, max_freq: 2, scale: 1, cos_first: true, full_turns: true], "8, 0.01, 2, 1, True, True"}
+    ]
+
+    [
+      {"RoPE", fn -> NN.RoPE.new(8) end, "nn.RoPE(8)", [x], []},
+      {"RoPE", fn -> NN.RoPE.new(4, traditional: true, base: 100, scale: 0.5) end, "nn.RoPE(4, True, 100, 0.5)", [x],
+       call: {fn layer, [x] -> NN.RoPE.call(layer, x, offset: 7) end, "lambda l, x: l(x, offset=7)"}},
+      {"ALiBi", &NN.ALiBi.new/0, "nn.ALiBi()", [wave({2, 8, 3, 5})], []},
+      {"ALiBi", &NN.ALiBi.new/0, "nn.ALiBi()", [wave({2, 6, 3, 5}, :f16), wave({3, 5}, :f16)],
+       call:
+         {fn layer, [x, mask] -> NN.ALiBi.call(layer, x, offset: 2, mask: mask) end,
+          "lambda l, x, mask: l(x, offset=2, mask=mask)"}}
+    ] ++
+      for {dims, options, python} <- sinusoids do
+        {"SinusoidalPositionalEncoding", fn -> NN.SinusoidalPositionalEncoding.new(dims, options) end,
+         "nn.SinusoidalPositionalEncoding(#{python})", [positions], []}
+      end
   end
 
   defp quantized do

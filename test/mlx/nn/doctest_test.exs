@@ -3,6 +3,7 @@ defmodule Mlx.NN.DoctestTest do
   use ExUnit.Case, async: true
 
   doctest Mlx.NN
+  doctest Mlx.NN.ALiBi
   doctest Mlx.NN.Activations
   doctest Mlx.NN.AvgPool1d
   doctest Mlx.NN.AvgPool2d
@@ -43,6 +44,7 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.MaxPool2d
   doctest Mlx.NN.MaxPool3d
   doctest Mlx.NN.Mish
+  doctest Mlx.NN.MultiHeadAttention
   doctest Mlx.NN.PReLU
   doctest Mlx.NN.QQLinear
   doctest Mlx.NN.QuantizedEmbedding
@@ -52,10 +54,12 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.ReLU
   doctest Mlx.NN.ReLU2
   doctest Mlx.NN.ReLU6
+  doctest Mlx.NN.RoPE
   doctest Mlx.NN.SELU
   doctest Mlx.NN.Sequential
   doctest Mlx.NN.SiLU
   doctest Mlx.NN.Sigmoid
+  doctest Mlx.NN.SinusoidalPositionalEncoding
   doctest Mlx.NN.Softmax
   doctest Mlx.NN.Softmin
   doctest Mlx.NN.Softplus
@@ -63,4 +67,9 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.Softsign
   doctest Mlx.NN.Step
   doctest Mlx.NN.Tanh
+  doctest Mlx.NN.Transformer
+  doctest Mlx.NN.TransformerDecoder
+  doctest Mlx.NN.TransformerDecoderLayer
+  doctest Mlx.NN.TransformerEncoder
+  doctest Mlx.NN.TransformerEncoderLayer
 end
