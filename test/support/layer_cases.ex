@@ -14,7 +14,8 @@ defmodule Mlx.LayerCases do
     linear() ++
       activation_layers() ++
       normalisations() ++
-      dropouts() ++ convolutions() ++ pools() ++ recurrent() ++ attention() ++ positional() ++ quantized()
+      dropouts() ++
+      convolutions() ++ pools() ++ recurrent() ++ attention() ++ positional() ++ quantized() ++ upsampling()
   end
 
   defp linear do
@@ -270,6 +271,32 @@ defmodule Mlx.LayerCases do
          as_made: true, call: {&NN.QuantizedEmbedding.as_linear(&1, hd(&2)), "lambda l, x: l.as_linear(x)"}}
       ]
     end)
+  end
+
+  defp upsampling do
+    {one, two, three} = {wave({2, 7, 3}), wave({2, 5, 4, 3}), wave({1, 3, 4, 3, 2})}
+    interpolated = for mode <- [:linear, :cubic], factor <- [2, 1.7, 0.6], do: {mode, factor}
+
+    for(
+      {factor, x} <- [{2, one}, {2, two}, {2, three}, {1.5, one}, {0.6, two}],
+      do: {"Upsample", fn -> NN.Upsample.new(factor) end, "nn.Upsample(#{factor})", [x], []}
+    ) ++
+      for(
+        {mode, factor} <- interpolated,
+        {options, python} <- [
+          {[], ""},
+          {[align_corners: true], ", align_corners=True"},
+          {[antialias: true], ", antialias=True"}
+        ],
+        x <- [one, two],
+        do:
+          {"Upsample", fn -> NN.Upsample.new(factor, [mode: mode] ++ options) end,
+           "nn.Upsample(#{factor}, '#{mode}'#{python})", [x], []}
+      ) ++
+      [
+        {"Upsample", fn -> NN.Upsample.new({2, 3}) end, "nn.Upsample((2, 3))", [two], []},
+        {"Upsample", fn -> NN.Upsample.new({1.5, 3}, mode: :linear) end, "nn.Upsample((1.5, 3), 'linear')", [two], []}
+      ]
   end
 
   defp activation_layers do

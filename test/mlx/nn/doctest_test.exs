@@ -72,4 +72,5 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.TransformerDecoderLayer
   doctest Mlx.NN.TransformerEncoder
   doctest Mlx.NN.TransformerEncoderLayer
+  doctest Mlx.NN.Upsample
 end
