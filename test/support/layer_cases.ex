@@ -15,7 +15,9 @@ defmodule Mlx.LayerCases do
       activation_layers() ++
       normalisations() ++
       dropouts() ++
-      convolutions() ++ pools() ++ recurrent() ++ attention() ++ positional() ++ quantized() ++ upsampling()
+      convolutions() ++
+      pools() ++
+      recurrent() ++ attention() ++ positional() ++ quantized() ++ upsampling()
   end
 
   defp linear do

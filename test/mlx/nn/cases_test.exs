@@ -9,6 +9,17 @@ defmodule Mlx.NN.CasesTest do
 
   @moduletag :oracle
 
+  # Names of Python's that have no case.
+  @layers_without_case %{
+    "Module" => "any struct is a module: see Mlx.NN.Layer",
+    "QQLinear" => "MLX computes it on GPUs only: see Mlx.NN.QuantizationTest",
+    "AllToShardedLinear" => "comes with the distributed layers",
+    "FullyShardedModule" => "comes with the distributed layers",
+    "QuantizedAllToShardedLinear" => "comes with the distributed layers",
+    "QuantizedShardedToAllLinear" => "comes with the distributed layers",
+    "ShardedToAllLinear" => "comes with the distributed layers"
+  }
+
   for {{name, _make, python, _inputs, _options}, index} <- Enum.with_index(LayerCases.layers()) do
     test "#{index}: #{name} as #{python}" do
       {_name, make, python, inputs, options} = Enum.at(LayerCases.layers(), unquote(index))
@@ -40,6 +51,14 @@ defmodule Mlx.NN.CasesTest do
       python = "[mx.random.seed(3), (#{python})(mx.zeros([#{shape |> Tuple.to_list() |> Enum.join(", ")}]))][1]"
       assert_oracle(initialize.(Mlx.zeros(shape)), python)
     end
+  end
+
+  test "every layer of Python has a case" do
+    names =
+      python_names("[n for n in dir(nn) if isinstance(getattr(nn, n), type) and issubclass(getattr(nn, n), nn.Module)]")
+
+    cases = for {name, _, _, _, _} <- LayerCases.layers(), do: name
+    assert Enum.sort(Enum.uniq(cases) ++ Map.keys(@layers_without_case)) == Enum.sort(names)
   end
 
   test "every activation function of Python has a case" do

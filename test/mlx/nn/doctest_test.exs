@@ -2,7 +2,6 @@ defmodule Mlx.NN.DoctestTest do
   # The examples of layers, which Mlx.NN.CasesTest compares with Python.
   use ExUnit.Case, async: true
 
-  doctest Mlx.NN
   doctest Mlx.NN.ALiBi
   doctest Mlx.NN.Activations
   doctest Mlx.NN.AvgPool1d
