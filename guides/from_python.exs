@@ -61,8 +61,11 @@ defmodule Mlx.Guides.FromPython do
   - **Errors.** Wrong arguments raise `ArgumentError`, and what MLX refuses raises `Mlx.Error`; both name the function.
     Input that ends a Python process, such as an index far out of bounds or an integer divided by zero, gives an error or
     a defined value.
+  - **Layers** are structs and never change: `x |> Mlx.NN.forward(layer)` for `layer(x)`. What a call changes comes back from
+    `Mlx.NN.value_and_grad/2` and `Mlx.NN.run/2`, the mode is that of a copy (`Mlx.NN.eval/1`), and what is trained is a
+    choice (`Mlx.NN.freeze/2`).
 
-  The rest lists every public name of Python's `mlx.core`, `mlx.optimizers` and `mlx.utils`.
+  The rest lists every public name of Python's `mlx.core`, `mlx.nn`, `mlx.optimizers` and `mlx.utils`.
   """
 
   @type row :: %{python: String.t(), elixir: [String.t()], note: String.t()}

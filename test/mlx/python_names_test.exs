@@ -5,7 +5,8 @@ defmodule Mlx.PythonNamesTest do
 
   alias Mlx.Guides.FromPython
 
-  # All public names: what is in the modules, and what classes define. What every object of Python has does not count.
+  # All public names of `mlx.core`: what is in the modules, and what classes define. What every object of Python has does not
+  # count.
   @names ~S"""
   (lambda members: [mx.array(list("\n".join(
     prefix + member
@@ -20,6 +21,17 @@ defmodule Mlx.PythonNamesTest do
       and (member[0] != "_" or member.startswith("__") and (member in vars(value) or not hasattr(object, member)))
     ] if isinstance(value, type) else []
   )
+  """
+
+  # All public names of `mlx.nn`: what its modules define, and what its classes define themselves.
+  @names_of_layers ~S"""
+  mx.array(list("\n".join(
+    prefix + member
+    for prefix, owner in [("mlx.nn.", nn), ("mlx.nn.losses.", nn.losses), ("mlx.nn.init.", nn.init)]
+    for name, value in vars(owner).items()
+    if name[0] != "_" and type(value) is not type(mx) and getattr(value, "__module__", "").startswith("mlx.nn")
+    for member in [name] + ([name + "." + n for n in vars(value) if n[0] != "_"] if isinstance(value, type) else [])
+  ).encode()), mx.uint8)
   """
 
   # Those of modules that are written in Python: what is defined there, and of a class what its bases do not have.
@@ -38,8 +50,8 @@ defmodule Mlx.PythonNamesTest do
 
   @tag :oracle
   test "the table has every public name of Python's modules, once" do
-    names = names(@names) ++ names(@python_names)
-    assert length(names) > 500
+    names = Enum.flat_map([@names, @names_of_layers, @python_names], &names/1)
+    assert length(names) > 700
     listed = for row <- FromPython.rows(), do: row.python
 
     assert names -- listed == [], "names of Python that are not in the table"
@@ -81,7 +93,7 @@ defmodule Mlx.PythonNamesTest do
       for module <- modules,
           {:docs_v1, _, _, _, moduledoc, _, docs} <- [Code.fetch_docs(module)],
           %{"en" => text} <- [moduledoc | Enum.map(docs, &elem(&1, 3))],
-          [name] <- Regex.scan(~r/\bmlx\.(?:core|optimizers|utils)(?:\.\w+)+/, text),
+          [name] <- Regex.scan(~r/\bmlx\.(?:core|nn|optimizers|utils)(?:\.\w+)+/, text),
           name not in listed and not prefix?(name, listed),
           do: {module, name}
 
