@@ -3,6 +3,7 @@ defmodule Mlx.LayerOracle do
   Python's layers and functions of `mlx.nn`, which say what those of `Mlx.NN` have to give. See `test/oracle/layers.py`.
   """
 
+  import ExUnit.Assertions
   import Mlx.Oracle
 
   alias Mlx.NN
@@ -36,34 +37,63 @@ defmodule Mlx.LayerOracle do
   parameters stay as they are at first; `:ulps`.
   """
   def assert_layer(make, python, inputs, options \\ []) do
-    {call, python_call} = Keyword.get(options, :call, {&called/2, "None"})
-    train = Keyword.get(options, :train, true)
     Mlx.Random.seed(@seed)
     layer = make.()
     assert_initial(layer, python)
-
     layer = if options[:as_made], do: layer, else: with_other_parameters(layer)
-    {names, parameters} = named("p", Enum.map(sorted(layer), &elem(&1, 1)))
-    paths = for {path, _array} <- sorted(layer), do: path
-    {inputs_names, arrays} = named("x", inputs)
-    layer = if train, do: layer, else: NN.eval(layer)
+    {expression, arrays} = question(layer, python, inputs, options)
+    assert_oracle(results(layer, inputs, options), expression, arrays, Keyword.take(options, [:ulps]))
+  end
+
+  @doc """
+  Asserts that a layer of half precision gives results of Python's types and shapes for inputs of half precision. Their
+  values differ more, as Mlx makes some sums more exactly.
+  """
+  def assert_half_precision(make, python, inputs, options \\ []) do
+    half = &if(&1.type == :f32, do: Mlx.as_type(&1, :bf16), else: &1)
+    {layer, inputs} = {Tree.map(make.(), half), Enum.map(inputs, half)}
+    {expression, arrays} = question(layer, python, inputs, options)
+    forms = fn results -> for array <- List.wrap(results), do: {array.type, array.shape} end
+    assert forms.(results(layer, inputs, options)) == forms.(eval(expression, arrays)), expression
+  end
+
+  # What is compared: the outputs, the gradients of the inputs and of the parameters, and the parameters after the call.
+  defp results(layer, inputs, options) do
+    {call, _python} = call(options)
+    layer = if train?(options), do: layer, else: NN.eval(layer)
     {outputs, after_call} = NN.run(layer, &call.(&1, inputs))
 
-    compared = Keyword.get(options, :gradients, true)
-
-    got =
-      if compared,
-        do:
-          with_gradients(&call.(layer, &1), inputs) ++
-            gradients(layer, &call.(&1, inputs)) ++ for({_path, array} <- sorted(after_call), do: array),
-        else: listed(outputs)
-
-    expression =
-      "layers.layer(#{python}, #{inspect(paths, limit: :infinity, printable_limit: :infinity)}, " <>
-        "[#{Enum.join(names, ", ")}], [#{Enum.join(inputs_names, ", ")}], #{python_call}, #{python(train)}, #{python(compared)})"
-
-    assert_oracle(got, expression, arrays ++ parameters, Keyword.take(options, [:ulps]))
+    if gradients?(options) do
+      with_gradients(&call.(layer, &1), inputs) ++
+        gradients(layer, &call.(&1, inputs)) ++ for {_path, array} <- sorted(after_call), do: array
+    else
+      listed(outputs)
+    end
   end
+
+  # The same for Python: an expression and its arrays.
+  defp question(layer, python, inputs, options) do
+    {_call, python_call} = call(options)
+    {paths, parameters} = layer |> sorted() |> Enum.unzip()
+    {names, parameters} = named("p", parameters)
+    {inputs_names, inputs} = named("x", inputs)
+
+    arguments = [
+      python,
+      inspect(paths, limit: :infinity, printable_limit: :infinity),
+      "[#{Enum.join(names, ", ")}]",
+      "[#{Enum.join(inputs_names, ", ")}]",
+      python_call,
+      python(train?(options)),
+      python(gradients?(options))
+    ]
+
+    {"layers.layer(#{Enum.join(arguments, ", ")})", inputs ++ parameters}
+  end
+
+  defp call(options), do: Keyword.get(options, :call, {&called/2, "None"})
+  defp train?(options), do: Keyword.get(options, :train, true)
+  defp gradients?(options), do: Keyword.get(options, :gradients, true)
 
   defp python(true), do: "True"
   defp python(false), do: "False"
