@@ -39,8 +39,9 @@ if Code.ensure_loaded?(Nx) do
 
     @behaviour Nx.Defn.Compiler
 
-    alias Mlx.{Device, Transforms.Compilation}
+    alias Mlx.Device
     alias Mlx.Nx.Compiler.{Cache, Evaluation, Executable}
+    alias Mlx.Transforms.Compilation
 
     # What makes another program, or one that is called otherwise.
     @options [:lazy, :device, :hooks, :donate]

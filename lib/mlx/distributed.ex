@@ -47,7 +47,8 @@ defmodule Mlx.Distributed do
 
   import Kernel, except: [send: 2]
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Options, Arguments.Sizes, Array, Native, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.{CalledFunction, Options, Sizes}
   alias Mlx.Distributed.Group
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl

@@ -7,7 +7,9 @@ defmodule Mlx.Fast do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Arguments.Operand, Arguments.Options, Array, Fast, Native, Ops.DoublePrecision}
+  alias Mlx.{Array, Fast, Native}
+  alias Mlx.Arguments.{Operand, Options}
+  alias Mlx.Ops.DoublePrecision
 
   @doc """
   Root mean square normalisation over the last axis: `x / sqrt(mean(x ** 2) + eps) * weight`.

@@ -13,7 +13,8 @@ defmodule Mlx.FFT do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Arguments.Given, Arguments.Operand, Arguments.Options, Arguments.Sizes, Array, Native}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.{Given, Operand, Options, Sizes}
 
   # name, what it computes, example input, its transform
   @one_axis [

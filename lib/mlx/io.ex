@@ -24,8 +24,10 @@ defmodule Mlx.IO do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Options, Array, Values.Evaluation}
+  alias Mlx.Array
+  alias Mlx.Arguments.{CalledFunction, Options}
   alias Mlx.IO.{Bytes, Content, Failure, FilePath, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
+  alias Mlx.Values.Evaluation
 
   @type format :: :safetensors | :gguf | :npy | :npz
   @type arrays :: %{String.t() => Array.t()}

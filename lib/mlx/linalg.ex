@@ -12,7 +12,8 @@ defmodule Mlx.Linalg do
 
   use Mlx.NonFinite.Definitions
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Operand, Arguments.Options, Array, Native, Stream, Telemetry}
+  alias Mlx.{Array, Native, Stream, Telemetry}
+  alias Mlx.Arguments.{CalledFunction, Operand, Options}
 
   @doc """
   The norm of vectors or matrices.

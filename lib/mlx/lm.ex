@@ -24,7 +24,7 @@ defmodule Mlx.LM do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Arguments.Options}
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
   alias Mlx.LM.{ChatTemplate, Decoding, Generation, Llama, Response, Tokenizer, Weights}
 

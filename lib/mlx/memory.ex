@@ -10,8 +10,10 @@ defmodule Mlx.Memory do
 
   use Mlx.Arguments.Mismatch
 
+  alias Mlx.{Native, Telemetry}
+  alias Mlx.Arguments.Given
   alias Mlx.Memory.{Claim, Ticket, Wired}
-  alias Mlx.{Arguments.Given, Native, Telemetry, Values.Garbage}
+  alias Mlx.Values.Garbage
 
   @doc """
   All figures, in bytes, and `arrays`: how many arrays there are that no process has let go of. Metal has room for about

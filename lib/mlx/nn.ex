@@ -55,10 +55,12 @@ defmodule Mlx.NN do
   Python: `mlx.nn`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arity, Array, CalledFunction, Options, Replacement, Tree}
+  alias Mlx.{Array, Tree}
+  alias Mlx.Arguments.{Arity, CalledFunction, Options}
   alias Mlx.NN.{Embedding, Layer, Layers, Linear, QQLinear, QuantizedEmbedding, QuantizedLinear, Selection}
+  alias Mlx.Transforms.Replacement
 
   @of_containers ~w(Mlx.Tree Mlx.Tree.flatten Mlx.Tree.merge Mlx.Tree.partition)
 
@@ -93,7 +95,7 @@ defmodule Mlx.NN do
   def forward(_input, other) do
     raise ArgumentError,
           "Mlx.NN.forward: expected a layer, which is a struct, a function of one argument or a list of layers, " <>
-            "got: #{Mlx.Given.text(other)}"
+            "got: #{Mlx.Arguments.Given.text(other)}"
   end
 
   @doc """
@@ -319,7 +321,7 @@ defmodule Mlx.NN do
 
   defp quantized(_layer, other, _settings) do
     raise ArgumentError,
-          "Mlx.NN.quantize: expected :where to return true, false or a keyword list, got: #{Mlx.Given.text(other)}"
+          "Mlx.NN.quantize: expected :where to return true, false or a keyword list, got: #{Mlx.Arguments.Given.text(other)}"
   end
 
   @doc """

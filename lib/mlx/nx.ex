@@ -35,9 +35,10 @@ if Code.ensure_loaded?(Nx) do
 
     import Nx.Defn, only: [deftransform: 2]
 
-    alias Mlx.{Arguments.Options, Array, Native, Type}
-    alias Mlx.Nx.Backend.Conversion
+    alias Mlx.{Array, Native, Type}
+    alias Mlx.Arguments.Options
     alias Mlx.Nx.{Einsum, Quantization}
+    alias Mlx.Nx.Backend.Conversion
 
     @doc """
     The array as a tensor of `Mlx.Backend`. Booleans become `u8`.

@@ -82,9 +82,10 @@ defmodule Mlx.Optimizers do
   Python: `mlx.optimizers`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, CalledFunction, Tree, Type}
+  alias Mlx.{Array, Tree, Type}
+  alias Mlx.Arguments.CalledFunction
 
   @typedoc "An optimizer: a struct whose module has the behaviour `Mlx.Optimizers.Optimizer`."
   @type t :: struct()

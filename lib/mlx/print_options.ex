@@ -19,7 +19,7 @@ defmodule Mlx.PrintOptions do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.Given, Arguments.Options}
+  alias Mlx.Arguments.{Given, Options}
 
   @enforce_keys [:precision]
   defstruct [:precision]

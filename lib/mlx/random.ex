@@ -31,19 +31,9 @@ defmodule Mlx.Random do
 
   alias Mlx.Random.Integers
 
-  alias Mlx.{
-    Arguments.Arity,
-    Arguments.CalledFunction,
-    Arguments.Given,
-    Arguments.Operand,
-    Arguments.Options,
-    Arguments.Sizes,
-    Array,
-    Linalg,
-    Native,
-    Ops.Shape,
-    Type
-  }
+  alias Mlx.{Array, Linalg, Native, Type}
+  alias Mlx.Arguments.{Arity, CalledFunction, Given, Operand, Options, Sizes}
+  alias Mlx.Ops.Shape
 
   @state {__MODULE__, :key}
 

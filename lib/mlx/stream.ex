@@ -16,7 +16,8 @@ defmodule Mlx.Stream do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Native}
+  alias Mlx.Native
+  alias Mlx.Arguments.{CalledFunction, Given}
 
   @enforce_keys [:ref, :device, :index]
   defstruct [:ref, :device, :index]

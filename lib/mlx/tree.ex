@@ -20,7 +20,8 @@ defmodule Mlx.Tree do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.ArgumentType, Arguments.Arity, Arguments.CalledFunction, Arguments.Given, Array}
+  alias Mlx.Array
+  alias Mlx.Arguments.{ArgumentType, Arity, CalledFunction, Given}
   alias Mlx.Tree.{Leaves, Merge, Paths}
 
   @typedoc "An array, or a container of arrays."

@@ -53,7 +53,7 @@ defmodule Mlx.Type do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.ArgumentType, Arguments.Given}
+  alias Mlx.Arguments.{ArgumentType, Given}
 
   # type, class, bits, Nx type, letter and size of numpy's type strings
   @table [

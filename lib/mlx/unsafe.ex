@@ -11,8 +11,10 @@ defmodule Mlx.Unsafe do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.Options, Arguments.Sizes, Array, Native, Transforms.RecordedCall, Transforms.Recording, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.{Options, Sizes}
   alias Mlx.IO.FilePath
+  alias Mlx.Transforms.{RecordedCall, Recording}
   alias Mlx.Unsafe.Kernel
 
   @type size :: {pos_integer(), pos_integer(), pos_integer()}

@@ -2,7 +2,8 @@ defmodule Mlx.WrongArgumentsTest do
   # Every public function is called with terms of a kind that it does not take: whatever is added to the library is, too.
   use ExUnit.Case, async: true
 
-  alias Mlx.{Arguments.ArgumentType, ExampleArgument, PublicFunctions, TinyLlama}
+  alias Mlx.{ExampleArgument, PublicFunctions, TinyLlama}
+  alias Mlx.Arguments.ArgumentType
 
   @wrong [:an_atom, nil, 1.5, "text", %{}, {:a, 1}, [:a | :b], self()]
 

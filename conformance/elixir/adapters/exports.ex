@@ -8,7 +8,8 @@ defmodule Mlx.Conformance.Exports do
   import Mlx.Conformance.PythonError, only: [value_error!: 1]
   import Mlx.Conformance.Transforms, only: [container: 1]
 
-  alias Mlx.{Arguments.Arity, Array}
+  alias Mlx.Array
+  alias Mlx.Arguments.Arity
 
   @doc "`export_function(file_or_callback, fun, *args, shapeless, metadata, **kwargs)`."
   def export(call, %{file_or_callback: path} = bound, options) when is_binary(path) do

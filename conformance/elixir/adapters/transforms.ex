@@ -8,7 +8,8 @@ defmodule Mlx.Conformance.Transforms do
 
   import Mlx.Conformance.PythonError, only: [value_error!: 1]
 
-  alias Mlx.{Arguments.Arity, Array, Tree}
+  alias Mlx.{Array, Tree}
+  alias Mlx.Arguments.Arity
 
   @doc "Calls a function that Elixir returned."
   def apply_function(_call, %{function: function, arguments: arguments, keywords: keywords}, _options) do

@@ -3,7 +3,8 @@ defmodule Mix.Mlx.Examination do
   # What `mix mlx.doctor` looks at. A check is a name, a function that returns what it found or raises, and what to do
   # when it raises.
 
-  alias Mlx.{Device, Linalg, Native, Transforms.Compilation, Transforms.KernelMaking}
+  alias Mlx.{Device, Linalg, Native}
+  alias Mlx.Transforms.{Compilation, KernelMaking}
 
   @type check :: {String.t(), (-> String.t()), String.t()}
   @type finding :: {String.t(), :ok, String.t()} | {String.t(), {:error, advice :: String.t()}, String.t()}

@@ -3,7 +3,7 @@ defmodule Mlx.Arguments.Arity do
   # Functions of an arity that is only known at run time: what a transform returns takes as many arguments as the
   # function that it was given.
 
-  alias Mlx.{Arguments.ArgumentType, Arguments.Given}
+  alias Mlx.Arguments.{ArgumentType, Given}
 
   @most 32
 

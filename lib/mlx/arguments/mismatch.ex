@@ -6,7 +6,7 @@ defmodule Mlx.Arguments.Mismatch do
   # `use Mlx.Arguments.Mismatch` gives the documented functions of a module a last clause that says it. `Mlx.Ops.Topic` says it for the
   # functions of `Mlx` when those of a topic take no such arguments.
 
-  alias Mlx.{Arguments.ArgumentType, Arguments.Given}
+  alias Mlx.Arguments.{ArgumentType, Given}
 
   defmacro __using__(_options) do
     quote do

@@ -3,7 +3,8 @@ defmodule Mlx.Arguments.Operand do
   # What operations ask of their operands: that numbers become arrays of the type of the array beside them, where MLX has
   # no rule for it (the values of an update, the value of a pad), that they are arrays, and that there are elements.
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Array, Native, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.{CalledFunction, Given}
 
   @doc "The array that was given to a function of `Mlx`, whose shape or type it needs. Raises for anything else."
   @spec array!(term(), atom()) :: Array.t()

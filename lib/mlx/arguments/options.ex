@@ -3,7 +3,8 @@ defmodule Mlx.Arguments.Options do
   # The options of functions. Every operation takes `:stream`; some take more. An unknown option raises. `function` is the
   # name in `Mlx`.
 
-  alias Mlx.{Arguments.Given, Stream}
+  alias Mlx.Stream
+  alias Mlx.Arguments.Given
 
   # What Python's libraries call options, and what may be meant here.
   @python [

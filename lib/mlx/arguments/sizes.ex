@@ -2,7 +2,8 @@ defmodule Mlx.Arguments.Sizes do
   @moduledoc false
   # Shapes as they are given to functions: a tuple or a list of sizes, or the size of the only axis.
 
-  alias Mlx.{Arguments.Given, Array}
+  alias Mlx.Array
+  alias Mlx.Arguments.Given
 
   @doc "The shape that was given to a function of `Mlx`."
   @spec shape!(Array.sizes(), atom()) :: Array.shape()

@@ -2,7 +2,8 @@ defmodule Mlx.Fast.DoublePrecision do
   @moduledoc false
   # MLX computes these of `:f64` in `:f32`, or in part. Here they are made of operations that have all digits.
 
-  alias Mlx.{Array, Native, Ops.DoublePrecision, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Ops.DoublePrecision
 
   @spec rms_norm(Array.t(), Array.t() | nil, number()) :: Array.t()
   def rms_norm(x, weight, eps), do: x |> Native.astype(:f64, nil) |> normal(eps) |> scaled(weight)

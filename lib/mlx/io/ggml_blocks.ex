@@ -15,7 +15,8 @@ defmodule Mlx.IO.GGMLBlocks do
 
   use Mlx.Operators
 
-  alias Mlx.{Array, IO.GGMLType}
+  alias Mlx.Array
+  alias Mlx.IO.GGMLType
 
   @quantized [:q4_0, :q4_1, :q8_0]
   @computed [:q5_0, :q5_1, :q2_k, :q3_k, :q4_k, :q5_k, :q6_k]

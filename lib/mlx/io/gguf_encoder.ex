@@ -2,8 +2,10 @@ defmodule Mlx.IO.GGUFEncoder do
   @moduledoc false
   # Writes GGUF files of version 3, which `Mlx.IO.GGUFMetadata` describes.
 
-  alias Mlx.{Array, Ops.Creation, Values.Evaluation}
+  alias Mlx.Array
   alias Mlx.IO.GGUFMetadata
+  alias Mlx.Ops.Creation
+  alias Mlx.Values.Evaluation
 
   # The types of arrays, and those of metadata, that MLX reads as they are.
   @array_types %{f32: 0, f16: 1, s8: 24, s16: 25, s32: 26}

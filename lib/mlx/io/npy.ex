@@ -5,8 +5,9 @@ defmodule Mlx.IO.Npy do
   #     0x93 "NUMPY" major minor  length of the header (u16, from version 2 on u32)
   #     {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }  padding "\n"
 
-  alias Mlx.{Array, Native, Stream, Type, Values.Evaluation}
+  alias Mlx.{Array, Native, Stream, Type}
   alias Mlx.IO.Bytes
+  alias Mlx.Values.Evaluation
 
   @magic <<0x93, "NUMPY">>
   # What stands before the header.

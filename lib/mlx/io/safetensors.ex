@@ -11,8 +11,10 @@ defmodule Mlx.IO.Safetensors do
   # Offsets count from its end. The largest elements come first, so that all are aligned, and then the names decide: the
   # order of the reference implementation.
 
-  alias Mlx.{Array, Native, Ops.Creation, Type, Values.Evaluation}
+  alias Mlx.{Array, Native, Type}
   alias Mlx.IO.{Bytes, SafetensorsHeader}
+  alias Mlx.Ops.Creation
+  alias Mlx.Values.Evaluation
 
   # The types that MLX reads.
   @types %{

@@ -17,7 +17,7 @@ defmodule Mlx.LM.ChatTemplate do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Given}
+  alias Mlx.Arguments.{CalledFunction, Given}
   alias Mlx.LM.ChatTemplate.{Evaluator, Parser, Value}
 
   @enforce_keys [:statements]

@@ -8,10 +8,10 @@ defmodule Mlx.LM.Generation do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.ArgumentType, Arguments.CalledFunction, Arguments.Given, Arguments.Options}
+  alias Mlx.Memory
+  alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
   alias Mlx.LM.{Context, Decoding, Llama, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
-  alias Mlx.Memory
 
   @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 2048]
 

@@ -23,7 +23,8 @@ defmodule Mlx.LM.Sampler do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.Given, Arguments.Options, Array}
+  alias Mlx.Array
+  alias Mlx.Arguments.{Given, Options}
 
   @defaults [
     temperature: 0.0,

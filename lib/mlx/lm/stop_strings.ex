@@ -10,7 +10,7 @@ defmodule Mlx.LM.StopStrings do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.ArgumentType, Arguments.Given}
+  alias Mlx.Arguments.{ArgumentType, Given}
 
   @enforce_keys [:strings]
   defstruct [:strings, held: ""]

@@ -34,7 +34,7 @@ defmodule Mlx.LM.Tokenizer do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.Given, Arguments.Options}
+  alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.Tokenizer.{ByteAlphabet, BytePairEncoding, PreTokenizer, StreamDecoder, Table}
 
   @typedoc "A token's number."

@@ -15,7 +15,8 @@ defmodule Mlx.LM.Weights do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Arguments.Given, Arguments.Options, Array, Type}
+  alias Mlx.{Array, Type}
+  alias Mlx.Arguments.{Given, Options}
 
   # All quantized formats of GGUF that MLX keeps (Q4_0, Q4_1, Q8_0) share one scale between 32 numbers.
   @group_size 32

@@ -2,7 +2,8 @@ defmodule Mlx.Memory.Claim do
   @moduledoc false
   # What the arguments of `Mlx.Memory.wire/2` and `Mlx.Memory.with_wired/3` ask for.
 
-  alias Mlx.{Arguments.Given, Arguments.Options, Device, Native}
+  alias Mlx.{Device, Native}
+  alias Mlx.Arguments.{Given, Options}
   alias Mlx.Memory.Ticket
 
   @timeout 5_000

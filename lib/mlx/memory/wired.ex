@@ -7,7 +7,8 @@ defmodule Mlx.Memory.Wired do
 
   use GenServer
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Given, Native}
+  alias Mlx.Native
+  alias Mlx.Arguments.{CalledFunction, Given}
   alias Mlx.Memory.{Policy, Ticket}
 
   @typep state :: %{held: [Ticket.t()], waiting: [{Ticket.t(), GenServer.from()}], wired: non_neg_integer()}

@@ -37,9 +37,11 @@ for {name, function, options, input, output} <- [
     Python: `mlx.nn.#{name}`.
     """
 
-    use Mlx.Mismatch
+    use Mlx.Arguments.Mismatch
 
-    alias Mlx.{Array, NN.Activations, Options}
+    alias Mlx.Array
+    alias Mlx.Arguments.Options
+    alias Mlx.NN.Activations
 
     @options options
 

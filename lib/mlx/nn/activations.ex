@@ -10,10 +10,11 @@ defmodule Mlx.NN.Activations do
   Python: the functions of `mlx.nn`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
   use Mlx.Operators
 
-  alias Mlx.{Array, CalledFunction, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.{CalledFunction, Options}
 
   @doc """
   The continuously differentiable exponential linear unit: `max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)`.

@@ -5,9 +5,10 @@ defmodule Mlx.NN.ALiBi do
   Source: Press et al., "Train Short, Test Long" (2021). Python: `mlx.nn.ALiBi`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options, Type}
+  alias Mlx.{Array, Type}
+  alias Mlx.Arguments.Options
 
   @derive Mlx.NN.Layer
   defstruct []

@@ -17,10 +17,12 @@ defmodule Mlx.NN.BatchNorm do
   Source: Ioffe and Szegedy, "Batch Normalization" (2015). Python: `mlx.nn.BatchNorm`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options, Replacement}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Affine, Epsilon, Features}
+  alias Mlx.Transforms.Replacement
 
   @derive {Mlx.NN.Layer, kept: [:running_mean, :running_var]}
   @enforce_keys [:weight, :bias, :running_mean, :running_var, :num_features, :eps, :momentum]

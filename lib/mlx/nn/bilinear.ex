@@ -10,9 +10,11 @@ defmodule Mlx.NN.Bilinear do
   Python: `mlx.nn.Bilinear`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN.Features, Options, Random}
+  alias Mlx.{Array, Random}
+  alias Mlx.Arguments.Options
+  alias Mlx.NN.Features
 
   @derive Mlx.NN.Layer
   @enforce_keys [:weight, :bias]

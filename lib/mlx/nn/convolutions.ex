@@ -24,9 +24,10 @@ for axes <- 1..3,
     The operation is `Mlx.#{function}/3`. Python: `mlx.nn.#{name}`.
     """
 
-    use Mlx.Mismatch
+    use Mlx.Arguments.Mismatch
 
-    alias Mlx.{Array, Options, Random}
+    alias Mlx.{Array, Random}
+    alias Mlx.Arguments.Options
     alias Mlx.NN.{Features, Sizes}
 
     @options options
@@ -96,7 +97,7 @@ for axes <- 1..3,
     defp inputs_of_group!(channels, groups, function) do
       raise ArgumentError,
             "#{function}: expected :feature_group_size to be an integer that divides #{channels} channels, " <>
-              "got: #{Mlx.Given.text(groups)}"
+              "got: #{Mlx.Arguments.Given.text(groups)}"
     end
 
     @doc """

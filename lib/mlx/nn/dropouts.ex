@@ -22,9 +22,10 @@ for {name, shared, ranks, shapes, dropped, shape} <- [
     Python: `mlx.nn.#{name}`.
     """
 
-    use Mlx.Mismatch
+    use Mlx.Arguments.Mismatch
 
-    alias Mlx.{Array, Given, Options, Random}
+    alias Mlx.{Array, Random}
+    alias Mlx.Arguments.{Given, Options}
 
     @derive Mlx.NN.Layer
     @enforce_keys [:p]

@@ -9,9 +9,10 @@ defmodule Mlx.NN.Embedding do
   Python: `mlx.nn.Embedding`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN.Features, Random}
+  alias Mlx.{Array, Random}
+  alias Mlx.NN.Features
 
   @derive Mlx.NN.Layer
   @enforce_keys [:weight]

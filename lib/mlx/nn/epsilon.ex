@@ -11,6 +11,6 @@ defmodule Mlx.NN.Epsilon do
   def check!(eps, _function) when is_number(eps) and eps > 0, do: :ok
 
   def check!(eps, function) do
-    raise ArgumentError, "#{function}: expected :eps to be a positive number, got: #{Mlx.Given.text(eps)}"
+    raise ArgumentError, "#{function}: expected :eps to be a positive number, got: #{Mlx.Arguments.Given.text(eps)}"
   end
 end

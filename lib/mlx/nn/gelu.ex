@@ -5,9 +5,11 @@ defmodule Mlx.NN.GELU do
   Python: `mlx.nn.GELU`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN.Activations, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
+  alias Mlx.NN.Activations
 
   @derive Mlx.NN.Layer
   @enforce_keys [:approx]

@@ -12,9 +12,10 @@ defmodule Mlx.NN.GroupNorm do
   Source: Wu and He, "Group Normalization" (2018). Python: `mlx.nn.GroupNorm`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Fast, Options}
+  alias Mlx.{Array, Fast}
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Affine, Epsilon, Features}
 
   @derive Mlx.NN.Layer

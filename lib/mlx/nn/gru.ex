@@ -19,10 +19,12 @@ defmodule Mlx.NN.GRU do
   Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014). Python: `mlx.nn.GRU`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
   use Mlx.Operators
 
-  alias Mlx.{Array, NN.Recurrence, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
+  alias Mlx.NN.Recurrence
 
   @derive Mlx.NN.Layer
   @enforce_keys [:Wx, :Wh, :b, :bhn, :hidden_size]

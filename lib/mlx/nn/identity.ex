@@ -5,7 +5,7 @@ defmodule Mlx.NN.Identity do
   Python: `mlx.nn.Identity`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   @derive Mlx.NN.Layer
   defstruct []

@@ -25,9 +25,10 @@ defmodule Mlx.NN.Init do
   Python: `mlx.nn.init`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Linalg, Options, Random}
+  alias Mlx.{Array, Linalg, Random}
+  alias Mlx.Arguments.Options
 
   @typedoc "An initializer."
   @type t :: (Array.t() -> Array.t())
@@ -247,7 +248,7 @@ defmodule Mlx.NN.Init do
 
   def sparse(part, _options) do
     raise ArgumentError,
-          "Mlx.NN.Init.sparse: expected the part of zeros, a number from 0 to 1, got: #{Mlx.Given.text(part)}"
+          "Mlx.NN.Init.sparse: expected the part of zeros, a number from 0 to 1, got: #{Mlx.Arguments.Given.text(part)}"
   end
 
   @doc """

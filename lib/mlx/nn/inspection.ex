@@ -5,7 +5,8 @@ defmodule Mlx.NN.Inspection do
 
   import Inspect.Algebra
 
-  alias Mlx.{Array, Printing}
+  alias Mlx.Array
+  alias Mlx.Values.Printing
 
   @doc "The document of a layer. One with layers inside is a tree, with a line for each field."
   @spec document(struct(), Inspect.Opts.t()) :: Inspect.Algebra.t()

@@ -11,9 +11,10 @@ defmodule Mlx.NN.InstanceNorm do
   Source: Ulyanov et al., "Instance Normalization" (2016). Python: `mlx.nn.InstanceNorm`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Fast, Options}
+  alias Mlx.{Array, Fast}
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Affine, Epsilon, Features}
 
   @derive Mlx.NN.Layer

@@ -51,7 +51,7 @@ end
 
 defimpl Mlx.NN.Layer, for: Function do
   def call(fun, input) do
-    Mlx.Arity.check!(fun, 1, "Mlx.NN.Layer.call")
+    Mlx.Arguments.Arity.check!(fun, 1, "Mlx.NN.Layer.call")
     fun.(input)
   end
 end
@@ -62,7 +62,7 @@ end
 
 defimpl Mlx.NN.Layer, for: Any do
   defmacro __deriving__(module, _struct, options) do
-    [kept, shown] = Mlx.Options.without_stream(options, :"NN.Layer", kept: [], inspect: true)
+    [kept, shown] = Mlx.Arguments.Options.without_stream(options, :"NN.Layer", kept: [], inspect: true)
 
     quote do
       defimpl Mlx.NN.Layer, for: unquote(module) do
@@ -86,6 +86,6 @@ defimpl Mlx.NN.Layer, for: Any do
   def call(other, _input) do
     raise ArgumentError,
           "Mlx.NN.Layer.call: expected a layer, which is a struct that derives Mlx.NN.Layer, a function of one argument " <>
-            "or a list of layers, got: #{Mlx.Given.text(other)}"
+            "or a list of layers, got: #{Mlx.Arguments.Given.text(other)}"
   end
 end

@@ -9,9 +9,10 @@ defmodule Mlx.NN.LayerNorm do
   Source: Ba et al., "Layer Normalization" (2016). Python: `mlx.nn.LayerNorm`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Fast, Options}
+  alias Mlx.{Array, Fast}
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Epsilon, Features}
 
   @derive Mlx.NN.Layer

@@ -18,10 +18,11 @@ defmodule Mlx.NN.Losses do
   Python: `mlx.nn.losses`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
   use Mlx.Operators
 
-  alias Mlx.{Array, Fast, Linalg, Options, Type}
+  alias Mlx.{Array, Fast, Linalg, Type}
+  alias Mlx.Arguments.Options
 
   @none "`:reduction` - `:none` (default), `:mean` or `:sum`"
   @mean "`:reduction` - `:none`, `:mean` (default) or `:sum`"
@@ -466,7 +467,7 @@ defmodule Mlx.NN.Losses do
 
     unless is_integer(axis) and axis in -rank..(rank - 1)//1 do
       raise ArgumentError,
-            "Mlx.NN.Losses.#{function}: expected :axis to be an axis of #{Mlx.Given.text(array)}, got: #{inspect(axis)}"
+            "Mlx.NN.Losses.#{function}: expected :axis to be an axis of #{Mlx.Arguments.Given.text(array)}, got: #{inspect(axis)}"
     end
 
     Integer.mod(axis, rank)
@@ -488,7 +489,7 @@ defmodule Mlx.NN.Losses do
 
   defp weighted(_losses, other, function) do
     raise ArgumentError,
-          "Mlx.NN.Losses.#{function}: expected :weights to be an Mlx.Array, got: #{Mlx.Given.text(other)}"
+          "Mlx.NN.Losses.#{function}: expected :weights to be an Mlx.Array, got: #{Mlx.Arguments.Given.text(other)}"
   end
 
   defp reduce(losses, :none, _function), do: losses

@@ -20,10 +20,12 @@ defmodule Mlx.NN.LSTM do
   Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). Python: `mlx.nn.LSTM`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
   use Mlx.Operators
 
-  alias Mlx.{Array, NN.Recurrence, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
+  alias Mlx.NN.Recurrence
 
   @derive Mlx.NN.Layer
   @enforce_keys [:Wx, :Wh, :bias, :hidden_size]

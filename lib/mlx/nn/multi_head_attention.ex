@@ -12,9 +12,10 @@ defmodule Mlx.NN.MultiHeadAttention do
   Source: Vaswani et al., "Attention Is All You Need" (2017). Python: `mlx.nn.MultiHeadAttention`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Fast, Options, Type}
+  alias Mlx.{Array, Fast, Type}
+  alias Mlx.Arguments.Options
   alias Mlx.NN.Linear
 
   @derive Mlx.NN.Layer

@@ -23,9 +23,10 @@ for axes <- 1..3,
     Python: `mlx.nn.#{name}`.
     """
 
-    use Mlx.Mismatch
+    use Mlx.Arguments.Mismatch
 
-    alias Mlx.{Array, Options}
+    alias Mlx.Array
+    alias Mlx.Arguments.Options
     alias Mlx.NN.{Sizes, Windows}
 
     @derive Mlx.NN.Layer

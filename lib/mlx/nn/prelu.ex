@@ -9,9 +9,11 @@ defmodule Mlx.NN.PReLU do
   Python: `mlx.nn.PReLU`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN.Activations, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
+  alias Mlx.NN.Activations
 
   @derive Mlx.NN.Layer
   @enforce_keys [:weight]

@@ -11,7 +11,7 @@ defmodule Mlx.NN.QQLinear do
   Python: `mlx.nn.QQLinear`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.Array
   alias Mlx.NN.{Features, Linear, QuantizedMatrix}
@@ -72,7 +72,7 @@ defmodule Mlx.NN.QQLinear do
 
   def from_linear(%Linear{} = layer, _options) do
     raise ArgumentError,
-          "Mlx.NN.QQLinear.from_linear: expected a layer without a bias, got: #{Mlx.Given.text(layer)}"
+          "Mlx.NN.QQLinear.from_linear: expected a layer without a bias, got: #{Mlx.Arguments.Given.text(layer)}"
   end
 
   defp made(%Linear{weight: weight}, settings), do: struct!(__MODULE__, [weight: weight, scales: nil] ++ settings)

@@ -12,9 +12,10 @@ defmodule Mlx.NN.QuantizedEmbedding do
   Python: `mlx.nn.QuantizedEmbedding`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, CalledFunction}
+  alias Mlx.Array
+  alias Mlx.Arguments.CalledFunction
   alias Mlx.NN.{Embedding, Features, QuantizedMatrix}
 
   @derive {Mlx.NN.Layer, kept: [:weight, :scales, :biases]}

@@ -13,9 +13,10 @@ defmodule Mlx.NN.QuantizedLinear do
   Python: `mlx.nn.QuantizedLinear`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, CalledFunction}
+  alias Mlx.Array
+  alias Mlx.Arguments.CalledFunction
   alias Mlx.NN.{Features, Linear, QuantizedMatrix}
 
   @derive {Mlx.NN.Layer, kept: [:weight, :scales, :biases]}

@@ -2,7 +2,8 @@ defmodule Mlx.NN.QuantizedMatrix do
   @moduledoc false
   # The matrix of quantized layers: fields `weight`, `scales` and `biases`, packed with `group_size`, `bits` and `mode`.
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
 
   # mode, group size and bits that it has by default
   @modes [affine: {64, 4}, mxfp4: {32, 4}, mxfp8: {32, 8}, nvfp4: {16, 4}]

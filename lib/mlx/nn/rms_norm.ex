@@ -9,9 +9,10 @@ defmodule Mlx.NN.RMSNorm do
   Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019). Python: `mlx.nn.RMSNorm`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Fast, Options}
+  alias Mlx.{Array, Fast}
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Epsilon, Features}
 
   @derive Mlx.NN.Layer

@@ -11,9 +11,10 @@ defmodule Mlx.NN.RNN do
   Source: Elman, "Finding Structure in Time" (1990). Python: `mlx.nn.RNN`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Activations, Recurrence}
 
   @derive Mlx.NN.Layer
@@ -51,7 +52,7 @@ defmodule Mlx.NN.RNN do
       when is_integer(input_size) and input_size > 0 and is_integer(hidden_size) and hidden_size > 0 do
     defaults = [bias: true, nonlinearity: &Activations.tanh/1]
     [bias, nonlinearity] = Options.without_stream(options, :"NN.RNN.new", defaults)
-    Mlx.Arity.check!(nonlinearity, 1, "Mlx.NN.RNN.new")
+    Mlx.Arguments.Arity.check!(nonlinearity, 1, "Mlx.NN.RNN.new")
 
     %__MODULE__{
       Wxh: Recurrence.parameter({hidden_size, input_size}, hidden_size),

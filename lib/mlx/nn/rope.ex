@@ -5,9 +5,10 @@ defmodule Mlx.NN.RoPE do
   Source: Su et al., "RoFormer" (2021). Python: `mlx.nn.RoPE`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Fast, Options}
+  alias Mlx.{Array, Fast}
+  alias Mlx.Arguments.Options
 
   @derive Mlx.NN.Layer
   @enforce_keys [:dims, :traditional, :base, :scale]

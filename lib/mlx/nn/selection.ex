@@ -3,7 +3,8 @@ defmodule Mlx.NN.Selection do
   # Which arrays of a model are trained: all but those that were chosen not to be, those that their layers keep, and those
   # of a type that has no derivatives.
 
-  alias Mlx.{Array, Given, Tree, Type}
+  alias Mlx.{Array, Tree, Type}
+  alias Mlx.Arguments.Given
   alias Mlx.NN.{Kept, Layers}
 
   @typedoc "See `t:Mlx.NN.selection/0`."

@@ -8,7 +8,7 @@ defmodule Mlx.NN.Sequential do
   Python: `mlx.nn.Sequential`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.NN.Layer
 

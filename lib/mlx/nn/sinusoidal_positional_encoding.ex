@@ -7,9 +7,10 @@ defmodule Mlx.NN.SinusoidalPositionalEncoding do
   Source: Vaswani et al., "Attention Is All You Need" (2017). Python: `mlx.nn.SinusoidalPositionalEncoding`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
 
   @derive Mlx.NN.Layer
   @enforce_keys [:dims, :min_freq, :max_freq, :scale, :cos_first, :full_turns]
@@ -62,7 +63,7 @@ defmodule Mlx.NN.SinusoidalPositionalEncoding do
 
   defp check!(false, expected, given) do
     raise ArgumentError,
-          "Mlx.NN.SinusoidalPositionalEncoding.new: expected #{expected}, got: #{Mlx.Given.text(given)}"
+          "Mlx.NN.SinusoidalPositionalEncoding.new: expected #{expected}, got: #{Mlx.Arguments.Given.text(given)}"
   end
 
   @doc """

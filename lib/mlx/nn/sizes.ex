@@ -2,7 +2,7 @@ defmodule Mlx.NN.Sizes do
   @moduledoc false
   # Sizes of kernels and steps: one for all axes, or one for each.
 
-  alias Mlx.Given
+  alias Mlx.Arguments.Given
 
   @doc "A list with one integer, of at least `least`, for each axis. `name` is what was given to `function`."
   @spec per_axis!(term(), pos_integer(), non_neg_integer(), String.t(), String.t()) :: [non_neg_integer()]

@@ -11,9 +11,10 @@ defmodule Mlx.NN.Transformer do
   Source: Vaswani et al., "Attention Is All You Need" (2017). Python: `mlx.nn.Transformer`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Layer, TransformerDecoder, TransformerEncoder, TransformerOptions}
 
   @derive Layer

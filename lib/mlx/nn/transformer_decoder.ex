@@ -11,9 +11,10 @@ defmodule Mlx.NN.TransformerDecoder do
   Source: Vaswani et al., "Attention Is All You Need" (2017). Python: `mlx.nn.TransformerDecoder`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{LayerNorm, TransformerDecoderLayer, TransformerOptions}
 
   @derive Mlx.NN.Layer

@@ -13,11 +13,12 @@ defmodule Mlx.NN.TransformerDecoderLayer do
   Source: Vaswani et al., "Attention Is All You Need" (2017). Python: `mlx.nn.TransformerDecoderLayer`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
   import Mlx.NN, only: [forward: 2]
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{Dropout, LayerNorm, Linear, MultiHeadAttention, Residual, TransformerOptions}
 
   @derive Mlx.NN.Layer

@@ -10,9 +10,10 @@ defmodule Mlx.NN.TransformerEncoder do
   Source: Vaswani et al., "Attention Is All You Need" (2017). Python: `mlx.nn.TransformerEncoder`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.Options
   alias Mlx.NN.{LayerNorm, TransformerEncoderLayer, TransformerOptions}
 
   @derive Mlx.NN.Layer

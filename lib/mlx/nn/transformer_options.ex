@@ -2,7 +2,7 @@ defmodule Mlx.NN.TransformerOptions do
   @moduledoc false
   # The options of the layers of transformers, which encoders, decoders and whole transformers hand on to them.
 
-  alias Mlx.{Arity, Options}
+  alias Mlx.Arguments.{Arity, Options}
   alias Mlx.NN.Activations
 
   @doc "The options of a layer that were given to `new` of a module of this name, with their defaults, as a map."

@@ -11,9 +11,10 @@ defmodule Mlx.NN.Upsample do
   Python: `mlx.nn.Upsample`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Given, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.{Given, Options}
   alias Mlx.NN.Interpolation
 
   @derive Mlx.NN.Layer

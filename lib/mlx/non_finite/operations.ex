@@ -6,7 +6,8 @@ defmodule Mlx.NonFinite.Operations do
   # is not there. It holds what `Mlx.NonFinite.enable/1` has checked in all processes, and the dictionary of a process what
   # is checked there in its place.
 
-  alias Mlx.{Arguments.CalledFunction, NonFiniteError, Tree}
+  alias Mlx.{NonFiniteError, Tree}
+  alias Mlx.Arguments.CalledFunction
   alias Mlx.NonFinite.Search
 
   @key {__MODULE__, :kinds}

@@ -2,7 +2,8 @@ defmodule Mlx.NonFinite.Search do
   @moduledoc false
   # The elements of an array that are not finite.
 
-  alias Mlx.{Array, Native, Stream, Type, Values.Evaluation}
+  alias Mlx.{Array, Native, Stream, Type}
+  alias Mlx.Values.Evaluation
 
   @doc """
   What a `Mlx.NonFiniteError` says of the first element of one of the kinds, or nil when there is none. The array is

@@ -3,7 +3,8 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # How tensors in quantized form are made, of others and of their arrays. Arguments are checked here.
 
-    alias Mlx.{Arguments.Given, Arguments.Options, Array, Backend, Type}
+    alias Mlx.{Array, Backend, Type}
+    alias Mlx.Arguments.{Given, Options}
     alias Mlx.Nx.Backend.{Conversion, Manner, Quantized}
     alias Nx.Defn.Expr
     alias Nx.{Shape, Tensor}

@@ -4,7 +4,8 @@ defmodule Mlx.Ops.Convolution do
 
   use Mlx.Ops.Topic, title: "Convolutions"
 
-  alias Mlx.{Arguments.Operand, Arguments.Options, Array, Native}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.{Operand, Options}
 
   @doc """
   Convolves an input `{batch, axis_1, ..., channels}` with a kernel `{outputs, size_1, ..., channels}`.

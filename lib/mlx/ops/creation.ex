@@ -3,17 +3,9 @@ defmodule Mlx.Ops.Creation do
 
   use Mlx.Ops.Topic, title: "Creating arrays"
 
-  alias Mlx.{
-    Arguments.CalledFunction,
-    Arguments.Options,
-    Arguments.Sizes,
-    Array,
-    Native,
-    Stream,
-    Type,
-    Values.Garbage,
-    Values.TermConversion
-  }
+  alias Mlx.{Array, Native, Stream, Type}
+  alias Mlx.Arguments.{CalledFunction, Options, Sizes}
+  alias Mlx.Values.{Garbage, TermConversion}
 
   @s32 -0x80000000..0x7FFFFFFF
 

@@ -4,7 +4,9 @@ defmodule Mlx.Ops.Cumulative do
 
   use Mlx.Ops.Topic, title: "Running sums, products and extremes"
 
-  alias Mlx.{Arguments.Options, Array, Native, Ops.DoublePrecision, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.Options
+  alias Mlx.Ops.DoublePrecision
 
   @axis_options """
   Options: `:axis` (negative from the end; without it the array is flattened first), `:reverse`, whether to start at the

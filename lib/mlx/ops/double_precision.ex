@@ -7,7 +7,8 @@ defmodule Mlx.Ops.DoublePrecision do
   # constants to transforms, and the derivatives come from how they change with `change(x)`, which is -0: MLX's own `exp`,
   # `sin` and `cos` are exact there, with all of their derivatives.
 
-  alias Mlx.{Array, Native, Ops.ErrorFunction, Stream}
+  alias Mlx.{Array, Native, Stream}
+  alias Mlx.Ops.ErrorFunction
 
   @doc "What a function returns whose operations run on a stream; nil is that of the process."
   @spec on(Stream.t() | nil, (-> result)) :: result when result: var

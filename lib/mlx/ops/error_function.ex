@@ -5,7 +5,8 @@ defmodule Mlx.Ops.ErrorFunction do
   # For x >= 0 and t = 2 / (2 + x), log(erfc(x) / t) + x * x is a smooth function of t on (0, 1]. It is approximated by
   # Chebyshev polynomials in 2 * t - 1, as many as the type needs, whose coefficients are computed here.
 
-  alias Mlx.{Array, Native, Ops.DoublePrecision}
+  alias Mlx.{Array, Native}
+  alias Mlx.Ops.DoublePrecision
 
   @nodes 64
   @terms %{f32: 14, f64: 34}

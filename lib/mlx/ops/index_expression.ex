@@ -16,7 +16,8 @@ defmodule Mlx.Ops.IndexExpression do
   # together, and their common axes are one `:gathered` block. It stands where the first of them stood, or in front
   # when something else stands between them. This is the rule of numpy.
 
-  alias Mlx.{Arguments.Given, Array, Native}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.Given
 
   @type entry ::
           {:integer, non_neg_integer()}

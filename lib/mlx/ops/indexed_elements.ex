@@ -4,16 +4,9 @@ defmodule Mlx.Ops.IndexedElements do
 
   use Mlx.Ops.Topic, title: "Updating elements by index"
 
-  alias Mlx.{
-    Arguments.CalledFunction,
-    Arguments.Operand,
-    Arguments.Options,
-    Array,
-    Native,
-    Ops.AxisInsertion,
-    Ops.IndexExpression,
-    Ops.Shape
-  }
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.{CalledFunction, Operand, Options}
+  alias Mlx.Ops.{AxisInsertion, IndexExpression, Shape}
 
   @doc """
   The part of an array that an index selects. `array[index]` is the same.

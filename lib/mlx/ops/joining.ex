@@ -4,7 +4,8 @@ defmodule Mlx.Ops.Joining do
 
   use Mlx.Ops.Topic, title: "Joining and splitting"
 
-  alias Mlx.{Arguments.Options, Array, Native}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.Options
 
   @doc """
   Joins arrays along an axis that they have.

@@ -4,7 +4,9 @@ defmodule Mlx.Ops.Products do
 
   use Mlx.Ops.Topic, title: "Matrix products"
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Operand, Arguments.Options, Array, Native, Ops.EinsumPath}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.{CalledFunction, Operand, Options}
+  alias Mlx.Ops.EinsumPath
 
   @doc """
   The matrix product.

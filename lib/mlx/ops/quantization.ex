@@ -4,7 +4,8 @@ defmodule Mlx.Ops.Quantization do
 
   use Mlx.Ops.Topic, title: "Quantized matrices"
 
-  alias Mlx.{Arguments.Given, Arguments.Operand, Arguments.Options, Array, Native, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.{Given, Operand, Options}
 
   @modes [:affine, :mxfp4, :mxfp8, :nvfp4]
 

@@ -5,7 +5,9 @@ defmodule Mlx.Ops.Reduction do
 
   use Mlx.Ops.Topic, title: "Sums, means and other reductions"
 
-  alias Mlx.{Arguments.CalledFunction, Arguments.Options, Array, Native, Ops.DoublePrecision}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.{CalledFunction, Options}
+  alias Mlx.Ops.DoublePrecision
 
   # {name, name in MLX, what the result is, operand and result of the example along axis 0}
   @reductions [

@@ -4,18 +4,9 @@ defmodule Mlx.Ops.Selection do
 
   use Mlx.Ops.Topic, title: "Taking and replacing parts"
 
-  alias Mlx.{
-    Arguments.ArgumentType,
-    Arguments.CalledFunction,
-    Arguments.Operand,
-    Arguments.Options,
-    Array,
-    Native,
-    Ops.BlockStart,
-    Ops.IndexExpression,
-    Ops.IndexedElements,
-    Type
-  }
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.{ArgumentType, CalledFunction, Operand, Options}
+  alias Mlx.Ops.{BlockStart, IndexExpression, IndexedElements}
 
   @doc """
   A block of an array: for each axis where it starts and how long it is.

@@ -4,17 +4,9 @@ defmodule Mlx.Ops.Shape do
 
   use Mlx.Ops.Topic, title: "Changing shapes"
 
-  alias Mlx.{
-    Arguments.ArgumentType,
-    Arguments.Given,
-    Arguments.Operand,
-    Arguments.Options,
-    Arguments.Sizes,
-    Array,
-    Native,
-    Ops.AxisInsertion,
-    Type
-  }
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.{ArgumentType, Given, Operand, Options, Sizes}
+  alias Mlx.Ops.AxisInsertion
 
   @doc """
   Gives an array another shape with the same elements in the same (row-major) order.

@@ -4,7 +4,8 @@ defmodule Mlx.Ops.Sorting do
 
   use Mlx.Ops.Topic, title: "Sorting and searching"
 
-  alias Mlx.{Arguments.Options, Array, Native}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.Options
 
   @axis_options "Options: `:axis` (default -1; `nil` for the flattened array), `:stream`"
 

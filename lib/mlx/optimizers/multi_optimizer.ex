@@ -22,7 +22,8 @@ defmodule Mlx.Optimizers.MultiOptimizer do
 
   @behaviour Mlx.Optimizers.Optimizer
 
-  alias Mlx.{Array, ArgumentType, Given, Optimizers, Tree}
+  alias Mlx.{Array, Optimizers, Tree}
+  alias Mlx.Arguments.{ArgumentType, Given}
 
   @enforce_keys [:optimizers, :filters]
   defstruct @enforce_keys

@@ -3,7 +3,8 @@ defmodule Mlx.Optimizers.ParameterStates do
   # What an optimizer remembers of each parameter: maps by the keys that lead to the parameters, of lists and tuples their
   # indices, in which a map of arrays stands for a parameter.
 
-  alias Mlx.{Array, Given, Optimizers, Tree}
+  alias Mlx.{Array, Optimizers, Tree}
+  alias Mlx.Arguments.Given
   alias Mlx.Optimizers.PerParameter
   alias Mlx.Tree.{Elements, Paths}
 

@@ -40,7 +40,8 @@ defmodule Mlx.Optimizers.PerParameter do
   Python: `mlx.optimizers.Optimizer`, with `init_single` and `apply_single`.
   """
 
-  alias Mlx.{Array, Given, Optimizers}
+  alias Mlx.{Array, Optimizers}
+  alias Mlx.Arguments.Given
   alias Mlx.Optimizers.{ParameterStates, Settings}
 
   @typedoc "What all parameters share in a step: its number, from 1, and the learning rate, nil where there is none."

@@ -19,10 +19,11 @@ defmodule Mlx.Optimizers.Schedules do
   Python: `mlx.optimizers`.
   """
 
-  use Mlx.Mismatch
+  use Mlx.Arguments.Mismatch
   use Mlx.Operators
 
-  alias Mlx.{Array, Given, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.{Given, Options}
 
   @typedoc "The rate of the next step, from the number of steps made so far."
   @type t :: (Array.t() -> Array.operand())

@@ -2,7 +2,8 @@ defmodule Mlx.Optimizers.Settings do
   @moduledoc false
   # The options of optimizers: `name: {default, kind}`.
 
-  alias Mlx.{Array, CalledFunction, Given, Options}
+  alias Mlx.Array
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
 
   @type kind :: atom() | {kind(), kind()} | {:optional, kind()}
   @type t :: [{atom(), {default :: term(), kind()}}]

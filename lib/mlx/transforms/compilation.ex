@@ -4,9 +4,10 @@ defmodule Mlx.Transforms.Compilation do
 
   use Mlx.Ops.Topic, title: "Compiling functions"
 
-  alias Mlx.{Arity, CalledFunction, Form, KernelCompiler, KernelProgress, Native, Options, Recording, Replacement}
-  alias Mlx.{Telemetry, Tree}
+  alias Mlx.{Native, Telemetry, Tree}
+  alias Mlx.Arguments.{Arity, CalledFunction, Options}
   alias Mlx.NonFinite.Operations
+  alias Mlx.Transforms.{Form, KernelMaking, KernelProgress, Recording, Replacement}
 
   @disabled {__MODULE__, :disabled}
 

@@ -6,7 +6,9 @@ defmodule Mlx.Transforms.CustomFunction do
 
   import Mlx.NonFinite.Operations, only: [checked: 3]
 
-  alias Mlx.{Arity, MappedFunction, Native, Options, Recording, Replacement, Tree}
+  alias Mlx.{Native, Tree}
+  alias Mlx.Arguments.{Arity, Options}
+  alias Mlx.Transforms.{MappedFunction, Recording, Replacement}
 
   @doc """
   A function that does what `fun` does and keeps nothing of it for the gradient: what is between the arguments and the

@@ -4,15 +4,9 @@ defmodule Mlx.Transforms.FunctionFile do
 
   use Mlx.Ops.Topic, title: "Saving functions"
 
-  alias Mlx.{
-    Arguments.ArgumentType,
-    Arguments.CalledFunction,
-    Arguments.Given,
-    Arguments.Options,
-    Array,
-    Native,
-    Transforms.RecordedCall
-  }
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
+  alias Mlx.Transforms.RecordedCall
 
   alias Mlx.IO.{FilePath, WholeFile}
 

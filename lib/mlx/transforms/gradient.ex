@@ -6,7 +6,9 @@ defmodule Mlx.Transforms.Gradient do
 
   import Mlx.NonFinite.Operations, only: [checked: 3]
 
-  alias Mlx.{Arity, Array, Native, Options, Recording, Replacement, Tree}
+  alias Mlx.{Array, Native, Tree}
+  alias Mlx.Arguments.{Arity, Options}
+  alias Mlx.Transforms.{Recording, Replacement}
 
   @doc """
   A function that gives the value of `fun` and its gradient.

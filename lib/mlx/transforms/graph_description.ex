@@ -4,7 +4,9 @@ defmodule Mlx.Transforms.GraphDescription do
 
   use Mlx.Ops.Topic, title: "Looking at graphs"
 
-  alias Mlx.{Arguments.Options, Array, Native, Transforms.RecordedCall, Tree}
+  alias Mlx.{Array, Native, Tree}
+  alias Mlx.Arguments.Options
+  alias Mlx.Transforms.RecordedCall
 
   @doc """
   What MLX makes of a function: its inputs, outputs, constants and operations, as data.

@@ -6,7 +6,8 @@ defmodule Mlx.Transforms.KernelMaking do
   #
   # says nothing else.
 
-  alias Mlx.{Native, Telemetry, Transforms.KernelFolder}
+  alias Mlx.{Native, Telemetry}
+  alias Mlx.Transforms.KernelFolder
 
   @allowed {__MODULE__, :allowed}
   @announced {__MODULE__, :announced}

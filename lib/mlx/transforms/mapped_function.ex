@@ -3,7 +3,8 @@ defmodule Mlx.Transforms.MappedFunction do
   # How a custom function maps over axes, in the user's own way. Native code cannot call the user's function: it is
   # recorded for each kind of arguments when it turns out that it is needed, see `Mlx.Transforms.Recording.run/2`.
 
-  alias Mlx.{Array, Transforms.MappedAxes, Transforms.Recording, Tree}
+  alias Mlx.{Array, Tree}
+  alias Mlx.Transforms.{MappedAxes, Recording}
 
   @result_axes "Mlx.custom_function: :vmap"
 

@@ -2,7 +2,9 @@ defmodule Mlx.Transforms.RecordedCall do
   @moduledoc false
   # Functions recorded for the arguments of one call, as native functions take them to describe or to write them.
 
-  alias Mlx.{Arguments.Arity, Arguments.CalledFunction, Arguments.Given, Array, Transforms.Recording, Tree}
+  alias Mlx.{Array, Tree}
+  alias Mlx.Arguments.{Arity, CalledFunction, Given}
+  alias Mlx.Transforms.Recording
 
   @type t :: {program :: reference(), inputs :: [Array.t()], keywords :: [String.t()], captured :: [Array.t()]}
 

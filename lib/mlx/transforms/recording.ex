@@ -6,8 +6,10 @@ defmodule Mlx.Transforms.Recording do
   # `result` is what the function returned, with its placeholders, and `captured` are the arrays that it used from
   # outside: the program takes them after the arrays of the arguments.
 
-  alias Mlx.{Array, CalledFunction, Native, Replacement, Tree}
+  alias Mlx.{Array, Native, Tree}
+  alias Mlx.Arguments.CalledFunction
   alias Mlx.NonFinite.Operations
+  alias Mlx.Transforms.Replacement
 
   @enforce_keys [:program, :captured, :result]
   defstruct [:program, :captured, :result]

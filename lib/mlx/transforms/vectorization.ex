@@ -6,7 +6,9 @@ defmodule Mlx.Transforms.Vectorization do
 
   import Mlx.NonFinite.Operations, only: [checked: 3]
 
-  alias Mlx.{Arity, Array, MappedAxes, Native, Options, Recording, Replacement, Tree, Type}
+  alias Mlx.{Array, Native, Tree, Type}
+  alias Mlx.Arguments.{Arity, Options}
+  alias Mlx.Transforms.{MappedAxes, Recording, Replacement}
 
   @in_axes "Mlx.vmap: :in_axes"
   @out_axes "Mlx.vmap: :out_axes"

@@ -2,7 +2,9 @@ defmodule Mlx.Tree.Leaves do
   @moduledoc false
   # What functions of `Mlx.Tree` act on: arrays, and whatever else the option `:is_leaf` says.
 
-  alias Mlx.{Arguments.Given, Array, Tree.Elements}
+  alias Mlx.Array
+  alias Mlx.Arguments.Given
+  alias Mlx.Tree.Elements
 
   @typedoc "Whether something that is no array is a leaf; nil where arrays alone are."
   @type choice :: (term() -> as_boolean(term())) | nil

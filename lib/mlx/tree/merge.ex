@@ -2,7 +2,8 @@ defmodule Mlx.Tree.Merge do
   @moduledoc false
   # Two containers in one.
 
-  alias Mlx.{Array, Tree.Elements, Tree.Paths}
+  alias Mlx.Array
+  alias Mlx.Tree.{Elements, Paths}
 
   @doc "See `Mlx.Tree.merge/3`; `keys` lead to the two, the last one first."
   @spec merge(term(), term(), (term(), term() -> term()) | nil, [term()]) :: term()

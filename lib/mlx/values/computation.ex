@@ -3,7 +3,9 @@ defmodule Mlx.Values.Computation do
   # What has arrays computed: an event of `Mlx.Telemetry` with a duration, which gets memory when there is none left, and
   # after which it is known whether kernels could be made.
 
-  alias Mlx.{Array, Telemetry, Transforms.KernelMaking, Values.Garbage}
+  alias Mlx.{Array, Telemetry}
+  alias Mlx.Transforms.KernelMaking
+  alias Mlx.Values.Garbage
 
   @doc "What `compute` returns, which evaluates or reads `arrays` for the public function `function`."
   @spec run(:eval | :read, String.t(), [Array.t()], (-> result)) :: result when result: term()

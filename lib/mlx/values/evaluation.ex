@@ -3,16 +3,9 @@ defmodule Mlx.Values.Evaluation do
 
   use Mlx.Ops.Topic, title: "Evaluating and reading values"
 
-  alias Mlx.{
-    Arguments.CalledFunction,
-    Arguments.Options,
-    Array,
-    Native,
-    Tree,
-    Type,
-    Values.Computation,
-    Values.TermConversion
-  }
+  alias Mlx.{Array, Native, Tree, Type}
+  alias Mlx.Arguments.{CalledFunction, Options}
+  alias Mlx.Values.{Computation, TermConversion}
 
   @doc """
   Computes arrays, and returns once their values are there.

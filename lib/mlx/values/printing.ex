@@ -8,7 +8,9 @@ defmodule Mlx.Values.Printing do
 
   import Inspect.Algebra
 
-  alias Mlx.{Arguments.Presence, Array, Native, PrintOptions, Values.Evaluation, Values.TermConversion}
+  alias Mlx.{Array, Native, PrintOptions}
+  alias Mlx.Arguments.Presence
+  alias Mlx.Values.{Evaluation, TermConversion}
 
   @indentation 2
 

@@ -3,7 +3,8 @@ defmodule Mlx.IO.SavingTest do
 
   import Mlx.Oracle
 
-  alias Mlx.{ChildVM, IO.WholeFile}
+  alias Mlx.ChildVM
+  alias Mlx.IO.WholeFile
 
   # Some arrays are of f64.
   setup {Mlx.OnCPU, :choose}

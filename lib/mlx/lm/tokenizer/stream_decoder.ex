@@ -6,8 +6,8 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
 
   use Mlx.Arguments.Mismatch
 
+  alias Mlx.Arguments.{CalledFunction, Options}
   alias Mlx.LM.Tokenizer
-  alias Mlx.{Arguments.CalledFunction, Arguments.Options}
 
   @enforce_keys [:tokenizer, :options, :waiting]
   defstruct @enforce_keys

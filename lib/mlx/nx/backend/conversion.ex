@@ -5,8 +5,9 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Nx.Backend.ForeignTypes, only: [is_narrow: 1]
 
-    alias Mlx.{Array, Backend, Native, Type, Values.Evaluation, Values.Garbage}
+    alias Mlx.{Array, Backend, Native, Type}
     alias Mlx.Nx.Backend.{ForeignTypes, Manner, Quantized}
+    alias Mlx.Values.{Evaluation, Garbage}
     alias Nx.Tensor
 
     @doc "The array of a tensor of any backend: of a quantized one, its numbers."

@@ -5,8 +5,9 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Nx.Backend.Conversion, only: [cast: 2, type: 1]
 
-    alias Mlx.{Array, Native, Ops.DoublePrecision, Ops.ErrorFunction, Type}
+    alias Mlx.{Array, Native, Type}
     alias Mlx.Nx.Backend.{Arithmetic, Quantized}
+    alias Mlx.Ops.{DoublePrecision, ErrorFunction}
     alias Nx.Tensor
 
     @natives [

@@ -4,7 +4,8 @@ if Code.ensure_loaded?(Nx) do
     # How a result is computed: whether it waits until it is needed, and on which device. A tensor has it from the options of
     # the backend that made it, and hands it on to what is computed of it.
 
-    alias Mlx.{Arguments.Options, Backend, Device}
+    alias Mlx.{Backend, Device}
+    alias Mlx.Arguments.Options
     alias Mlx.Nx.Backend.{DeviceGaps, Fallback}
     alias Nx.Tensor
 

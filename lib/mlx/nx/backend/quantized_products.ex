@@ -10,7 +10,8 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Nx.Backend.Conversion, only: [cast: 2, shaped: 2, type: 1]
     import Mlx.Nx.Backend.Shape, only: [ordered: 2]
 
-    alias Mlx.{Array, Nx.Backend.Products, Nx.Backend.Quantized}
+    alias Mlx.Array
+    alias Mlx.Nx.Backend.{Products, Quantized}
     alias Nx.Tensor
 
     @typep factor :: {Array.t() | Quantized.t(), contracted :: Products.axes(), batch :: Products.axes()}

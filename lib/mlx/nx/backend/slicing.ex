@@ -5,7 +5,8 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Nx.Backend.Conversion, only: [cast: 2, type: 1]
 
-    alias Mlx.{Array, Native, Ops.BlockStart}
+    alias Mlx.{Array, Native}
+    alias Mlx.Ops.BlockStart
     alias Nx.Tensor
 
     @spec slice(Tensor.t(), Array.t(), [integer() | Array.t()], [pos_integer()], [pos_integer()]) :: Array.t()

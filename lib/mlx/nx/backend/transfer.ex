@@ -6,7 +6,8 @@ if Code.ensure_loaded?(Nx) do
     import Mlx.Nx.Backend.Conversion, only: [array: 1, held: 1, type: 1, wrap: 3, write: 2]
 
     alias Inspect.Algebra
-    alias Mlx.{Arguments.CalledFunction, Arguments.Options, Arguments.Presence, Array, Backend, Native, Unsafe}
+    alias Mlx.{Array, Backend, Native, Unsafe}
+    alias Mlx.Arguments.{CalledFunction, Options, Presence}
     alias Mlx.Nx.Backend.{Manner, Quantized}
     alias Nx.{Pointer, Tensor}
 

@@ -5,7 +5,9 @@ if Code.ensure_loaded?(Nx) do
     # of few operations are recorded one after the other: nothing waits for a condition then, and MLX compiles them together
     # with what is around them.
 
-    alias Mlx.{Nx.Backend.Conversion, Nx.Compiler.Expression, Type}
+    alias Mlx.Type
+    alias Mlx.Nx.Backend.Conversion
+    alias Mlx.Nx.Compiler.Expression
     alias Nx.Defn.{Composite, Expr}
     alias Nx.Tensor
 

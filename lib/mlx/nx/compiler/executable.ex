@@ -5,9 +5,11 @@ if Code.ensure_loaded?(Nx) do
 
     import Mlx.Nx.Backend.ForeignTypes, only: [is_absent: 1]
 
+    alias Mlx.{Native, Telemetry}
     alias Mlx.Nx.Backend.{Conversion, Manner}
     alias Mlx.Nx.Compiler.{Evaluation, Expression, HostFunctions, Lowering, Tensors}
-    alias Mlx.{Native, Telemetry, Transforms.KernelMaking, Transforms.Recording, Values.Computation}
+    alias Mlx.Transforms.{KernelMaking, Recording}
+    alias Mlx.Values.Computation
     alias Nx.Defn.{Composite, Expr}
     alias Nx.Tensor
 

@@ -3,8 +3,9 @@ if Code.ensure_loaded?(Nx) do
     @moduledoc false
     # Tensors of expressions as arrays of a program that is recorded, and back.
 
-    alias Mlx.{Array, Backend, Transforms.Recording, Type}
+    alias Mlx.{Array, Backend, Type}
     alias Mlx.Nx.Backend.{Conversion, Quantized}
+    alias Mlx.Transforms.Recording
     alias Nx.Defn.Composite
     alias Nx.Tensor
 

@@ -3,7 +3,8 @@ defmodule Mlx.Ops.Elementwise.Choice do
 
   use Mlx.Ops.Topic, title: "Choosing between values"
 
-  alias Mlx.{Arguments.Options, Array, Native}
+  alias Mlx.{Array, Native}
+  alias Mlx.Arguments.Options
 
   @doc """
   The elements of `on_true` where `predicate` is true, and those of `on_false` elsewhere. The shapes of all three are

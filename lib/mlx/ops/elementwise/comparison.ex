@@ -4,7 +4,8 @@ defmodule Mlx.Ops.Elementwise.Comparison do
   use Mlx.Ops.Topic, title: "Comparing"
   use Mlx.Ops.Operation
 
-  alias Mlx.{Arguments.Options, Native}
+  alias Mlx.Native
+  alias Mlx.Arguments.Options
 
   @tolerance [rtol: 1.0e-5, atol: 1.0e-8, equal_nan: false]
 

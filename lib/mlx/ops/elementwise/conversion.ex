@@ -3,7 +3,8 @@ defmodule Mlx.Ops.Elementwise.Conversion do
 
   use Mlx.Ops.Topic, title: "Converting types"
 
-  alias Mlx.{Arguments.Options, Array, Native, Type}
+  alias Mlx.{Array, Native, Type}
+  alias Mlx.Arguments.Options
 
   @doc """
   The elements as values of another type.

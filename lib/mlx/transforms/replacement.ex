@@ -1,4 +1,4 @@
-defmodule Mlx.Replacement do
+defmodule Mlx.Transforms.Replacement do
   @moduledoc false
   # Arrays that take the place of others: what a function changes beside its result, as a forward pass changes the running
   # statistics of `Mlx.NN.BatchNorm`.

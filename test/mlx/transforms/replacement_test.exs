@@ -1,7 +1,7 @@
-defmodule Mlx.ReplacementTest do
+defmodule Mlx.Transforms.ReplacementTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.Replacement
+  alias Mlx.Transforms.Replacement
 
   # Leaves twice what stands for the array, and returns the sum with `x`.
   defp double(array, x) do
