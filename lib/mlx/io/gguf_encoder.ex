@@ -5,7 +5,7 @@ defmodule Mlx.IO.GGUFEncoder do
   alias Mlx.Array
   alias Mlx.IO.GGUFMetadata
   alias Mlx.Ops.Creation
-  alias Mlx.Values.Evaluation
+  alias Mlx.Values.{Attributes, Reading}
 
   # The types of arrays, and those of metadata, that MLX reads as they are.
   @array_types %{f32: 0, f16: 1, s8: 24, s16: 25, s32: 26}
@@ -28,7 +28,7 @@ defmodule Mlx.IO.GGUFEncoder do
     arrays = Enum.sort_by(arrays, fn {name, _array} -> name end)
     metadata = for {key, value} <- Enum.sort(metadata), do: {key, value(key, value)}
     alignment = alignment!(Map.new(metadata))
-    data = Stream.map(arrays, fn {_name, array} -> array |> Evaluation.to_binary() |> fill(alignment) end)
+    data = Stream.map(arrays, fn {_name, array} -> array |> Reading.to_binary() |> fill(alignment) end)
     Stream.concat([fill(header(arrays, metadata, alignment), alignment)], data)
   end
 
@@ -61,10 +61,10 @@ defmodule Mlx.IO.GGUFEncoder do
     [<<@array::little-32, @string::little-32, length(strings)::little-64>> | Enum.map(strings, &string/1)]
   end
 
-  defp pair(key, %Array{shape: {}} = number), do: [<<type!(key, number)::little-32>>, Evaluation.to_binary(number)]
+  defp pair(key, %Array{shape: {}} = number), do: [<<type!(key, number)::little-32>>, Reading.to_binary(number)]
 
   defp pair(key, %Array{shape: {size}} = numbers) when size > 0 do
-    [<<@array::little-32, type!(key, numbers)::little-32, size::little-64>>, Evaluation.to_binary(numbers)]
+    [<<@array::little-32, type!(key, numbers)::little-32, size::little-64>>, Reading.to_binary(numbers)]
   end
 
   defp pair(key, %Array{shape: shape}) do
@@ -80,7 +80,7 @@ defmodule Mlx.IO.GGUFEncoder do
 
   defp alignment!(%{@alignment => value}) do
     with %Array{shape: {}, type: :u32} <- value,
-         alignment = Evaluation.to_number(value),
+         alignment = Reading.to_number(value),
          true <- alignment > 0 and Bitwise.band(alignment, alignment - 1) == 0 do
       alignment
     else
@@ -105,7 +105,7 @@ defmodule Mlx.IO.GGUFEncoder do
     end
 
     sizes = shape |> Tuple.to_list() |> Enum.reverse() |> Enum.map(&<<&1::little-64>>)
-    size = Evaluation.byte_size(array)
+    size = Attributes.byte_size(array)
     entry = [string(name), <<rank::little-32>>, sizes, <<code::little-32, offset::little-64>>]
     {entry, offset + size + missing(size, alignment)}
   end

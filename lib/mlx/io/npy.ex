@@ -7,7 +7,7 @@ defmodule Mlx.IO.Npy do
 
   alias Mlx.{Array, Native, Stream, Type}
   alias Mlx.IO.Bytes
-  alias Mlx.Values.Evaluation
+  alias Mlx.Values.Reading
 
   @magic <<0x93, "NUMPY">>
   # What stands before the header.
@@ -36,7 +36,7 @@ defmodule Mlx.IO.Npy do
     padding = String.duplicate(" ", 63 - rem(byte_size(header) + 10, 64))
 
     length = <<byte_size(header) + byte_size(padding) + 1::little-16>>
-    [[@magic, 1, 0, length, header, padding, "\n"], Evaluation.to_binary(array)]
+    [[@magic, 1, 0, length, header, padding, "\n"], Reading.to_binary(array)]
   end
 
   @doc """

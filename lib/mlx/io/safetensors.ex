@@ -14,7 +14,7 @@ defmodule Mlx.IO.Safetensors do
   alias Mlx.{Array, Native, Type}
   alias Mlx.IO.{Bytes, SafetensorsHeader}
   alias Mlx.Ops.Creation
-  alias Mlx.Values.Evaluation
+  alias Mlx.Values.{Attributes, Reading}
 
   # The types that MLX reads.
   @types %{
@@ -48,7 +48,7 @@ defmodule Mlx.IO.Safetensors do
 
     Stream.concat(
       [header(entries, metadata)],
-      Stream.map(entries, fn {_name, array} -> Evaluation.to_binary(array) end)
+      Stream.map(entries, fn {_name, array} -> Reading.to_binary(array) end)
     )
   end
 
@@ -103,7 +103,7 @@ defmodule Mlx.IO.Safetensors do
   end
 
   defp entry({name, %Array{shape: shape, type: type} = array}, offset) do
-    last = offset + Evaluation.byte_size(array)
+    last = offset + Attributes.byte_size(array)
     shape = shape |> Tuple.to_list() |> Enum.join(",")
     fields = ~s("dtype":"#{type!(name, type)}","shape":[#{shape}],"data_offsets":[#{offset},#{last}])
     {[string(name), ?:, object([fields])], last}

@@ -3,7 +3,7 @@ defmodule Mlx.NonFinite.Search do
   # The elements of an array that are not finite.
 
   alias Mlx.{Array, Native, Stream, Type}
-  alias Mlx.Values.Evaluation
+  alias Mlx.Values.Reading
 
   @doc """
   What a `Mlx.NonFiniteError` says of the first element of one of the kinds, or nil when there is none. The array is
@@ -37,7 +37,7 @@ defmodule Mlx.NonFinite.Search do
 
     if mask |> Native.any(false, stream) |> Native.item() do
       index = mask |> Native.argmax(false, stream) |> Native.item()
-      element = array |> Native.reshape({-1}, stream) |> Native.take_axis(index, 0, stream) |> Evaluation.to_number()
+      element = array |> Native.reshape({-1}, stream) |> Native.take_axis(index, 0, stream) |> Reading.to_number()
       [kind: kind, element: element, position: position(index, array.shape), shape: array.shape, type: array.type]
     end
   end

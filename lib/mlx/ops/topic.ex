@@ -98,7 +98,9 @@ defmodule Mlx.Ops.Topic do
   end
 
   # What has no operands is not looked through by `Mlx.NonFinite`: the numbers are the user's.
-  defp checked(call, _name, _variables, topic) when topic in [Mlx.Ops.Creation, Mlx.Values.Evaluation], do: call
+  @without_operands [Mlx.Ops.Creation, Mlx.Values.Attributes, Mlx.Values.Evaluation, Mlx.Values.Reading]
+
+  defp checked(call, _name, _variables, topic) when topic in @without_operands, do: call
 
   defp checked(call, name, variables, _topic) do
     quote do

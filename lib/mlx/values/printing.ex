@@ -10,7 +10,7 @@ defmodule Mlx.Values.Printing do
 
   alias Mlx.{Array, Native, PrintOptions}
   alias Mlx.Arguments.Presence
-  alias Mlx.Values.{Evaluation, TermConversion}
+  alias Mlx.Values.{Reading, TermConversion}
 
   @indentation 2
 
@@ -52,7 +52,7 @@ defmodule Mlx.Values.Printing do
     {document, _limit} =
       array
       |> first_elements(sizes, shown)
-      |> Evaluation.to_binary()
+      |> Reading.to_binary()
       |> TermConversion.decode(shown, array.type)
       |> render(sizes, {format, width}, opts.limit)
 

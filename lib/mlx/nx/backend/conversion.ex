@@ -7,7 +7,7 @@ if Code.ensure_loaded?(Nx) do
 
     alias Mlx.{Array, Backend, Native, Type}
     alias Mlx.Nx.Backend.{ForeignTypes, Manner, Quantized}
-    alias Mlx.Values.{Evaluation, Garbage}
+    alias Mlx.Values.{Reading, Garbage}
     alias Nx.Tensor
 
     @doc "The array of a tensor of any backend: of a quantized one, its numbers."
@@ -34,7 +34,7 @@ if Code.ensure_loaded?(Nx) do
     @doc "The elements of an array that holds numbers of a type."
     @spec write(Array.t(), Nx.Type.t()) :: bitstring()
     def write(array, type) do
-      bytes = Evaluation.to_binary(array)
+      bytes = Reading.to_binary(array)
       if is_narrow(type), do: ForeignTypes.pack(bytes, type), else: bytes
     end
 

@@ -1,4 +1,4 @@
-defmodule Mlx.Ops.ProductsTest do
+defmodule Mlx.Ops.MatrixProductsTest do
   use ExUnit.Case, async: true
 
   import Mlx.Oracle

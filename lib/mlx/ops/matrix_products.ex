@@ -1,12 +1,11 @@
-defmodule Mlx.Ops.Products do
+defmodule Mlx.Ops.MatrixProducts do
   @moduledoc false
-  # Products of arrays that sum over axes.
+  # Products that sum over axes of two arrays.
 
-  use Mlx.Ops.Topic, title: "Matrix products"
+  use Mlx.Ops.Topic, title: "Products of vectors and matrices"
 
   alias Mlx.{Array, Native}
-  alias Mlx.Arguments.{CalledFunction, Operand, Options}
-  alias Mlx.Ops.EinsumPath
+  alias Mlx.Arguments.{CalledFunction, Options}
 
   @doc """
   The matrix product.
@@ -134,46 +133,6 @@ defmodule Mlx.Ops.Products do
   def kron(a, b, options \\ []), do: Native.kron(a, b, Options.stream(options, :kron))
 
   @doc """
-  The sum over products that a subscript string describes (Einstein notation).
-
-      iex> a = Mlx.array([[1.0, 2.0], [3.0, 4.0]])
-      iex> Mlx.einsum("ij,kj->ik", [a, a]) |> Mlx.to_list()
-      [[5.0, 11.0], [11.0, 25.0]]
-
-      iex> Mlx.einsum("ii", [Mlx.array([[1.0, 2.0], [3.0, 4.0]])]) |> Mlx.to_number()
-      5.0
-
-  Python: `mlx.core.einsum`.
-  """
-  @spec einsum(String.t(), [Array.t()], keyword()) :: Array.t()
-  def einsum(subscripts, arrays, options \\ []) when is_binary(subscripts) and length(arrays) >= 0 do
-    stream = Options.stream(options, :einsum)
-    EinsumPath.check!(subscripts, arrays)
-    Native.einsum(subscripts, arrays, stream)
-  end
-
-  @doc """
-  The order in which `einsum/2` contracts its arrays, and what that costs.
-
-  Returns `{path, info}`. `path` has a tuple of positions for each step: those arrays are taken out of the list, and
-  their contraction is put at its end. `info` has the number of floating-point operations of all arrays at once
-  (`:naive_cost`) and of the path (`:optimized_cost`), and the most indices that one step runs over (`:naive_scaling`,
-  `:optimized_scaling`).
-
-      iex> [a, b, c] = [Mlx.zeros({5, 8}), Mlx.zeros({8, 10}), Mlx.zeros({10, 7})]
-      iex> Mlx.einsum_path("ij,jk,kl", [a, b, c])
-      {[{1, 2}, {0, 1}], %{naive_cost: 8400, naive_scaling: 4, optimized_cost: 1680, optimized_scaling: 3}}
-
-  Raises an `ArgumentError` when the subscripts do not fit the arrays.
-
-  Python: `mlx.core.einsum_path`, which describes the costs in a text.
-  """
-  @spec einsum_path(String.t(), [Array.t()]) :: {[tuple()], %{atom() => non_neg_integer()}}
-  def einsum_path(subscripts, arrays) when is_binary(subscripts) and length(arrays) >= 0 do
-    EinsumPath.path(subscripts, arrays)
-  end
-
-  @doc """
   `alpha * (a @ b) + beta * c` in one operation.
 
   Options:
@@ -204,76 +163,6 @@ defmodule Mlx.Ops.Products do
   end
 
   defp addend(c, _a, _b, _stream), do: c
-
-  @doc """
-  The matrix product with blocks left out (or scaled) by masks.
-
-  A mask has one element for each block of `:block_size` x `:block_size` elements of its matrix. Types are
-  floating-point.
-
-  Options:
-
-    * `:block_size` - 32 or 64, default 64
-    * `:mask_out`, `:mask_left`, `:mask_right` - arrays for the result, `a` and `b`: boolean, or numbers to scale by
-
-  Examples:
-
-      iex> a = Mlx.ones({64, 64})
-      iex> Mlx.block_masked_mm(a, a, mask_out: Mlx.array([[false]])) |> Mlx.sum() |> Mlx.to_number()
-      0.0
-
-  Python: `mlx.core.block_masked_mm`.
-  """
-  @spec block_masked_mm(Array.t(), Array.t(), keyword()) :: Array.t()
-  def block_masked_mm(a, b, options \\ []) do
-    defaults = [block_size: 64, mask_out: nil, mask_left: nil, mask_right: nil]
-    [block_size, out, left, right, stream] = Options.values(options, :block_masked_mm, defaults)
-    Native.block_masked_mm(a, b, block_size, out, left, right, stream)
-  end
-
-  @doc """
-  Matrix products of matrices picked from stacks by index arrays, without copying them.
-
-  Options:
-
-    * `:left_indices`, `:right_indices` - arrays of indices into the flattened leading axes of `a` and `b`; they
-      broadcast together. Without one, the stack itself is broadcast. Out of bounds they are clamped.
-    * `:sorted` - promise that the indices are sorted, which can be faster, default false
-
-  Examples:
-
-      iex> a = Mlx.array([[[1.0]], [[2.0]]])
-      iex> b = Mlx.array([[[10.0]], [[100.0]]])
-      iex> Mlx.gather_mm(a, b, right_indices: Mlx.array([1, 0])) |> Mlx.to_list()
-      [[[100.0]], [[20.0]]]
-
-  Python: `mlx.core.gather_mm`.
-  """
-  @spec gather_mm(Array.t(), Array.t(), keyword()) :: Array.t()
-  def gather_mm(a, b, options \\ []) do
-    defaults = [left_indices: nil, right_indices: nil, sorted: false]
-    [left, right, sorted, stream] = Options.values(options, :gather_mm, defaults)
-    Operand.elements!([a, b], :gather_mm)
-    Native.gather_mm(a, b, left, right, sorted, stream)
-  end
-
-  @doc """
-  Matrix products over segments of the inner axis: `segments` has the shape `{..., 2}` and holds a start and a stop for
-  each product.
-
-      iex> a = Mlx.array([[1.0, 2.0, 3.0]])
-      iex> b = Mlx.array([[1.0], [1.0], [1.0]])
-      iex> Mlx.segmented_mm(a, b, Mlx.array([[0, 1], [1, 3]], type: :u32)) |> Mlx.to_list()
-      [[[1.0]], [[5.0]]]
-
-  Python: `mlx.core.segmented_mm`.
-  """
-  @spec segmented_mm(Array.t(), Array.t(), Array.t(), keyword()) :: Array.t()
-  def segmented_mm(a, b, segments, options \\ []) do
-    stream = Options.stream(options, :segmented_mm)
-    Operand.elements!([a, b], :segmented_mm)
-    Native.segmented_mm(a, b, segments, stream)
-  end
 
   @doc """
   The Walsh-Hadamard transform along the last axis, whose size must be `m * 2 ** k` with `m` 1, 12, 20 or 28.

@@ -1,4 +1,4 @@
-defmodule Mlx.Ops.SelectionTest do
+defmodule Mlx.Ops.GatheringTest do
   use ExUnit.Case, async: true
 
   import Mlx.Oracle
