@@ -60,7 +60,7 @@ defmodule Mlx.MixProject do
   defp docs do
     [
       main: "readme",
-      extras: ["README.md"] ++ guides() ++ ["ARCHITECTURE.md", "MAC.md", "CHANGELOG.md", "LICENSE"],
+      extras: ["README.md"] ++ guides() ++ ["ARCHITECTURE.md", "CONTRIBUTING.md", "MAC.md", "CHANGELOG.md", "LICENSE"],
       filter_modules: fn _module, %{source_path: path} -> List.starts_with?(path, ~c"#{__DIR__}/lib/") end,
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
