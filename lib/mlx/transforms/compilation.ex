@@ -47,6 +47,9 @@ defmodule Mlx.Transforms.Compilation do
 
       config :mlx, kernels: :wait     # for each kernel, while nothing else is computed; or :never
 
+  MLX has to hear when the compiler ends, so the first compiled function sets the signal `SIGCHLD` to its default for the
+  whole virtual machine, as `:os.set_signal(:sigchld, :default)` does. With `kernels: :never` it stays as it is.
+
       iex> gelu = Mlx.compile(fn x -> Mlx.multiply(x, Mlx.multiply(0.5, Mlx.add(1, Mlx.erf(Mlx.divide(x, 1.41421356))))) end)
       iex> gelu.(Mlx.array([0.0, 1.0])) |> Mlx.to_list() |> Enum.map(&Float.round(&1, 4))
       [0.0, 0.8413]

@@ -18,9 +18,10 @@ defmodule Mlx.Transforms.KernelMaking do
   """
   @spec allow() :: :ok
   def allow do
+    making = Application.get_env(:mlx, :kernels, :background)
     # MLX waits for the C++ compiler to end, and the VM ignores the signal that this needs.
-    :ok = :os.set_signal(:sigchld, :default)
-    Native.set_kernel_making(Application.get_env(:mlx, :kernels, :background))
+    if making != :never, do: :ok = :os.set_signal(:sigchld, :default)
+    Native.set_kernel_making(making)
 
     if not :persistent_term.get(@allowed, false) do
       :persistent_term.put(@allowed, true)

@@ -153,6 +153,22 @@ defmodule Mlx.Transforms.CompilationTest do
     assert kernels(folder) == []
   end
 
+  # Linux tells which signals a process ignores.
+  if File.exists?("/proc/self/status") do
+    test "the signal of children that end is let through for the compiler, and left alone without kernels" do
+      code =
+        quote do
+          ignored = fn -> Regex.run(~r/SigIgn:\s*\w+/, File.read!("/proc/self/status")) end
+          before = ignored.()
+          unquote(gelu())
+          before == ignored.()
+        end
+
+      assert evaluate([], code, kernels: :never)
+      refute evaluate([], code, kernels: :background)
+    end
+  end
+
   describe "computes the same without kernels" do
     test "where there is no C++ compiler", %{tmp_dir: folder} do
       assert_gelu(evaluate(with_compiler(folder, "exit 127"), gelu()))
