@@ -70,7 +70,7 @@ defmodule Mlx.MixProject do
         Observing: [Mlx.NonFinite, Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
         Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
-        "Neural networks": ~r/^Mlx\.NN(\.|$)/,
+        "Neural networks": ~r/^Mlx\.(NN|Training)(\.|$)/,
         "Language models": ~r/^Mlx\.LM/
       ],
       groups_for_docs: for(title <- Mlx.__topics__(), do: {title, &(&1[:topic] == title)})

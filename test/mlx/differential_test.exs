@@ -12,6 +12,7 @@ defmodule Mlx.DifferentialTest do
     {~r/^Mlx\.(IO|LM)(\.|$)/, "files and language models"},
     {~r/^Mlx\.NN(\.|$)/, "layers, which Mlx.NN.CasesTest compares with Python"},
     {~r/^Mlx\.Optimizers(\.|$)/, "compared with Python by their own tests"},
+    {~r/^Mlx\.Training(\.|$)/, "made of layers and optimizers"},
     {~r/^Mlx\.(NonFinite|NonFiniteError|Telemetry)$/, "what watches the operations"},
     {~r/^Mlx\.(Backend|Nx)(\.|$)/, "for Nx, whose own tests run with them"},
     {~r/^Mix\.Tasks\./, "commands"}
