@@ -36,8 +36,8 @@ defmodule Mlx.NN do
       iex> Mlx.to_number(Mlx.less(second, first))
       true
 
-  What is trained is a choice: see `freeze/2`. Some arrays never are: running statistics, the weights of quantized layers,
-  and arrays of integers.
+  `Mlx.Training` has the loop, with batches, validation and checkpoints. What is trained is a choice: see `freeze/2`. Some
+  arrays never are: running statistics, the weights of quantized layers, and arrays of integers.
 
   ## State
 

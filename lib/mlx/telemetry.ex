@@ -23,7 +23,12 @@ defmodule Mlx.Telemetry do
        "than the limit is in use"},
     {[:memory, :clear_cache], "`freed`", "", "`Mlx.Memory.clear_cache/0` gave free buffers back"},
     {[:memory, :limit], "`bytes`, `previous`", "`limit`",
-     "a limit was set; `limit` is its key in `Mlx.Memory.info/0`, such as `:cache_limit`"}
+     "a limit was set; `limit` is its key in `Mlx.Memory.info/0`, such as `:cache_limit`"},
+    {[:training, :report], "`loss`, `steps`, `duration`", "`step`, `epoch`",
+     "`Mlx.Training.run/5` made a report: the mean loss of so many steps, and how long they took"},
+    {[:training, :epoch], "those of the validation", "`step`, `epoch`",
+     "an epoch ended; the measurements are the loss and the metrics of the validation, if there is one"},
+    {[:training, :checkpoint], "`bytes`", "`step`, `path`", "a checkpoint was written"}
   ]
 
   @events for({name, _, _} <- @spans, stage <- [:start, :stop, :exception], do: [:mlx, name, stage]) ++
@@ -70,6 +75,9 @@ defmodule Mlx.Telemetry do
     * `reason` - why, in words
     * `freed`, `active`, `previous` - bytes that were given back, that arrays use now, and of the limit before. `freed` is
       negative where other processes took more meanwhile
+    * `loss`, `steps`, `duration` - the mean loss since the report before, of how many steps, and their time in native units
+    * `step`, `epoch` - how many steps a training has made, and the epoch, from 1
+    * `path` - the file that was written
 
   ## What it costs
 
@@ -127,7 +135,7 @@ defmodule Mlx.Telemetry do
 
   @doc false
   # Emits one event.
-  @spec execute([atom()], %{atom() => integer()}, map()) :: :ok
+  @spec execute([atom()], %{atom() => number() | atom()}, map()) :: :ok
   def execute(event, measurements, metadata \\ %{}) do
     if on?(), do: :telemetry.execute([:mlx | event], measurements, metadata), else: :ok
   end

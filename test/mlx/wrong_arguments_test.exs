@@ -16,6 +16,9 @@ defmodule Mlx.WrongArgumentsTest do
   # Each option is a variable of the template.
   @any_options [{Mlx.LM.ChatTemplate, :render}]
 
+  # A training that writes nothing to the terminal.
+  @quiet [progress: nil]
+
   @moduletag :tmp_dir
 
   setup %{tmp_dir: folder} do
@@ -33,6 +36,8 @@ defmodule Mlx.WrongArgumentsTest do
         {Mlx.Optimizers, :init, 2} => [Mlx.Optimizers.SGD.new(0.1), array],
         {Mlx.Optimizers, :update, 4} => sgd(array),
         {Mlx.Optimizers.MultiOptimizer, :new, 2} => [[Mlx.Optimizers.SGD.new(0.1)], []],
+        {Mlx.Training, :evaluate, 3} => [array, [zero: fn _model, _batch -> Mlx.array(0.0) end], [array]],
+        {Mlx.Training, :run, 5} => [array, fn model, x -> Mlx.sum(Mlx.multiply(model, x)) end, sgd(), [array], @quiet],
         {Mlx.Tree, :map, 4} => [array, [], &Mlx.exp/1, []],
         {Mlx.Tree, :map_with_path, 4} => [array, [], fn _path, leaf -> leaf end, []],
         # structs that functions make of files and texts
@@ -42,7 +47,8 @@ defmodule Mlx.WrongArgumentsTest do
         Mlx.LM.StopStrings => Mlx.LM.StopStrings.new(["end"]),
         Mlx.LM.Tokenizer => lm.tokenizer,
         Mlx.LM.Tokenizer.StreamDecoder => Mlx.LM.Tokenizer.StreamDecoder.new(lm.tokenizer),
-        Mlx.NN.Sequential => Mlx.NN.Sequential.new([])
+        Mlx.NN.Sequential => Mlx.NN.Sequential.new([]),
+        Mlx.Training => Mlx.Training.run(array, fn model, _batch -> Mlx.sum(model) end, sgd(), [array], @quiet)
       }
     }
   end
@@ -75,9 +81,11 @@ defmodule Mlx.WrongArgumentsTest do
   end
 
   defp sgd(array) do
-    optimizer = Mlx.Optimizers.SGD.new(0.1)
+    optimizer = sgd()
     [optimizer, array, array, Mlx.Optimizers.init(optimizer, array)]
   end
+
+  defp sgd, do: Mlx.Optimizers.SGD.new(0.1)
 
   defp functions do
     for {module, functions} <- PublicFunctions.all(),

@@ -1,0 +1,42 @@
+defmodule Mlx.Training.Evaluation do
+  @moduledoc false
+  # Means of functions of a model over batches.
+
+  alias Mlx.{Array, Tree}
+
+  @type functions :: [{atom(), (Tree.t(), Tree.t() -> Array.t())}]
+  @type compiled :: (Tree.t(), Tree.t() -> [Array.t()])
+
+  @doc "What computes all of the functions for a batch."
+  @spec compile(functions()) :: compiled()
+  def compile(functions) do
+    Mlx.compile(fn model, batch -> for {_name, fun} <- functions, do: fun.(model, batch) end)
+  end
+
+  @doc "The means over the batches. A batch counts by its rows, the first axis of its first array."
+  @spec means(compiled(), [atom()], Tree.t(), Enumerable.t()) :: {:ok, %{atom() => number() | atom()}} | :none
+  def means(compiled, names, model, batches) do
+    zeros = {for(_ <- names, do: Mlx.array(0.0)), 0}
+
+    case Enum.reduce(batches, zeros, &add(compiled.(model, &1), rows(&1), &2)) do
+      {_sums, 0} -> :none
+      {sums, rows} -> {:ok, names |> Enum.zip(for sum <- sums, do: mean(sum, rows)) |> Map.new()}
+    end
+  end
+
+  defp add(values, rows, {sums, former}) do
+    sums =
+      for {sum, value} <- Enum.zip(sums, values), do: Mlx.add(sum, value |> Mlx.as_type(:f32) |> Mlx.multiply(rows))
+
+    {Mlx.eval(sums), former + rows}
+  end
+
+  defp mean(sum, rows), do: sum |> Mlx.divide(rows) |> Mlx.to_number()
+
+  defp rows(batch) do
+    case Tree.arrays(batch) do
+      [%Array{shape: shape} | _] when tuple_size(shape) > 0 -> elem(shape, 0)
+      _scalars -> 1
+    end
+  end
+end

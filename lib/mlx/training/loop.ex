@@ -1,0 +1,123 @@
+defmodule Mlx.Training.Loop do
+  @moduledoc false
+  # The epochs of a training: steps, reports, validations, checkpoints and callbacks, in this order.
+
+  alias Mlx.{Random, Telemetry, Training}
+  alias Mlx.Training.{Checkpoint, EarlyStopping, Passes, Prefetch, Progress, Settings, Step, Window}
+
+  @enforce_keys [:settings, :step, :validate, :batches]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          settings: Settings.t(),
+          step: Step.t(),
+          validate: (Training.t() -> map()) | nil,
+          batches: Passes.t()
+        }
+
+  @doc "The training after all epochs, or after the one in which it was stopped."
+  @spec run(t(), Training.t()) :: Training.t()
+  def run(%{settings: settings} = loop, training) do
+    if training.epoch >= settings.epochs or EarlyStopping.stop?(training, settings) do
+      training
+    else
+      case epoch(loop, training) do
+        {:cont, training} -> run(loop, training)
+        {:halt, training} -> training
+      end
+    end
+  end
+
+  defp epoch(loop, training) do
+    [order, key] = training.order |> Random.split() |> Mlx.unstack() |> Mlx.eval()
+
+    case steps(loop, training, key) do
+      {:halt, {training, _window}} -> {:halt, training}
+      {:cont, {%{batch: 0} = training, _window}} -> no_batches!("the batches of epoch #{training.epoch + 1}")
+      {:cont, {training, window}} -> finish(loop, training, window, order)
+    end
+  end
+
+  @doc "Raises for batches that are none."
+  @spec no_batches!(String.t()) :: no_return()
+  def no_batches!(batches) do
+    raise ArgumentError,
+          "Mlx.Training.run: #{batches} are none; give an Enumerable that can be gone through once an epoch, or a " <>
+            "function of the epoch that returns one"
+  end
+
+  defp steps(%{settings: settings} = loop, training, key) do
+    pass = fn -> loop.batches |> Passes.of(training.epoch + 1) |> Stream.drop(training.batch) end
+
+    pass
+    |> Prefetch.stream(key, settings.prefetch)
+    |> Stream.chunk_every(settings.accumulate)
+    |> Enum.reduce_while({:cont, {training, Window.new()}}, fn batches, {:cont, state} ->
+      {decision, state} = step(loop, batches, state)
+      {decision, {decision, state}}
+    end)
+  end
+
+  defp step(%{settings: settings} = loop, batches, {training, window}) do
+    {loss, training} = loop.step.(training, batches)
+    training = %{training | step: training.step + 1, batch: training.batch + length(batches)}
+    Mlx.async_eval({loss, training.model, training.optimizer_state, training.random})
+    window = Window.add(window, loss)
+
+    if due?(training, settings.report_every) or due?(training, settings.checkpoint_every) do
+      {decision, training, window} = report(loop, training, window)
+      if decision == :halt or due?(training, settings.checkpoint_every), do: save(training, settings)
+      {decision, {training, window}}
+    else
+      {:cont, {training, window}}
+    end
+  end
+
+  defp due?(_training, nil), do: false
+  defp due?(training, every), do: rem(training.step, every) == 0
+
+  # Nothing where the last step was reported already.
+  defp report(_loop, training, %{losses: []} = window), do: {:cont, training, window}
+
+  defp report(%{settings: settings}, training, window) do
+    {loss, next} = Window.close(window)
+    training = %{training | losses: training.losses ++ [{training.step, loss}]}
+    measurements = %{loss: loss, steps: length(window.losses), duration: next.started - window.started}
+    Telemetry.execute([:training, :report], measurements, %{step: training.step, epoch: training.epoch + 1})
+    Progress.report(training, next.rate, settings)
+    {call(settings.callbacks, :report, training), training, next}
+  end
+
+  defp finish(%{settings: settings} = loop, training, window, order) do
+    {reported, training, window} = report(loop, training, window)
+    training = validated(loop, %{training | epoch: training.epoch + 1, batch: 0, order: order})
+    Progress.epoch(training, window.rate, settings)
+    save(training, settings)
+    ended = call(settings.callbacks, :epoch, training)
+    {if(:halt in [reported, ended], do: :halt, else: :cont), training}
+  end
+
+  defp validated(%{validate: nil}, training) do
+    Telemetry.execute([:training, :epoch], %{}, %{step: training.step, epoch: training.epoch})
+    training
+  end
+
+  defp validated(%{validate: validate, settings: settings}, training) do
+    values = validate.(training)
+    Telemetry.execute([:training, :epoch], values, %{step: training.step, epoch: training.epoch})
+    training = %{training | validations: training.validations ++ [{training.step, values}]}
+    EarlyStopping.watch(training, values, settings)
+  end
+
+  # All are called, whatever the first ones return.
+  defp call(callbacks, event, training) do
+    if :halt in for(callback <- callbacks, do: callback.(event, training)), do: :halt, else: :cont
+  end
+
+  defp save(_training, %{checkpoint: nil}), do: :ok
+
+  defp save(training, %{checkpoint: path}) do
+    Checkpoint.save(training, path)
+    Telemetry.execute([:training, :checkpoint], %{bytes: File.stat!(path).size}, %{step: training.step, path: path})
+  end
+end
