@@ -61,6 +61,7 @@ defmodule Mlx.MixProject do
     [
       main: "readme",
       extras: ["README.md"] ++ guides() ++ ["ARCHITECTURE.md", "CONTRIBUTING.md", "MAC.md", "CHANGELOG.md", "LICENSE"],
+      groups_for_extras: [Guides: ~r/^guides\//],
       filter_modules: fn _module, %{source_path: path} -> List.starts_with?(path, ~c"#{__DIR__}/lib/") end,
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
@@ -78,7 +79,8 @@ defmodule Mlx.MixProject do
   end
 
   defp guides do
-    ["guides/mlx_for_nx_users.md", "guides/from_python_to_elixir.md", "guides/emlx_and_emily.md"]
+    names = ~w(introduction lazy_evaluation mlx_for_nx_users from_python_to_elixir emlx_and_emily)
+    for name <- names, do: "guides/#{name}.md"
   end
 
   defp description do
