@@ -79,7 +79,9 @@ defmodule Mlx.MixProject do
   end
 
   defp guides do
-    names = ~w(introduction lazy_evaluation devices_streams_and_processes memory mlx_for_nx_users from_python_to_elixir emlx_and_emily)
+    names =
+      ~w(introduction lazy_evaluation devices_streams_and_processes memory transforms neural_networks mlx_for_nx_users from_python_to_elixir emlx_and_emily)
+
     for name <- names, do: "guides/#{name}.md"
   end
 
