@@ -12,7 +12,7 @@ defmodule Mlx.NN.Embedding do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.{Array, Random}
-  alias Mlx.NN.Features
+  alias Mlx.NN.{Features, Projection}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:weight]
@@ -61,6 +61,6 @@ defmodule Mlx.NN.Embedding do
   @spec as_linear(t(), Array.t()) :: Array.t()
   def as_linear(%__MODULE__{weight: weight}, %Array{} = x) do
     Features.check!(x, elem(weight.shape, 1), "Mlx.NN.Embedding.as_linear")
-    Mlx.matmul(x, Mlx.transpose(weight))
+    Projection.apply(x, weight, nil)
   end
 end

@@ -24,7 +24,7 @@ defmodule Mlx.NN.GRU do
 
   alias Mlx.Array
   alias Mlx.Arguments.Options
-  alias Mlx.NN.Recurrence
+  alias Mlx.NN.{Projection, Recurrence}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:Wx, :Wh, :b, :bhn, :hidden_size]
@@ -93,7 +93,7 @@ defmodule Mlx.NN.GRU do
     Recurrence.check!(x, elem(wx.shape, 1), "Mlx.NN.GRU.call")
     wh = Mlx.transpose(wh)
     step = fn input, {hidden} -> {next(thirds(input), hidden, wh, layer.bhn)} end
-    [states] = x |> Recurrence.project(wx, layer.b) |> Recurrence.scan({hidden}, step)
+    [states] = x |> Projection.apply(wx, layer.b) |> Recurrence.scan({hidden}, step)
     states
   end
 

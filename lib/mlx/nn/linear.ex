@@ -14,7 +14,7 @@ defmodule Mlx.NN.Linear do
 
   alias Mlx.{Array, Random}
   alias Mlx.Arguments.Options
-  alias Mlx.NN.Features
+  alias Mlx.NN.{Features, Projection}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:weight, :bias]
@@ -60,7 +60,6 @@ defmodule Mlx.NN.Linear do
   @spec call(t(), Array.t()) :: Array.t()
   def call(%__MODULE__{weight: weight, bias: bias}, %Array{} = x) do
     Features.check!(x, elem(weight.shape, 1), "Mlx.NN.Linear.call")
-    weight = Mlx.transpose(weight)
-    if bias, do: Mlx.addmm(bias, x, weight), else: Mlx.matmul(x, weight)
+    Projection.apply(x, weight, bias)
   end
 end

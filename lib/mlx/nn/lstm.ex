@@ -25,7 +25,7 @@ defmodule Mlx.NN.LSTM do
 
   alias Mlx.Array
   alias Mlx.Arguments.Options
-  alias Mlx.NN.Recurrence
+  alias Mlx.NN.{Projection, Recurrence}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:Wx, :Wh, :bias, :hidden_size]
@@ -92,7 +92,7 @@ defmodule Mlx.NN.LSTM do
       next(if(hidden, do: Mlx.addmm(input, hidden, wh), else: input), cell)
     end
 
-    [states, cells] = x |> Recurrence.project(wx, bias) |> Recurrence.scan({hidden, cell}, step)
+    [states, cells] = x |> Projection.apply(wx, bias) |> Recurrence.scan({hidden, cell}, step)
     {states, cells}
   end
 

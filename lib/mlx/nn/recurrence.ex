@@ -1,14 +1,9 @@
 defmodule Mlx.NN.Recurrence do
   @moduledoc false
-  # What recurrent layers have in common: the products of all inputs with a matrix, which are made at once, and one step
-  # after another along the axis before the last.
+  # What recurrent layers have in common: one step after another along the axis before the last. The products of the
+  # inputs with a matrix are made before, all at once.
 
   alias Mlx.Array
-
-  @doc "`x @ transpose(weight) + bias`."
-  @spec project(Array.t(), Array.t(), Array.t() | nil) :: Array.t()
-  def project(x, weight, nil), do: Mlx.matmul(x, Mlx.transpose(weight))
-  def project(x, weight, bias), do: Mlx.addmm(bias, x, Mlx.transpose(weight))
 
   @doc """
   What `step.(input, state)` returns for the input of each step and the state that the step before returned, stacked

@@ -15,7 +15,7 @@ defmodule Mlx.NN.RNN do
 
   alias Mlx.Array
   alias Mlx.Arguments.Options
-  alias Mlx.NN.{Activations, Recurrence}
+  alias Mlx.NN.{Activations, Projection, Recurrence}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:Wxh, :Whh, :bias, :hidden_size, :nonlinearity]
@@ -92,7 +92,7 @@ defmodule Mlx.NN.RNN do
       {layer.nonlinearity.(sum)}
     end
 
-    [states] = x |> Recurrence.project(wxh, layer.bias) |> Recurrence.scan({hidden}, step)
+    [states] = x |> Projection.apply(wxh, layer.bias) |> Recurrence.scan({hidden}, step)
     states
   end
 end
