@@ -121,7 +121,7 @@ defmodule Mlx.NN do
 
   `fun` takes a model, and whatever else; it returns a scalar, or a container whose first array is one. The returned
   function takes the same arguments and returns `{value, gradients, model}`. The gradients have the form of the model, with
-  `nil` for what is not trained. The model has the running statistics that the call computed.
+  `nil` in place of each array that is not trained. The model has the running statistics that the call computed.
 
   Options:
 

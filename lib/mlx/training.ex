@@ -1,6 +1,6 @@
 defmodule Mlx.Training do
   @moduledoc """
-  Training without a loop of one's own.
+  The training loop of a model.
 
   `run/5` takes a model, a loss, an optimizer and batches, and gives a training: a struct with the trained model, and with
   all that is needed to go on.
