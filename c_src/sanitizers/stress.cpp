@@ -20,7 +20,9 @@
 #include <thread>
 #include <vector>
 
+#include "core/array/graph_lock.hpp"
 #include "core/array/reaper.hpp"
+#include "core/evaluation/cpu_inputs.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
@@ -184,6 +186,26 @@ void sharing_arrays_in_flight() {
         is_available(product);
       }
       expect_equal(read(sum), static_cast<float>(64 + index), "a sum over another's array in flight");
+    });
+  }
+}
+
+// As on CUDA, where a GPU may not wait for a CPU stream.
+void waiting_for_inputs_in_flight() {
+  const Reference ones = matrix(1, 64);
+  for (int round = 0; round < rounds; ++round) {
+    const Reference product = matmul(ones, ones);
+    start({product});
+    in_parallel([&](int index) {
+      const Reference sum = add(product, static_cast<float>(index));
+      {
+        Array* const arrays[] = {sum.get()};
+        const GraphLock lock(arrays, Waiting::unlimited);
+        const mlx_array outputs[] = {sum->get()};
+        wait_for_cpu_inputs(outputs);
+      }
+      expect_equal(is_available(product) ? 1 : 0, 1, "an input in flight that was waited for");
+      expect_equal(read(sum), static_cast<float>(64 + index), "a sum over an input that was waited for");
     });
   }
 }
@@ -604,6 +626,7 @@ constexpr Scenario scenarios[] = {
     {"values used up", values_used_up},
     {"building on arrays in flight", building_on_arrays_in_flight},
     {"sharing arrays in flight", sharing_arrays_in_flight},
+    {"waiting for inputs in flight", waiting_for_inputs_in_flight},
     {"one array read by all", one_array_read_by_all},
     {"siblings dropped by different threads", siblings_dropped_by_different_threads},
     {"deallocation of arrays in use", deallocation_of_arrays_in_use},

@@ -3,12 +3,18 @@
 
 #include "core/array/reaper.hpp"
 #include "core/handles/error.hpp"
+#include "core/streams/streams.hpp"
 
 namespace mlx_nif {
 namespace {
 
 // Freeing a handle frees what only it kept alive. A large graph takes long enough to stall a scheduler.
 constexpr std::size_t max_nodes_freed_inline = 2000;
+
+// CUDA frees the event of a CPU stream when the GPU has done all that it was given.
+bool frees_slowly(const Graph& graph) {
+  return graph.uses_cpu() && has_cuda();
+}
 
 }  // namespace
 
@@ -48,7 +54,7 @@ void Array::release() {
   Graph& root = graph();
   std::unique_lock lock(root.mutex(), std::try_to_lock);
   const bool owns_root = lock.owns_lock() && &graph() == &root;
-  if (owns_root && root.nodes() <= max_nodes_freed_inline) {
+  if (owns_root && root.nodes() <= max_nodes_freed_inline && !frees_slowly(root)) {
     handle_.reset();
     return;
   }

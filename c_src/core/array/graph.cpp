@@ -17,6 +17,7 @@ std::shared_ptr<Graph> Graph::join(std::shared_ptr<Graph> a, std::shared_ptr<Gra
     std::swap(a, b);
   }
   a->nodes_ += b->nodes_;
+  a->uses_cpu_ |= b->uses_cpu_;
   std::ranges::move(b->unawaited_, std::back_inserter(a->unawaited_));
   b->unawaited_.clear();
   if (a->failure_.empty()) {

@@ -36,6 +36,10 @@ class Graph : public std::enable_shared_from_this<Graph> {
 
   void add_nodes(std::size_t count) { nodes_ += count; }
 
+  // Some of its nodes are, or were, computed on the stream of a CPU.
+  void use_cpu() { uses_cpu_ = true; }
+  bool uses_cpu() const { return uses_cpu_; }
+
   // Evaluation detaches what it computes, so that less hangs on the graph afterwards.
   void evaluated() { nodes_ = 0; }
 
@@ -57,6 +61,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::atomic<Graph*> successor_{nullptr};
   std::shared_ptr<Graph> successor_owner_;
   std::size_t nodes_ = 0;
+  bool uses_cpu_ = false;
   std::vector<std::shared_ptr<Unawaited>> unawaited_;
   std::string failure_;
   std::string failure_of_all_;

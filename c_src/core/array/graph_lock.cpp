@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
+#include <utility>
 
+#include "core/array/reaper.hpp"
 #include "core/handles/error.hpp"
+#include "core/handles/mlx_objects.hpp"
 #include "core/streams/late_failure.hpp"
+#include "core/streams/streams.hpp"
 
 namespace mlx_nif {
 
@@ -19,10 +24,25 @@ bool always() {
   return true;
 }
 
+// The event of an array on the stream of a CPU, where CUDA frees it when the GPU has done all that it was given: what
+// MLX lets go of when it is asked about the array is not to be freed here.
+std::shared_ptr<void> slowly_freed_event(const Array& array) {
+  if (!array.graph().uses_cpu() || !has_cuda()) {
+    return nullptr;
+  }
+  const mlx::core::Event& event = array_of(array.get()).event();
+  const bool slow = event.valid() && event.stream().device == mlx::core::Device::cpu;
+  return slow ? std::make_shared<mlx::core::Event>(event) : nullptr;
+}
+
 // Whether the value is there; when it never will be, the whole graph fails.
 bool has_arrived_or_fail(const Array& array) {
   try {
+    std::shared_ptr<void> event = slowly_freed_event(array);
     const bool arrived = has_arrived(array.get(), array.meaning_of_mark());
+    if (event) {
+      Reaper::instance().take(std::move(event));
+    }
     if (arrived) {
       array.graph().check_unawaited();
     }

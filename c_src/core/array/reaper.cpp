@@ -34,7 +34,11 @@ Reaper& Reaper::instance() {
 }
 
 void Reaper::take(ArrayHandle handle, std::shared_ptr<Graph> graph) {
-  queue_.add({std::move(handle), std::move(graph)});
+  queue_.add({std::move(handle), std::move(graph), nullptr});
+}
+
+void Reaper::take(std::shared_ptr<void> object) {
+  queue_.add({ArrayHandle(), nullptr, std::move(object)});
 }
 
 void Reaper::stop() {
@@ -45,7 +49,8 @@ void Reaper::stop() {
 
 void Reaper::free(Item item) {
   [[maybe_unused]] const AutoreleasePool pool;
-  for (;;) {
+  item.object.reset();
+  while (item.graph) {
     Graph& root = item.graph->root();
     std::unique_lock lock(root.mutex());
     if (&item.graph->root() == &root) {

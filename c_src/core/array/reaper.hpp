@@ -17,6 +17,9 @@ class Reaper {
 
   void take(ArrayHandle handle, std::shared_ptr<Graph> graph);
 
+  // Whatever may not be freed on the thread that lets go of it.
+  void take(std::shared_ptr<void> object);
+
   // Frees what is left and ends the thread; a later `take` starts it again.
   void stop();
 
@@ -24,6 +27,7 @@ class Reaper {
   struct Item {
     ArrayHandle handle;
     std::shared_ptr<Graph> graph;
+    std::shared_ptr<void> object;
   };
 
   static void free(Item item);

@@ -12,6 +12,7 @@
 
 #include "core/array/graph_lock.hpp"
 #include "core/evaluation/brief_wait.hpp"
+#include "core/evaluation/cpu_inputs.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
 #include "core/evaluation/unsettled_arrays.hpp"
@@ -157,11 +158,13 @@ class Evaluation {
     if (outputs.empty()) {
       return {};
     }
-    auto lock = Scheduling::instance().lock(waiting_);
+    std::unique_lock<std::mutex> lock;
     try {
+      wait_for_inputs(outputs);
+      lock = Scheduling::instance().lock(waiting_);
       schedule_undisturbed(outputs);
     } catch (const Error& error) {
-      lock.unlock();
+      lock = {};
       // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
       // meanwhile on a worker thread is all that cannot be told from a value.
       if (is_of_some_command_buffer(error.what())) {
@@ -173,6 +176,14 @@ class Evaluation {
     }
     arrays_.for_each([](const Array& array) { array.graph().evaluated(); });
     return lock;
+  }
+
+  void wait_for_inputs(std::span<const mlx_array> outputs) const {
+    bool uses_cpu = false;
+    arrays_.for_each([&](const Array& array) { uses_cpu |= array.graph().uses_cpu(); });
+    if (uses_cpu && has_cuda()) {
+      wait_for_cpu_inputs(outputs);
+    }
   }
 
   static void wait_for(std::span<const ArrayHandle> sentinels) {

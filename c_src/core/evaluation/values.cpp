@@ -40,8 +40,7 @@ ArrayHandle row_major_value(Array& array, Waiting waiting) {
 }
 
 bool buffers_stay() {
-  static const bool stay = !has_cuda();
-  return stay;
+  return !has_cuda();
 }
 
 std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting) {

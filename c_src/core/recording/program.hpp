@@ -22,6 +22,8 @@ struct InstructionTraits {
   std::uint64_t largest_result = 0;
   // Its computation can fail after it was scheduled.
   bool fallible = false;
+  // Some of its results, or what they are computed from, are computed on the stream of a CPU.
+  bool uses_cpu = false;
   // About how many nodes it adds to a graph.
   std::size_t nodes = 1;
   // How many nodes MLX recurses over to run it.
@@ -32,6 +34,7 @@ struct InstructionTraits {
   InstructionTraits& operator+=(const InstructionTraits& other) {
     largest_result = std::max(largest_result, other.largest_result);
     fallible |= other.fallible;
+    uses_cpu |= other.uses_cpu;
     nodes += other.nodes;
     depth = std::max(depth, other.depth);
     dynamic |= other.dynamic;

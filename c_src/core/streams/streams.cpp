@@ -140,9 +140,12 @@ mlx_device_type device_of(mlx_stream stream) {
 }
 
 bool has_cuda() {
-  bool available = false;
-  check(mlx_cuda_is_available(&available));
-  return available;
+  static const bool has = [] {
+    bool available = false;
+    check(mlx_cuda_is_available(&available));
+    return available;
+  }();
+  return has;
 }
 
 }  // namespace mlx_nif

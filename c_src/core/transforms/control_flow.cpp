@@ -40,6 +40,7 @@ std::vector<ArrayHandle> share_all(Arrays arrays) {
 // Arrays that only this thread reaches.
 void evaluate_own(const std::vector<ArrayHandle>& handles) {
   const auto graph = std::make_shared<Graph>();
+  graph->use_cpu();
   std::deque<Array> arrays;
   std::vector<Array*> pointers;
   for (const ArrayHandle& handle : handles) {

@@ -254,7 +254,7 @@ class ImportedCall final : public Instruction {
   }
 
   // It reads a file, which is nothing for a normal scheduler.
-  InstructionTraits traits() const override { return {.nodes = assumed_nodes}; }
+  InstructionTraits traits() const override { return {.uses_cpu = true, .nodes = assumed_nodes}; }
 
   void run(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override {
     if (inputs.size() != input_count_) {

@@ -11,6 +11,7 @@
 #include "core/handles/empty_arrays.hpp"
 #include "core/memory/array_limit.hpp"
 #include "core/recording/tape.hpp"
+#include "core/streams/streams.hpp"
 #include "nif/resources/arrays.hpp"
 
 namespace mlx_nif {
@@ -40,6 +41,9 @@ class Encoder {
       check_size(array.get());
     }
     graph_->add_nodes(1);
+    if (device_of(stream_) == MLX_CPU) {
+      graph_->use_cpu();
+    }
     return make_array(env_, std::move(array), graph_, stream_, traits, next_trace());
   }
 

@@ -361,10 +361,11 @@ ERL_NIF_TERM encode_results(ErlNifEnv* env, Encoder& encoder, Results& results) 
 // Appends the operation to a tape, and leaves the arguments without operands.
 template <auto function, Traits traits, typename Arguments, typename Results>
 Register record(Tape& tape, Arguments& arguments, const Results& results) {
+  const bool uses_cpu = device_of(stream_of(arguments)) == MLX_CPU;
   std::vector<Register> registers = registers_of(tape, arguments);
   for_each_argument(arguments, [](auto& argument) { argument.forget_operands(); });
   const std::size_t result_count = std::apply([](const auto&... result) { return (count(result) + ...); }, results);
-  InstructionTraits step{.fallible = traits.fallible};
+  InstructionTraits step{.fallible = traits.fallible, .uses_cpu = uses_cpu};
   if (!traits.view) {
     step.largest_result = std::apply([](const auto&... result) { return std::max({largest(result)...}); }, results);
   }

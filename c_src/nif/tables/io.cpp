@@ -16,6 +16,7 @@ namespace {
 ERL_NIF_TERM make_lazy(ErlNifEnv* env, ArrayHandle array, mlx_stream stream) {
   auto graph = std::make_shared<Graph>();
   graph->add_nodes(1);
+  graph->use_cpu();
   return make_array(env, std::move(array), graph, stream, {.fallible = true});
 }
 

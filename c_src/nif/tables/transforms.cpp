@@ -214,6 +214,9 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, InstructionPointer instruction, ERL
                  [&] { traits.dynamic ? instruction->infer(inputs, results) : instruction->run(inputs, results); });
   const std::shared_ptr<Graph>& graph = lock.join();
   graph->add_nodes(traits.nodes);
+  if (traits.uses_cpu) {
+    graph->use_cpu();
+  }
   Encoder encoder(env, graph, current_streams::of_caller(env), result_traits, false);
   if (tape != nullptr) {
     std::vector<Register> registers;
