@@ -60,8 +60,10 @@ defmodule Mlx.MixProject do
   defp docs do
     [
       main: "readme",
-      extras: ["README.md"] ++ guides() ++ ["ARCHITECTURE.md", "CONTRIBUTING.md", "MAC.md", "CHANGELOG.md", "LICENSE"],
-      groups_for_extras: [Guides: ~r/^guides\//],
+      extras:
+        ["README.md"] ++
+          guides() ++ livebooks() ++ ["ARCHITECTURE.md", "CONTRIBUTING.md", "MAC.md", "CHANGELOG.md", "LICENSE"],
+      groups_for_extras: [Guides: ~r/^guides\//, Livebooks: ~r/^livebooks\//],
       filter_modules: fn _module, %{source_path: path} -> List.starts_with?(path, ~c"#{__DIR__}/lib/") end,
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
@@ -81,10 +83,12 @@ defmodule Mlx.MixProject do
   defp guides do
     names =
       ~w(introduction lazy_evaluation devices_streams_and_processes memory transforms neural_networks language_models) ++
-        ~w(production mlx_for_nx_users from_python_to_elixir emlx_and_emily)
+        ~w(production mlx_for_nx_users from_python_to_elixir from_swift_to_elixir emlx_and_emily)
 
     for name <- names, do: "guides/#{name}.md"
   end
+
+  defp livebooks, do: for(name <- ~w(first_hour training), do: "livebooks/#{name}.livemd")
 
   defp description do
     "MLX for Elixir: lazy arrays, random numbers, linear algebra, neural networks and language models on MLX's official C API."
@@ -93,7 +97,7 @@ defmodule Mlx.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      files: ~w(lib mix setup c_src bin guides mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
+      files: ~w(lib mix setup c_src bin guides livebooks mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
     ]
   end
 end

@@ -3,17 +3,20 @@ defmodule GuidesTest do
 
   import ExUnit.CaptureIO
 
-  # Every block of Elixir in the readme and the guides runs here, those of a file one after the other in one binding. A line
+  # Every block of Elixir in the readme, the guides and the notebooks runs here, those of a file one after the other in one binding. A line
   # `expression   # value` in which the comment is a term, and a line `#=> value`, are compared with what the code gives.
 
   @root Path.expand("..", __DIR__)
-  @files ["README.md" | Enum.map(Path.wildcard(Path.join(@root, "guides/*.md")), &Path.relative_to(&1, @root))]
+  @pages Path.wildcard(Path.join(@root, "guides/*.md")) ++ Path.wildcard(Path.join(@root, "livebooks/*.livemd"))
+  @files ["README.md" | Enum.map(@pages, &Path.relative_to(&1, @root))]
 
   # Why a block may be left out: `<!-- not run: reason -->` stands on the line before it.
   @reasons [
     "it is a part of mix.exs",
+    "it installs packages",
     "it is a configuration",
     "it needs a GPU",
+    "it needs Kino",
     "it needs Nx",
     "it needs a model file",
     "it needs names of your application"
@@ -50,9 +53,11 @@ defmodule GuidesTest do
     {code, [_fence | rest]} = Enum.split_while(rest, fn {text, _line} -> text != "```" end)
 
     block =
-      case Regex.run(~r/^<!-- not run: (.+) -->$/, before) do
-        [_comment, reason] -> {:left_out, line, reason}
-        nil -> {:run, line + 1, Enum.map_join(code, "\n", &elem(&1, 0))}
+      case {Regex.run(~r/^<!-- not run: (.+) -->$/, before), code} do
+        {[_comment, reason], _code} -> {:left_out, line, reason}
+        # Nothing may stand before the first block of a notebook.
+        {nil, [{"Mix.install(" <> _packages, _line} | _rest]} -> {:left_out, line, "it installs packages"}
+        {nil, _code} -> {:run, line + 1, Enum.map_join(code, "\n", &elem(&1, 0))}
       end
 
     collect(rest, "", [block | blocks])
