@@ -367,6 +367,33 @@ defmodule Mlx.TransformsTest do
       assert Mlx.to_list(Mlx.grad(fn x -> Mlx.sum(Mlx.vmap(shifted).(x)) end).(Mlx.array([1.0, 2.0]))) == [2.0, 4.0]
     end
 
+    test "hold where MLX has no such transform of what the function does" do
+      norm = fn x -> Mlx.new_axis(x, 0) |> Mlx.Linalg.svd() |> elem(1) |> Mlx.sum() end
+      x = Mlx.array([3.0, 4.0])
+      assert_raise Mlx.Error, ~r/SVD/, fn -> Mlx.grad(norm).(x) end
+      assert_raise Mlx.Error, ~r/SVD/, fn -> Mlx.jvp(norm, [x], [x]) end
+
+      forward = Mlx.custom_function(norm, jvp: fn [x], [t] -> Mlx.divide(Mlx.sum(Mlx.multiply(x, t)), 5) end)
+      {value, tangent} = Mlx.jvp(forward, [x], [Mlx.array([1.0, 0.0])])
+      assert_in_delta number(value), 5.0, 1.0e-5
+      assert_in_delta number(tangent), 0.6, 1.0e-5
+
+      backward = Mlx.custom_function(norm, vjp: fn [x], c, y -> [Mlx.multiply(c, Mlx.divide(x, y))] end)
+
+      for gradient <- [Mlx.grad(backward), Mlx.compile(Mlx.grad(backward)), Mlx.grad(Mlx.checkpoint(backward))] do
+        assert Mlx.to_number(Mlx.all_close(gradient.(x), Mlx.array([0.6, 0.8])))
+        both = Mlx.vmap(gradient).(Mlx.stack([x, Mlx.multiply(x, -2)]))
+        assert Mlx.to_number(Mlx.all_close(both, Mlx.array([[0.6, 0.8], [-0.6, -0.8]])))
+      end
+    end
+
+    test "have results that are the same for all slices" do
+      constant = Mlx.custom_function(&Mlx.square/1, vmap: fn [_], _ -> raise("has no mapped axis") end)
+      fun = fn x, y -> {Mlx.add(x, constant.(y)), constant.(y)} end
+      {sums, squares} = Mlx.vmap(fun, in_axes: [0, nil], out_axes: {0, 1}).(Mlx.array([1.0, 2.0]), Mlx.array([3.0]))
+      assert {Mlx.to_list(sums), Mlx.to_list(squares)} == {[[10.0], [11.0]], [[9.0, 9.0]]}
+    end
+
     test "refuse a rule that gives something else" do
       map = fn rule -> Mlx.vmap(Mlx.custom_function(&Mlx.square/1, vmap: rule)).(Mlx.array([1.0, 2.0])) end
       assert_raise ArgumentError, ~r/has to return a result and its axes/, fn -> map.(fn [x], _ -> x end) end

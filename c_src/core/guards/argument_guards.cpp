@@ -8,10 +8,13 @@
 #include <string>
 
 #include "core/handles/arguments.hpp"
+#include "core/handles/array_lists.hpp"
 #include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/handle.hpp"
+#include "core/handles/mlx_objects.hpp"
+#include "core/recording/computed_after.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
@@ -115,7 +118,8 @@ int depends(mlx_vector_array* result, mlx_vector_array inputs, mlx_vector_array 
     *result = mlx_vector_array_new();
     return 0;
   }
-  return mlx_depends(result, inputs, dependencies);
+  return set_results(
+      result, computed_after(arrays_of(borrow(elements_of(inputs))), arrays_of(borrow(elements_of(dependencies)))));
 }
 
 int linalg_lu(mlx_vector_array* result, mlx_array a, mlx_stream s) {

@@ -1,8 +1,7 @@
-// Runs a program step by step, and takes its exceptions unharmed through MLX, which may call it.
+// Runs a program step by step.
 #include "core/recording/program.hpp"
 
 #include <algorithm>
-#include <exception>
 
 #include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
@@ -10,25 +9,6 @@
 
 namespace mlx_nif {
 namespace {
-
-// mlx-c replaces an exception of a closure by one that says nothing.
-thread_local std::exception_ptr closure_failure;
-
-struct ClosurePayload {
-  std::shared_ptr<const Program> program;
-  std::vector<ArrayHandle> last_inputs;
-};
-
-int call_closure(mlx_vector_array* results, const mlx_vector_array inputs, void* payload) {
-  return guard_closure([&] {
-    const auto& closure = *static_cast<const ClosurePayload*>(payload);
-    std::vector<ArrayHandle> given;
-    append_all(given, inputs);
-    std::vector<mlx_array> all = borrow(given);
-    std::ranges::transform(closure.last_inputs, std::back_inserter(all), &ArrayHandle::get);
-    set_all(results, closure.program->run(all));
-  });
-}
 
 void keep_needed_steps(Program::Parts& parts) {
   std::vector<bool> needed(parts.register_count, false);
@@ -100,43 +80,6 @@ std::vector<ArrayHandle> Program::run_steps(std::span<const mlx_array> inputs, R
   std::vector<ArrayHandle> outputs(parts_.outputs.size());
   std::ranges::transform(parts_.outputs, outputs.begin(), [&](Register output) { return share(registers[output]); });
   return outputs;
-}
-
-ClosureHandle Program::closure(std::span<const mlx_array> last_inputs) const {
-  auto payload = std::make_unique<ClosurePayload>();
-  payload->program = shared_from_this();
-  std::ranges::transform(last_inputs, std::back_inserter(payload->last_inputs), share);
-  ClosureHandle closure(mlx_closure_new_func_payload(
-      call_closure, payload.get(), [](void* object) { delete static_cast<ClosurePayload*>(object); }));
-  if (!closure) {
-    check(1);
-  }
-  static_cast<void>(payload.release());
-  return closure;
-}
-
-int guard_closure(const std::function<void()>& body) {
-  try {
-    body();
-    return 0;
-  } catch (...) {
-    closure_failure = std::current_exception();
-    return 1;
-  }
-}
-
-void check_transform(int status) {
-  const std::exception_ptr failure = std::exchange(closure_failure, nullptr);
-  if (status != 0 && failure) {
-    std::rethrow_exception(failure);
-  }
-  check(status);
-}
-
-void apply_closure(mlx_closure closure, std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) {
-  ArrayVectorHandle outputs;
-  check_transform(mlx_closure_apply(outputs.out(), closure, vector_of(inputs).get()));
-  append_all(results, outputs.get());
 }
 
 }  // namespace mlx_nif

@@ -66,7 +66,7 @@ class Instruction {
 
 // A sequence of operations over registers. It is a pure function: what the recorded function captured is among its
 // inputs.
-class Program : public std::enable_shared_from_this<Program> {
+class Program {
  public:
   struct Step {
     std::shared_ptr<const Instruction> instruction;
@@ -102,9 +102,6 @@ class Program : public std::enable_shared_from_this<Program> {
   // Arrays with the shapes and types of the outputs.
   std::vector<ArrayHandle> infer(std::span<const mlx_array> inputs) const;
 
-  // For MLX's transforms. `last_inputs` are given to each call after those that the caller gives.
-  ClosureHandle closure(std::span<const mlx_array> last_inputs = {}) const;
-
  private:
   using RunStep = void (Instruction::*)(std::span<const mlx_array>, std::vector<ArrayHandle>&) const;
   std::vector<ArrayHandle> run_steps(std::span<const mlx_array> inputs, RunStep run_step) const;
@@ -113,14 +110,5 @@ class Program : public std::enable_shared_from_this<Program> {
   // Of all of its steps together.
   InstructionTraits traits_{.nodes = 0};
 };
-
-// The status that a function returns that MLX calls; the exception is kept for `check_transform`.
-int guard_closure(const std::function<void()>& body);
-
-// Throws what a program threw inside of a transform, or else what MLX says.
-void check_transform(int status);
-
-// Appends the results of a transformed function.
-void apply_closure(mlx_closure closure, std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results);
 
 }  // namespace mlx_nif

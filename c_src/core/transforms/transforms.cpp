@@ -1,17 +1,19 @@
-// Gives a program to MLX's transforms as a closure, together with what it captured.
+// Gives a program to MLX's transforms as a function, together with what it captured.
 #include "core/transforms/transforms.hpp"
 
 #include <algorithm>
 #include <format>
 #include <functional>
+#include <iterator>
 
 #include "core/array/array_kind.hpp"
 #include "core/guards/long_sums.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
-#include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/memory/array_limit.hpp"
+#include "core/recording/computed_after.hpp"
+#include "core/recording/ruled_operation.hpp"
 #include "core/recording/run_purpose.hpp"
 #include "core/streams/streams.hpp"
 
@@ -21,10 +23,7 @@ namespace {
 using Arrays = std::span<const mlx_array>;
 using Results = std::vector<ArrayHandle>;
 
-using ValueAndGradHandle = Handle<mlx_closure_value_and_grad, mlx_closure_value_and_grad_free>;
-using CustomHandle = Handle<mlx_closure_custom, mlx_closure_custom_free>;
-using CustomJvpHandle = Handle<mlx_closure_custom_jvp, mlx_closure_custom_jvp_free>;
-using CustomVmapHandle = Handle<mlx_closure_custom_vmap, mlx_closure_custom_vmap_free>;
+namespace mx = mlx::core;
 
 // Derivatives add nodes for each node of the program.
 constexpr std::size_t nodes_of_derivative = 3;
@@ -81,41 +80,49 @@ InstructionPointer make(const Program& program, std::size_t nodes, std::size_t i
   return std::make_shared<const Transform>(traits, input_count, std::move(run));
 }
 
-// The primals of a derivative. MLX copies each on the stream of the operation that made it, and where none did on the
-// default stream: a GPU's has no f64.
-ArrayVectorHandle primals_of(Arrays arrays) {
-  std::vector<ArrayHandle> copies;
-  std::vector<mlx_array> primals(arrays.begin(), arrays.end());
-  for (mlx_array& primal : primals) {
-    if (mlx_array_dtype(primal) == MLX_FLOAT64 && !array_of(primal).has_primitive()) {
-      copies.push_back(apply(mlx_copy, primal, Streams::instance().default_stream(MLX_FLOAT64)));
-      primal = copies.back().get();
-    }
-  }
-  return vector_of(primals);
+void append_all(Results& results, const MlxArrays& arrays) {
+  std::ranges::transform(arrays, std::back_inserter(results), handle_of);
+}
+
+// The program as MLX calls it; `captured` are its last inputs.
+MlxFunction function_of(ProgramPointer program, Arrays captured = {}) {
+  return [program = std::move(program), captured = arrays_of(captured)](const MlxArrays& inputs) {
+    MlxArrays all = inputs;
+    all.insert(all.end(), captured.begin(), captured.end());
+    return arrays_of(borrow(program->run(borrow(all))));
+  };
+}
+
+MlxArrays on_streams(MlxArrays arrays) {
+  std::ranges::transform(arrays, arrays.begin(), on_a_stream);
+  return arrays;
+}
+
+// The function as MLX differentiates it.
+MlxFunction differentiable(MlxFunction function) {
+  return [function = std::move(function)](const MlxArrays& inputs) { return on_streams(function(inputs)); };
 }
 
 // What vjp and jvp have in common: the primals, what the program captured, and as many others.
-using Derivative = int(mlx_vector_array*, mlx_vector_array*, const mlx_closure, const mlx_vector_array,
-                       const mlx_vector_array);
+using Derivative = std::function<std::pair<MlxArrays, MlxArrays>(const MlxFunction&, const MlxArrays& primals,
+                                                                 const MlxArrays& others)>;
 
 InstructionPointer derivative(ProgramPointer program, std::size_t primal_count, std::size_t other_count,
-                              Derivative& differentiate) {
+                              Derivative differentiate) {
   const Program& of = *program;
   require(primal_count <= of.input_count(), "expected no more primals than inputs");
   return make(of, nodes_of_derivative, of.input_count() + other_count,
-              [program = std::move(program), primal_count, &differentiate](Arrays inputs, Results& results) {
+              [program = std::move(program), primal_count, differentiate = std::move(differentiate)](Arrays inputs,
+                                                                                                     Results& results) {
                 const Arrays primals = inputs.first(primal_count);
                 const Arrays captured = inputs.subspan(primal_count, program->input_count() - primal_count);
-                const ClosureHandle closure = program->closure(captured);
-                const auto others = vector_of(inputs.subspan(program->input_count()));
-                ArrayVectorHandle outputs;
-                ArrayVectorHandle derivatives;
-                const Differentiating scope;
-                check_transform(differentiate(outputs.out(), derivatives.out(), closure.get(),
-                                              primals_of(primals).get(), others.get()));
-                append_all(results, outputs.get());
-                append_all(results, derivatives.get());
+                const Arrays others = inputs.subspan(program->input_count());
+                const Differentiating purpose;
+                const TransformScope scope;
+                const auto [outputs, derivatives] = differentiate(differentiable(function_of(program, captured)),
+                                                                  on_streams(arrays_of(primals)), arrays_of(others));
+                append_all(results, outputs);
+                append_all(results, derivatives);
               });
 }
 
@@ -152,83 +159,49 @@ void check_mapped_results(const Program& program, int size) {
   }
 }
 
-// mlx-c's functions that MLX calls for a derivative of a custom function: they run a program, which is the payload.
-template <typename Collect>
-int call_program(mlx_vector_array* results, void* payload, const Collect& collect) {
-  return guard_closure([&] {
-    std::vector<ArrayHandle> inputs;
-    collect(inputs);
-    const auto& program = *static_cast<const ProgramPointer*>(payload);
-    set_all(results, program->run(borrow(inputs)));
-  });
+// A rule that is a program, over all of the lists of arrays one after the other.
+template <typename... Lists>
+MlxArrays call_rule(const ProgramPointer& rule, const Lists&... lists) {
+  MlxArrays all;
+  (all.insert(all.end(), lists.begin(), lists.end()), ...);
+  return function_of(rule)(all);
 }
 
-int call_vjp(mlx_vector_array* results, const mlx_vector_array primals, const mlx_vector_array cotangents,
-             const mlx_vector_array outputs, void* payload) {
-  return call_program(results, payload, [&](std::vector<ArrayHandle>& inputs) {
-    append_all(inputs, primals);
-    append_all(inputs, cotangents);
-    append_all(inputs, outputs);
-  });
-}
-
-// MLX gives tangents only for some of the primals; the tangents of the others are zero.
-int call_jvp(mlx_vector_array* results, const mlx_vector_array primals, const mlx_vector_array tangents,
-             const int* numbers, std::size_t count, void* payload) {
-  return call_program(results, payload, [&](std::vector<ArrayHandle>& inputs) {
-    append_all(inputs, primals);
-    const std::size_t primal_count = inputs.size();
-    std::vector<ArrayHandle> given;
-    append_all(given, tangents);
-    for (std::size_t primal = 0; primal < primal_count; ++primal) {
-      const int* found = std::find(numbers, numbers + count, static_cast<int>(primal));
-      if (found != numbers + count) {
-        inputs.push_back(std::move(given[static_cast<std::size_t>(found - numbers)]));
-      } else {
-        const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(inputs[primal].get()));
-        inputs.push_back(apply(mlx_zeros_like, inputs[primal].get(), stream));
-      }
-    }
-  });
-}
-
-VmapRules::Input describe(mlx_array array, int axis) {
-  auto [shape, type] = kind_of(array);
+VmapRules::Input describe(const mx::array& array, int axis) {
+  auto [shape, type] = kind_of(borrow(array));
   return {axis, std::move(shape), type};
 }
 
-int call_vmap(mlx_vector_array* results, mlx_vector_int* result_axes, const mlx_vector_array arrays, const int* axes,
-              std::size_t count, void* payload) {
-  return guard_closure([&] {
-    const auto& rules = *static_cast<const std::shared_ptr<VmapRules>*>(payload);
-    std::vector<ArrayHandle> given;
-    append_all(given, arrays);
-    require(given.size() == count, "expected an axis for each input");
-    std::vector<VmapRules::Input> inputs;
-    for (std::size_t index = 0; index < count; ++index) {
-      inputs.push_back(describe(given[index].get(), axes[index]));
-    }
-    const auto rule = rules->find(inputs);
-    if (!rule) {
-      throw NeedsVmapRule(rules, std::move(inputs));
-    }
-    std::vector<mlx_array> all = borrow(given);
-    std::ranges::transform(rule->captured, std::back_inserter(all), &ArrayHandle::get);
-    set_all(results, rule->program->run(all));
-    std::vector<int> output_axes = rule->output_axes;
-    check(mlx_vector_int_set_data(result_axes, output_axes.data(), output_axes.size()));
-  });
+TransformRules::Mapped call_vmap(const std::shared_ptr<VmapRules>& rules, const MlxArrays& arrays,
+                                 const std::vector<int>& axes) {
+  require(arrays.size() == axes.size(), "expected an axis for each input");
+  std::vector<VmapRules::Input> inputs;
+  std::ranges::transform(arrays, axes, std::back_inserter(inputs), describe);
+  const auto rule = rules->find(inputs);
+  if (!rule) {
+    throw NeedsVmapRule(rules, std::move(inputs));
+  }
+  return {function_of(rule->program, borrow(rule->captured))(arrays), rule->output_axes};
 }
 
-// A shared pointer as the payload of a closure.
-template <typename Object>
-void* payload_of(const std::shared_ptr<Object>& object) {
-  return new std::shared_ptr<Object>(object);
-}
-
-template <typename Object>
-void free_payload(void* payload) {
-  delete static_cast<std::shared_ptr<Object>*>(payload);
+TransformRules rules_of(const ProgramPointer& vjp, const ProgramPointer& jvp, const std::shared_ptr<VmapRules>& vmap) {
+  TransformRules rules;
+  if (vjp) {
+    rules.vjp = [vjp](const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays& results) {
+      return call_rule(vjp, primals, cotangents, results);
+    };
+  }
+  if (jvp) {
+    rules.jvp = [jvp](const MlxArrays& primals, const MlxArrays& tangents) {
+      return call_rule(jvp, primals, tangents);
+    };
+  }
+  if (vmap) {
+    rules.vmap = [vmap](const MlxArrays& inputs, const std::vector<int>& axes) {
+      return call_vmap(vmap, inputs, axes);
+    };
+  }
+  return rules;
 }
 
 }  // namespace
@@ -239,11 +212,17 @@ InstructionPointer call(ProgramPointer program) {
 
 InstructionPointer vjp(ProgramPointer program, std::size_t primal_count) {
   const std::size_t cotangent_count = program->output_count();
-  return derivative(std::move(program), primal_count, cotangent_count, mlx_vjp);
+  return derivative(std::move(program), primal_count, cotangent_count,
+                    [](const MlxFunction& function, const MlxArrays& primals, const MlxArrays& cotangents) {
+                      return mx::vjp(function, primals, cotangents);
+                    });
 }
 
 InstructionPointer jvp(ProgramPointer program, std::size_t primal_count) {
-  return derivative(std::move(program), primal_count, primal_count, mlx_jvp);
+  return derivative(std::move(program), primal_count, primal_count,
+                    [](const MlxFunction& function, const MlxArrays& primals, const MlxArrays& tangents) {
+                      return mx::jvp(function, primals, tangents);
+                    });
 }
 
 InstructionPointer value_and_grad(ProgramPointer program, std::vector<int> argument_numbers) {
@@ -255,16 +234,12 @@ InstructionPointer value_and_grad(ProgramPointer program, std::vector<int> argum
   require(of.output_count() > 0, "expected a function with an output");
   return make(of, nodes_of_derivative, of.input_count(),
               [program = std::move(program), numbers = std::move(argument_numbers)](Arrays inputs, Results& results) {
-                const ClosureHandle closure = program->closure();
-                ValueAndGradHandle transformed;
-                check(mlx_value_and_grad(transformed.out(), closure.get(), numbers.data(), numbers.size()));
-                ArrayVectorHandle values;
-                ArrayVectorHandle gradients;
-                const Differentiating scope;
-                check_transform(mlx_closure_value_and_grad_apply(values.out(), gradients.out(), transformed.get(),
-                                                                 primals_of(inputs).get()));
-                append_all(results, values.get());
-                append_all(results, gradients.get());
+                const Differentiating purpose;
+                const TransformScope scope;
+                const auto [values, gradients] =
+                    mx::value_and_grad(differentiable(function_of(program)), numbers)(on_streams(arrays_of(inputs)));
+                append_all(results, values);
+                append_all(results, gradients);
               });
 }
 
@@ -276,28 +251,21 @@ InstructionPointer vmap(ProgramPointer program, std::vector<int> input_axes, std
               [program = std::move(program), input_axes = std::move(input_axes), output_axes = std::move(output_axes)](
                   Arrays inputs, Results& results) {
                 check_mapped_results(*program, mapped_size(inputs, input_axes));
-                const ClosureHandle closure = program->closure();
-                const ArrayVectorHandle all = vector_of(inputs);
-                const Mapping scope;
-                ArrayVectorHandle traced_inputs;
-                ArrayVectorHandle traced_outputs;
-                check_transform(mlx_detail_vmap_trace(traced_inputs.out(), traced_outputs.out(), closure.get(),
-                                                      all.get(), input_axes.data(), input_axes.size()));
-                ArrayVectorHandle outputs;
-                check_transform(mlx_detail_vmap_replace(outputs.out(), all.get(), traced_inputs.get(),
-                                                        traced_outputs.get(), input_axes.data(), input_axes.size(),
-                                                        output_axes.data(), output_axes.size()));
-                append_all(results, outputs.get());
+                const Mapping purpose;
+                const TransformScope scope;
+                append_all(results, map_over_axes(function_of(program), arrays_of(inputs), input_axes, output_axes));
               });
 }
 
 InstructionPointer checkpoint(ProgramPointer program) {
   const Program& of = *program;
   return make(of, 2, of.input_count(), [program = std::move(program)](Arrays inputs, Results& results) {
-    const ClosureHandle closure = program->closure();
-    ClosureHandle transformed;
-    check(mlx_checkpoint(transformed.out(), closure.get()));
-    apply_closure(transformed.get(), inputs, results);
+    const MlxFunction function = function_of(program);
+    TransformRules rules;
+    rules.vjp = [function](const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays& given) {
+      return mx::vjp(differentiable(function), computed_after(primals, given), cotangents).second;
+    };
+    append_all(results, ruled(function, arrays_of(inputs), rules));
   });
 }
 
@@ -310,23 +278,8 @@ InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, P
   require(!jvp || (jvp->input_count() == 2 * of.input_count() && jvp->output_count() == of.output_count()),
           "expected a jvp that takes inputs and a tangent for each, and gives a tangent for each output");
   return make(of, 2, of.input_count(),
-              [program = std::move(program), vjp = std::move(vjp), jvp = std::move(jvp), vmap = std::move(vmap)](
-                  Arrays inputs, Results& results) {
-                const ClosureHandle closure = program->closure();
-                const CustomHandle custom_vjp(
-                    vjp ? mlx_closure_custom_new_func_payload(call_vjp, payload_of(vjp), free_payload<const Program>)
-                        : mlx_closure_custom{});
-                const CustomJvpHandle custom_jvp(jvp ? mlx_closure_custom_jvp_new_func_payload(
-                                                           call_jvp, payload_of(jvp), free_payload<const Program>)
-                                                     : mlx_closure_custom_jvp{});
-                const CustomVmapHandle custom_vmap(vmap ? mlx_closure_custom_vmap_new_func_payload(
-                                                              call_vmap, payload_of(vmap), free_payload<VmapRules>)
-                                                        : mlx_closure_custom_vmap{});
-                ClosureHandle transformed;
-                check(mlx_custom_function(transformed.out(), closure.get(), custom_vjp.get(), custom_jvp.get(),
-                                          custom_vmap.get()));
-                apply_closure(transformed.get(), inputs, results);
-              });
+              [function = function_of(std::move(program)), rules = rules_of(vjp, jvp, vmap)](
+                  Arrays inputs, Results& results) { append_all(results, ruled(function, arrays_of(inputs), rules)); });
 }
 
 }  // namespace mlx_nif::transforms

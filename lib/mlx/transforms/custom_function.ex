@@ -50,7 +50,8 @@ defmodule Mlx.Transforms.CustomFunction do
       a list in their form with the axis of each array, nil for one that is the same for all. The axes of the result are
       in its form, or one that holds for all of its arrays.
 
-  Without one of them MLX uses `fun` itself. Arrays that `fun` uses from outside get no gradient.
+  A transform with a rule does not look at what `fun` does, which may be something that has no such transform. Without
+  one of them MLX uses `fun` itself. Arrays that `fun` uses from outside get no gradient.
 
       iex> clipped = Mlx.custom_function(&Mlx.square/1, vjp: fn [x], c, _y -> [Mlx.multiply(c, Mlx.clip(x, -1, 1))] end)
       iex> Mlx.grad(clipped).(Mlx.array(5.0)) |> Mlx.to_number()
