@@ -13,6 +13,7 @@
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
+#include "core/handles/scalar.hpp"
 #include "core/operations/newer_operations.hpp"
 #include "core/recording/run_purpose.hpp"
 
@@ -117,6 +118,20 @@ void check_factors_of(mlx_array x, const QuantizedMatrices& matrices) {
 }
 
 }  // namespace
+
+int addmm(mlx_array* result, mlx_array c, mlx_array a, mlx_array b, float alpha, float beta, mlx_stream s) {
+  require_all({a, b, c});
+  if (!mapping()) {
+    return mlx_addmm(result, c, a, b, alpha, beta, s);
+  }
+  // It checks its arguments and knows the type.
+  const mlx_dtype type = mlx_array_dtype(apply(mlx_addmm, c, a, b, alpha, beta, s).get());
+  const auto times = [&](mlx_array array, float factor) {
+    return apply(mlx_multiply, array, make_scalar(Scalar(static_cast<double>(factor)), type).get(), s);
+  };
+  const ArrayHandle product = apply(mlx_matmul, a, b, s);
+  return mlx_add(result, times(product.get(), alpha).get(), times(c, beta).get(), s);
+}
 
 int gather_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices,
               bool sorted_indices, mlx_stream s) {

@@ -1,4 +1,4 @@
-// Products of matrices that are quantized, or that indices pick from others.
+// Products of matrices that are quantized, that indices pick from others, or that something is added to.
 //
 // MLX takes indices below 0 for ones far beyond the end, where these count from the end. On a CPU it adds up in 16 bits
 // what has 16 bits, where these add in f32. And it cannot map them over axes: there they are products with matrices
@@ -9,6 +9,9 @@
 
 // Each has the signature of the mlx-c function that it guards. They throw as well as return a status.
 namespace mlx_nif::guarded {
+
+// MLX maps the summand by its first axes, where the product has other ones.
+int addmm(mlx_array*, mlx_array c, mlx_array a, mlx_array b, float alpha, float beta, mlx_stream);
 
 int gather_mm(mlx_array*, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices, bool sorted_indices,
               mlx_stream);

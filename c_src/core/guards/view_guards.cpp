@@ -3,6 +3,7 @@
 
 #include "core/handles/arguments.hpp"
 #include "core/handles/error.hpp"
+#include "core/handles/expression.hpp"
 
 namespace mlx_nif::guarded {
 
@@ -28,7 +29,8 @@ int as_strided(mlx_array* result, mlx_array a, const int* shape, size_t rank, co
   if (!empty && (lowest < 0 || highest >= size)) {
     throw ArgumentError("the view reaches outside of the array");
   }
-  return mlx_as_strided(result, a, shape, rank, strides, strides_count, empty ? 0 : offset, s);
+  const ArrayHandle rows = apply(mlx_contiguous, a, false, s);
+  return mlx_as_strided(result, rows.get(), shape, rank, strides, strides_count, empty ? 0 : offset, s);
 }
 
 }  // namespace mlx_nif::guarded

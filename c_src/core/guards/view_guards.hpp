@@ -9,7 +9,7 @@
 // Each has the signature of the mlx-c function that it guards. They throw as well as return a status.
 namespace mlx_nif::guarded {
 
-// A view must stay within its array.
+// A view must stay within its array. MLX refuses a line of elements with strides of its own when it computes the view.
 int as_strided(mlx_array*, mlx_array a, const int* shape, size_t rank, const int64_t* strides, size_t strides_count,
                size_t offset, mlx_stream);
 

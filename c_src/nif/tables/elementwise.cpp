@@ -3,6 +3,7 @@
 #include "core/guards/derivative_guards.hpp"
 #include "core/guards/division_guards.hpp"
 #include "core/guards/mapping_guards.hpp"
+#include "core/guards/mapping_rules.hpp"
 #include "core/guards/quantization_guards.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
@@ -90,7 +91,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"subtract", &mlx_subtract, weak>(),
       operation<"tan", &mlx_tan>(),
       operation<"tanh", &mlx_tanh>(),
-      operation<"to_fp8", &mlx_to_fp8>(),
+      operation<"to_fp8", mapped_in_front<&mlx_to_fp8>>(),
       operation<"trunc", &mlx_trunc>(),
       operation<"view", &mlx_view>(),
       operation<"where", &guarded::where, Traits{.weak_from = 1}>(),

@@ -1,4 +1,5 @@
 // Fourier transforms.
+#include "core/guards/mapping_rules.hpp"
 #include "core/operations/newer_operations.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
@@ -24,7 +25,7 @@ std::vector<ErlNifFunc> fft_operations() {
       operation<"fft_rfft2", &mlx_fft_rfft2>(),
       operation<"fft_rfftfreq", &mlx_fft_rfftfreq>(),
       operation<"fft_rfftn", &mlx_fft_rfftn>(),
-      operation<"fft_stft", &fft_stft>(),
+      operation<"fft_stft", mapped_in_front<&fft_stft>>(),
   };
 }
 

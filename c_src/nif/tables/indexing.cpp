@@ -2,6 +2,7 @@
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/index_guards.hpp"
 #include "core/guards/long_sums.hpp"
+#include "core/guards/mapping_rules.hpp"
 #include "core/guards/scatter_guards.hpp"
 #include "core/guards/slice_guards.hpp"
 #include "nif/functions/operation.hpp"
@@ -27,10 +28,10 @@ std::vector<ErlNifFunc> indexing_operations() {
       operation<"scatter_prod_single", &guarded::scatter_prod_single>(),
       operation<"scatter_single", &guarded::scatter_single>(),
       operation<"slice", &guarded::slice, view>(),
-      operation<"slice_dynamic", &guarded::slice_dynamic>(),
+      operation<"slice_dynamic", mapped_natively_but_for<&guarded::slice_dynamic, 1>>(),
       operation<"slice_update", &guarded::slice_update>(),
       operation<"slice_update_add", &guarded::slice_update_add>(),
-      operation<"slice_update_dynamic", &guarded::slice_update_dynamic>(),
+      operation<"slice_update_dynamic", mapped_natively_but_for<&guarded::slice_update_dynamic, 2>>(),
       operation<"slice_update_max", &guarded::slice_update_max>(),
       operation<"slice_update_min", &guarded::slice_update_min>(),
       operation<"slice_update_prod", &guarded::slice_update_prod>(),

@@ -3,6 +3,7 @@
 #include "core/guards/derivative_guards.hpp"
 #include "core/guards/long_sums.hpp"
 #include "core/guards/mapping_guards.hpp"
+#include "core/guards/mapping_rules.hpp"
 #include "core/guards/nan_guards.hpp"
 #include "core/operations/newer_operations.hpp"
 #include "nif/functions/operation.hpp"
@@ -62,7 +63,7 @@ std::vector<ErlNifFunc> reduction_operations() {
       operation<"prod", &mlx_prod>(),
       operation<"prod_axes", &mlx_prod_axes>(),
       operation<"prod_axis", &mlx_prod_axis>(),
-      operation<"searchsorted", &mlx_searchsorted>(),
+      operation<"searchsorted", mapped_in_front<&mlx_searchsorted, 1>>(),
       operation<"softmax", &guarded::softmax>(),
       operation<"softmax_axes", &guarded::softmax_axes>(),
       operation<"softmax_axis", &guarded::softmax_axis>(),

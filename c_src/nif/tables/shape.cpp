@@ -1,5 +1,6 @@
 // Operations that rearrange elements.
 #include "core/guards/argument_guards.hpp"
+#include "core/guards/mapping_rules.hpp"
 #include "core/guards/view_guards.hpp"
 #include "core/handles/arguments.hpp"
 #include "nif/functions/operation.hpp"
@@ -42,7 +43,7 @@ int unstack_axis(mlx_vector_array* result, mlx_array a, int axis, mlx_stream s) 
 
 std::vector<ErlNifFunc> shape_operations() {
   return {
-      operation<"as_strided", &guarded::as_strided, view>(),
+      operation<"as_strided", mapped_by_slices<&guarded::as_strided>, view>(),
       operation<"atleast_1d", &mlx_atleast_1d, view>(),
       operation<"atleast_2d", &mlx_atleast_2d, view>(),
       operation<"atleast_3d", &mlx_atleast_3d, view>(),

@@ -27,7 +27,11 @@ defmodule Mlx.Transforms.Vectorization do
     * `:out_axes` - where the mapped axis goes in the results, default 0: an integer, or a container in the form of the
       result.
 
-  Raises `ArgumentError` when the mapped axes do not have one size, and `Mlx.Error` for an operation that MLX cannot map.
+  A few operations run once for each slice, as MLX cannot map them: `Mlx.Linalg.solve/3`, products of selected matrices
+  and of quantized ones, and those by an index that differs from slice to slice.
+
+  Raises `ArgumentError` when the mapped axes do not have one size, and `Mlx.Error` for an operation that cannot be
+  mapped, such as a kernel of `Mlx.Unsafe`; `custom_function/2` gives it a rule.
 
       iex> dot = fn a, b -> Mlx.sum(Mlx.multiply(a, b)) end
       iex> a = Mlx.array([[1, 2], [3, 4], [5, 6]])

@@ -205,6 +205,42 @@ defmodule Mlx.Ops.QuantizationTest do
     end
   end
 
+  test "quantize and to_fp8 can be mapped over any axis, twice, and in a compiled function" do
+    w = wave({2, 3, 4, 64})
+
+    for options <- [[mode: :affine], [mode: :mxfp4], [mode: :mxfp8], [mode: :nvfp4], :to_fp8], type <- [:f32, :bf16] do
+      quantize = if options == :to_fp8, do: &{Mlx.to_fp8(&1)}, else: &Mlx.quantize(&1, options)
+      w = Mlx.as_type(w, type)
+      expected = Enum.map(Tuple.to_list(quantize.(w)), &Mlx.to_list/1)
+      twice = Mlx.vmap(Mlx.vmap(quantize))
+
+      for mapped <- [Mlx.vmap(quantize), twice, Mlx.compile(twice)] do
+        assert Enum.map(Tuple.to_list(mapped.(w)), &Mlx.to_list/1) == expected
+      end
+
+      for axis <- 0..2 do
+        slices = for index <- 0..(elem(w.shape, axis) - 1), do: Tuple.to_list(quantize.(Mlx.take(w, index, axis: axis)))
+        stacked = for parts <- Enum.zip_with(slices, & &1), do: Mlx.to_list(Mlx.stack(parts))
+        assert Enum.map(Tuple.to_list(Mlx.vmap(quantize, in_axes: axis).(w)), &Mlx.to_list/1) == stacked
+      end
+    end
+  end
+
+  test "a scale for a whole matrix can be mapped, also alone" do
+    {w, scales} = {wave({3, 4, 64}), Mlx.array([1.0, 2.0, 4.0])}
+    quantize = &Mlx.quantize(&1, mode: :nvfp4, global_scale: &2)
+
+    for {w_axis, slice} <- [{0, &w[&1]}, {nil, fn _ -> w end}] do
+      {weights, factors} = Mlx.vmap(quantize, in_axes: [w_axis, 0]).(w, scales)
+
+      for index <- 0..2 do
+        {own_weights, own_factors} = quantize.(slice.(index), scales[index])
+        assert Mlx.to_list(weights[index]) == Mlx.to_list(own_weights)
+        assert Mlx.to_list(factors[index]) == Mlx.to_list(own_factors)
+      end
+    end
+  end
+
   test "matrices of floats and 8-bit floats can be mapped" do
     w = wave({3, 4, 128})
 
