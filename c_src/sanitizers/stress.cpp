@@ -33,6 +33,7 @@
 #include "core/streams/late_failure.hpp"
 #include "core/threads/main_thread.hpp"
 #include "sanitizers/crowd.hpp"
+#include "sanitizers/double_precision.hpp"
 #include "sanitizers/kernels.hpp"
 #include "sanitizers/late_failures.hpp"
 #include "sanitizers/operations.hpp"
@@ -641,6 +642,7 @@ constexpr Scenario scenarios[] = {
     {"memory queries", memory_queries},
     {"transformed functions", transformed_functions},
     {"compiled functions", compiled_functions},
+    {"doubles beside a GPU", doubles_beside_a_gpu},
     {"saved values", saved_values},
     {"loops", loops},
     {"imported functions", imported_functions},

@@ -16,11 +16,15 @@
 #include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
+#include "core/handles/mlx_objects.hpp"
 #include "core/handles/scalar.hpp"
+#include "core/recording/ruled_operation.hpp"
 #include "core/recording/run_purpose.hpp"
 
 namespace mlx_nif::guarded {
 namespace {
+
+namespace mx = mlx::core;
 
 // Elements `start` to `stop` along an axis.
 ArrayHandle part(mlx_array a, int axis, int start, int stop, mlx_stream s) {
@@ -131,6 +135,25 @@ int full(mlx_array* result, const int* shape, size_t rank, mlx_array values, mlx
 int full_like(mlx_array* result, mlx_array a, mlx_array values, mlx_dtype dtype, mlx_stream s) {
   require_all({a, values});
   return differentiating() ? spread(result, shape_of(a), values, dtype, s) : mlx_full_like(result, a, values, dtype, s);
+}
+
+int arctan2(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
+  require_all({a, b});
+  const bool doubles = mlx_array_dtype(a) == MLX_FLOAT64 || mlx_array_dtype(b) == MLX_FLOAT64;
+  if (!differentiating() || !doubles) {
+    return mlx_arctan2(result, a, b, s);
+  }
+  const mx::Stream& stream = stream_of(s);
+  const MlxArrays sides = mx::broadcast_arrays(
+      {mx::astype(array_of(a), mx::float64, stream), mx::astype(array_of(b), mx::float64, stream)}, stream);
+  TransformRules rules;
+  rules.vjp = [stream](const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays&) -> MlxArrays {
+    const mx::array squares = mx::add(mx::square(primals[0], stream), mx::square(primals[1], stream), stream);
+    const mx::array factor = mx::divide(cotangents[0], squares, stream);
+    return {mx::multiply(primals[1], factor, stream), mx::multiply(mx::negative(primals[0], stream), factor, stream)};
+  };
+  const auto angle = [stream](const MlxArrays& of) -> MlxArrays { return {mx::arctan2(of[0], of[1], stream)}; };
+  return set_result(result, ruled(angle, sides, rules)[0]);
 }
 
 int where(mlx_array* result, mlx_array condition, mlx_array x, mlx_array y, mlx_stream s) {

@@ -19,6 +19,9 @@ RunningExtremeAlong cummax_axis, cummin_axis;
 int full(mlx_array*, const int* shape, size_t rank, mlx_array values, mlx_dtype dtype, mlx_stream);
 int full_like(mlx_array*, mlx_array a, mlx_array values, mlx_dtype dtype, mlx_stream);
 
+// The derivative adds on the default stream: a GPU's has no f64.
+int arctan2(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
+
 // The derivative in forward mode of two choices is a sum on the default stream: a GPU's has no f64.
 int where(mlx_array*, mlx_array condition, mlx_array x, mlx_array y, mlx_stream);
 

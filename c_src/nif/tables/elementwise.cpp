@@ -19,7 +19,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"arcsin", &mlx_arcsin>(),
       operation<"arcsinh", &mlx_arcsinh>(),
       operation<"arctan", &mlx_arctan>(),
-      operation<"arctan2", &mlx_arctan2, weak>(),
+      operation<"arctan2", &guarded::arctan2, weak>(),
       operation<"arctanh", &mlx_arctanh>(),
       operation<"astype", &mlx_astype>(),
       operation<"bitwise_and", &guarded::bitwise_and, weak>(),
