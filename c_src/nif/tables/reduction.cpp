@@ -77,6 +77,8 @@ std::vector<ErlNifFunc> reduction_operations() {
       operation<"sum_axis", in_pieces<&mlx_sum_axis>>(),
       operation<"topk", &mlx_topk>(),
       operation<"topk_axis", &mlx_topk_axis>(),
+      operation<"trace", &guarded::trace>(),
+      operation<"trace_axes", &guarded::trace_axes>(),
       operation<"unique", &unique>(),
       operation<"var", of_wide<&mlx_var>>(),
       operation<"var_axes", of_wide<&mlx_var_axes>>(),

@@ -77,8 +77,6 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"stack_axis", &mlx_stack_axis>(),
       operation<"swapaxes", &mlx_swapaxes, view>(),
       operation<"tile", &mlx_tile>(),
-      operation<"trace", &guarded::trace>(),
-      operation<"trace_axes", &guarded::trace_axes>(),
       operation<"transpose", &mlx_transpose, view>(),
       operation<"transpose_axes", &mlx_transpose_axes, view>(),
       operation<"unflatten", &mlx_unflatten>(),

@@ -5,7 +5,7 @@ defmodule Mlx.Ops.Reduction do
 
   use Mlx.Ops.Topic, title: "Sums, means and other reductions"
 
-  alias Mlx.{Array, Native}
+  alias Mlx.{Array, Native, Type}
   alias Mlx.Arguments.{CalledFunction, Options}
   alias Mlx.Ops.DoublePrecision
 
@@ -187,6 +187,36 @@ defmodule Mlx.Ops.Reduction do
       [nil, precise, stream] -> Native.softmax(array, precise, stream)
       [axis, precise, stream] when is_integer(axis) -> Native.softmax_axis(array, axis, precise, stream)
       [axes, precise, stream] -> Native.softmax_axes(array, axes, precise, stream)
+    end
+  end
+
+  @doc """
+  The sum along a diagonal of two axes.
+
+  Options:
+
+    * `:offset` - which diagonal: 0 the main one, positive above it, negative below
+    * `:axes` - the two axes that hold the matrices, default `[0, 1]`
+    * `:type` - the type of the sum, by default that of the array
+
+  Examples:
+
+      iex> Mlx.trace(Mlx.array([[1, 2], [3, 4]])) |> Mlx.to_number()
+      5
+
+      iex> Mlx.trace(Mlx.array([[1, 2], [3, 4]]), offset: 1) |> Mlx.to_number()
+      2
+
+  Python: `mlx.core.trace`.
+  """
+  @spec trace(Array.t(), keyword()) :: Array.t()
+  def trace(%Array{} = array, options \\ []) do
+    case Options.values(options, :trace, offset: 0, axes: [0, 1], type: array.type) do
+      [offset, [axis1, axis2], type, stream] ->
+        Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type, :trace), stream)
+
+      [_offset, other, _type, _stream] ->
+        raise ArgumentError, "Mlx.trace: expected :axes to be two axes, got: #{inspect(other)}"
     end
   end
 

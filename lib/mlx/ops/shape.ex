@@ -4,7 +4,7 @@ defmodule Mlx.Ops.Shape do
 
   use Mlx.Ops.Topic, title: "Changing shapes"
 
-  alias Mlx.{Array, Native, Type}
+  alias Mlx.{Array, Native}
   alias Mlx.Arguments.{ArgumentType, Given, Operand, Options, Sizes}
   alias Mlx.Ops.AxisInsertion
 
@@ -432,36 +432,6 @@ defmodule Mlx.Ops.Shape do
     """
     @spec unquote(name)(Array.t() | number(), keyword()) :: Array.t()
     def unquote(name)(array, options \\ []), do: Native.unquote(name)(array, Options.stream(options, unquote(name)))
-  end
-
-  @doc """
-  The sum along a diagonal of two axes.
-
-  Options:
-
-    * `:offset` - which diagonal: 0 the main one, positive above it, negative below
-    * `:axes` - the two axes that hold the matrices, default `[0, 1]`
-    * `:type` - the type of the sum, by default that of the array
-
-  Examples:
-
-      iex> Mlx.trace(Mlx.array([[1, 2], [3, 4]])) |> Mlx.to_number()
-      5
-
-      iex> Mlx.trace(Mlx.array([[1, 2], [3, 4]]), offset: 1) |> Mlx.to_number()
-      2
-
-  Python: `mlx.core.trace`.
-  """
-  @spec trace(Array.t(), keyword()) :: Array.t()
-  def trace(%Array{} = array, options \\ []) do
-    case Options.values(options, :trace, offset: 0, axes: [0, 1], type: array.type) do
-      [offset, [axis1, axis2], type, stream] ->
-        Native.trace_axes(array, offset, axis1, axis2, Type.normalize!(type, :trace), stream)
-
-      [_offset, other, _type, _stream] ->
-        raise ArgumentError, "Mlx.trace: expected :axes to be two axes, got: #{inspect(other)}"
-    end
   end
 
   # Sizes from the last axis on.

@@ -118,4 +118,13 @@ defmodule Mlx.Ops.ReductionTest do
         python
     end
   end
+
+  @tag :oracle
+  test "trace sums a diagonal of two axes" do
+    x = Mlx.reshape(Mlx.arange(48), {3, 4, 4})
+    assert_oracle(Mlx.trace(x), "mx.trace(x)", x: x)
+    assert_oracle(Mlx.trace(x, offset: -1, axes: [-2, -1]), "mx.trace(x, -1, -2, -1)", x: x)
+    assert_oracle(Mlx.trace(x, type: :f32), "mx.trace(x, dtype=mx.float32)", x: x)
+    assert_raise ArgumentError, ~r/to be two axes/, fn -> Mlx.trace(x, axes: [0]) end
+  end
 end

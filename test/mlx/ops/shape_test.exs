@@ -82,13 +82,6 @@ defmodule Mlx.Ops.ShapeTest do
         assert_oracle(Mlx.pad(x, 1, value: 2), "mx.pad(x, 1, constant_values=2)", x: x)
       end
     end
-
-    test "trace" do
-      x = range({3, 4, 4})
-      assert_oracle(Mlx.trace(x), "mx.trace(x)", x: x)
-      assert_oracle(Mlx.trace(x, offset: -1, axes: [-2, -1]), "mx.trace(x, -1, -2, -1)", x: x)
-      assert_oracle(Mlx.trace(x, type: :f32), "mx.trace(x, dtype=mx.float32)", x: x)
-    end
   end
 
   test "broadcast_shapes" do
@@ -130,7 +123,6 @@ defmodule Mlx.Ops.ShapeTest do
     assert_raise ArgumentError, ~r/Mlx.reshape: 1.5 in/, fn -> Mlx.reshape(x, {1.5}) end
     assert_raise ArgumentError, ~r/beside a size of 0/, fn -> Mlx.unflatten(x, 0, {0, -1}) end
     assert_raise ArgumentError, ~r/as many shifts as axes/, fn -> Mlx.roll(x, [1, 2], axes: [0]) end
-    assert_raise ArgumentError, ~r/to be two axes/, fn -> Mlx.trace(x, axes: [0]) end
     assert_raise ArgumentError, ~r/unknown option :shift/, fn -> Mlx.roll(x, 1, shift: 1) end
   end
 
