@@ -1,17 +1,14 @@
 // Recording functions, and MLX's transforms of what was recorded.
 #include "core/transforms/transforms.hpp"
-#include "core/handles/array_lists.hpp"
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/handles/array_lists.hpp"
 #include "core/handles/expression.hpp"
-#include "core/kernels/fused_kernel.hpp"
-#include "core/kernels/kernel_maker.hpp"
 #include "core/recording/tracing.hpp"
 #include "core/threads/deep_thread.hpp"
 #include "nif/functions/encoder.hpp"
@@ -275,57 +272,6 @@ ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   }
 }
 
-constexpr const char* cache_expected = "a cache";
-
-ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto most = decode<std::size_t>(env, argv[0]);
-  if (most == 0) {
-    throw ArgumentError("expected a cache of at least one term");
-  }
-  return Resource<TermCache>::make(env, most);
-}
-
-ERL_NIF_TERM cache_find(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return decode_resource<TermCache>(env, argv[0], cache_expected).find(env, argv[1]).value_or(atoms.nil);
-}
-
-ERL_NIF_TERM cache_latest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return make_list(env, decode_resource<TermCache>(env, argv[0], cache_expected).latest(env));
-}
-
-ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return decode_resource<TermCache>(env, argv[0], cache_expected).insert(env, argv[1], argv[2], argv[3]);
-}
-
-// Why a kernel could not be made, or nil.
-ERL_NIF_TERM kernel_failure(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  const std::string message = last_kernel_failure();
-  return message.empty() ? atoms.nil : make_binary(env, message);
-}
-
-ERL_NIF_TERM set_kernel_making(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const std::array<std::pair<ERL_NIF_TERM, KernelMaking>, 3> all{{{atoms.background, KernelMaking::background},
-                                                                  {atoms.wait, KernelMaking::wait},
-                                                                  {atoms.never, KernelMaking::never}}};
-  const auto* const found = std::ranges::find(all, argv[0], &std::pair<ERL_NIF_TERM, KernelMaking>::first);
-  if (found == all.end()) {
-    expected(env, ":background, :wait or :never", argv[0]);
-  }
-  KernelMaker::instance().set_making(found->second);
-  return atoms.ok;
-}
-
-// How many are to be made.
-ERL_NIF_TERM open_kernels(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  return enif_make_uint64(env, KernelMaker::instance().open());
-}
-
-// Where MLX keeps kernels, or nil where there is no folder for temporary files.
-ERL_NIF_TERM kernel_folder(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  const std::filesystem::path folder = kernel_folder_path();
-  return folder.empty() ? atoms.nil : make_binary(env, folder.string());
-}
-
 }  // namespace
 
 std::vector<ErlNifFunc> transform_functions() {
@@ -347,14 +293,6 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"apply_instruction", 2, apply_instruction>(),
       function<"compile", 3, compile>(),
       function<"call_compiled", 2, call_compiled>(),
-      function<"cache_new", 1, cache_new>(),
-      function<"cache_find", 2, cache_find>(),
-      function<"cache_latest", 1, cache_latest>(),
-      function<"cache_insert", 4, cache_insert>(),
-      function<"kernel_failure", 0, kernel_failure>(),
-      function<"kernel_folder", 0, kernel_folder>(),
-      function<"set_kernel_making", 1, set_kernel_making>(),
-      function<"open_kernels", 0, open_kernels>(),
   };
 }
 
