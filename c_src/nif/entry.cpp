@@ -43,45 +43,76 @@ const int* halt_status() {
   return static_cast<const int*>(dlsym(RTLD_DEFAULT, "erts_halt_code"));
 }
 
-void start_mlx() {
-  on_main_thread([] {
+// What the library does to its host, and leaves out where the configuration says so.
+struct HostEffects {
+  bool malloc_thresholds = true;
+  bool exit_handler = true;
+};
+
+// From a tuple of booleans.
+HostEffects decode_effects(ErlNifEnv* env, ERL_NIF_TERM wanted) {
+  int count = 0;
+  const ERL_NIF_TERM* switches = nullptr;
+  if (enif_get_tuple(env, wanted, &count, &switches) == 0 || count != 2) {
+    return {};
+  }
+  const auto is_on = [env](ERL_NIF_TERM term) { return enif_is_identical(term, enif_make_atom(env, "false")) == 0; };
+  return {.malloc_thresholds = is_on(switches[0]), .exit_handler = is_on(switches[1])};
+}
+
+void start_mlx(HostEffects effects) {
+  on_main_thread([effects] {
     Streams::instance().start();
     if (Streams::instance().started()) {
       keep_free_buffers();
     }
-    stop_scheduling_at_exit(nullptr);
+    if (effects.malloc_thresholds) {
+      keep_free_mappings();
+    }
+    if (effects.exit_handler) {
+      stop_scheduling_at_exit(nullptr);
+    }
   });
 }
 
-bool try_to_start_mlx() {
+bool try_to_start_mlx(HostEffects effects) {
   try {
-    start_mlx();
+    start_mlx(effects);
     return true;
   } catch (const std::exception&) {
     return false;
   }
 }
 
-int start(ErlNifEnv* env) {
-  static const bool started = try_to_start_mlx();
+void end_first_at_halt(void*) {
+  stop_scheduling_at_exit(halt_status());
+}
+
+void end_as_usual_at_halt(void*) {
+  stop_scheduling(halt_status());
+}
+
+int start(ErlNifEnv* env, ERL_NIF_TERM wanted) {
   make_atoms(env);
+  const HostEffects effects = decode_effects(env, wanted);
+  static const bool started = try_to_start_mlx(effects);
   if (!started || !open_resources(env)) {
     return 1;
   }
   // What ran first at the end of the process would no longer be first if MLX has registered something since.
-  enif_set_option(env, ERL_NIF_OPT_ON_HALT,
-                  static_cast<ErlNifOnHaltCallback*>([](void*) { stop_scheduling_at_exit(halt_status()); }));
+  ErlNifOnHaltCallback* const on_halt = effects.exit_handler ? end_first_at_halt : end_as_usual_at_halt;
+  enif_set_option(env, ERL_NIF_OPT_ON_HALT, on_halt);
   ++users;
   return 0;
 }
 
-int load(ErlNifEnv* env, void**, ERL_NIF_TERM) {
-  return start(env);
+int load(ErlNifEnv* env, void**, ERL_NIF_TERM wanted) {
+  return start(env, wanted);
 }
 
 // Arrays outlive the version of the library that made them: a new one takes their types over.
-int upgrade(ErlNifEnv* env, void**, void**, ERL_NIF_TERM) {
-  return start(env);
+int upgrade(ErlNifEnv* env, void**, void**, ERL_NIF_TERM wanted) {
+  return start(env, wanted);
 }
 
 void unload(ErlNifEnv*, void*) {

@@ -23,17 +23,6 @@ constexpr std::size_t parts_of_metal_memory = 4;
 // As MLX does of the memory of a machine.
 constexpr std::size_t used_fifths = 4;
 
-// The virtual machine holds glibc to mapping all of 128 KiB and more, and to unmapping it when it is freed, which
-// interrupts every thread: for each buffer, and for each product of OpenBLAS. Else glibc raises the size by need, to
-// this.
-void keep_free_mappings() {
-#ifdef __GLIBC__
-  constexpr int greatest_threshold = 32 << 20;
-  mallopt(M_MMAP_THRESHOLD, greatest_threshold);
-  mallopt(M_TRIM_THRESHOLD, 2 * greatest_threshold);
-#endif
-}
-
 }  // namespace
 
 void keep_free_buffers() {
@@ -45,7 +34,17 @@ void keep_free_buffers() {
   if (previous > bytes && !metal) {
     set_cache_limit(previous);
   }
-  keep_free_mappings();
+}
+
+// The virtual machine holds glibc to mapping all of 128 KiB and more, and to unmapping it when it is freed, which
+// interrupts every thread: for each buffer, and for each product of OpenBLAS. Else glibc raises the size by need, to
+// this.
+void keep_free_mappings() {
+#ifdef __GLIBC__
+  constexpr int greatest_threshold = 32 << 20;
+  mallopt(M_MMAP_THRESHOLD, greatest_threshold);
+  mallopt(M_TRIM_THRESHOLD, 2 * greatest_threshold);
+#endif
 }
 
 void keep_within_room(std::size_t room) {

@@ -10,6 +10,9 @@ namespace mlx_nif {
 // all of the memory that the machine has, which others need, too.
 void keep_free_buffers();
 
+// At the start: has glibc keep what is freed, for the whole process.
+void keep_free_mappings();
+
 // Lowers all limits to what a process may use that gets so many bytes of the machine's memory, where that is less. To
 // be called `between_schedules`.
 void keep_within_room(std::size_t room);

@@ -10,10 +10,11 @@ defmodule Mlx.Native do
   # `from_pointer`, `import_function` and the functions for kernels can end the virtual machine; `Mlx.Unsafe` warns of
   # them. No arguments of any other function do.
 
-  alias Mlx.Native.LoadFailure
+  alias Mlx.Native.{HostEffects, LoadFailure}
   alias Mlx.Memory.Room
 
   # The compiler loads this module as soon as it is compiled, and these take part in that.
+  require HostEffects
   require LoadFailure
   require Room
 
@@ -490,10 +491,12 @@ defmodule Mlx.Native do
   defp load_library do
     with folder when is_list(folder) <- :code.priv_dir(:mlx),
          library = Path.join(to_string(folder), "mlx_nif"),
-         {:error, {_kind, text}} <- :erlang.load_nif(to_charlist(library), 0) do
+         {:ok, wanted} <- HostEffects.wanted(),
+         {:error, {_kind, text}} <- :erlang.load_nif(to_charlist(library), wanted) do
       {:error, LoadFailure.reason(text, library)}
     else
       :ok -> :ok
+      {:error, reason} when is_binary(reason) -> {:error, reason}
       {:error, :bad_name} -> {:error, "Erlang finds no application mlx, whose folder is named mlx or mlx-VERSION"}
     end
   end

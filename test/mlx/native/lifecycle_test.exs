@@ -200,10 +200,12 @@ defmodule Mlx.Native.LifecycleTest do
       assert {:exit, 0, _} = ChildVM.run(code, timeout: @timeout)
     end
 
-    test "while other processes evaluate" do
-      for stop <- [quote(do: System.halt(5)), quote(do: System.stop(5))] do
+    test "while other processes evaluate, with an exit handler and without one" do
+      for stop <- [quote(do: System.halt(5)), quote(do: System.stop(5))], handler <- [true, false] do
         code =
           quote do
+            Application.put_env(:mlx, :exit_handler, unquote(handler))
+
             busy = fn busy ->
               x = Mlx.Random.normal({200, 200}, key: Mlx.Random.key(1))
               Enum.reduce(1..20, x, fn _, y -> Mlx.tanh(Mlx.matmul(x, y)) end) |> Mlx.eval()
@@ -221,20 +223,87 @@ defmodule Mlx.Native.LifecycleTest do
       end
     end
 
-    test "while arrays are collected" do
-      code =
-        quote do
-          collect = fn collect ->
-            spawn(fn -> for _ <- 1..200, do: Mlx.add(Mlx.ones({50}), 1) end)
-            collect.(collect)
+    test "while arrays are collected, with an exit handler and without one" do
+      for handler <- [true, false] do
+        code =
+          quote do
+            Application.put_env(:mlx, :exit_handler, unquote(handler))
+
+            collect = fn collect ->
+              spawn(fn -> for _ <- 1..200, do: Mlx.add(Mlx.ones({50}), 1) end)
+              collect.(collect)
+            end
+
+            spawn(fn -> collect.(collect) end)
+            Process.sleep(300)
+            System.halt(6)
           end
 
-          spawn(fn -> collect.(collect) end)
-          Process.sleep(300)
-          System.halt(6)
+        assert {:exit, 6, _} = ChildVM.run(code, timeout: @timeout)
+      end
+    end
+
+    test "with what it printed, and while something long is computed, without an exit handler" do
+      code =
+        quote do
+          Application.put_env(:mlx, :exit_handler, false)
+          x = Mlx.Random.normal({2000, 2000}, key: Mlx.Random.key(1))
+          Mlx.async_eval(Enum.reduce(1..10, x, fn _, y -> Mlx.tanh(Mlx.matmul(x, y)) end))
+          IO.puts("printed")
+          System.halt(7)
         end
 
-      assert {:exit, 6, _} = ChildVM.run(code, timeout: @timeout)
+      assert {:exit, 7, "printed\n"} = ChildVM.run(code, timeout: @timeout)
+    end
+  end
+
+  describe "what the library does to its host" do
+    # Buffers of 4 MiB, which MLX has freed: glibc keeps them below the threshold, and unmaps them by itself.
+    @tag skip: not match?({:unix, :linux}, :os.type()) && "the thresholds are those of glibc"
+    test "is a threshold of glibc, unless the configuration leaves it out" do
+      [kept, returned] =
+        for thresholds <- [true, false] do
+          code =
+            quote do
+              Application.put_env(:mlx, :malloc_thresholds, unquote(thresholds))
+
+              resident = fn ->
+                [_, kilobytes] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
+                String.to_integer(kilobytes) / 1024
+              end
+
+              arrays = for number <- 1..8, do: Mlx.add(Mlx.ones({1024, 1024}), number)
+              Mlx.eval(arrays)
+              before = resident.()
+              Enum.each(arrays, &Mlx.deallocate/1)
+              Mlx.Memory.clear_cache()
+              IO.puts(round(before - resident.()))
+            end
+
+          assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
+          output |> String.trim() |> String.to_integer()
+        end
+
+      assert kept < 16
+      assert returned > 24
+    end
+
+    test "is left out for true and false only" do
+      for switch <- [:malloc_thresholds, :exit_handler] do
+        code =
+          quote do
+            Application.put_env(:mlx, unquote(switch), :never)
+
+            try do
+              Mlx.add(1, 2)
+            rescue
+              error in Mlx.Error -> IO.puts(error.message)
+            end
+          end
+
+        assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
+        assert output =~ "MLX cannot be used: config :mlx has #{switch}: :never, expected true or false"
+      end
     end
   end
 
