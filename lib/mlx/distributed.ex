@@ -33,7 +33,7 @@ defmodule Mlx.Distributed do
 
   All processes have to call the same operations in the same order, with the same shapes and types. Unlike other
   operations these are not lazy: a call computes its array, and returns when the exchange is done. It keeps a dirty
-  scheduler meanwhile, and calls of several Elixir processes come one after the other. There is no limit for how long it
+  scheduler meanwhile, and calls of several Elixir processes come one after the other. There is no limit for how long a call
   waits for the other processes unless `:timeout` gives one, in milliseconds; an `Mlx.Error` is raised when it is over.
   The exchange itself cannot be taken back: if the others come later, it still takes place, without its result.
 
@@ -41,6 +41,17 @@ defmodule Mlx.Distributed do
   MLX cannot make a new connection, and the virtual machines have to be started again. Everything else goes on working.
   MLX may miss the end of a process while it exchanges arrays of over a megabyte in both directions; for that a
   `:timeout` is needed. With `:mpi` and `:nccl` the end of one process ends the others, virtual machine and all.
+
+  ## In gradients and compiled functions
+
+  `all_sum/2`, `all_max/2`, `all_min/2`, `all_gather/2` and `sum_scatter/2` may be called in functions for `Mlx.grad/2`,
+  `Mlx.compile/2` and the other transforms, except for `Mlx.vmap/2`. Arrays are exchanged when the function runs, not while
+  it is recorded, so that a result has no value to read there. A call of such a function computes its results before it
+  returns. Of a compiled function, MLX compiles what is between the exchanges; of a gradient with exchanges in its inside
+  it compiles nothing.
+
+  For derivatives all processes compute the same value. The cotangent of what they have in common is then the same in all
+  of them, and goes back as it is through `all_sum/2`. The same holds for `all_max/2` and `all_min/2`, as in Python.
   """
 
   use Mlx.Arguments.Mismatch
@@ -49,7 +60,7 @@ defmodule Mlx.Distributed do
 
   alias Mlx.{Array, Native, Type}
   alias Mlx.Arguments.{CalledFunction, Options, Sizes}
-  alias Mlx.Distributed.Group
+  alias Mlx.Distributed.{Collective, Group}
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl
 
@@ -160,8 +171,9 @@ defmodule Mlx.Distributed do
   @doc """
   The sum of the arrays of all processes, cut along its first axis: each process gets the part that its rank says.
 
-  Arrays of shape `{n, ...}` give parts of `{n / size, ...}`. Only `:nccl` and `:jaccl` can do this; others raise an
-  `Mlx.Error`. A group of one process gives the array itself.
+  Arrays of shape `{n, ...}` give parts of `{n / size, ...}`. A group of one process gives the array itself. `:nccl` and
+  `:jaccl` send each process only its part; the others send the sum. Raises `ArgumentError` where `n` cannot be divided by
+  the size.
 
   Options:
 
@@ -250,9 +262,11 @@ defmodule Mlx.Distributed do
     {group, timeout} = group_and_timeout(options, function)
     x = operand(x, function)
 
-    if group.size == 1,
-      do: x,
-      else: in_turn(timeout, function, &apply(Native, @natives[function], [x, group.ref, &1]))
+    cond do
+      group.size == 1 -> x
+      Native.is_traced([x]) -> Collective.record(x, function, group, timeout)
+      true -> in_turn(timeout, function, &apply(Native, @natives[function], [x, group.ref, &1]))
+    end
   end
 
   defp operand(x, function) do

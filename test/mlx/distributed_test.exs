@@ -1,59 +1,13 @@
 defmodule Mlx.DistributedTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.{ChildVM, Distributed}
+  alias Mlx.{ChildVM, Distributed, Ring}
+  alias Mlx.Distributed.Ports
 
   doctest Mlx.Distributed, import: false
 
   @moduletag timeout: 300_000
   @moduletag :tmp_dir
-
-  # Virtual machines on this one machine, joined to a ring: `code` runs in each, with `rank` and `group`. Returns what
-  # each printed, or how it ended when that was not with status 0.
-  defp in_ring(size, folder, code) do
-    hosts = for port <- free_ports(size), do: ~s(["127.0.0.1:#{port}"])
-    file = Path.join(folder, "hosts.json")
-    File.write!(file, "[#{Enum.join(hosts, ", ")}]")
-
-    code =
-      quote do
-        var!(group) = Distributed.init(backend: :ring, strict: true, timeout: 60_000)
-        _ = var!(group)
-        unquote(code)
-      end
-      |> Macro.prewalk(fn
-        {:__aliases__, meta, [:Distributed | rest]} -> {:__aliases__, meta, [:Mlx, :Distributed | rest]}
-        other -> other
-      end)
-
-    0..(size - 1)
-    |> Enum.map(fn rank ->
-      env = [{"MLX_HOSTFILE", file}, {"MLX_RANK", to_string(rank)}]
-      Task.async(fn -> ChildVM.run(code, env: env, timeout: 120_000) end)
-    end)
-    |> Task.await_many(150_000)
-    |> Enum.map(fn
-      {:exit, 0, output} -> without_log(output)
-      ended -> ended
-    end)
-  end
-
-  # MLX itself tells about connections on the standard error.
-  defp without_log(output),
-    do: output |> String.split("\n") |> Enum.reject(&String.starts_with?(&1, "[ring]")) |> Enum.join("\n")
-
-  # Below those that systems give to connections, so that none of these takes one meanwhile.
-  defp free_ports(count) do
-    fn -> Enum.random(20_000..31_999) end
-    |> Stream.repeatedly()
-    |> Stream.uniq()
-    |> Stream.filter(&free?/1)
-    |> Enum.take(count)
-  end
-
-  defp free?(port) do
-    with {:ok, socket} <- :gen_tcp.listen(port, []), do: :gen_tcp.close(socket) == :ok, else: (_ -> false)
-  end
 
   describe "a ring of several virtual machines" do
     test "combines, gathers, sends and receives", %{tmp_dir: folder} do
@@ -68,6 +22,7 @@ defmodule Mlx.DistributedTest do
           show.(Distributed.all_min(Mlx.transpose(x), group: group))
           show.(Distributed.all_gather(Mlx.as_type(rank, :bf16), group: group))
           show.(Distributed.all_gather(Mlx.reverse(x), group: group))
+          show.(Distributed.sum_scatter(x, group: group))
           show.(Distributed.all_sum(Mlx.array([rank > 0]), group: group))
           IO.inspect(Distributed.all_sum(Mlx.zeros({0, 3}), group: group).shape)
 
@@ -90,7 +45,7 @@ defmodule Mlx.DistributedTest do
           end
         end
 
-      outputs = in_ring(3, folder, code)
+      outputs = Ring.run(3, folder, code)
 
       for {output, rank} <- Enum.with_index(outputs) do
         assert is_binary(output), inspect(output)
@@ -101,6 +56,7 @@ defmodule Mlx.DistributedTest do
                  "[[1, 3, 5], [2, 4, 6]]",
                  "[0.0, 1.0, 2.0]",
                  "[[6, 5], [4, 3], [2, 1], [16, 15], [14, 13], [12, 11], [26, 25], [24, 23], [22, 21]]",
+                 inspect(Enum.at([[[33, 36]], [[39, 42]], [[45, 48]]], rank), charlists: :as_lists),
                  "[true]",
                  "{0, 3}",
                  "true",
@@ -123,15 +79,15 @@ defmodule Mlx.DistributedTest do
           IO.puts(inspect(Enum.uniq(sums)))
         end
 
-      assert in_ring(2, folder, code) == ["[3]\n", "[3]\n"]
+      assert Ring.run(2, folder, code) == ["[3]\n", "[3]\n"]
     end
 
     test "refuses what it cannot do, and goes on", %{tmp_dir: folder} do
       code =
         quote do
           for call <- [
-                fn -> Distributed.sum_scatter(Mlx.ones({4})) end,
                 fn -> Distributed.sum_scatter(Mlx.ones({3})) end,
+                fn -> Distributed.sum_scatter(Mlx.array(1)) end,
                 fn -> Distributed.split(group, 0) end,
                 fn -> Distributed.send(Mlx.ones({2}), 2) end,
                 fn -> Distributed.send(Mlx.ones({2}), -1) end,
@@ -151,7 +107,7 @@ defmodule Mlx.DistributedTest do
           IO.puts(Mlx.to_number(Distributed.all_sum(1)))
         end
 
-      for output <- in_ring(2, folder, code) do
+      for output <- Ring.run(2, folder, code) do
         assert is_binary(output), inspect(output)
         lines = String.split(output, "\n", trim: true)
         assert length(lines) == 10, output
@@ -184,7 +140,7 @@ defmodule Mlx.DistributedTest do
           System.halt(0)
         end
 
-      assert [output, _] = in_ring(2, folder, code)
+      assert [output, _] = Ring.run(2, folder, code)
       assert is_binary(output), inspect(output)
       assert ["2", first, second, third, "10.0"] = String.split(output, "\n", trim: true)
       assert first == "Mlx.Distributed.all_sum: [ring] connection to a peer was lost"
@@ -223,13 +179,139 @@ defmodule Mlx.DistributedTest do
           System.halt(0)
         end
 
-      assert [output, _] = in_ring(2, folder, code)
+      assert [output, _] = Ring.run(2, folder, code)
       assert is_binary(output), inspect(output)
 
       assert String.split(output, "\n", trim: true) == [
                "Mlx.Distributed.recv: the other processes did not answer in time",
                "1000"
              ]
+    end
+  end
+
+  describe "in gradients and compiled functions" do
+    # What each expression gives, in a ring of two in which rank 0 has x = [1, 2] and rank 1 has x = [2, 4].
+    @expressions [
+      {"the gradient of all_sum",
+       quote(do: Mlx.value_and_grad(fn x -> Mlx.sum(Mlx.square(Distributed.all_sum(x))) end).(x)),
+       [[[45.0], [6.0, 12.0]], [[45.0], [6.0, 12.0]]]},
+      {"the gradient of all_max", quote(do: Mlx.grad(fn x -> Mlx.sum(Mlx.square(Distributed.all_max(x))) end).(x)),
+       [[4.0, 8.0], [4.0, 8.0]]},
+      {"the gradient of all_gather",
+       quote(do: Mlx.grad(fn x -> Mlx.sum(Mlx.multiply(Distributed.all_gather(x), Mlx.arange(4))) end).(x)),
+       [[0.0, 1.0], [2.0, 3.0]]},
+      {"the gradient of all_gather for a number",
+       quote(do: Mlx.grad(fn x -> Mlx.sum(Mlx.square(Distributed.all_gather(x))) end).(x[1])), [[4.0], [8.0]]},
+      {"the gradient of sum_scatter",
+       quote(do: Mlx.grad(fn x -> Mlx.sum(Mlx.multiply(Distributed.sum_scatter(x), group.rank + 5)) end).(x)),
+       [[5.0, 6.0], [5.0, 6.0]]},
+      {"the tangent of all_sum",
+       quote(do: Mlx.jvp(fn x -> Mlx.square(Distributed.all_sum(x)) end, [x], [Mlx.ones({2})])),
+       [[[9.0, 36.0], [12.0, 24.0]], [[9.0, 36.0], [12.0, 24.0]]]},
+      {"the product of all_sum and a cotangent",
+       quote(do: Mlx.vjp(fn x -> Mlx.square(Distributed.all_sum(x)) end, [x], Mlx.array([1.0, 0.0]))),
+       [[[9.0, 36.0], [[6.0, 0.0]]], [[9.0, 36.0], [[6.0, 0.0]]]]},
+      {"the summed gradient",
+       quote(do: Mlx.grad(fn x -> Mlx.sum(Mlx.multiply(Distributed.Collective.sum_cotangents(x, group), x0)) end).(x)),
+       [[3.0, 3.0], [3.0, 3.0]]},
+      {"the tangent beside a summed gradient",
+       quote(do: Mlx.jvp(&Distributed.Collective.sum_cotangents(&1, group), [x], [x])),
+       [[[1.0, 2.0], [1.0, 2.0]], [[2.0, 4.0], [2.0, 4.0]]]},
+      {"a gradient with exchanges one after another",
+       quote(
+         do: Mlx.grad(fn x -> x |> Distributed.all_sum() |> Mlx.sin() |> Distributed.all_sum() |> Mlx.sum() end).(x)
+       ), [[-0.98999, 0.96017], [-0.98999, 0.96017]]},
+      {"a gradient of a gradient",
+       quote(
+         do:
+           Mlx.grad(fn x ->
+             Mlx.sum(Mlx.grad(fn x -> Mlx.sum(Mlx.pow(Distributed.all_sum(x), 3)) end).(x))
+           end).(x)
+       ), [[18.0, 36.0], [18.0, 36.0]]},
+      {"a checkpoint", quote(do: Mlx.grad(Mlx.checkpoint(fn x -> Mlx.sum(Mlx.square(Distributed.all_sum(x))) end)).(x)),
+       [[6.0, 12.0], [6.0, 12.0]]},
+      {"a compiled function",
+       quote do
+         compiled = Mlx.compile(fn x -> Mlx.add(Distributed.all_sum(Mlx.multiply(Mlx.add(x, 1), 2)), 1) end)
+         [compiled.(x), compiled.(x)]
+       end, [[[11.0, 17.0], [11.0, 17.0]], [[11.0, 17.0], [11.0, 17.0]]]},
+      {"a compiled gradient",
+       quote(do: Mlx.compile(Mlx.grad(fn x -> Mlx.sum(Mlx.square(Distributed.all_sum(x))) end)).(x)),
+       [[6.0, 12.0], [6.0, 12.0]]},
+      {"a compiled function inside of a gradient",
+       quote(do: Mlx.grad(Mlx.compile(fn x -> Mlx.sum(Mlx.square(Distributed.all_sum(x))) end)).(x)),
+       [[6.0, 12.0], [6.0, 12.0]]}
+    ]
+
+    test "they exchange arrays when these run", %{tmp_dir: folder} do
+      shown =
+        for {_name, expression, _expected} <- @expressions do
+          quote do
+            unquote(expression)
+            |> Mlx.Tree.map(fn array -> for x <- Mlx.to_list(Mlx.reshape(array, -1)), do: Float.round(x, 5) end)
+            |> then(fn result -> if is_tuple(result), do: Tuple.to_list(result), else: result end)
+            |> inspect(charlists: :as_lists)
+            |> IO.puts()
+          end
+        end
+
+      code =
+        quote do
+          x0 = Mlx.array(group.rank + 1.0)
+          _ = x0
+          x = Mlx.multiply(Mlx.array([1.0, 2.0]), group.rank + 1)
+          unquote_splicing(shown)
+        end
+
+      for {output, rank} <- Enum.with_index(Ring.run(2, folder, code)) do
+        assert is_binary(output), inspect(output)
+        results = output |> String.split("\n", trim: true) |> Enum.map(&(&1 |> Code.eval_string() |> elem(0)))
+        expected = for {name, _expression, expected} <- @expressions, do: {name, Enum.at(expected, rank)}
+        assert Enum.zip(Enum.map(expected, &elem(&1, 0)), results) == expected
+      end
+    end
+
+    test "they say what cannot be done, and go on", %{tmp_dir: folder} do
+      code =
+        quote do
+          x = Mlx.ones({3})
+
+          for call <- [
+                fn -> Mlx.vmap(&Distributed.all_sum/1).(x) end,
+                fn -> Mlx.compile(&Distributed.all_sum/1, shapeless: true).(x) end,
+                fn -> Mlx.grad(fn x -> Mlx.to_number(Mlx.sum(Distributed.all_sum(x))) end).(x) end,
+                fn -> Mlx.grad(fn x -> Mlx.sum(Distributed.sum_scatter(x)) end).(x) end,
+                # Only one of the two takes part.
+                fn ->
+                  if group.rank == 0,
+                    do: Mlx.grad(&Mlx.sum(Distributed.all_sum(&1, timeout: 100))).(x),
+                    else: raise("not")
+                end
+              ] do
+            try do
+              call.()
+              IO.puts("no error")
+            rescue
+              error -> IO.puts(Exception.message(error))
+            end
+          end
+
+          if group.rank == 1 do
+            Process.sleep(1_000)
+            Distributed.all_sum(x)
+          end
+
+          IO.puts(Mlx.to_number(Distributed.all_sum(1)))
+        end
+
+      assert [output, _] = Ring.run(2, folder, code)
+      assert is_binary(output), inspect(output)
+      assert [mapped, shapeless, read, uncut, late, "2"] = String.split(output, "\n", trim: true)
+      assert mapped =~ "Mlx.vmap: a function that exchanges arrays with other processes cannot be mapped over axes"
+      assert shapeless =~ "Mlx.compile: with shapeless: true, expected a function that exchanges no arrays"
+      assert read =~ "no value to read"
+      assert uncut =~ "first axis can be cut into 2 equal parts"
+      assert late == "Mlx.grad: all_sum: the other processes did not answer in time"
     end
   end
 
@@ -272,7 +354,7 @@ defmodule Mlx.DistributedTest do
 
     test "other processes that never come do not keep the virtual machine", %{tmp_dir: folder} do
       file = Path.join(folder, "hosts.json")
-      [a, b] = free_ports(2)
+      [a, b] = Ports.free(2, "test")
       File.write!(file, ~s([["127.0.0.1:#{a}"], ["127.0.0.1:#{b}"]]))
 
       code =

@@ -380,6 +380,8 @@ defmodule Mlx.NativeExamples do
   defp listed(:scatter_add_axis), do: [[array({4, 5}), array({4, 2}, :s32), array({4, 2}), 1, nil]]
   defp listed(:distributed_init), do: [[false, :any, nil], [false, "ring", 100]]
   defp listed(:distributed_is_available), do: [[:any], ["ring"]]
+  defp listed(:distributed_join_ring), do: [["nowhere.json", 0, 100]]
+  defp listed(:distributed_recorded), do: [["all_sum", {:special, :group}, nil]]
   defp listed(:item), do: [[array({})]]
   defp listed(:from_binary), do: [[<<0::256>>, {2, 4}, :f32], [<<0::64>>, {8}, :bool]]
   defp listed(:device_info), do: [[:cpu, 0]]

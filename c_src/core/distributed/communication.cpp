@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -37,11 +38,19 @@ constexpr std::string_view lost_connection = "connection to a peer was lost";
 struct Connection {
   std::atomic_flag in_use;
   std::atomic<bool> lost{false};
+  // Why it was given up, if that was not said by MLX; under the mutex.
+  std::string reason;
+  std::mutex mutex;
   // An operation was given up, and may still be waiting on its stream.
   std::atomic<bool> left_waiting{false};
 };
 
 Connection connection;
+
+std::string reason_given() {
+  const std::lock_guard lock(connection.mutex);
+  return connection.reason;
+}
 
 mlx_device_type device_of(Carrier carrier) {
   return carrier == Carrier::nccl ? MLX_GPU : MLX_CPU;
@@ -67,6 +76,9 @@ void wait_for(mlx_array array, const PeerWait& wait) {
       std::this_thread::yield();
     } else {
       wait.check();
+      if (const std::string reason = reason_given(); !reason.empty()) {
+        throw PeerWait::Over(reason);
+      }
       std::this_thread::sleep_for(poll_interval);
     }
   }
@@ -86,9 +98,9 @@ void keep_for_ever(ArrayHandle array) {
 
 Communication::Communication(const Group& group) : group_(group) {
   if (connection.lost) {
-    throw Error(
-        "the connection to another process was lost before, and MLX cannot make a new one: all processes have to "
-        "be started again");
+    const std::string reason = reason_given();
+    throw Error((reason.empty() ? "the connection to another process was lost before" : reason) +
+                ", and MLX cannot make a new one: all processes have to be started again");
   }
   if (connection.in_use.test_and_set(std::memory_order_acquire)) {
     throw Busy();
@@ -129,6 +141,12 @@ ArrayHandle Communication::run(const Operation& operation, ArrayHandle value, co
     throw;
   }
   return result;
+}
+
+void lose_connection(std::string reason) {
+  const std::lock_guard lock(connection.mutex);
+  connection.reason = std::move(reason);
+  connection.lost = true;
 }
 
 // MLX does it when it destroys its group, which lives for ever here. MPI would wait for what is not finished.

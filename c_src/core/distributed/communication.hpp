@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "core/array/array.hpp"
 #include "core/distributed/group.hpp"
@@ -29,6 +30,9 @@ class Communication {
  private:
   const Group& group_;
 };
+
+// Has all operations fail for this reason, those that wait for other processes too.
+void lose_connection(std::string reason);
 
 // To be called when there is a group that MPI carries: its launcher takes a process for failed that ends without a
 // word.

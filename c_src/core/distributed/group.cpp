@@ -5,10 +5,12 @@
 #include <array>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -20,6 +22,25 @@ namespace mlx_nif {
 namespace {
 
 constexpr auto poll_interval = std::chrono::milliseconds(5);
+
+// By which MLX learns of a ring.
+constexpr const char* host_file_variable = "MLX_HOSTFILE";
+constexpr const char* rank_variable = "MLX_RANK";
+
+// What MLX reads, while it makes a ring.
+class RingVariables {
+ public:
+  RingVariables(const std::string& host_file, int rank) {
+    setenv(host_file_variable, host_file.c_str(), 1);
+    setenv(rank_variable, std::to_string(rank).c_str(), 1);
+  }
+  ~RingVariables() {
+    unsetenv(host_file_variable);
+    unsetenv(rank_variable);
+  }
+  RingVariables(const RingVariables&) = delete;
+  RingVariables& operator=(const RingVariables&) = delete;
+};
 
 // In the order in which "any" tries them.
 constexpr std::array<std::pair<Carrier, const char*>, 4> carriers{{
@@ -54,8 +75,8 @@ int count_elements(std::string_view json) {
 
 // MLX divides by the number of hosts, uses the rank without a look at it, and connects a single host to itself.
 void check_ring() {
-  const char* path = std::getenv("MLX_HOSTFILE");
-  const char* rank = std::getenv("MLX_RANK");
+  const char* path = std::getenv(host_file_variable);
+  const char* rank = std::getenv(rank_variable);
   if (path == nullptr || rank == nullptr) {
     return;
   }
@@ -91,7 +112,7 @@ bool is_meant(Carrier carrier) {
       return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
     case Carrier::ring:
       check_ring();
-      return true;
+      return std::getenv(host_file_variable) != nullptr && std::getenv(rank_variable) != nullptr;
     case Carrier::jaccl:
       return true;
     case Carrier::none:
@@ -140,14 +161,22 @@ struct Groups {
     const std::lock_guard lock(mutex);
     auto& group = by_carrier[carrier];
     if (!group.valid()) {
-      std::packaged_task<SharedGroup()> task([this, carrier] {
-        // MLX's table of groups has no lock.
-        const std::lock_guard connecting_lock(connecting);
-        return connect(carrier);
-      });
-      group = task.get_future().share();
-      std::thread(std::move(task)).detach();
+      group = start([carrier] { return connect(carrier); });
     }
+    return group;
+  }
+
+  std::shared_future<SharedGroup> connect_ring(const std::string& host_file, int rank) {
+    const std::lock_guard lock(mutex);
+    if (const auto ring = by_carrier.find("ring"); ring != by_carrier.end() && !is_of_one(ring->second)) {
+      throw Error("this virtual machine is in a ring already, and MLX cannot make another: it has to be started again");
+    }
+    const auto group = start([host_file, rank] {
+      const RingVariables variables(host_file, rank);
+      return connect("ring");
+    });
+    by_carrier["ring"] = group;
+    by_carrier["any"] = group;
     return group;
   }
 
@@ -158,8 +187,30 @@ struct Groups {
   }
 
  private:
+  std::shared_future<SharedGroup> start(std::function<SharedGroup()> connect) {
+    std::packaged_task<SharedGroup()> task([this, connect = std::move(connect)] {
+      // MLX's table of groups has no lock.
+      const std::lock_guard connecting_lock(connecting);
+      return connect();
+    });
+    auto group = task.get_future().share();
+    std::thread(std::move(task)).detach();
+    return group;
+  }
+
+  static bool is_of_one(const std::shared_future<SharedGroup>& group) {
+    return group.wait_for(std::chrono::seconds(0)) == std::future_status::ready && group.get()->size == 1;
+  }
+
   std::mutex connecting;
 };
+
+SharedGroup wait_for_group(const std::shared_future<SharedGroup>& group, const PeerWait& wait) {
+  while (group.wait_for(poll_interval) != std::future_status::ready) {
+    wait.check();
+  }
+  return group.get();
+}
 
 }  // namespace
 
@@ -188,14 +239,26 @@ SharedGroup join_group(const std::string& carrier, const PeerWait& wait) {
     throw ArgumentError("expected any, nccl, ring, mpi or jaccl, got: " + carrier);
   }
   auto& groups = Groups::instance();
-  const auto group = groups.find_or_connect(carrier);
-  while (group.wait_for(poll_interval) != std::future_status::ready) {
-    wait.check();
-  }
   try {
-    return group.get();
+    return wait_for_group(groups.find_or_connect(carrier), wait);
+  } catch (const PeerWait::Over&) {
+    throw;
   } catch (...) {
     groups.forget(carrier);
+    throw;
+  }
+}
+
+SharedGroup join_ring(const std::string& host_file, int rank, const PeerWait& wait) {
+  auto& groups = Groups::instance();
+  const auto group = groups.connect_ring(host_file, rank);
+  try {
+    return wait_for_group(group, wait);
+  } catch (const PeerWait::Over&) {
+    throw;
+  } catch (...) {
+    groups.forget("ring");
+    groups.forget("any");
     throw;
   }
 }

@@ -52,6 +52,10 @@ bool carrier_is_available(const std::string& carrier);
 // processes, or throws Error; a later call goes on waiting. Without such an environment it is a group of one.
 SharedGroup join_group(const std::string& carrier, const PeerWait& wait);
 
+// The ring of the hosts in such a file as MLX_HOSTFILE names. From then on it is the group of the process, whatever its
+// environment says. Throws Error when the process is in another ring.
+SharedGroup join_ring(const std::string& host_file, int rank, const PeerWait& wait);
+
 // Waits for the other processes of the group.
 SharedGroup split_group(const Group& group, int color, int key);
 

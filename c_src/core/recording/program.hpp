@@ -30,6 +30,10 @@ struct InstructionTraits {
   std::size_t depth = 0;
   // What it does depends on values: it evaluates arrays while it runs, see core/transforms/control_flow.hpp.
   bool dynamic = false;
+  // What its derivative does depends on values.
+  bool dynamic_derivative = false;
+  // MLX cannot differentiate it: it is dynamic, and has compiled what it runs.
+  bool opaque = false;
 
   InstructionTraits& operator+=(const InstructionTraits& other) {
     largest_result = std::max(largest_result, other.largest_result);
@@ -38,6 +42,8 @@ struct InstructionTraits {
     nodes += other.nodes;
     depth = std::max(depth, other.depth);
     dynamic |= other.dynamic;
+    dynamic_derivative |= other.dynamic_derivative;
+    opaque |= other.opaque;
     return *this;
   }
 };

@@ -119,6 +119,13 @@ std::exception_ptr failure_of(const std::function<void()>& work) {
 
 }  // namespace
 
+std::size_t stack_bytes_for(std::size_t nodes) {
+  if (nodes > most_stack_bytes / stack_bytes_per_node) {
+    throw Error(std::format("a function of {} operations is too long to be transformed", nodes));
+  }
+  return std::max(least_stack_bytes, nodes * stack_bytes_per_node);
+}
+
 void start_deep_thread(std::size_t stack_bytes, std::function<void()> body) {
   require(pthread_detach(start(stack_bytes, std::move(body))), "a thread could not be left to itself");
 }
@@ -132,12 +139,8 @@ void with_stack_for(std::size_t nodes, const std::function<void()>& work) {
 }
 
 void on_deep_thread(std::size_t nodes, const std::function<void()>& work) {
-  if (nodes > most_stack_bytes / stack_bytes_per_node) {
-    throw Error(std::format("a function of {} operations is too long to be transformed", nodes));
-  }
   std::exception_ptr error;
-  const pthread_t thread =
-      start(std::max(least_stack_bytes, nodes * stack_bytes_per_node), [&] { error = failure_of(work); });
+  const pthread_t thread = start(stack_bytes_for(nodes), [&] { error = failure_of(work); });
   // To its end, when what MLX keeps for a thread is gone, too.
   pthread_join(thread, nullptr);
   if (error) {

@@ -9,6 +9,10 @@
 
 namespace mlx_nif {
 
+// How deep a stack is to run MLX's transforms of a function of so many operations on it; throws Error when no stack
+// would be deep enough.
+std::size_t stack_bytes_for(std::size_t nodes);
+
 // Starts a thread that nobody waits for, with a stack of so many bytes. Memory is only taken for what is used of it.
 void start_deep_thread(std::size_t stack_bytes, std::function<void()> body);
 

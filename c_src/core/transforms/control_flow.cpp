@@ -12,8 +12,11 @@
 #include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
+#include "core/recording/run_purpose.hpp"
 #include "core/streams/streams.hpp"
 #include "core/threads/autorelease_pool.hpp"
+#include "core/threads/deep_thread.hpp"
+#include "core/transforms/graph_copy.hpp"
 #include "core/transforms/partial_compilation.hpp"
 
 namespace mlx_nif {
@@ -25,10 +28,7 @@ using Results = std::vector<ArrayHandle>;
 thread_local Host* current_host = nullptr;
 
 Host& host() {
-  if (current_host == nullptr) {
-    throw Error("a loop, branch or call that depends on values cannot be run here");
-  }
-  return *current_host;
+  return Host::current();
 }
 
 std::vector<ArrayHandle> share_all(Arrays arrays) {
@@ -38,15 +38,14 @@ std::vector<ArrayHandle> share_all(Arrays arrays) {
 }
 
 // Arrays that only this thread reaches.
-void evaluate_own(const std::vector<ArrayHandle>& handles) {
+void evaluate_own(const std::vector<ArrayHandle>& handles, bool fallible) {
   const auto graph = std::make_shared<Graph>();
   graph->use_cpu();
   std::deque<Array> arrays;
   std::vector<Array*> pointers;
   for (const ArrayHandle& handle : handles) {
     const mlx_stream stream = Streams::instance().default_stream(mlx_array_dtype(handle.get()));
-    pointers.push_back(
-        &arrays.emplace_back(share(handle.get()), graph, stream, NodeTraits{.fallible = host().fallible()}));
+    pointers.push_back(&arrays.emplace_back(share(handle.get()), graph, stream, NodeTraits{.fallible = fallible}));
   }
   evaluate(pointers, Waiting::unlimited);
 }
@@ -69,6 +68,7 @@ InstructionTraits dynamic_traits(const Program& first, const Program& second) {
   InstructionTraits traits = first.traits();
   traits += second.traits();
   traits.dynamic = true;
+  traits.opaque = true;
   return traits;
 }
 
@@ -117,7 +117,7 @@ class Loop final : public Instruction {
   bool goes_on(Results& state, Arrays captured) const {
     Results condition = step(*condition_, state, captured);
     state.push_back(std::move(condition.at(0)));
-    evaluate_own(state);
+    evaluate_own(state, host().fallible());
     const bool result = boolean_of(state.back());
     state.pop_back();
     return result;
@@ -146,7 +146,7 @@ class Branch final : public Instruction {
 
   void run(Arrays inputs, Results& results) const override {
     Results condition = share_all(inputs.first(1));
-    evaluate_own(condition);
+    evaluate_own(condition, host().fallible());
     if (boolean_of(condition[0])) {
       if_true_->run(inputs.subspan(1, true_captured_), results);
     } else {
@@ -207,12 +207,12 @@ class HostCall final : public Instruction {
   HostCall(std::uint64_t function, std::vector<ArrayKind> results)
       : function_(function), results_(std::move(results)) {}
 
-  InstructionTraits traits() const override { return {.dynamic = true}; }
+  InstructionTraits traits() const override { return {.dynamic = true, .opaque = true}; }
   bool has_effects() const override { return true; }
 
   void run(Arrays inputs, Results& results) const override {
     Results arrays = share_all(inputs);
-    evaluate_own(arrays);
+    evaluate_own(arrays, host().fallible());
     Results given = host().call(function_, std::move(arrays));
     require_as_expected(given, results_);
     std::ranges::move(given, std::back_inserter(results));
@@ -242,12 +242,40 @@ class CurrentHost {
 
 }  // namespace
 
+Host& Host::current() {
+  if (current_host == nullptr) {
+    throw Error("a loop, branch or call that depends on values cannot be run here");
+  }
+  return *current_host;
+}
+
+std::vector<ArrayHandle> Host::values_of(std::span<const mlx_array> arrays) const {
+  if (differentiating()) {
+    const GraphCopy copy(arrays);
+    evaluating([&] { evaluate_own(copy.nodes(), fallible_); });
+    copy.put_values();
+  } else {
+    evaluate_own(share_all(arrays), fallible_);
+  }
+  std::vector<ArrayHandle> values;
+  std::ranges::transform(arrays, std::back_inserter(values), without_graph);
+  return values;
+}
+
+void Host::evaluating(const std::function<void()>& work) {
+  if (differentiating()) {
+    on_deep_thread(1, work);
+  } else {
+    work();
+  }
+}
+
 std::vector<ArrayHandle> Host::run(const Instruction& instruction, std::span<const mlx_array> inputs) {
   const CurrentHost current(*this);
   fallible_ = instruction.traits().fallible;
   Results results;
   instruction.run(inputs, results);
-  evaluate_own(results);
+  evaluate_own(results, fallible_);
   return results;
 }
 

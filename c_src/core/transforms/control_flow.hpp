@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -27,6 +28,15 @@ class Host {
 
   // The computation of what it runs can fail after it was scheduled.
   bool fallible() const { return fallible_; }
+
+  // The host whose thread this is. Throws Error when it is none.
+  static Host& current();
+
+  // The arrays with their values, and without their graphs. MLX keeps the graphs of those that it differentiates.
+  std::vector<ArrayHandle> values_of(std::span<const mlx_array> arrays) const;
+
+  // Runs what evaluates arrays where MLX allows it: not on a thread on which it differentiates.
+  static void evaluating(const std::function<void()>& work);
 
  private:
   bool fallible_ = false;

@@ -33,8 +33,8 @@ class Transform final : public Instruction {
  public:
   using Run = std::function<void(Arrays, Results&)>;
 
-  Transform(InstructionTraits traits, std::size_t input_count, Run run)
-      : traits_(traits), input_count_(input_count), run_(std::move(run)) {}
+  Transform(InstructionTraits traits, std::size_t input_count, Run run, Run infer)
+      : traits_(traits), input_count_(input_count), run_(std::move(run)), infer_(std::move(infer)) {}
 
   InstructionTraits traits() const override { return traits_; }
 
@@ -46,10 +46,16 @@ class Transform final : public Instruction {
     add_in_pieces(borrow(std::span(results).subspan(first)), inputs);
   }
 
+  void infer(Arrays inputs, Results& results) const override {
+    traits_.dynamic ? infer_(inputs, results) : run(inputs, results);
+  }
+
  private:
   const InstructionTraits traits_;
   const std::size_t input_count_;
   const Run run_;
+  // Where the program is dynamic.
+  const Run infer_;
 };
 
 // The program as it is.
@@ -71,13 +77,31 @@ class Call final : public Instruction {
   const ProgramPointer program_;
 };
 
-// `nodes`: how many the transform makes of one.
-InstructionPointer make(const Program& program, std::size_t nodes, std::size_t input_count, Transform::Run run) {
-  InstructionTraits traits = program.traits();
-  require(!traits.dynamic, "a function with loops, branches or calls that depend on values cannot be transformed");
+// Appends arrays as the outputs of the program are.
+void infer_outputs(const Program& program, Arrays inputs, Results& results) {
+  std::ranges::move(program.infer(inputs.first(program.input_count())), std::back_inserter(results));
+}
+
+// Appends an array as another is.
+void infer_like(mlx_array array, Results& results) {
+  const ArrayKind kind = kind_of(array);
+  results.push_back(placeholder_of(kind, Streams::instance().default_stream(kind.type)));
+}
+
+// `nodes`: how many the transform makes of one. Without `infer`, the program may not be dynamic.
+InstructionPointer make(InstructionTraits traits, std::size_t nodes, std::size_t input_count, Transform::Run run,
+                        Transform::Run infer) {
+  require(!traits.opaque, "a function with loops, branches or calls that depend on values cannot be transformed");
+  require(!traits.dynamic || infer, "a function that exchanges arrays with other processes cannot be mapped over axes");
   traits.depth = traits.nodes;
   traits.nodes *= nodes;
-  return std::make_shared<const Transform>(traits, input_count, std::move(run));
+  return std::make_shared<const Transform>(traits, input_count, std::move(run), std::move(infer));
+}
+
+InstructionTraits traits_of_derivative(const Program& program) {
+  InstructionTraits traits = program.traits();
+  traits.dynamic |= traits.dynamic_derivative;
+  return traits;
 }
 
 void append_all(Results& results, const MlxArrays& arrays) {
@@ -107,23 +131,36 @@ MlxFunction differentiable(MlxFunction function) {
 using Derivative = std::function<std::pair<MlxArrays, MlxArrays>(const MlxFunction&, const MlxArrays& primals,
                                                                  const MlxArrays& others)>;
 
-InstructionPointer derivative(ProgramPointer program, std::size_t primal_count, std::size_t other_count,
+// A derivative has an array for each output, which are tangents, or for each primal.
+enum class Like { outputs, primals };
+
+InstructionPointer derivative(ProgramPointer program, std::size_t primal_count, std::size_t other_count, Like like,
                               Derivative differentiate) {
   const Program& of = *program;
   require(primal_count <= of.input_count(), "expected no more primals than inputs");
-  return make(of, nodes_of_derivative, of.input_count() + other_count,
-              [program = std::move(program), primal_count, differentiate = std::move(differentiate)](Arrays inputs,
-                                                                                                     Results& results) {
-                const Arrays primals = inputs.first(primal_count);
-                const Arrays captured = inputs.subspan(primal_count, program->input_count() - primal_count);
-                const Arrays others = inputs.subspan(program->input_count());
-                const Differentiating purpose;
-                const TransformScope scope;
-                const auto [outputs, derivatives] = differentiate(differentiable(function_of(program, captured)),
-                                                                  on_streams(arrays_of(primals)), arrays_of(others));
-                append_all(results, outputs);
-                append_all(results, derivatives);
-              });
+  const auto infer = [program, primal_count, like](Arrays inputs, Results& results) {
+    const std::size_t first = results.size();
+    infer_outputs(*program, inputs, results);
+    const std::vector<mlx_array> outputs = borrow(std::span(results).subspan(first));
+    for (const mlx_array array : like == Like::outputs ? Arrays(outputs) : inputs.first(primal_count)) {
+      infer_like(array, results);
+    }
+  };
+  return make(
+      traits_of_derivative(of), nodes_of_derivative, of.input_count() + other_count,
+      [program = std::move(program), primal_count, differentiate = std::move(differentiate)](Arrays inputs,
+                                                                                             Results& results) {
+        const Arrays primals = inputs.first(primal_count);
+        const Arrays captured = inputs.subspan(primal_count, program->input_count() - primal_count);
+        const Arrays others = inputs.subspan(program->input_count());
+        const Differentiating purpose;
+        const TransformScope scope;
+        const auto [outputs, derivatives] = differentiate(differentiable(function_of(program, captured)),
+                                                          on_streams(arrays_of(primals)), arrays_of(others));
+        append_all(results, outputs);
+        append_all(results, derivatives);
+      },
+      infer);
 }
 
 // The size of the mapped axis. MLX itself reads beyond a shape for an axis that is one too high.
@@ -212,14 +249,14 @@ InstructionPointer call(ProgramPointer program) {
 
 InstructionPointer vjp(ProgramPointer program, std::size_t primal_count) {
   const std::size_t cotangent_count = program->output_count();
-  return derivative(std::move(program), primal_count, cotangent_count,
+  return derivative(std::move(program), primal_count, cotangent_count, Like::primals,
                     [](const MlxFunction& function, const MlxArrays& primals, const MlxArrays& cotangents) {
                       return mx::vjp(function, primals, cotangents);
                     });
 }
 
 InstructionPointer jvp(ProgramPointer program, std::size_t primal_count) {
-  return derivative(std::move(program), primal_count, primal_count,
+  return derivative(std::move(program), primal_count, primal_count, Like::outputs,
                     [](const MlxFunction& function, const MlxArrays& primals, const MlxArrays& tangents) {
                       return mx::jvp(function, primals, tangents);
                     });
@@ -232,41 +269,55 @@ InstructionPointer value_and_grad(ProgramPointer program, std::vector<int> argum
               std::ranges::adjacent_find(argument_numbers, std::greater_equal<>()) == argument_numbers.end(),
           "expected ascending numbers of arguments");
   require(of.output_count() > 0, "expected a function with an output");
-  return make(of, nodes_of_derivative, of.input_count(),
-              [program = std::move(program), numbers = std::move(argument_numbers)](Arrays inputs, Results& results) {
-                const Differentiating purpose;
-                const TransformScope scope;
-                const auto [values, gradients] =
-                    mx::value_and_grad(differentiable(function_of(program)), numbers)(on_streams(arrays_of(inputs)));
-                append_all(results, values);
-                append_all(results, gradients);
-              });
+  const auto infer = [program, numbers = argument_numbers](Arrays inputs, Results& results) {
+    infer_outputs(*program, inputs, results);
+    for (const int number : numbers) {
+      infer_like(inputs[static_cast<std::size_t>(number)], results);
+    }
+  };
+  return make(
+      traits_of_derivative(of), nodes_of_derivative, of.input_count(),
+      [program = std::move(program), numbers = std::move(argument_numbers)](Arrays inputs, Results& results) {
+        const Differentiating purpose;
+        const TransformScope scope;
+        const auto [values, gradients] =
+            mx::value_and_grad(differentiable(function_of(program)), numbers)(on_streams(arrays_of(inputs)));
+        append_all(results, values);
+        append_all(results, gradients);
+      },
+      infer);
 }
 
 InstructionPointer vmap(ProgramPointer program, std::vector<int> input_axes, std::vector<int> output_axes) {
   const Program& of = *program;
   require(input_axes.size() == of.input_count() && output_axes.size() == of.output_count(),
           "expected an axis for each input and output");
-  return make(of, 1, of.input_count(),
-              [program = std::move(program), input_axes = std::move(input_axes), output_axes = std::move(output_axes)](
-                  Arrays inputs, Results& results) {
-                check_mapped_results(*program, mapped_size(inputs, input_axes));
-                const Mapping purpose;
-                const TransformScope scope;
-                append_all(results, map_over_axes(function_of(program), arrays_of(inputs), input_axes, output_axes));
-              });
+  return make(
+      of.traits(), 1, of.input_count(),
+      [program = std::move(program), input_axes = std::move(input_axes), output_axes = std::move(output_axes)](
+          Arrays inputs, Results& results) {
+        check_mapped_results(*program, mapped_size(inputs, input_axes));
+        const Mapping purpose;
+        const TransformScope scope;
+        append_all(results, map_over_axes(function_of(program), arrays_of(inputs), input_axes, output_axes));
+      },
+      nullptr);
 }
 
 InstructionPointer checkpoint(ProgramPointer program) {
   const Program& of = *program;
-  return make(of, 2, of.input_count(), [program = std::move(program)](Arrays inputs, Results& results) {
-    const MlxFunction function = function_of(program);
-    TransformRules rules;
-    rules.vjp = [function](const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays& given) {
-      return mx::vjp(differentiable(function), computed_after(primals, given), cotangents).second;
-    };
-    append_all(results, ruled(function, arrays_of(inputs), rules));
-  });
+  const auto infer = [program](Arrays inputs, Results& results) { infer_outputs(*program, inputs, results); };
+  return make(
+      of.traits(), 2, of.input_count(),
+      [program = std::move(program)](Arrays inputs, Results& results) {
+        const MlxFunction function = function_of(program);
+        TransformRules rules;
+        rules.vjp = [function](const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays& given) {
+          return mx::vjp(differentiable(function), computed_after(primals, given), cotangents).second;
+        };
+        append_all(results, ruled(function, arrays_of(inputs), rules));
+      },
+      infer);
 }
 
 InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, ProgramPointer jvp,
@@ -277,9 +328,20 @@ InstructionPointer custom_function(ProgramPointer program, ProgramPointer vjp, P
           "expected a vjp that takes inputs, cotangents and outputs, and gives a cotangent for each input");
   require(!jvp || (jvp->input_count() == 2 * of.input_count() && jvp->output_count() == of.output_count()),
           "expected a jvp that takes inputs and a tangent for each, and gives a tangent for each output");
-  return make(of, 2, of.input_count(),
-              [function = function_of(std::move(program)), rules = rules_of(vjp, jvp, vmap)](
-                  Arrays inputs, Results& results) { append_all(results, ruled(function, arrays_of(inputs), rules)); });
+  InstructionTraits traits = of.traits();
+  for (const ProgramPointer& derivative : {vjp, jvp}) {
+    if (derivative) {
+      traits.dynamic_derivative |= derivative->traits().dynamic;
+      traits.opaque |= derivative->traits().opaque;
+    }
+  }
+  const auto infer = [program](Arrays inputs, Results& results) { infer_outputs(*program, inputs, results); };
+  return make(
+      traits, 2, of.input_count(),
+      [function = function_of(program), rules = rules_of(vjp, jvp, vmap)](Arrays inputs, Results& results) {
+        append_all(results, ruled(function, arrays_of(inputs), rules));
+      },
+      infer);
 }
 
 }  // namespace mlx_nif::transforms

@@ -16,7 +16,7 @@
 namespace mlx_nif {
 namespace {
 
-constexpr std::size_t stack_bytes = std::size_t{64} << 20;
+constexpr std::size_t least_stack_bytes = std::size_t{64} << 20;
 
 ERL_NIF_TERM make_values(const ErlNifPid& process, ErlNifEnv* env, std::vector<ArrayHandle> arrays) {
   std::vector<ERL_NIF_TERM> terms;
@@ -32,7 +32,8 @@ Execution::Execution(std::shared_ptr<const Instruction> instruction, std::vector
     : instruction_(std::move(instruction)), inputs_(std::move(inputs)), process_(process), tag_(tag) {}
 
 void Execution::start(const std::shared_ptr<Execution>& execution) {
-  start_deep_thread(stack_bytes, [execution] {
+  const std::size_t stack_bytes = stack_bytes_for(execution->instruction_->traits().depth);
+  start_deep_thread(std::max(least_stack_bytes, stack_bytes), [execution] {
     Streams::instance().adopt_thread();
     execution->run();
   });

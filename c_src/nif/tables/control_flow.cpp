@@ -48,7 +48,10 @@ ERL_NIF_TERM branch(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 // A program as something to run often, and how often it is run before it is compiled.
 ERL_NIF_TERM prepare_program(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  return make_instruction(env, compile_where_possible(decode<ProgramPointer>(env, argv[0]), decode<int>(env, argv[1])));
+  auto program = decode<ProgramPointer>(env, argv[0]);
+  std::string name = program->name();
+  return Resource<InstructionResource>::make(env, std::move(name),
+                                             compile_where_possible(std::move(program), decode<int>(env, argv[1])));
 }
 
 // The number of a function, and the shape and type of each of its results.

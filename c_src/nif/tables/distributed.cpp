@@ -1,8 +1,10 @@
 // Groups of processes, and messages between them.
 #include <chrono>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "core/distributed/collective.hpp"
 #include "core/distributed/communication.hpp"
 #include "core/evaluation/values.hpp"
 #include "core/memory/array_limit.hpp"
@@ -16,27 +18,34 @@ namespace mlx_nif {
 namespace {
 
 using communication_guards::Reduction;
-using Collective = int (*)(mlx_array*, mlx_array, mlx_distributed_group, mlx_stream);
 
-const Group& decode_group(ErlNifEnv* env, ERL_NIF_TERM term) {
+const SharedGroup& decode_shared_group(ErlNifEnv* env, ERL_NIF_TERM term) {
   const GroupResource* group = Resource<GroupResource>::find(env, term);
   if (group == nullptr) {
     expected(env, "the reference of an Mlx.Distributed.Group", term);
   }
-  return *group->group;
+  return group->group;
 }
 
-// Milliseconds, or nil for no limit. The caller may be killed while it waits.
-PeerWait decode_wait(ErlNifEnv* env, ERL_NIF_TERM term) {
-  std::optional<std::chrono::milliseconds> limit;
-  if (!is_nil(term)) {
-    const int milliseconds = decode<int>(env, term);
-    if (milliseconds < 0) {
-      expected(env, "a time in milliseconds", term);
-    }
-    limit = std::chrono::milliseconds(milliseconds);
+const Group& decode_group(ErlNifEnv* env, ERL_NIF_TERM term) {
+  return *decode_shared_group(env, term);
+}
+
+// Milliseconds, or nil for no limit.
+std::optional<std::chrono::milliseconds> decode_limit(ErlNifEnv* env, ERL_NIF_TERM term) {
+  if (is_nil(term)) {
+    return std::nullopt;
   }
-  return {limit, [env] { return enif_is_current_process_alive(env) != 0; }};
+  const int milliseconds = decode<int>(env, term);
+  if (milliseconds < 0) {
+    expected(env, "a time in milliseconds", term);
+  }
+  return std::chrono::milliseconds(milliseconds);
+}
+
+// The caller may be killed while it waits.
+PeerWait decode_wait(ErlNifEnv* env, ERL_NIF_TERM term) {
+  return {decode_limit(env, term), [env] { return enif_is_current_process_alive(env) != 0; }};
 }
 
 ERL_NIF_TERM make_group(ErlNifEnv* env, SharedGroup group) {
@@ -64,19 +73,26 @@ ERL_NIF_TERM send_value(ErlNifEnv* env, ERL_NIF_TERM array_term, const Group& gr
   });
 }
 
-template <Collective collective, Reduction reduction>
-ERL_NIF_TERM collect(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+template <Collective collective>
+ERL_NIF_TERM collect_now(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const Pin array = decode_array(env, argv[0]);
   const Group& group = decode_group(env, argv[1]);
   const PeerWait wait = decode_wait(env, argv[2]);
   if (group.size == 1) {
     return make_value(env, row_major_value(*array.get(), Waiting::unlimited));
   }
-  communication_guards::check_value(group, array.get()->get(), reduction);
-  if (collective == mlx_distributed_all_gather) {
-    communication_guards::check_gathered(group, array.get()->get());
-  }
-  return send_value(env, argv[0], group, wait, collective);
+  check_size(array.get()->get());
+  // Before anything is computed.
+  kind_of_result(collective, group, array.get()->get());
+  return unless_busy([&] { return make_value(env, collect(collective, group, *array.get(), wait)); });
+}
+
+// By the name of a collective operation, a group and a time limit: what `apply_instruction` records for an array.
+ERL_NIF_TERM recorded(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto name = decode<std::string>(env, argv[0]);
+  return Resource<InstructionResource>::make(
+      env, "Mlx.Distributed." + name,
+      recorded_collective(collective_of(name), decode_shared_group(env, argv[1]), decode_limit(env, argv[2])));
 }
 
 ERL_NIF_TERM send(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
@@ -138,6 +154,17 @@ ERL_NIF_TERM init(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return make_group(env, std::move(group));
 }
 
+// A file with the addresses of the hosts, and the place of this virtual machine among them.
+ERL_NIF_TERM join_ring_of_hosts(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const auto host_file = decode<std::string>(env, argv[0]);
+  return make_group(env, join_ring(host_file, decode<int>(env, argv[1]), decode_wait(env, argv[2])));
+}
+
+ERL_NIF_TERM lose(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  lose_connection(decode<std::string>(env, argv[0]));
+  return atoms.ok;
+}
+
 ERL_NIF_TERM group_rank(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return enif_make_int(env, decode_group(env, argv[0]).rank);
 }
@@ -160,19 +187,22 @@ ERL_NIF_TERM group_split(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 std::vector<ErlNifFunc> distributed_functions() {
   return {
-      dirty_function<"distributed_all_gather", 3, collect<mlx_distributed_all_gather, Reduction::no>>(),
-      dirty_function<"distributed_all_max", 3, collect<mlx_distributed_all_max, Reduction::yes>>(),
-      dirty_function<"distributed_all_min", 3, collect<mlx_distributed_all_min, Reduction::yes>>(),
-      dirty_function<"distributed_all_sum", 3, collect<mlx_distributed_all_sum, Reduction::yes>>(),
+      dirty_function<"distributed_all_gather", 3, collect_now<Collective::all_gather>>(),
+      dirty_function<"distributed_all_max", 3, collect_now<Collective::all_max>>(),
+      dirty_function<"distributed_all_min", 3, collect_now<Collective::all_min>>(),
+      dirty_function<"distributed_all_sum", 3, collect_now<Collective::all_sum>>(),
       function<"distributed_group_rank", 1, group_rank>(),
       function<"distributed_group_size", 1, group_size>(),
       dirty_function<"distributed_group_split", 3, group_split>(),
       dirty_function<"distributed_init", 3, init>(),
       dirty_function<"distributed_is_available", 1, is_available>(),
+      dirty_function<"distributed_join_ring", 3, join_ring_of_hosts>(),
+      function<"distributed_lose", 1, lose>(),
+      function<"distributed_recorded", 3, recorded>(),
       dirty_function<"distributed_recv", 5, recv>(),
       dirty_function<"distributed_recv_like", 4, recv_like>(),
       dirty_function<"distributed_send", 4, send>(),
-      dirty_function<"distributed_sum_scatter", 3, collect<mlx_distributed_sum_scatter, Reduction::yes>>(),
+      dirty_function<"distributed_sum_scatter", 3, collect_now<Collective::sum_scatter>>(),
   };
 }
 

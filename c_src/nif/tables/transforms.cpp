@@ -181,6 +181,11 @@ InstructionPointer custom_function(ErlNifEnv* env, ProgramPointer program, const
                                      decode_optional_program(env, argv[2]), decode_optional_vmap_rules(env, argv[3]));
 }
 
+// What the instruction does depends on values, and its inputs are not traced.
+struct HasToBeExecuted : ArgumentError {
+  HasToBeExecuted() : ArgumentError("what depends on values has to be executed") {}
+};
+
 // Building more than this takes too long for a normal scheduler.
 constexpr std::size_t most_nodes_built_inline = 500;
 
@@ -197,7 +202,7 @@ ERL_NIF_TERM run_instruction(ErlNifEnv* env, InstructionPointer instruction, ERL
   }
   const InstructionTraits traits = instruction->traits();
   if (traits.dynamic && tape == nullptr) {
-    throw ArgumentError("what depends on values has to be executed");
+    throw HasToBeExecuted();
   }
   GraphLock lock(operands.all(), on_dirty_scheduler);
   NodeTraits result_traits{.fallible = traits.fallible, .valueless = traits.dynamic};
@@ -232,8 +237,8 @@ ERL_NIF_TERM encode(ErlNifEnv* env, const NeedsVmapRule& needed) {
                           encode_rule_inputs(env, needed.inputs));
 }
 
-// The results of a transformed function for a list of arrays; or, when a custom function in it is mapped over axes in a
-// way that it was not before, the rule that is missing.
+// The results of a transformed function for a list of arrays. Or, when a custom function in it is mapped over axes in a
+// way that it was not before, the rule that is missing; or {:execute, name} for one that only `execute` can run.
 ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto& function = decode_resource<InstructionResource>(env, argv[0], "a transformed function");
   try {
@@ -242,6 +247,8 @@ ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     throw;
   } catch (const NeedsVmapRule& needed) {
     return encode(env, needed);
+  } catch (const HasToBeExecuted&) {
+    return enif_make_tuple2(env, atoms.execute, make_binary(env, function.name));
   } catch (...) {
     throw ErrorOf{function.name, std::current_exception()};
   }

@@ -13,6 +13,7 @@ void make_atoms(ErlNifEnv* env) {
       .error = atom("error"),
       .call = atom("call"),
       .busy = atom("busy"),
+      .execute = atom("execute"),
       .nil = atom("nil"),
       .true_ = atom("true"),
       .false_ = atom("false"),

@@ -10,7 +10,7 @@
 namespace mlx_nif {
 
 struct Atoms {
-  ERL_NIF_TERM ok, error, call, busy, nil, true_, false_, nan, infinity, neg_infinity;
+  ERL_NIF_TERM ok, error, call, busy, execute, nil, true_, false_, nan, infinity, neg_infinity;
   ERL_NIF_TERM collect, collect_others, make_room, memory_grew;
   ERL_NIF_TERM struct_, exception, message, ref;
   ERL_NIF_TERM array_module, stream_module, error_module, argument_error_module;

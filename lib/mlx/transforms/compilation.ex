@@ -122,10 +122,13 @@ defmodule Mlx.Transforms.Compilation do
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated}, arguments) do
     form = {Replacement.wanted?(), Form.of(arguments, shapeless)}
     {compiled, captured, result} = Native.cache_find(cache, form) || record(cache, form, fun, shapeless, arguments)
-    results = Native.call_compiled(compiled, Tree.arrays(arguments) ++ captured)
+    results = run(compiled, Tree.arrays(arguments) ++ captured)
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
     result |> Tree.with_arrays(results) |> Replacement.received(arguments)
   end
+
+  defp run({:in_parts, instruction}, inputs), do: Recording.run(instruction, inputs)
+  defp run(compiled, inputs), do: Native.call_compiled(compiled, inputs)
 
   # What is traced may be computed again.
   defp donate(arguments, results) do
@@ -142,9 +145,24 @@ defmodule Mlx.Transforms.Compilation do
   defp compile(cache, form, fun, shapeless, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), Replacement.carried(fun))
     CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
-    formers = for {compiled, _captured, _result} <- Native.cache_latest(cache), do: compiled
-    entry = {Native.compile(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
+    formers = for {compiled, _captured, _result} when is_reference(compiled) <- Native.cache_latest(cache), do: compiled
+    entry = {compiled(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
     KernelProgress.watch()
     Native.cache_insert(cache, form, Form.without_numbers(form), entry)
+  end
+
+  # Of a function that exchanges arrays with other processes, MLX compiles what is between the exchanges.
+  defp compiled(program, shapeless, formers) do
+    cond do
+      not Native.program_is_dynamic(program) ->
+        Native.compile(program, shapeless, formers)
+
+      shapeless ->
+        raise ArgumentError,
+              "Mlx.compile: with shapeless: true, expected a function that exchanges no arrays with other processes"
+
+      true ->
+        {:in_parts, Native.program_prepare(program, 0)}
+    end
   end
 end

@@ -9,7 +9,7 @@ defmodule Mlx.Transforms.Recording do
   alias Mlx.{Array, Native, Tree}
   alias Mlx.Arguments.CalledFunction
   alias Mlx.NonFinite.Operations
-  alias Mlx.Transforms.Replacement
+  alias Mlx.Transforms.{Execution, Replacement}
 
   @enforce_keys [:program, :captured, :result]
   defstruct [:program, :captured, :result]
@@ -68,6 +68,7 @@ defmodule Mlx.Transforms.Recording do
   The results of an instruction, which the native functions made of a program, for the arrays of its inputs.
 
   It may have to map a custom function over axes in a way that it was not mapped before: the rule is recorded first.
+  What exchanges arrays with other processes is executed, so that the results have values.
   """
   @spec run(reference(), [Array.t()]) :: [Array.t()]
   def run(instruction, inputs) do
@@ -76,6 +77,9 @@ defmodule Mlx.Transforms.Recording do
         {program, captured, axes} = record_rule.(mapped)
         Native.vmap_rule_insert(rules, mapped, program, captured, axes)
         run(instruction, inputs)
+
+      {:execute, name} ->
+        Execution.run(instruction, inputs, name)
 
       results ->
         results

@@ -12,12 +12,13 @@ defmodule Mlx.Native.GeneratedInputTest do
   # Not implemented on a CPU.
   @not_everywhere [:qqmm, :gather_qqmm]
   # Nobody is there to talk to.
-  @for_several_processes ~w(distributed_group_split distributed_recv distributed_recv_like distributed_send)a
+  @for_several_processes ~w(distributed_group_split distributed_join_ring distributed_recv distributed_recv_like
+                            distributed_send)a
   # May end the virtual machine, and need a GPU.
   @unsafe ~w(from_pointer kernel_apply metal_kernel cuda_kernel)a
   # Would hold for the tests that follow.
   @settings ~w(set_array_limit set_memory_limit set_cache_limit set_wired_limit keep_within_room hold_wired_memory
-               report_growth set_kernel_making)a
+               report_growth set_kernel_making distributed_lose)a
   @files [:load, :load_safetensors, :import_function, :export_functions]
 
   test "the table of arguments covers all native functions" do

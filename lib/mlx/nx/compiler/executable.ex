@@ -8,7 +8,7 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.{Native, Telemetry}
     alias Mlx.Nx.Backend.{Conversion, Manner}
     alias Mlx.Nx.Compiler.{Evaluation, Expression, HostFunctions, Lowering, Tensors}
-    alias Mlx.Transforms.{KernelMaking, Recording}
+    alias Mlx.Transforms.{Execution, KernelMaking, Recording}
     alias Mlx.Values.Computation
     alias Nx.Defn.{Composite, Expr}
     alias Nx.Tensor
@@ -261,33 +261,9 @@ if Code.ensure_loaded?(Nx) do
         Native.apply_instruction(instruction, inputs)
       else
         Telemetry.span(:eval, "Mlx.Compiler", inputs, fn ->
-          tag = make_ref()
-          instruction |> Native.execute(inputs, tag) |> await(tag, functions)
+          Execution.run(instruction, inputs, "Mlx.Compiler", functions)
         end)
       end
-    end
-
-    defp await(execution, tag, functions) do
-      receive do
-        {^tag, :ok, results} ->
-          results
-
-        {^tag, :error, message} ->
-          raise Mlx.Error, "Mlx.Compiler: " <> message
-
-        {^tag, :call, function, arrays} ->
-          Native.resume(execution, call_function(execution, tag, Map.fetch!(functions, function), arrays))
-          await(execution, tag, functions)
-      end
-    end
-
-    defp call_function(execution, tag, function, arrays) do
-      function.(arrays)
-    catch
-      kind, reason ->
-        Native.resume(execution, nil)
-        receive(do: ({^tag, :error, _message} -> :ok))
-        :erlang.raise(kind, reason, __STACKTRACE__)
     end
   end
 end

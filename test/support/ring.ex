@@ -1,0 +1,51 @@
+defmodule Mlx.Ring do
+  @moduledoc """
+  Virtual machines on this machine that are joined to a ring.
+  """
+
+  alias Mlx.ChildVM
+  alias Mlx.Distributed.Ports
+
+  @timeout 120_000
+
+  @doc """
+  Evaluates quoted code in each virtual machine, with `rank` and `group`. Returns what each printed, or how it ended when
+  that was not with status 0.
+  """
+  @spec run(pos_integer(), Path.t(), Macro.t()) :: [String.t() | ChildVM.outcome()]
+  def run(size, folder, code) do
+    file = Path.join(folder, "hosts.json")
+    File.write!(file, JSON.encode!(for port <- Ports.free(size, "Mlx.Ring.run"), do: ["127.0.0.1:#{port}"]))
+
+    code =
+      quote do
+        var!(group) = Mlx.Distributed.init(backend: :ring, strict: true, timeout: 60_000)
+        _ = var!(group)
+        unquote(with_distributed(code))
+      end
+
+    in_parallel(for rank <- 0..(size - 1), do: {code, [{"MLX_HOSTFILE", file}, {"MLX_RANK", to_string(rank)}]})
+  end
+
+  # The alias `Distributed` of a test means nothing in another virtual machine.
+  defp with_distributed(code) do
+    Macro.prewalk(code, fn
+      {:__aliases__, meta, [:Distributed | rest]} -> {:__aliases__, meta, [:Mlx, :Distributed | rest]}
+      other -> other
+    end)
+  end
+
+  defp in_parallel(machines) do
+    machines
+    |> Enum.map(fn {code, env} -> Task.async(fn -> ChildVM.run(code, env: env, timeout: @timeout) end) end)
+    |> Task.await_many(@timeout + 30_000)
+    |> Enum.map(fn
+      {:exit, 0, output} -> without_log(output)
+      ended -> ended
+    end)
+  end
+
+  # MLX itself tells about connections on the standard error.
+  defp without_log(output),
+    do: output |> String.split("\n") |> Enum.reject(&String.starts_with?(&1, "[ring]")) |> Enum.join("\n")
+end
