@@ -59,10 +59,13 @@ defmodule Mlx.NN do
 
   alias Mlx.{Array, Tree}
   alias Mlx.Arguments.{Arity, CalledFunction, Options}
-  alias Mlx.NN.{Embedding, Layer, Layers, Linear, QQLinear, QuantizedEmbedding, QuantizedLinear, Selection}
+  alias Mlx.Distributed.Collective
+  alias Mlx.NN.{AllToShardedLinear, Embedding, FullyShardedModule, GradientAverage, Layer, Layers, Linear, QQLinear}
+  alias Mlx.NN.{QuantizedAllToShardedLinear, QuantizedEmbedding, QuantizedLinear, QuantizedShardedToAllLinear}
+  alias Mlx.NN.{Selection, ShardedToAllLinear, Sharding}
   alias Mlx.Transforms.Replacement
 
-  @of_containers ~w(Mlx.Tree Mlx.Tree.flatten Mlx.Tree.merge Mlx.Tree.partition)
+  @of_containers ~w(Mlx.Tree Mlx.Tree.flatten Mlx.Tree.map_with_path Mlx.Tree.merge Mlx.Tree.partition)
 
   @typedoc """
   Some arrays of a model:
@@ -75,6 +78,19 @@ defmodule Mlx.NN do
   """
   @type selection ::
           String.t() | Regex.t() | module() | (String.t(), Array.t() -> as_boolean(term())) | [selection()]
+
+  @typedoc """
+  How the arrays of a layer are cut into parts, one for each process:
+
+    * `:all_to_sharded` - for outputs of which each process has a part: along the outputs
+    * `:sharded_to_all` - for inputs of which each process has a part: along the inputs, and no bias
+    * a function of a path and an array that returns the axis, `{axis, segments}`, or nil for an array that stays whole
+  """
+  @type sharding ::
+          :all_to_sharded | :sharded_to_all | (String.t(), Array.t() -> nil | integer() | {integer(), segments()})
+
+  @typedoc "See `shard/3`."
+  @type segments :: pos_integer() | [non_neg_integer()] | [float()]
 
   @doc """
   The output of a layer for an input.
@@ -362,4 +378,175 @@ defmodule Mlx.NN do
   end
 
   defp size(container), do: container |> Tree.arrays() |> Enum.sum_by(&Mlx.size/1)
+
+  @doc """
+  The mean of gradients over processes, each of which has computed them for other data.
+
+  All have gradients of the same form. Small arrays of one type go together, as every exchange takes time. In a compiled
+  step MLX compiles what comes before and after the exchange.
+
+  Options:
+
+    * `:group` - the processes, default `Mlx.Distributed.init()`
+    * `:all_reduce_size` - arrays go together until they have so many bytes, default 32 MB (`32 * 1024 * 1024`). With 0
+      each goes by itself
+    * `:communication_type` - the type in which the arrays are sent and summed, such as `:bf16`; by default their own
+    * `:timeout` - in milliseconds for each exchange, default `:infinity`
+
+  Examples:
+
+      iex> gradients = %{weight: Mlx.array([[1.0, 2.0]]), bias: nil}
+      iex> Mlx.NN.average_gradients(gradients).weight |> Mlx.to_list()
+      [[1.0, 2.0]]
+
+  Python: `mlx.nn.average_gradients`.
+  """
+  @spec average_gradients(gradients, keyword()) :: gradients when gradients: Tree.t()
+  def average_gradients(gradients, options \\ []) do
+    defaults = [group: nil, all_reduce_size: 32 * 1024 * 1024, communication_type: nil, timeout: :infinity]
+    settings = Options.complete(options, :"NN.average_gradients", defaults)
+    group = Sharding.group!(settings[:group], "Mlx.NN.average_gradients")
+
+    if not is_integer(settings[:all_reduce_size]) do
+      raise ArgumentError,
+            "Mlx.NN.average_gradients: expected :all_reduce_size to be a number of bytes, " <>
+              "got: #{Mlx.Arguments.Given.text(settings[:all_reduce_size])}"
+    end
+
+    if group.size == 1 do
+      gradients
+    else
+      CalledFunction.name("Mlx.NN.average_gradients", fn ->
+        GradientAverage.average(gradients, Keyword.put(settings, :group, group))
+      end)
+    end
+  end
+
+  @doc """
+  The array itself; its gradient is summed over processes. For what all processes have, where each goes on to compute a part
+  of the result.
+
+  Options:
+
+    * `:group` - the processes, default `Mlx.Distributed.init()`
+
+  Examples:
+
+      iex> Mlx.grad(&Mlx.square(Mlx.NN.sum_gradients(&1))).(Mlx.array(3.0)) |> Mlx.to_number()
+      6.0
+
+  Python: `sum_gradients`, in the module of its sharded layers.
+  """
+  @spec sum_gradients(Array.t(), keyword()) :: Array.t()
+  def sum_gradients(x, options \\ [])
+
+  def sum_gradients(%Array{} = x, options) do
+    [group] = Options.without_stream(options, :"NN.sum_gradients", group: nil)
+    Collective.sum_cotangents(x, Sharding.group!(group, "Mlx.NN.sum_gradients"))
+  end
+
+  @doc """
+  The layer, or model, with the part of this process in place of each of its arrays.
+
+  `sharding` says how they are cut, see `t:sharding/0`. What the layer computes stays the same, so that it has to exchange
+  arrays itself where that is needed: see `shard_linear/3`.
+
+  Options:
+
+    * `:segments` - of how many matrices beside each other the weights consist, for `:all_to_sharded` and
+      `:sharded_to_all`; default 1. Each is cut by itself, so that a process gets a part of the queries, a part of the keys
+      and a part of the values of a weight that joins them. A list has the positions where they begin, but for the first,
+      or these as fractions of the axis
+    * `:group` - the processes, default `Mlx.Distributed.init()`
+
+  Examples:
+
+      iex> layer = Mlx.NN.Linear.new(2, 6)
+      iex> Mlx.NN.shard(layer, :all_to_sharded, segments: 3).weight.shape
+      {6, 2}
+
+  Raises `ArgumentError` when the processes cannot share an axis equally. Python: `shard_inplace`, in the module of its
+  sharded layers.
+  """
+  @spec shard(layer, sharding(), keyword()) :: layer when layer: Tree.t()
+  def shard(layer, sharding, options \\ []) do
+    {group, segments} = Sharding.options(options, "Mlx.NN.shard")
+    named(:shard, fn -> Sharding.shard(layer, sharding, segments, group, "Mlx.NN.shard") end)
+  end
+
+  @doc """
+  The part of this process in a linear layer, which exchanges arrays with the other processes.
+
+  Of an `Mlx.NN.Linear` or `Mlx.NN.QuantizedLinear` it makes, for `:all_to_sharded`, an `Mlx.NN.AllToShardedLinear` or
+  `Mlx.NN.QuantizedAllToShardedLinear`: each process has a part of the outputs. For `:sharded_to_all` it makes an
+  `Mlx.NN.ShardedToAllLinear` or `Mlx.NN.QuantizedShardedToAllLinear`, which takes such outputs and gives all processes
+  the same.
+
+  Options:
+
+    * `:segments`, `:group` - those of `shard/3`
+
+  Examples:
+
+      iex> block = %{up: Mlx.NN.Linear.new(4, 8), down: Mlx.NN.Linear.new(8, 4)}
+      iex> block = Mlx.NN.map_layers(block, fn
+      ...>   "up", layer -> Mlx.NN.shard_linear(layer, :all_to_sharded)
+      ...>   "down", layer -> Mlx.NN.shard_linear(layer, :sharded_to_all)
+      ...> end)
+      iex> {block.up.__struct__, block.down.__struct__}
+      {Mlx.NN.AllToShardedLinear, Mlx.NN.ShardedToAllLinear}
+
+  Raises `ArgumentError` when the processes cannot share the outputs, or the inputs, equally. Python: `shard_linear`, in
+  the module of its sharded layers.
+  """
+  @spec shard_linear(Linear.t() | QuantizedLinear.t(), :all_to_sharded | :sharded_to_all, keyword()) ::
+          AllToShardedLinear.t()
+          | ShardedToAllLinear.t()
+          | QuantizedAllToShardedLinear.t()
+          | QuantizedShardedToAllLinear.t()
+  def shard_linear(layer, sharding, options \\ [])
+
+  for {layer, sharding, sharded, function} <- [
+        {Linear, :all_to_sharded, AllToShardedLinear, :from_linear},
+        {Linear, :sharded_to_all, ShardedToAllLinear, :from_linear},
+        {QuantizedLinear, :all_to_sharded, QuantizedAllToShardedLinear, :from_quantized_linear},
+        {QuantizedLinear, :sharded_to_all, QuantizedShardedToAllLinear, :from_quantized_linear}
+      ] do
+    def shard_linear(%unquote(layer){} = layer, unquote(sharding), options) do
+      from = unquote("#{inspect(sharded)}.#{function}")
+      CalledFunction.name("Mlx.NN.shard_linear", [from], fn -> unquote(sharded).unquote(function)(layer, options) end)
+    end
+  end
+
+  @doc """
+  The layer with only a part of its arrays in this process, as an `Mlx.NN.FullyShardedModule`. In a group of one process,
+  and where it has no arrays, it is the layer itself.
+
+  Options:
+
+    * `:group` - the processes, default `Mlx.Distributed.init()`
+    * `:compute_type` - the type that gathered arrays of floating-point numbers have
+
+  Examples:
+
+      iex> model = [Mlx.NN.Linear.new(2, 4), Mlx.NN.ReLU.new(), Mlx.NN.Linear.new(4, 2)]
+      iex> Mlx.NN.map_layers(model, fn _path, layer -> Mlx.NN.fully_shard(layer) end) == model
+      true
+
+  Raises `ArgumentError` when the processes cannot share the first axis of each array equally. Python:
+  `mlx.nn.fully_shard`.
+  """
+  @spec fully_shard(Layer.t(), keyword()) :: Layer.t() | FullyShardedModule.t()
+  def fully_shard(layer, options \\ []) do
+    [group, type] = Options.without_stream(options, :"NN.fully_shard", group: nil, compute_type: nil)
+    group = Sharding.group!(group, "Mlx.NN.fully_shard")
+
+    if group.size == 1 or is_struct(layer, FullyShardedModule) or Tree.arrays(layer) == [] do
+      layer
+    else
+      CalledFunction.name("Mlx.NN.fully_shard", ["Mlx.NN.FullyShardedModule.new"], fn ->
+        FullyShardedModule.new(layer, group: group, compute_type: type)
+      end)
+    end
+  end
 end

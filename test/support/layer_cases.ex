@@ -17,7 +17,34 @@ defmodule Mlx.LayerCases do
       dropouts() ++
       convolutions() ++
       pools() ++
-      recurrent() ++ attention() ++ positional() ++ quantized() ++ upsampling()
+      recurrent() ++ attention() ++ positional() ++ quantized() ++ sharded() ++ upsampling()
+  end
+
+  # In a group of one process. See `Mlx.NN.ShardingTest` for several.
+  defp sharded do
+    {x, wide} = {wave({2, 3}), wave({3, 64})}
+
+    for {name, make} <- [
+          {"AllToShardedLinear", &NN.AllToShardedLinear.new/3},
+          {"ShardedToAllLinear", &NN.ShardedToAllLinear.new/3}
+        ],
+        {options, python} <- [{[], ""}, {[bias: false], ", bias=False"}] do
+      {name, fn -> make.(3, 4, options) end, "nn.#{name}(3, 4#{python})", [x], []}
+    end ++
+      for {name, make} <- [
+            {"QuantizedAllToShardedLinear", &NN.QuantizedAllToShardedLinear.new/3},
+            {"QuantizedShardedToAllLinear", &NN.QuantizedShardedToAllLinear.new/3}
+          ],
+          {options, python} <- [{[bias: false], ", False"}, {[bias: false, mode: :mxfp8], ", False, 32, 8, 'mxfp8'"}] do
+        {name, fn -> make.(64, 32, options) end, "nn.#{name}(64, 32#{python})", [wide], as_made: true}
+      end ++
+      [
+        {"FullyShardedModule", fn -> NN.FullyShardedModule.new(NN.Linear.new(3, 4)) end,
+         "nn.FullyShardedModule(nn.Linear(3, 4))", [x], []},
+        {"FullyShardedModule", fn -> NN.FullyShardedModule.new(NN.Embedding.new(5, 3)) end,
+         "nn.FullyShardedModule(nn.Embedding(5, 3))", [x],
+         call: {fn layer, [x] -> NN.FullyShardedModule.as_linear(layer, x) end, "lambda l, x: l.as_linear(x)"}}
+      ]
   end
 
   defp linear do

@@ -6,6 +6,7 @@ defmodule Mlx.NN.Inspection do
   import Inspect.Algebra
 
   alias Mlx.Array
+  alias Mlx.Distributed.Group
   alias Mlx.Values.Printing
 
   @doc "The document of a layer. One with layers inside is a tree, with a line for each field."
@@ -17,7 +18,7 @@ defmodule Mlx.NN.Inspection do
   end
 
   defp layers?([head | tail]), do: layers?(head) or layers?(tail)
-  defp layers?(%Array{}), do: false
+  defp layers?(%module{}) when module in [Array, Group], do: false
   defp layers?(value), do: is_struct(value)
 
   defp field({name, value}, opts), do: concat("#{name}: ", value(value, opts))

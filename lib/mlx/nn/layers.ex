@@ -1,15 +1,16 @@
 defmodule Mlx.NN.Layers do
   @moduledoc false
-  # The layers in a container: the structs that are no arrays, with their paths.
+  # The layers in a container: the structs that are no arrays, with their paths. A group of processes is none either.
 
   alias Mlx.Array
+  alias Mlx.Distributed.Group
   alias Mlx.Tree.{Elements, Paths}
 
   @doc "The layers with their paths, the inner ones of each before it."
   @spec all(term()) :: [{String.t(), struct()}]
   def all(container), do: container |> collect([], []) |> Enum.reverse()
 
-  defp collect(%Array{}, _keys, found), do: found
+  defp collect(%module{}, _keys, found) when module in [Array, Group], do: found
 
   defp collect(container, keys, found) do
     found =
@@ -22,7 +23,7 @@ defmodule Mlx.NN.Layers do
   @spec map(term(), (String.t(), struct() -> term())) :: term()
   def map(container, fun), do: map(container, [], fun)
 
-  defp map(%Array{} = array, _keys, _fun), do: array
+  defp map(%module{} = part, _keys, _fun) when module in [Array, Group], do: part
 
   defp map(container, keys, fun) do
     container = map_parts(container, Elements.pairs(container), keys, fun)

@@ -12,12 +12,7 @@ defmodule Mlx.NN.CasesTest do
   # Names of Python's that have no case.
   @layers_without_case %{
     "Module" => "any struct is a module: see Mlx.NN.Layer",
-    "QQLinear" => "MLX computes it on GPUs only: see Mlx.NN.QuantizationTest",
-    "AllToShardedLinear" => "comes with the distributed layers",
-    "FullyShardedModule" => "comes with the distributed layers",
-    "QuantizedAllToShardedLinear" => "comes with the distributed layers",
-    "QuantizedShardedToAllLinear" => "comes with the distributed layers",
-    "ShardedToAllLinear" => "comes with the distributed layers"
+    "QQLinear" => "MLX computes it on GPUs only: see Mlx.NN.QuantizationTest"
   }
 
   for {{name, _make, python, _inputs, _options}, index} <- Enum.with_index(LayerCases.layers()) do

@@ -4,6 +4,7 @@ defmodule Mlx.NN.DoctestTest do
 
   doctest Mlx.NN.ALiBi
   doctest Mlx.NN.Activations
+  doctest Mlx.NN.AllToShardedLinear
   doctest Mlx.NN.AvgPool1d
   doctest Mlx.NN.AvgPool2d
   doctest Mlx.NN.AvgPool3d
@@ -21,6 +22,7 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.Dropout3d
   doctest Mlx.NN.ELU
   doctest Mlx.NN.Embedding
+  doctest Mlx.NN.FullyShardedModule
   doctest Mlx.NN.GELU
   doctest Mlx.NN.GLU
   doctest Mlx.NN.GRU
@@ -46,8 +48,10 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.MultiHeadAttention
   doctest Mlx.NN.PReLU
   doctest Mlx.NN.QQLinear
+  doctest Mlx.NN.QuantizedAllToShardedLinear
   doctest Mlx.NN.QuantizedEmbedding
   doctest Mlx.NN.QuantizedLinear
+  doctest Mlx.NN.QuantizedShardedToAllLinear
   doctest Mlx.NN.RMSNorm
   doctest Mlx.NN.RNN
   doctest Mlx.NN.ReLU
@@ -56,6 +60,7 @@ defmodule Mlx.NN.DoctestTest do
   doctest Mlx.NN.RoPE
   doctest Mlx.NN.SELU
   doctest Mlx.NN.Sequential
+  doctest Mlx.NN.ShardedToAllLinear
   doctest Mlx.NN.SiLU
   doctest Mlx.NN.Sigmoid
   doctest Mlx.NN.SinusoidalPositionalEncoding
