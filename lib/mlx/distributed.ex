@@ -2,9 +2,26 @@ defmodule Mlx.Distributed do
   @moduledoc """
   Computing in several processes of the operating system, on one machine or several, that exchange arrays.
 
-  Every process runs the same program, and `init/1` tells it which one it is. What tells MLX is the environment that the
-  virtual machine was started with; `System.put_env/2` comes too late. MLX's `mlx.launch` starts a program in this way on
-  a list of hosts, and by hand it is, for the backend `:ring`, a file `hosts.json` with the addresses of each rank
+  Every process runs the same program, and `init/1` tells it which one it is: its rank. A process that was not started as
+  one of several is a group by itself. `all_sum/2` and its like then give the array itself, so that a program written for
+  several processes runs in one as well.
+
+      iex> group = Mlx.Distributed.init()
+      iex> Mlx.Distributed.all_sum(Mlx.array([1, 2]), group: group) |> Mlx.divide(group.size) |> Mlx.to_list()
+      [1.0, 2.0]
+
+  ## Starting the processes
+
+  The nodes of an Erlang cluster are a group when each of them calls `init/1` with the same list:
+
+      group = Mlx.Distributed.init(nodes: [:"a@10.0.0.1", :"b@10.0.0.2"])
+
+  Erlang's distribution says who is there, and hands out addresses and free ports. The arrays go from neighbour to
+  neighbour by sockets of MLX, for which it takes ports from 20,000 to 31,999. Nothing encrypts them, and no cookie protects
+  them.
+
+  Otherwise it is the environment that tells MLX, the one that the virtual machine was started with; `System.put_env/2`
+  comes too late. For the backend `:ring` it is a file `hosts.json` with the addresses of each rank
 
       [["10.0.0.1:5000"], ["10.0.0.2:5000"]]
 
@@ -12,13 +29,6 @@ defmodule Mlx.Distributed do
 
       MLX_HOSTFILE=hosts.json MLX_RANK=0 mix run program.exs
       MLX_HOSTFILE=hosts.json MLX_RANK=1 mix run program.exs
-
-  A process without such an environment is a group of its own: `all_sum/2` and its like then give the array itself, so
-  that a program written for several processes runs in one as well.
-
-      iex> group = Mlx.Distributed.init()
-      iex> Mlx.Distributed.all_sum(Mlx.array([1, 2]), group: group) |> Mlx.divide(group.size) |> Mlx.to_list()
-      [1.0, 2.0]
 
   ## Backends
 
@@ -40,7 +50,8 @@ defmodule Mlx.Distributed do
   When another process ends, the operations of the ring that wait for it raise an `Mlx.Error`, and so do all later ones:
   MLX cannot make a new connection, and the virtual machines have to be started again. Everything else goes on working.
   MLX may miss the end of a process while it exchanges arrays of over a megabyte in both directions; for that a
-  `:timeout` is needed. With `:mpi` and `:nccl` the end of one process ends the others, virtual machine and all.
+  `:timeout` is needed. The nodes of an Erlang cluster need none, since Erlang tells of the end of a node. With `:mpi` and
+  `:nccl` the end of one process ends the others, virtual machine and all.
 
   ## In gradients and compiled functions
 
@@ -60,12 +71,15 @@ defmodule Mlx.Distributed do
 
   alias Mlx.{Array, Native, Type}
   alias Mlx.Arguments.{CalledFunction, Options, Sizes}
-  alias Mlx.Distributed.{Collective, Group}
+  alias Mlx.Distributed.{Cluster, Collective, Group}
 
   @type backend :: :any | :ring | :mpi | :nccl | :jaccl
 
   @backends [:any, :ring, :mpi, :nccl, :jaccl]
   @retry_after 1
+
+  # How long nodes wait for each other, in milliseconds.
+  @meeting 10_000
 
   @doc """
   Whether MLX was built with a backend, and finds the library that it needs.
@@ -86,7 +100,15 @@ defmodule Mlx.Distributed do
     * `:backend` - one of #{Enum.map_join(@backends, ", ", &"`#{inspect(&1)}`")}. The default `:any` takes the first for
       which this process was started: NCCL, the ring, MPI, JACCL
     * `:strict` - raise an `Mlx.Error` rather than return a group of one process; default false
-    * `:timeout` - how many milliseconds to wait for the others, default `:infinity`. A later call goes on waiting
+    * `:timeout` - how many milliseconds to wait for the others, default `:infinity`, and #{@meeting} with `:nodes`.
+      Without `:nodes` a later call goes on waiting
+    * `:nodes` - the nodes of an Erlang cluster that are the group, in the order of their ranks, this one among them. All of
+      them call `init/1` with the same list. The backend is the ring. From then on this is the group that `init/0` returns
+    * `:address` - with `:nodes`: the address of this node by which the node before it in the list reaches it, such as
+      `"10.0.0.1"`. The default is the one by which Erlang's distribution reaches it
+
+  Raises `Mlx.Error` with `:nodes` when one of them cannot be reached, has not started the application `:mlx`, did not call
+  `init/1` in time, or called it with other nodes. A virtual machine can be in one ring in its life.
 
   Examples:
 
@@ -97,10 +119,21 @@ defmodule Mlx.Distributed do
   """
   @spec init(keyword()) :: Group.t()
   def init(options \\ []) do
-    defaults = [backend: :any, strict: false, timeout: :infinity]
-    [backend, strict, timeout] = Options.without_stream(options, :"Distributed.init", defaults)
-    timeout = check_timeout(timeout, :init)
-    Group.wrap(Native.distributed_init(strict, check_backend(backend, :init), timeout))
+    defaults = [backend: :any, strict: false, timeout: nil, nodes: nil, address: nil]
+    [backend, strict, timeout, nodes, address] = Options.without_stream(options, :"Distributed.init", defaults)
+    check_backend(backend, :init)
+
+    cond do
+      nodes == nil and address == nil ->
+        Group.wrap(Native.distributed_init(strict, backend, check_timeout(timeout || :infinity, :init)))
+
+      backend not in [:any, :ring] ->
+        raise ArgumentError,
+              "Mlx.Distributed.init: expected the backend :ring with the option :nodes, got: #{inspect(backend)}"
+
+      true ->
+        Cluster.join(nodes, address, check_timeout(timeout || @meeting, :init) || :infinity)
+    end
   end
 
   @doc """

@@ -315,6 +315,174 @@ defmodule Mlx.DistributedTest do
     end
   end
 
+  describe "nodes of an Erlang cluster" do
+    test "are a group, in their order", _context do
+      code =
+        quote do
+          group = Distributed.init(nodes: nodes)
+          same = Distributed.init(nodes: nodes)
+
+          IO.puts(
+            "#{inspect(group)} #{inspect(same)} #{inspect(Distributed.init())} #{Enum.at(nodes, group.rank) == node()}"
+          )
+
+          IO.puts(Mlx.to_number(Distributed.all_sum(group.rank + 1)))
+
+          try do
+            Distributed.init(nodes: Enum.reverse(nodes))
+          rescue
+            error in Mlx.Error -> IO.puts(Exception.message(error))
+          end
+
+          # Nobody goes before the others have the sum.
+          Distributed.all_sum(1)
+          Process.sleep(300)
+        end
+
+      for {output, rank} <- Enum.with_index(Ring.run_nodes(3, code)) do
+        assert is_binary(output), inspect(output)
+        assert [groups, "6", again] = String.split(output, "\n", trim: true)
+        group = "#Mlx.Distributed.Group<rank #{rank} of 3>"
+        assert groups == "#{group} #{group} #{group} true"
+        assert again =~ "Mlx.Distributed.init: this node is in a ring of [:\"mlx_"
+      end
+    end
+
+    test "are told who is missing, who does not call, and who calls with another list" do
+      code =
+        quote do
+          [first, second, third] = nodes
+          Enum.find(Stream.repeatedly(fn -> Process.sleep(20) && Enum.all?(nodes, &Node.connect/1) end), & &1)
+
+          attempt = fn nodes, timeout ->
+            try do
+              Distributed.init(nodes: nodes, timeout: timeout)
+              IO.puts("no error")
+            rescue
+              error in Mlx.Error -> IO.puts(Exception.message(error))
+            end
+          end
+
+          if node() == third, do: attempt.([third, second, first], 60_000)
+
+          if node() == first do
+            attempt.([first, :"mlx_absent@127.0.0.1"], 500)
+            attempt.([first, second], 500)
+            attempt.([first, third], 60_000)
+          else
+            Node.monitor(first, true)
+            receive(do: ({:nodedown, ^first} -> :ok))
+          end
+        end
+
+      assert [output, "", other] = Ring.run_nodes(3, code)
+      assert is_binary(output) and is_binary(other), inspect({output, other})
+      assert [absent, silent, conflict] = String.split(output, "\n", trim: true)
+      assert absent =~ ~r/init: the node :"mlx_absent@127.0.0.1" cannot be reached; start it, with the same cookie$/
+      assert silent =~ ~r/init: the node :"mlx_.*_1@127.0.0.1" did not call it with the same list in time$/
+      assert conflict =~ ~r/init: the node :"mlx_.*_2@127.0.0.1" called it with another list: \[.*_2@.*_1@.*_0@.*\]$/
+      assert other =~ ~r/init: the node :"mlx_.*_0@127.0.0.1" called it with another list: \[.*_0@.*_2@.*\]$/
+    end
+
+    test "give up an exchange with one that Erlang cannot reach" do
+      code =
+        quote do
+          group = Distributed.init(nodes: nodes)
+
+          if group.rank == 0 do
+            try do
+              Mlx.grad(&Mlx.sum(Distributed.all_sum(&1))).(Mlx.ones({3}))
+            rescue
+              error in Mlx.Error -> IO.puts(Exception.message(error))
+            end
+          else
+            Process.sleep(500)
+            Node.disconnect(hd(nodes))
+            # It lives on, and says nothing.
+            Process.sleep(6_000)
+          end
+
+          System.halt(0)
+        end
+
+      assert [output, ""] = Ring.run_nodes(2, code)
+      assert output =~ ~r/^Mlx.grad: all_sum: the node :"mlx_.*_1@127.0.0.1" has ended, or cannot be reached any more$/
+    end
+
+    test "learn within seconds that one of them was killed, whatever they exchange" do
+      code =
+        quote do
+          group = Distributed.init(nodes: nodes)
+
+          # Large enough for MLX to miss the end of the other one.
+          large = Mlx.ones({1_000, 1_000})
+          IO.puts(Mlx.to_number(Mlx.sum(Distributed.all_sum(large))))
+          started = System.monotonic_time(:millisecond)
+
+          if group.rank == 1 do
+            Process.sleep(500)
+            System.cmd("kill", ["-KILL", System.pid()])
+          end
+
+          try do
+            Enum.each(1..1_000_000, fn _ -> Distributed.all_sum(large) end)
+          rescue
+            error in Mlx.Error -> IO.puts(Exception.message(error))
+          end
+
+          IO.puts(System.monotonic_time(:millisecond) - started < 10_000)
+
+          try do
+            Distributed.all_sum(1)
+          rescue
+            error in Mlx.Error -> IO.puts(Exception.message(error))
+          end
+
+          IO.puts(Mlx.to_number(Mlx.add(1, 2)))
+          System.halt(0)
+        end
+
+      assert [output, {:exit, 137, _}] = Ring.run_nodes(2, code)
+      assert is_binary(output), inspect(output)
+      assert ["2.0e6", error, "true", later, "3"] = String.split(output, "\n", trim: true)
+      assert error =~ ~r/^Mlx.Distributed.all_sum: (\[ring\] connection to a peer was lost|the node .* has ended)/
+      assert later =~ "all processes have to be started again"
+    end
+
+    test "train data-parallel to the weights of one virtual machine" do
+      whole = Mlx.DataParallel.train(Distributed.init())
+
+      for size <- [2, 4] do
+        code =
+          quote do
+            group = Distributed.init(nodes: nodes)
+            group |> Mlx.DataParallel.train() |> Mlx.DataParallel.print(group)
+            Distributed.all_sum(1)
+            Process.sleep(300)
+          end
+
+        assert [output | _] = Ring.run_nodes(size, code)
+        assert is_binary(output), inspect(output)
+        for {a, b} <- Enum.zip(Mlx.DataParallel.parse(output), whole), do: assert_in_delta(a, b, 1.0e-5)
+      end
+    end
+
+    for {name, options, message} <- [
+          {"one node", [nodes: [:nonode@nohost]], "expected :nodes to be a list of at least 2 nodes"},
+          {"no list", [nodes: :a@b], "expected :nodes to be a list of at least 2 nodes"},
+          {"other nodes", [nodes: [:a@b, :c@d]], "expected :nodes to hold this node, :nonode@nohost"},
+          {"no address", [nodes: [:nonode@nohost, :a@b], address: "localhost"], "expected :address to be an address"},
+          {"another backend", [nodes: [:nonode@nohost, :a@b], backend: :mpi], "expected the backend :ring"},
+          {"an address without nodes", [address: "10.0.0.1"], "expected :nodes to be a list"}
+        ] do
+      test "raise for #{name}" do
+        assert_raise ArgumentError, ~r/#{Regex.escape("Mlx.Distributed.init: #{unquote(message)}")}/, fn ->
+          Distributed.init(unquote(options))
+        end
+      end
+    end
+  end
+
   describe "an environment that MLX does not check" do
     for {name, hosts, rank, message} <- [
           {"no hosts", "[]", "0", "has 0"},

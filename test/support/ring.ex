@@ -1,6 +1,6 @@
 defmodule Mlx.Ring do
   @moduledoc """
-  Virtual machines on this machine that are joined to a ring.
+  Virtual machines on this machine that are joined to a ring, by MLX's environment or as the nodes of an Erlang cluster.
   """
 
   alias Mlx.ChildVM
@@ -25,6 +25,37 @@ defmodule Mlx.Ring do
       end
 
     in_parallel(for rank <- 0..(size - 1), do: {code, [{"MLX_HOSTFILE", file}, {"MLX_RANK", to_string(rank)}]})
+  end
+
+  @doc """
+  The same for the nodes of an Erlang cluster: `code` runs in each with `nodes`, and makes the group itself.
+  """
+  @spec run_nodes(pos_integer(), Macro.t()) :: [String.t() | ChildVM.outcome()]
+  def run_nodes(size, code) do
+    start_epmd()
+    number = System.unique_integer([:positive])
+    nodes = for rank <- 0..(size - 1), do: :"mlx_#{System.pid()}_#{number}_#{rank}@127.0.0.1"
+
+    in_parallel(
+      for node <- nodes do
+        code =
+          quote do
+            {:ok, _started} = Application.ensure_all_started(:mlx)
+            {:ok, _pid} = Node.start(unquote(node), :longnames)
+            Node.set_cookie(:mlx_ring)
+            var!(nodes) = unquote(nodes)
+            unquote(with_distributed(code))
+          end
+
+        {code, []}
+      end
+    )
+  end
+
+  # The process that knows the nodes of a machine. It starts once, and stays.
+  defp start_epmd do
+    epmd = Path.join([:code.root_dir(), "erts-#{:erlang.system_info(:version)}", "bin", "epmd"])
+    {_output, 0} = System.cmd(if(File.exists?(epmd), do: epmd, else: "epmd"), ["-daemon"])
   end
 
   # The alias `Distributed` of a test means nothing in another virtual machine.
