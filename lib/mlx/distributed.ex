@@ -12,6 +12,8 @@ defmodule Mlx.Distributed do
 
   ## Starting the processes
 
+  `mix mlx.launch -n 2 program.exs` starts a program twice on one machine.
+
   The nodes of an Erlang cluster are a group when each of them calls `init/1` with the same list:
 
       group = Mlx.Distributed.init(nodes: [:"a@10.0.0.1", :"b@10.0.0.2"])

@@ -1,0 +1,140 @@
+defmodule Mix.Tasks.Mlx.Launch do
+  @shortdoc "Starts a program in several virtual machines that exchange arrays"
+
+  @moduledoc """
+  Starts a program in several virtual machines that exchange arrays, see `Mlx.Distributed`.
+
+      mix mlx.launch -n 2 program.exs
+      mix mlx.launch -n 4 program.exs --epochs 3
+      mix mlx.launch --hosts 10.0.0.1,10.0.0.2 program.exs
+
+  Each runs `mix run` with the program and whatever follows it, and is one process of the ring that
+  `Mlx.Distributed.init/1` gives it. Each line of its output, and of its errors, comes with the rank in front:
+
+      [0] epoch 1: loss 0.31
+      [1] epoch 1: loss 0.31
+
+    * `-n` - how many virtual machines to start on this machine
+    * `--hosts` - addresses, separated by commas: one virtual machine is started on each by `ssh`, in a folder of the same
+      name as this one, where the project and its compiled form have to be. With `-n` it is so many on each
+    * `--starting-port` - with `--hosts`: the first of the ports that the virtual machines listen on, default 32323. On
+      this machine they are free ones
+    * `--verbose` - tell of the connections
+
+  When one of them fails, it is named, the others have 5 seconds to end by themselves, and the exit status is that of the
+  one that failed. When this command ends, all of them do.
+
+  Python: `mlx.launch`.
+  """
+
+  use Mix.Task
+
+  alias Mix.Mlx.{CommandLine, Ranks}
+  alias Mlx.Distributed.Ports
+
+  @usage """
+  Usage: mix mlx.launch -n N [--verbose] PROGRAM [ARGUMENT...]
+         mix mlx.launch --hosts HOST,HOST [-n N] [--starting-port PORT] [--verbose] PROGRAM [ARGUMENT...]\
+  """
+
+  @requirements ["compile"]
+  @switches [n: :integer, hosts: :string, starting_port: :integer, verbose: :boolean]
+  @here "127.0.0.1"
+
+  # How long other ranks have to end by themselves, and to say what they have seen.
+  @patience 5_000
+
+  @impl true
+  def run(arguments) do
+    {options, program} = parse(arguments)
+    places = places(options)
+    file = Path.join(System.tmp_dir!(), "mlx-launch-#{System.pid()}.json")
+    hosts = JSON.encode!(for {host, port} <- places, do: ["#{host}:#{port}"])
+    File.write!(file, hosts)
+
+    try do
+      places
+      |> Enum.with_index(fn {host, _port}, rank ->
+        env = env(length(places), rank, options)
+        if options[:hosts], do: remote(host, hosts, env, program), else: {program, [{"MLX_HOSTFILE", file} | env]}
+      end)
+      |> Ranks.run(fn rank, line -> IO.puts("[#{rank}] #{line}") end, @patience)
+      |> finish()
+    after
+      File.rm(file)
+    end
+  end
+
+  defp parse(arguments) do
+    with {:ok, options, program} <- split(arguments),
+         :ok <- check(options, program) do
+      {options, ["mix", "run", "--no-compile", "--no-deps-check" | program]}
+    else
+      {:error, problem} -> CommandLine.exit_with("#{problem}\n\n#{@usage}")
+    end
+  end
+
+  # What follows the program is for the program.
+  defp split(arguments) do
+    case OptionParser.parse_head(arguments, strict: @switches, aliases: [n: :n]) do
+      {options, program, []} -> {:ok, options, program}
+      {_options, _program, [{name, nil} | _]} -> {:error, "unknown option or missing value: #{name}"}
+      {_options, _program, [{name, value} | _]} -> {:error, "#{name} does not take the value #{inspect(value)}"}
+    end
+  end
+
+  defp check(options, program) do
+    cond do
+      program == [] -> {:error, "there is no program"}
+      not File.regular?(hd(program)) -> {:error, "#{hd(program)}: no such file"}
+      options[:n] == nil and options[:hosts] == nil -> {:error, "expected -n, or --hosts"}
+      Keyword.get(options, :n, 1) < 1 -> {:error, "expected -n to be at least 1, got: #{options[:n]}"}
+      true -> :ok
+    end
+  end
+
+  # The host and the port of each rank.
+  defp places(options) do
+    case options[:hosts] do
+      nil -> for port <- Ports.free(options[:n], "mix mlx.launch"), do: {@here, port}
+      hosts -> hosts |> String.split(",", trim: true) |> on_hosts(options[:n] || 1, options[:starting_port] || 32_323)
+    end
+  end
+
+  defp on_hosts(hosts, count, starting_port) do
+    for host <- hosts, number <- 0..(count - 1), do: {host, starting_port + number}
+  end
+
+  # All was compiled, so that nobody has to wait for the folder of what is compiled. One process needs no ring.
+  defp env(size, rank, options) do
+    [{"MIX_OS_CONCURRENCY_LOCK", "0"}] ++
+      if(size > 1, do: [{"MLX_RANK", to_string(rank)}], else: []) ++
+      if(options[:verbose], do: [{"MLX_RING_VERBOSE", "1"}], else: [])
+  end
+
+  # The ring's file is written there. Without a terminal the program would outlive the connection.
+  defp remote(host, hosts, env, program) do
+    variables = for {name, value} <- env, do: "#{name}=#{value}"
+
+    script = """
+    cd #{quoted(File.cwd!())} && file=$(mktemp) && printf %s #{quoted(hosts)} >"$file" && \
+    MIX_ENV=#{Mix.env()} MLX_HOSTFILE="$file" #{Enum.join(variables, " ")} #{Enum.map_join(program, " ", &quoted/1)}
+    status=$?; rm -f "$file"; exit $status\
+    """
+
+    {["ssh", "-tt", "-o", "BatchMode=yes", host, script], []}
+  end
+
+  defp quoted(text), do: "'" <> String.replace(text, "'", ~S('\'')) <> "'"
+
+  defp finish(:ok), do: :ok
+
+  defp finish({:error, {rank, status}}) do
+    Mix.shell().error("mix mlx.launch: rank #{rank} ended with status #{status}#{signal(status)}")
+    exit({:shutdown, status})
+  end
+
+  # As shells tell of signals.
+  defp signal(status) when status > 128, do: ", killed by signal #{status - 128}"
+  defp signal(_status), do: ""
+end
