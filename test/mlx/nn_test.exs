@@ -111,6 +111,7 @@ defmodule Mlx.NNTest do
             fn -> NN.MaxPool2d.new(2, padding: -1) end,
             fn -> NN.MultiHeadAttention.new(8, 3) end,
             fn -> NN.SinusoidalPositionalEncoding.new(3) end,
+            fn -> NN.SinusoidalPositionalEncoding.new(0) end,
             fn -> NN.Upsample.new(0) end,
             fn -> NN.Upsample.new(2, mode: :nearest, antialias: true) end,
             fn -> NN.Upsample.new(2, mode: :linear, antialias: true, align_corners: true) end,

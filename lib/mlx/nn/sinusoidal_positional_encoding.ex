@@ -48,7 +48,6 @@ defmodule Mlx.NN.SinusoidalPositionalEncoding do
   def new(dims, options) when is_integer(dims) do
     defaults = [min_freq: 0.0001, max_freq: 1, scale: nil, cos_first: false, full_turns: false]
     settings = Options.complete(options, :"NN.SinusoidalPositionalEncoding.new", defaults)
-    settings = Keyword.update!(settings, :scale, &(&1 || :math.sqrt(2 / dims)))
 
     check!(dims > 0 and rem(dims, 2) == 0, "dims to be a positive and even number", dims)
 
@@ -56,7 +55,7 @@ defmodule Mlx.NN.SinusoidalPositionalEncoding do
       check!(is_number(value) and value > 0, "#{inspect(option)} to be a positive number", value)
     end
 
-    struct!(__MODULE__, [dims: dims] ++ settings)
+    struct!(__MODULE__, [dims: dims] ++ Keyword.update!(settings, :scale, &(&1 || :math.sqrt(2 / dims))))
   end
 
   defp check!(true, _expected, _given), do: :ok
