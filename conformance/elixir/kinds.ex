@@ -35,6 +35,9 @@ defmodule Mlx.Conformance.Kinds do
 
   def convert(:boolean, x, _name) when is_boolean(x), do: x
   def convert(:function, function, _name) when is_function(function, 2), do: function
+  # What is called with one array, such as an activation function or a schedule.
+  def convert(:unary, function, _name) when is_function(function, 2), do: &function.([&1], %{})
+  def convert(:layer, %_module{} = layer, _name) when not is_struct(layer, Mlx.Array), do: layer
   def convert(:group, %Mlx.Distributed.Group{} = group, _name), do: group
   def convert(:type, {:type, type}, _name), do: type
   def convert(:text, text, _name) when is_binary(text), do: text
@@ -56,6 +59,12 @@ defmodule Mlx.Conformance.Kinds do
   def convert(:shape, {:tuple, sizes}, name), do: convert(:shape, sizes, name)
   def convert(:shape, sizes, name) when is_list(sizes), do: List.to_tuple(convert({:list, :integer}, sizes, name))
   def convert(:shape, size, name), do: {convert(:integer, size, name)}
+
+  # One for all axes, or a tuple of one for each.
+  def convert({:per_axis, kind}, {:tuple, values}, name), do: List.to_tuple(convert({:list, kind}, values, name))
+  def convert({:per_axis, kind}, value, name), do: convert(kind, value, name)
+
+  def convert({:pair, kind}, pair, name), do: List.to_tuple(convert({:list, kind}, pair, name))
 
   def convert({:map, kind}, %{} = map, _name) when not is_struct(map) do
     Map.new(map, fn {key, value} -> {key, convert(kind, value, key)} end)

@@ -5,29 +5,29 @@ defmodule Mlx.Conformance.Signatures do
       {names, parameters}
       {names, parameters, adapter}
 
-  Names are those of `mlx.core`; a method of `array` that has no row of its own has that of the function of its name. Every
-  function takes `stream` too. A parameter is
-
-    * `name: kind` - a positional argument in both languages (kinds: `Mlx.Conformance.Kinds`),
-    * `name: default(kind, value)` - the same, which Python may leave out,
-    * `name: option(kind, key)` - an option in Elixir, left out when Python leaves it out or gives `None`,
-    * `name: nullable(kind, key)` - an option for which `None` means `nil`,
-    * `name: always(kind, key)` - an option that is `nil` when Python leaves it out or gives `None`,
-    * `name: variadic(kind)` - `*name`, a list,
-    * `name: named(kind)` - `**name`, a map.
+  Names are those of `mlx.core`, or begin with `mlx.`; a method of `array` that has no row of its own has that of the function
+  of its name. Every function of `mlx.core` takes `stream` too. `Mlx.Conformance.Parameters` says what a parameter is.
+  `Mlx.Conformance.LayerSignatures` and `Mlx.Conformance.OptimizerSignatures` have the rows of `mlx.nn` and
+  `mlx.optimizers`.
 
   An adapter makes the call where that is not enough. It gets the function of `Mlx`, as a function of a list of arguments
   and of options, what is bound to Python's parameters, and the options. Of several rows for a name the first
   is used whose parameters fit the arguments.
   """
 
+  import Mlx.Conformance.Parameters
+
   alias Mlx.Conformance.{Constants, Context, Convolution, Creation, Evaluation, Exports, Files, Fourier, Kernels}
-  alias Mlx.Conformance.{LinearAlgebra, Mapping, Operators, Reading, Selection, Shapes, Transforms, Types}
+  alias Mlx.Conformance.{LayerSignatures, LinearAlgebra, Mapping, Operators, OptimizerSignatures, Reading}
+  alias Mlx.Conformance.{Selection, Shapes, Transforms, Types}
 
   @key __MODULE__
 
   @doc "The parameters and adapters for a name of Python."
   def fetch(name), do: Map.get(table(), name, [])
+
+  @doc "All names of Python that begin with one of these words."
+  def names(beginnings), do: for({name, _rows} <- table(), String.starts_with?(name, beginnings), do: name)
 
   defp table do
     case :persistent_term.get(@key, nil) do
@@ -64,10 +64,19 @@ defmodule Mlx.Conformance.Signatures do
       products() ++
       runtime() ++
       random() ++
-      linear_algebra() ++ fourier() ++ files() ++ networks() ++ kernels() ++ transforms() ++ exports() ++ distributed()
+      linear_algebra() ++
+      fourier() ++
+      files() ++
+      networks() ++
+      kernels() ++
+      transforms() ++
+      exports() ++
+      distributed() ++
+      LayerSignatures.rows() ++ OptimizerSignatures.rows()
   end
 
   defp full("conformance." <> _ = name), do: name
+  defp full("mlx." <> _ = name), do: name
   defp full(name), do: "mlx.core." <> name
 
   defp signature({_names, parameters}), do: {parameters(parameters), nil}
@@ -78,17 +87,11 @@ defmodule Mlx.Conformance.Signatures do
       [stream: option(:stream, :stream)]
   end
 
-  defp option(kind, key), do: %{kind: kind, option: key}
-  defp nullable(kind, key), do: %{kind: {:nullable, kind}, option: key, nullable: true}
-  defp always(kind, key), do: Map.put(nullable(kind, key), :default, nil)
-  defp default(kind, value), do: %{kind: kind, default: value}
-  defp variadic(kind), do: %{kind: kind, rest: true}
-  defp named(kind), do: %{kind: kind, named: true, default: %{}}
-
   # What the bridge itself asks for, and names that stand for values.
   defp own do
     [
       {~w(conformance.names), [], fn _call, _bound, _options -> Constants.names() end},
+      {~w(conformance.networks), [], fn _, _, _ -> Enum.sort(names(["mlx.nn.", "mlx.optimizers."])) end},
       {~w(conformance.random_state), [], fn _call, _bound, _options -> Mlx.Random.state() end},
       {~w(conformance.version), [], fn _call, _bound, _options -> Mlx.Native.version() end},
       {~w(conformance.buffer), [self: :array], &Reading.buffer/3},

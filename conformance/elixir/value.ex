@@ -9,6 +9,8 @@ defmodule Mlx.Conformance.Value do
   | a tuple, a complex number | `{:tuple, list}`, `{:complex, real, imaginary}` | the same: kinds of arguments tell them apart |
   | an object of a class derived from `tuple` | `{:instance, class, list}` | the same |
   | an array, a stream, a group | `{:array, id}`, `{:stream, id}`, `{:group, id}` | the struct |
+  | a layer | `{:layer, made, fields}`, see `Mlx.Conformance.Layers` | the struct |
+  | an optimizer | `{:made, id}` | the struct |
   | `float32`, `gpu` | `{:dtype, "float32"}`, `{:device, "gpu", 0}` | `{:type, :f32}`, `{:device, :gpu}` |
   | `inexact` | `{:category, "inexact"}` | `{:category, :inexact}` |
   | an array of numpy | `{:buffer, shape, "float32", bytes}` | `{:buffer, array}` |
@@ -16,7 +18,7 @@ defmodule Mlx.Conformance.Value do
   | a function that Elixir returned | `{:callable, id}` | the function |
   """
 
-  alias Mlx.Conformance.{Handles, Mapping, PythonError, Server, Transforms}
+  alias Mlx.Conformance.{Handles, Layers, Mapping, PythonError, Server, Transforms}
 
   @types [
     bool: "bool",
@@ -36,9 +38,10 @@ defmodule Mlx.Conformance.Value do
   ]
 
   @doc "Decodes what came from Python."
-  def from_python({kind, id}) when kind in [:array, :stream, :group, :callable], do: Handles.fetch!(id)
+  def from_python({kind, id}) when kind in [:array, :stream, :group, :callable, :made], do: Handles.fetch!(id)
   def from_python({:tuple, elements}), do: {:tuple, from_python(elements)}
   def from_python({:instance, class, elements}), do: {:instance, class, from_python(elements)}
+  def from_python({:layer, made, fields}), do: Layers.with_fields(from_python(made), from_python(fields))
   def from_python({:device, name, _index}), do: {:device, if(name == "gpu", do: :gpu, else: :cpu)}
   def from_python({:category, name}), do: {:category, Mapping.atom("mlx.core." <> name)}
 
@@ -84,6 +87,7 @@ defmodule Mlx.Conformance.Value do
   end
 
   def to_python(%Mlx.Distributed.Group{} = group), do: {:group, Handles.keep(group)}
+  def to_python(%_module{} = struct), do: Layers.to_python(struct)
   def to_python(function) when is_function(function, 2), do: {:callable, Handles.keep(function)}
   def to_python({:bytes, bytes}), do: bytes
   def to_python({:instance, class, elements}), do: {:instance, class, to_python(elements)}

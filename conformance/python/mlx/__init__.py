@@ -1,6 +1,7 @@
-"""Takes the place of Python's MLX: every call of `mlx.core` goes to Elixir. See `mlx.core`.
+"""Takes the place of Python's MLX: every call of `mlx.core` goes to Elixir (see `mlx.core`), and what computes in `mlx.nn`
+and `mlx.optimizers` is answered by Elixir, too (see `mlx.nn._layers`).
 
-What else MLX has, such as `mlx.nn`, is written in Python on `mlx.core`. It is what is installed, and runs on this one.
+What else MLX has is written in Python on these. It is what is installed.
 """
 
 import pathlib
