@@ -22,7 +22,7 @@ defmodule Bench.Rounds do
   def alternate(script, arguments, count, ours) do
     python = System.fetch_env!("MLX_ORACLE_PYTHON")
     script = Path.join(__DIR__, script)
-    options = [:binary, :exit_status, line: 1000, args: [script | arguments], env: environment()]
+    options = [:binary, :exit_status, line: 10_000, args: [script | arguments], env: environment()]
     port = Port.open({:spawn_executable, python}, options)
 
     for _round <- 1..count, do: {ours.(), ask(port)}
