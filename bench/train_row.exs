@@ -20,46 +20,39 @@ defmodule Bench.TrainRow do
     {model, optimizer, batch} = Networks.new(name)
     state = Optimizers.init(optimizer, model)
     Mlx.eval({model, state, batch})
-    measured(what, name, optimizer, {model, state}, batch)
+    # Nothing else holds them, so that they are free when the next ones are there.
+    Process.put(:trained, {model, state})
+    measured(what, name, optimizer, batch)
   end
 
-  defp measured(:time, name, optimizer, start, batch) do
+  defp measured(:time, name, optimizer, batch) do
     count = Map.fetch!(@counts, name)
     step = Networks.compiled(optimizer)
-    Process.put(:trained, train(step, start, batch, count))
+    train(step, batch, count)
 
-    {[ours], [theirs]} =
-      compare([name, "time", "compiled", "#{count}"], @rounds, fn ->
-        {us, trained} = Rounds.time(fn -> train(step, Process.get(:trained), batch, count) end)
-        Process.put(:trained, trained)
-        us / 1000 / count
-      end)
-
-    {ours, theirs}
+    compare([name, "time", "compiled", "#{count}"], @rounds, fn ->
+      {us, _trained} = Rounds.time(fn -> train(step, batch, count) end)
+      us / 1000 / count
+    end)
   end
 
-  defp measured({:peak, kind}, name, optimizer, start, batch) do
+  defp measured({:peak, kind}, name, optimizer, batch) do
     step = step(kind, optimizer)
 
-    {[ours], [theirs]} =
-      compare([name, "peak", "#{kind}", "#{@peak_steps}"], 1, fn ->
-        :erlang.garbage_collect()
-        Memory.reset_peak()
-        train(step, start, batch, @peak_steps)
-        Memory.peak() / 1.0e6
-      end)
-
-    {ours, theirs}
+    compare([name, "peak", "#{kind}", "#{@peak_steps}"], 1, fn ->
+      :erlang.garbage_collect()
+      Memory.reset_peak()
+      train(step, batch, @peak_steps)
+      Memory.peak() / 1.0e6
+    end)
   end
 
-  defp measured({:steady, kind}, _name, optimizer, start, batch) do
+  defp measured({:steady, kind}, _name, optimizer, batch) do
     step = step(kind, optimizer)
-    trained = train(step, start, batch, @first_steps)
+    train(step, batch, @first_steps)
     first = in_use()
-    trained = train(step, trained, batch, @steps - @first_steps)
-    last = in_use()
-    Mlx.eval(trained)
-    {last, first}
+    train(step, batch, @steps - @first_steps)
+    {in_use(), first}
   end
 
   # What the collector can free is not in use.
@@ -72,12 +65,17 @@ defmodule Bench.TrainRow do
   defp step(:compiled, optimizer), do: Networks.compiled(optimizer)
   defp step(:built, optimizer), do: Networks.step(optimizer)
 
-  defp compare(arguments, rounds, ours), do: Rounds.compare("train.py", arguments, rounds, fn -> [ours.()] end)
+  defp compare(arguments, rounds, ours) do
+    {[ours], [theirs]} = Rounds.compare("train.py", arguments, rounds, fn -> [ours.()] end)
+    {ours, theirs}
+  end
 
-  defp train(_step, trained, _batch, 0), do: trained
+  defp train(step, batch, count), do: Process.put(:trained, steps(step, Process.delete(:trained), batch, count))
 
-  defp train(step, {model, state}, batch, count) do
+  defp steps(_step, trained, _batch, 0), do: trained
+
+  defp steps(step, {model, state}, batch, count) do
     {_loss, model, state} = Mlx.eval(step.(model, state, batch))
-    train(step, {model, state}, batch, count - 1)
+    steps(step, {model, state}, batch, count - 1)
   end
 end
