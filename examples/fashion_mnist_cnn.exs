@@ -2,8 +2,9 @@
 # the 10,000 test images, and its curve.
 #
 #   apt-get install dataset-fashion-mnist
-#   mix run examples/fashion_mnist_cnn.exs [FOLDER] [--model cnn] [--epochs 8] [--svg curve.svg]
+#   mix run examples/fashion_mnist_cnn.exs [FOLDER] [--model cnn] [--epochs 12] [--svg curve.svg]
 #
+# Eight epochs of the perceptron (--model perceptron) take a minute on two cores, and recognise 88 of 100 images.
 # The folder has the four files of the data set; fashion_mnist_data.exs says how to get them without an installation.
 Code.require_file("fashion_mnist_data.exs", __DIR__)
 
@@ -21,7 +22,7 @@ defmodule Examples.FashionMNISTCNN do
 
   def main(arguments) do
     {options, folders} = OptionParser.parse!(arguments, strict: [model: :string, epochs: :integer, svg: :string])
-    epochs = Keyword.get(options, :epochs, 8)
+    epochs = Keyword.get(options, :epochs, 12)
     Mlx.Random.seed(0)
     {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load()
     model = options |> Keyword.get(:model, "cnn") |> model()
@@ -59,9 +60,10 @@ defmodule Examples.FashionMNISTCNN do
       &Activations.relu/1,
       MaxPool2d.new(2, strides: 2),
       &Mlx.flatten(&1, axes: 1..3),
+      Dropout.new(p: 0.25),
       Linear.new(7 * 7 * 64, 128),
       &Activations.relu/1,
-      Dropout.new(p: 0.3),
+      Dropout.new(p: 0.25),
       Linear.new(128, 10)
     ]
   end
