@@ -34,14 +34,19 @@ mx::Stream stream_for(const MlxArrays& inputs, const MlxArrays& results) {
 
 class RuledOperation final : public mx::Primitive {
  public:
-  RuledOperation(mx::Stream stream, MlxFunction operation, TransformRules rules, std::size_t result_count)
+  RuledOperation(mx::Stream stream, MlxFunction operation, TransformRules rules, std::size_t input_count,
+                 std::size_t result_count)
       : Primitive(std::move(stream)),
         operation_(std::move(operation)),
         rules_(std::move(rules)),
+        input_count_(input_count),
         result_count_(result_count) {}
 
   // The last inputs are what the operation gave.
   void eval_cpu(const MlxArrays& inputs, MlxArrays& results) override {
+    if (inputs.size() != input_count_ + results.size()) {
+      throw Error("an array was computed before the transform that it belongs to has ended");
+    }
     const auto given = inputs.end() - static_cast<std::ptrdiff_t>(results.size());
     for (std::size_t index = 0; index < results.size(); ++index) {
       results[index].copy_shared_buffer(given[static_cast<std::ptrdiff_t>(index)]);
@@ -102,6 +107,7 @@ class RuledOperation final : public mx::Primitive {
 
   const MlxFunction operation_;
   const TransformRules rules_;
+  const std::size_t input_count_;
   const std::size_t result_count_;
 };
 
@@ -173,7 +179,8 @@ MlxArrays ruled(const MlxFunction& operation, const MlxArrays& inputs, const Tra
     shapes.push_back(result.shape());
     types.push_back(result.dtype());
   }
-  const auto primitive = std::make_shared<RuledOperation>(stream_for(inputs, given), operation, rules, given.size());
+  const auto primitive =
+      std::make_shared<RuledOperation>(stream_for(inputs, given), operation, rules, inputs.size(), given.size());
   MlxArrays nodes = mx::array::make_arrays(std::move(shapes), types, primitive, inputs);
   all_hidden.push_back({nodes, std::move(given)});
   return nodes;
@@ -192,6 +199,14 @@ TransformScope::~TransformScope() {
       node.inputs().insert(node.inputs().end(), given.begin(), given.end());
     }
   }
+}
+
+MlxArrays hidden_inputs(const mx::array& array) {
+  const auto makes = [&array](const Hidden& hidden) {
+    return std::ranges::any_of(hidden.nodes, [&array](const mx::array& node) { return node.id() == array.id(); });
+  };
+  const auto found = std::ranges::find_if(all_hidden, makes);
+  return found == all_hidden.end() ? MlxArrays() : found->given;
 }
 
 mx::Stream own_stream(const mx::array& array) {

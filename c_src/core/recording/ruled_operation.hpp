@@ -39,6 +39,10 @@ class TransformScope {
   TransformScope& operator=(const TransformScope&) = delete;
 };
 
+// What the array is still to be computed from when the outermost of these ends; empty for an array of another
+// operation.
+MlxArrays hidden_inputs(const mlx::core::array& array);
+
 // The stream of the operation that made the array, or else the default stream for its type.
 mlx::core::Stream own_stream(const mlx::core::array& array);
 

@@ -8,6 +8,7 @@
 
 #include "core/handles/mlx_objects.hpp"
 #include "core/handles/nodes.hpp"
+#include "core/recording/ruled_operation.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -19,6 +20,12 @@ mx::array value_of(const mx::array& node) {
   value.copy_shared_buffer(node);
   value.set_status(mx::array::Status::available);
   return value;
+}
+
+MlxArrays inputs_of(const mx::array& node) {
+  MlxArrays inputs = node.inputs();
+  std::ranges::copy(hidden_inputs(node), std::back_inserter(inputs));
+  return inputs;
 }
 
 // The nodes without values, each after its inputs, without recursion. Of an operation with several results there is
@@ -40,7 +47,7 @@ std::vector<mx::array> open_nodes(std::span<const mlx_array> arrays) {
         visited.insert(sibling.id());
       }
       open.emplace_back(node, true);
-      std::ranges::transform(node.inputs(), std::back_inserter(open),
+      std::ranges::transform(inputs_of(node), std::back_inserter(open),
                              [](const mx::array& input) { return std::pair(input, false); });
     }
   }
@@ -53,7 +60,7 @@ GraphCopy::GraphCopy(std::span<const mlx_array> arrays) {
   std::unordered_map<std::uintptr_t, std::size_t> places;
   for (const mx::array& node : open_nodes(arrays)) {
     std::vector<mx::array> inputs;
-    for (const mx::array& input : node.inputs()) {
+    for (const mx::array& input : inputs_of(node)) {
       const auto copied = places.find(input.id());
       inputs.push_back(copied == places.end() ? value_of(input) : copies_[copied->second]);
     }
