@@ -68,15 +68,15 @@ defmodule Mlx.MixProject do
       groups_for_modules: [
         Arrays: [Mlx, Mlx.Array, Mlx.Type, Mlx.Constants, Mlx.Operators, Mlx.PrintOptions, Mlx.Tree],
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
-        Training: ~r/^Mlx\.Optimizers/,
+        "Neural networks": ~r/^Mlx\.NN(\.|$)/,
+        Training: ~r/^Mlx\.(Optimizers|Training)(\.|$)/,
+        "Language models": ~r/^Mlx\.LM/,
         Files: ~r/^Mlx\.IO/,
         Observing: [Mlx.NonFinite, Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,
-        Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision],
-        "Neural networks": ~r/^Mlx\.(NN|Training)(\.|$)/,
-        "Language models": ~r/^Mlx\.LM/
+        Nx: [Mlx.Backend, Mlx.Compiler, Mlx.Nx, Mlx.Nx.Fast, Mlx.Nx.MixedPrecision]
       ],
-      groups_for_docs: for(title <- Mlx.__topics__(), do: {title, &(&1[:topic] == title)})
+      groups_for_docs: for(title <- Mlx.__topics__() ++ ["Choosing devices"], do: {title, &(&1[:topic] == title)})
     ]
   end
 

@@ -83,6 +83,7 @@ defmodule Mlx do
 
   Python: `with mlx.core.stream(device)`.
   """
+  @doc topic: "Choosing devices"
   @spec with_device(Mlx.Device.t(), (-> result)) :: result when result: var
   def with_device(device, fun) when device in [:cpu, :gpu] and is_function(fun, 0) do
     device |> Mlx.Stream.of_device("Mlx.with_device") |> Mlx.Stream.with_current(fun)
@@ -100,6 +101,7 @@ defmodule Mlx do
 
   Python: `with mlx.core.stream(stream)`.
   """
+  @doc topic: "Choosing devices"
   @spec with_stream(Mlx.Stream.t(), (-> result)) :: result when result: var
   def with_stream(%Mlx.Stream{} = stream, fun) when is_function(fun, 0), do: Mlx.Stream.with_current(stream, fun)
 

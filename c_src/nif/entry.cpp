@@ -43,65 +43,42 @@ const int* halt_status() {
   return static_cast<const int*>(dlsym(RTLD_DEFAULT, "erts_halt_code"));
 }
 
-// What the library does to its host, and leaves out where the configuration says so.
-struct HostEffects {
-  bool malloc_thresholds = true;
-  bool exit_handler = true;
-};
-
-// From a tuple of booleans.
-HostEffects decode_effects(ErlNifEnv* env, ERL_NIF_TERM wanted) {
-  int count = 0;
-  const ERL_NIF_TERM* switches = nullptr;
-  if (enif_get_tuple(env, wanted, &count, &switches) == 0 || count != 2) {
-    return {};
-  }
-  const auto is_on = [env](ERL_NIF_TERM term) { return enif_is_identical(term, enif_make_atom(env, "false")) == 0; };
-  return {.malloc_thresholds = is_on(switches[0]), .exit_handler = is_on(switches[1])};
+// Whether the configuration wants the thresholds of malloc to be set.
+bool wants_malloc_thresholds(ErlNifEnv* env, ERL_NIF_TERM wanted) {
+  return enif_is_identical(wanted, enif_make_atom(env, "false")) == 0;
 }
 
-void start_mlx(HostEffects effects) {
-  on_main_thread([effects] {
+void start_mlx(bool malloc_thresholds) {
+  on_main_thread([malloc_thresholds] {
     Streams::instance().start();
     if (Streams::instance().started()) {
       keep_free_buffers();
     }
-    if (effects.malloc_thresholds) {
+    if (malloc_thresholds) {
       keep_free_mappings();
     }
-    if (effects.exit_handler) {
-      stop_scheduling_at_exit(nullptr);
-    }
+    stop_scheduling_at_exit(nullptr);
   });
 }
 
-bool try_to_start_mlx(HostEffects effects) {
+bool try_to_start_mlx(bool malloc_thresholds) {
   try {
-    start_mlx(effects);
+    start_mlx(malloc_thresholds);
     return true;
   } catch (const std::exception&) {
     return false;
   }
 }
 
-void end_first_at_halt(void*) {
-  stop_scheduling_at_exit(halt_status());
-}
-
-void end_as_usual_at_halt(void*) {
-  stop_scheduling(halt_status());
-}
-
 int start(ErlNifEnv* env, ERL_NIF_TERM wanted) {
   make_atoms(env);
-  const HostEffects effects = decode_effects(env, wanted);
-  static const bool started = try_to_start_mlx(effects);
+  static const bool started = try_to_start_mlx(wants_malloc_thresholds(env, wanted));
   if (!started || !open_resources(env)) {
     return 1;
   }
   // What ran first at the end of the process would no longer be first if MLX has registered something since.
-  ErlNifOnHaltCallback* const on_halt = effects.exit_handler ? end_first_at_halt : end_as_usual_at_halt;
-  enif_set_option(env, ERL_NIF_OPT_ON_HALT, on_halt);
+  enif_set_option(env, ERL_NIF_OPT_ON_HALT,
+                  static_cast<ErlNifOnHaltCallback*>([](void*) { stop_scheduling_at_exit(halt_status()); }));
   ++users;
   return 0;
 }

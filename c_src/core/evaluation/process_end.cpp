@@ -12,32 +12,16 @@
 #include "core/evaluation/scheduling.hpp"
 
 namespace mlx_nif {
-namespace {
-
-[[noreturn]] void end_process(int status) {
-  std::fflush(nullptr);
-  _exit(status);
-}
-
-// MLX can wait for a long task while it schedules.
-bool scheduling_stops_within(std::chrono::seconds longest_wait) {
-  const auto end = std::chrono::steady_clock::now() + longest_wait;
-  while (!Scheduling::instance().mutex.try_lock()) {
-    if (std::chrono::steady_clock::now() > end) {
-      return false;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
-
-}  // namespace
 
 // At the end of the process the encoders of MLX and the threads of the BLAS are taken down, while the VM's threads go
 // on using them: it would crash, or wait for ever. What is registered here runs before that, and ends the process.
 #ifdef __GLIBC__
 void stop_scheduling_at_exit(const int*) {
-  on_exit([](int status, void*) { end_process(status); }, nullptr);
+  const auto end_process = [](int status, void*) {
+    std::fflush(nullptr);
+    _exit(status);
+  };
+  on_exit(end_process, nullptr);
 }
 #else
 void stop_scheduling_at_exit(const int* status_at_exit) {
@@ -45,24 +29,26 @@ void stop_scheduling_at_exit(const int* status_at_exit) {
   status = status_at_exit;
   std::atexit([] {
     if (status != nullptr) {
-      end_process(*status);
+      std::fflush(nullptr);
+      _exit(*status);
     }
     static bool stopped = false;
     if (std::exchange(stopped, true)) {
       return;
     }
-    // Nobody knows the status, so the process has to end in the usual way, with nothing scheduled meanwhile.
-    if (!scheduling_stops_within(std::chrono::seconds(1))) {
-      end_process(EXIT_FAILURE);
+    // Nobody knows the status, so the process has to end in the usual way, with nothing scheduled meanwhile. MLX can
+    // wait for a long task while it schedules.
+    constexpr auto longest_wait = std::chrono::seconds(1);
+    const auto end = std::chrono::steady_clock::now() + longest_wait;
+    while (!Scheduling::instance().mutex.try_lock()) {
+      if (std::chrono::steady_clock::now() > end) {
+        std::fflush(nullptr);
+        _exit(EXIT_FAILURE);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
 }
 #endif
-
-void stop_scheduling(const int* status) {
-  if (!scheduling_stops_within(std::chrono::seconds(10))) {
-    end_process(status != nullptr ? *status : EXIT_FAILURE);
-  }
-}
 
 }  // namespace mlx_nif

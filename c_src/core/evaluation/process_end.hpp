@@ -7,9 +7,4 @@ namespace mlx_nif {
 // `status_at_exit` gives the status that the process ends with, where the system does not, or null.
 void stop_scheduling_at_exit(const int* status_at_exit);
 
-// In place of that, without an exit handler: called when the virtual machine is about to halt, with `status`, which may
-// be null. Nothing is scheduled any more, so that the process can end in the usual way. Where MLX goes on scheduling
-// for seconds, it ends at once.
-void stop_scheduling(const int* status);
-
 }  // namespace mlx_nif

@@ -1,14 +1,13 @@
 defmodule Mlx.LM.Decoding do
-  @moduledoc """
-  One token after another: the model and the sampler as one function, which is compiled once for each size of the caches.
-
-      decode = Mlx.LM.Decoding.compile(model)
-      {token, sampler, caches} = Mlx.LM.Decoding.next(decode, token, sampler, caches)
-
-  The number of positions in the caches is an array to this function, so that it is compiled once for all; each call takes
-  as many positions of the caches as there are. It gives up the buffers of the caches that it is given, and MLX writes into
-  them.
-  """
+  @moduledoc false
+  # One token after another: the model and the sampler as one function, which is compiled once for each size of the caches.
+  #
+  #     decode = Mlx.LM.Decoding.compile(model)
+  #     {token, sampler, caches} = Mlx.LM.Decoding.next(decode, token, sampler, caches)
+  #
+  # The number of positions in the caches is an array to this function, so that it is compiled once for all; each call takes
+  # as many positions of the caches as there are. It gives up the buffers of the caches that it is given, and MLX writes into
+  # them.
 
   alias Mlx.Array
   alias Mlx.LM.{KeyValueCache, Llama, Sampler}

@@ -1,7 +1,6 @@
 defmodule Mlx.LM.Embedding do
-  @moduledoc """
-  A vector for each token. The matrix stays as it is in the file: only the rows that are looked up are unpacked.
-  """
+  @moduledoc false
+  # A vector for each token. The matrix stays as it is in the file: only the rows that are looked up are unpacked.
 
   alias Mlx.Array
   alias Mlx.LM.Weights

@@ -1,5 +1,6 @@
 defmodule Mlx.LM.Norm do
-  @moduledoc "Root mean square normalisation: `y = x / sqrt(mean(x ** 2) + eps) * weight`."
+  @moduledoc false
+  # Root mean square normalisation: `y = x / sqrt(mean(x ** 2) + eps) * weight`.
 
   alias Mlx.Array
   alias Mlx.LM.Weights

@@ -1,21 +1,18 @@
 defmodule Mlx.Native.HostEffects do
   @moduledoc false
-  # What the native library does to the virtual machine that loads it, which can be left out:
+  # What the native library does to the virtual machine that loads it, and what the configuration can leave out:
   #
-  #     config :mlx, malloc_thresholds: false, exit_handler: false
+  #     config :mlx, malloc_thresholds: false
   #
-  # Read once, when the library is loaded.
+  # Read once, when the library is loaded. The exit handler has no switch: without it the process crashes when threads
+  # compute while it ends.
 
-  @switches [:malloc_thresholds, :exit_handler]
-
-  @doc "Whether each is wanted, in the form that the library takes; or what is wrong with the configuration."
-  @spec wanted() :: {:ok, {boolean(), boolean()}} | {:error, String.t()}
-  def wanted do
-    values = for switch <- @switches, do: {switch, Application.get_env(:mlx, switch, true)}
-
-    case Enum.find(values, fn {_switch, value} -> not is_boolean(value) end) do
-      nil -> {:ok, values |> Keyword.values() |> List.to_tuple()}
-      {switch, value} -> {:error, "config :mlx has #{switch}: #{inspect(value)}, expected true or false"}
+  @doc "Whether the thresholds of malloc are to be set; or what is wrong with the configuration."
+  @spec malloc_thresholds() :: {:ok, boolean()} | {:error, String.t()}
+  def malloc_thresholds do
+    case Application.get_env(:mlx, :malloc_thresholds, true) do
+      wanted when is_boolean(wanted) -> {:ok, wanted}
+      other -> {:error, "config :mlx has malloc_thresholds: #{inspect(other)}, expected true or false"}
     end
   end
 end

@@ -494,7 +494,7 @@ defmodule Mlx.Native do
   defp load_library do
     with folder when is_list(folder) <- :code.priv_dir(:mlx),
          library = Path.join(to_string(folder), "mlx_nif"),
-         {:ok, wanted} <- HostEffects.wanted(),
+         {:ok, wanted} <- HostEffects.malloc_thresholds(),
          {:error, {_kind, text}} <- :erlang.load_nif(to_charlist(library), wanted) do
       {:error, LoadFailure.reason(text, library)}
     else

@@ -200,12 +200,10 @@ defmodule Mlx.Native.LifecycleTest do
       assert {:exit, 0, _} = ChildVM.run(code, timeout: @timeout)
     end
 
-    test "while other processes evaluate, with an exit handler and without one" do
-      for stop <- [quote(do: System.halt(5)), quote(do: System.stop(5))], handler <- [true, false] do
+    test "while other processes evaluate" do
+      for stop <- [quote(do: System.halt(5)), quote(do: System.stop(5))] do
         code =
           quote do
-            Application.put_env(:mlx, :exit_handler, unquote(handler))
-
             busy = fn busy ->
               x = Mlx.Random.normal({200, 200}, key: Mlx.Random.key(1))
               Enum.reduce(1..20, x, fn _, y -> Mlx.tanh(Mlx.matmul(x, y)) end) |> Mlx.eval()
@@ -223,30 +221,25 @@ defmodule Mlx.Native.LifecycleTest do
       end
     end
 
-    test "while arrays are collected, with an exit handler and without one" do
-      for handler <- [true, false] do
-        code =
-          quote do
-            Application.put_env(:mlx, :exit_handler, unquote(handler))
-
-            collect = fn collect ->
-              spawn(fn -> for _ <- 1..200, do: Mlx.add(Mlx.ones({50}), 1) end)
-              collect.(collect)
-            end
-
-            spawn(fn -> collect.(collect) end)
-            Process.sleep(300)
-            System.halt(6)
-          end
-
-        assert {:exit, 6, _} = ChildVM.run(code, timeout: @timeout)
-      end
-    end
-
-    test "with what it printed, and while something long is computed, without an exit handler" do
+    test "while arrays are collected" do
       code =
         quote do
-          Application.put_env(:mlx, :exit_handler, false)
+          collect = fn collect ->
+            spawn(fn -> for _ <- 1..200, do: Mlx.add(Mlx.ones({50}), 1) end)
+            collect.(collect)
+          end
+
+          spawn(fn -> collect.(collect) end)
+          Process.sleep(300)
+          System.halt(6)
+        end
+
+      assert {:exit, 6, _} = ChildVM.run(code, timeout: @timeout)
+    end
+
+    test "with what it printed, and while something long is computed" do
+      code =
+        quote do
           x = Mlx.Random.normal({2000, 2000}, key: Mlx.Random.key(1))
           Mlx.async_eval(Enum.reduce(1..10, x, fn _, y -> Mlx.tanh(Mlx.matmul(x, y)) end))
           IO.puts("printed")
@@ -289,21 +282,19 @@ defmodule Mlx.Native.LifecycleTest do
     end
 
     test "is left out for true and false only" do
-      for switch <- [:malloc_thresholds, :exit_handler] do
-        code =
-          quote do
-            Application.put_env(:mlx, unquote(switch), :never)
+      code =
+        quote do
+          Application.put_env(:mlx, :malloc_thresholds, :never)
 
-            try do
-              Mlx.add(1, 2)
-            rescue
-              error in Mlx.Error -> IO.puts(error.message)
-            end
+          try do
+            Mlx.add(1, 2)
+          rescue
+            error in Mlx.Error -> IO.puts(error.message)
           end
+        end
 
-        assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
-        assert output =~ "MLX cannot be used: config :mlx has #{switch}: :never, expected true or false"
-      end
+      assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
+      assert output =~ "MLX cannot be used: config :mlx has malloc_thresholds: :never, expected true or false"
     end
   end
 

@@ -1,7 +1,6 @@
 defmodule Mlx.LM.ChatTemplate.Access do
-  @moduledoc """
-  Attributes (`value.name`) and elements (`value[key]`) of values. What is not there is undefined and not an error.
-  """
+  @moduledoc false
+  # Attributes (`value.name`) and elements (`value[key]`) of values. What is not there is undefined and not an error.
 
   alias Mlx.LM.ChatTemplate.{Dict, Methods, Problem, Text, Value}
 

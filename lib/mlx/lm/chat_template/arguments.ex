@@ -1,7 +1,6 @@
 defmodule Mlx.LM.ChatTemplate.Arguments do
-  @moduledoc """
-  Gives the arguments of a call to the parameters of a function.
-  """
+  @moduledoc false
+  # Gives the arguments of a call to the parameters of a function.
 
   alias Mlx.LM.ChatTemplate.Problem
 

@@ -1,8 +1,7 @@
 defmodule Mlx.LM.ChatTemplate.Dict do
-  @moduledoc """
-  A Python dictionary: pairs in the order in which they were put, with keys that are equal as Python says (`1`, `1.0` and
-  `True` are one key).
-  """
+  @moduledoc false
+  # A Python dictionary: pairs in the order in which they were put, with keys that are equal as Python says (`1`, `1.0` and
+  # `True` are one key).
 
   alias Mlx.LM.ChatTemplate.{Problem, Value}
 

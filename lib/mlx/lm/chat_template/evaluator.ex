@@ -1,14 +1,13 @@
 defmodule Mlx.LM.ChatTemplate.Evaluator do
-  @moduledoc """
-  Runs the tree of a template.
-
-  Names live in frames, innermost first: a for block (each round anew), a macro, a `with`, `call`, `filter` or `set` block
-  has one of its own, so that what it sets ends with it; `if` has none. Only namespaces outlive that. They are kept aside
-  by number, and the state goes through every expression, because a macro that is called may change one.
-
-  A template is not trusted. It has a budget of work that each expression and the size of what it makes are taken from, and
-  macros and recursive loops must not nest deeper than 200.
-  """
+  @moduledoc false
+  # Runs the tree of a template.
+  #
+  # Names live in frames, innermost first: a for block (each round anew), a macro, a `with`, `call`, `filter` or `set` block
+  # has one of its own, so that what it sets ends with it; `if` has none. Only namespaces outlive that. They are kept aside
+  # by number, and the state goes through every expression, because a macro that is called may change one.
+  #
+  # A template is not trusted. It has a budget of work that each expression and the size of what it makes are taken from, and
+  # macros and recursive loops must not nest deeper than 200.
 
   alias Mlx.LM.ChatTemplate.{Access, Dict, Filters, Methods, Predicates, Problem, Value}
 

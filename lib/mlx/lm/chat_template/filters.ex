@@ -1,7 +1,6 @@
 defmodule Mlx.LM.ChatTemplate.Filters do
-  @moduledoc """
-  The filters behind `|`. `tojson` is that of the Python package `transformers`, which escapes nothing for HTML.
-  """
+  @moduledoc false
+  # The filters behind `|`. `tojson` is that of the Python package `transformers`, which escapes nothing for HTML.
 
   alias Mlx.LM.ChatTemplate.{Access, Arguments, Dict, Format, JSON, Methods, Predicates, Problem, Text, Value}
 

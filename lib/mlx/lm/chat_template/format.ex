@@ -1,7 +1,6 @@
 defmodule Mlx.LM.ChatTemplate.Format do
-  @moduledoc """
-  Python's two ways to put values into a string: `"%s" % value` and `"{}".format(value)`.
-  """
+  @moduledoc false
+  # Python's two ways to put values into a string: `"%s" % value` and `"{}".format(value)`.
 
   alias Mlx.LM.ChatTemplate.{Dict, Problem, Text, Value}
 

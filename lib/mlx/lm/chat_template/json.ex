@@ -1,8 +1,7 @@
 defmodule Mlx.LM.ChatTemplate.JSON do
-  @moduledoc """
-  The filter `tojson`: JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is what models were
-  trained on.
-  """
+  @moduledoc false
+  # The filter `tojson`: JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is what models were
+  # trained on.
 
   alias Mlx.LM.ChatTemplate.{Dict, Problem, Text, Value}
 

@@ -1,12 +1,11 @@
 defmodule Mlx.LM.ChatTemplate.Lexer do
-  @moduledoc """
-  Cuts a template into tokens `{type, value, line}`.
-
-  Types are `:data` (text between tags), `:block_begin` and `:block_end` (`{% %}`), `:variable_begin` and `:variable_end`
-  (`{{ }}`), `:name`, `:string`, `:integer`, `:float` and `:operator`. Comments and raw blocks are dealt with here, and so
-  is white space: blocks and comments take the line break behind them (`trim_blocks`) and the blanks in front of them on
-  their line (`lstrip_blocks`), `-` takes all white space on its side, and `+` keeps it.
-  """
+  @moduledoc false
+  # Cuts a template into tokens `{type, value, line}`.
+  #
+  # Types are `:data` (text between tags), `:block_begin` and `:block_end` (`{% %}`), `:variable_begin` and `:variable_end`
+  # (`{{ }}`), `:name`, `:string`, `:integer`, `:float` and `:operator`. Comments and raw blocks are dealt with here, and so
+  # is white space: blocks and comments take the line break behind them (`trim_blocks`) and the blanks in front of them on
+  # their line (`lstrip_blocks`), `-` takes all white space on its side, and `+` keeps it.
 
   alias Mlx.LM.ChatTemplate.{Problem, Text}
 

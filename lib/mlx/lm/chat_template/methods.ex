@@ -1,8 +1,7 @@
 defmodule Mlx.LM.ChatTemplate.Methods do
-  @moduledoc """
-  The methods of strings, dictionaries, lists and tuples. Those that would change a value are refused: templates get
-  their data to read.
-  """
+  @moduledoc false
+  # The methods of strings, dictionaries, lists and tuples. Those that would change a value are refused: templates get
+  # their data to read.
 
   alias Mlx.LM.ChatTemplate.{Arguments, Dict, Format, Problem, Text, Value}
   alias Mlx.LM.Tokenizer.CharacterClass

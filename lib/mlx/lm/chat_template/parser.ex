@@ -1,11 +1,10 @@
 defmodule Mlx.LM.ChatTemplate.Parser do
-  @moduledoc """
-  Turns a template into a tree.
-
-  Statements are `{:data, text}`, `{:output, line, expression}` and, for each tag, a tuple of its name, its line and its
-  parts. Expressions are tuples of a kind and its operands; precedence is Jinja's: `or`, `and`, `not`, comparisons and
-  `in`, `+ -`, `~`, `* / // %`, `**`, signs, and last filters and tests.
-  """
+  @moduledoc false
+  # Turns a template into a tree.
+  #
+  # Statements are `{:data, text}`, `{:output, line, expression}` and, for each tag, a tuple of its name, its line and its
+  # parts. Expressions are tuples of a kind and its operands; precedence is Jinja's: `or`, `and`, `not`, comparisons and
+  # `in`, `+ -`, `~`, `* / // %`, `**`, signs, and last filters and tests.
 
   alias Mlx.LM.ChatTemplate.{Lexer, Problem}
 

@@ -1,7 +1,6 @@
 defmodule Mlx.LM.ChatTemplate.Predicates do
-  @moduledoc """
-  The tests behind `is`.
-  """
+  @moduledoc false
+  # The tests behind `is`.
 
   alias Mlx.LM.ChatTemplate.{Dict, Problem, Text, Value}
 

@@ -1,10 +1,9 @@
 defmodule Mlx.LM.ChatTemplate.Problem do
-  @moduledoc """
-  What goes wrong while a chat template is read or rendered, and how large its values may get.
-
-  A problem is thrown as `{:problem, text}`, because the code that finds it does not know the line. Whoever knows the line
-  turns it into `Mlx.Error` with `locate/2`.
-  """
+  @moduledoc false
+  # What goes wrong while a chat template is read or rendered, and how large its values may get.
+  #
+  # A problem is thrown as `{:problem, text}`, because the code that finds it does not know the line. Whoever knows the line
+  # turns it into `Mlx.Error` with `locate/2`.
 
   # Bytes of a string. An element of a list counts as `@element` bytes.
   @max_size 8_388_608

@@ -1,7 +1,6 @@
 defmodule Mlx.LM.ChatTemplate.Text do
-  @moduledoc """
-  Strings as Python has them: sequences of code points, with Python's notion of white space and of case.
-  """
+  @moduledoc false
+  # Strings as Python has them: sequences of code points, with Python's notion of white space and of case.
 
   import Bitwise
 

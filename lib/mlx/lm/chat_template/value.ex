@@ -1,11 +1,10 @@
 defmodule Mlx.LM.ChatTemplate.Value do
-  @moduledoc """
-  The values of a template and what Python's operators do with them.
-
-  `nil`, booleans, numbers, strings and lists are themselves, a dictionary is a `Mlx.LM.ChatTemplate.Dict`, and a tuple is
-  `{:tuple, list}`. `{:undefined, text}` is a name that has no value, with the complaint for whoever uses it. Functions,
-  methods, macros, namespaces and the `loop` of a for block are tuples of the evaluator.
-  """
+  @moduledoc false
+  # The values of a template and what Python's operators do with them.
+  #
+  # `nil`, booleans, numbers, strings and lists are themselves, a dictionary is a `Mlx.LM.ChatTemplate.Dict`, and a tuple is
+  # `{:tuple, list}`. `{:undefined, text}` is a name that has no value, with the complaint for whoever uses it. Functions,
+  # methods, macros, namespaces and the `loop` of a for block are tuples of the evaluator.
 
   alias Mlx.Arguments.Given
   alias Mlx.LM.ChatTemplate.{Dict, Problem, Text}

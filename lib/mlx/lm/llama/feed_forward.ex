@@ -1,9 +1,8 @@
 defmodule Mlx.LM.Llama.FeedForward do
-  @moduledoc """
-  The gated linear unit SwiGLU:
-
-      y = (silu(x Wgate') * x Wup') Wdown',  silu(z) = z sigmoid(z)
-  """
+  @moduledoc false
+  # The gated linear unit SwiGLU:
+  #
+  #     y = (silu(x Wgate') * x Wup') Wdown',  silu(z) = z sigmoid(z)
 
   alias Mlx.Array
   alias Mlx.LM.{Linear, Weights}

@@ -1,10 +1,9 @@
 defmodule Mlx.LM.Tokenizer.ByteAlphabet do
-  @moduledoc """
-  The printable characters that stand for the 256 bytes in the tokens of a byte-level vocabulary.
-
-  A byte that is a printable character of Latin-1 stands for itself; the others are the code points from 256 on, in order:
-  a space is written `Ġ` and a line feed `Ċ`.
-  """
+  @moduledoc false
+  # The printable characters that stand for the 256 bytes in the tokens of a byte-level vocabulary.
+  #
+  # A byte that is a printable character of Latin-1 stands for itself; the others are the code points from 256 on, in order:
+  # a space is written `Ġ` and a line feed `Ċ`.
 
   @printable [?!..?~, 0xA1..0xAC, 0xAE..0xFF] |> Enum.flat_map(&Enum.to_list/1)
   @others Enum.with_index(Enum.to_list(0..255) -- @printable, 256)

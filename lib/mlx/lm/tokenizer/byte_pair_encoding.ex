@@ -1,11 +1,10 @@
 defmodule Mlx.LM.Tokenizer.BytePairEncoding do
-  @moduledoc """
-  Byte-pair encoding: a word is a sequence of bytes, each a token, in which the pair of neighbours that was learned first
-  is merged into one token until no pair is left that was learned. Of equal pairs the leftmost goes first.
-
-  A short word is scanned for its best pair again and again. A long one (a text without spaces can be one word) keeps its
-  pairs in order of rank and its tokens in a linked list, so that the time stays close to linear.
-  """
+  @moduledoc false
+  # Byte-pair encoding: a word is a sequence of bytes, each a token, in which the pair of neighbours that was learned first
+  # is merged into one token until no pair is left that was learned. Of equal pairs the leftmost goes first.
+  #
+  # A short word is scanned for its best pair again and again. A long one (a text without spaces can be one word) keeps its
+  # pairs in order of rank and its tokens in a linked list, so that the time stays close to linear.
 
   import Bitwise
 

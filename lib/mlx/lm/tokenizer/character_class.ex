@@ -1,10 +1,9 @@
 defmodule Mlx.LM.Tokenizer.CharacterClass do
-  @moduledoc """
-  The four classes of characters that pre-tokenizers tell apart: `:letter` (Unicode categories L*), `:number` (N*),
-  `:space` (White_Space) and `:other`.
-
-  The classes are at least those of Unicode 16, whichever version the Erlang in use knows.
-  """
+  @moduledoc false
+  # The four classes of characters that pre-tokenizers tell apart: `:letter` (Unicode categories L*), `:number` (N*),
+  # `:space` (White_Space) and `:other`.
+  #
+  # The classes are at least those of Unicode 16, whichever version the Erlang in use knows.
 
   import Bitwise
 

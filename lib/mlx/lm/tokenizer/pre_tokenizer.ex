@@ -1,22 +1,21 @@
 defmodule Mlx.LM.Tokenizer.PreTokenizer do
-  @moduledoc """
-  Cuts text into the words that byte-pair encoding never merges across.
-
-  The reference pre-tokenizers are regular expressions. The two families of them that are known here are scanners, which
-  are linear in the text, take no offence at bytes that are not UTF-8 (each counts as one `:other` character), and don't
-  depend on the Unicode version of a regular expression library:
-
-    * `:words`, of GPT-2:
-
-          's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
-
-      With `numbers: 1` every digit is first cut out on its own, so that what is around it ends there.
-
-    * `:lines`, of Llama 3, with `numbers` the most digits of a word:
-
-          (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|
-          \\s*[\\r\\n]+|\\s+(?!\\S)|\\s+
-  """
+  @moduledoc false
+  # Cuts text into the words that byte-pair encoding never merges across.
+  #
+  # The reference pre-tokenizers are regular expressions. The two families of them that are known here are scanners, which
+  # are linear in the text, take no offence at bytes that are not UTF-8 (each counts as one `:other` character), and don't
+  # depend on the Unicode version of a regular expression library:
+  #
+  #   * `:words`, of GPT-2:
+  #
+  #         's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
+  #
+  #     With `numbers: 1` every digit is first cut out on its own, so that what is around it ends there.
+  #
+  #   * `:lines`, of Llama 3, with `numbers` the most digits of a word:
+  #
+  #         (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|
+  #         \\s*[\\r\\n]+|\\s+(?!\\S)|\\s+
 
   alias Mlx.LM.Tokenizer.CharacterClass
 

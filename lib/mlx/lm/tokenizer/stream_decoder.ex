@@ -1,8 +1,7 @@
 defmodule Mlx.LM.Tokenizer.StreamDecoder do
-  @moduledoc """
-  Decodes tokens one at a time. What it gives never ends inside a character: bytes that may become one wait for the next
-  token. All that it gave, joined, is what `Mlx.LM.Tokenizer.decode/3` gives for all tokens at once.
-  """
+  @moduledoc false
+  # Decodes tokens one at a time. What it gives never ends inside a character: bytes that may become one wait for the next
+  # token. All that it gave, joined, is what `Mlx.LM.Tokenizer.decode/3` gives for all tokens at once.
 
   use Mlx.Arguments.Mismatch
 
