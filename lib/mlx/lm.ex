@@ -33,10 +33,12 @@ defmodule Mlx.LM do
   @enforce_keys [:name, :model, :decode, :tokenizer, :template]
   defstruct @enforce_keys
 
+  @typep decode :: Decoding.t()
+
   @type t :: %__MODULE__{
           name: String.t(),
           model: Llama.t(),
-          decode: Decoding.t(),
+          decode: decode,
           tokenizer: Tokenizer.t(),
           template: ChatTemplate.t() | nil
         }

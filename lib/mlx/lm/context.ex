@@ -1,10 +1,11 @@
 defmodule Mlx.LM.Context do
-  @moduledoc false
-  # What a model has read: the tokens, and the caches with what it computed of them.
-  #
-  # A generation ends with one (`Mlx.LM.Response`). Given to the next with the option `:context`, the model reads only what
-  # is new in the next prompt, as in the turns of a conversation. A context can be used once, because its caches are written
-  # in place.
+  @moduledoc """
+  What a model has read: the tokens, and the caches with what it computed of them.
+
+  A generation ends with one (`Mlx.LM.Response`). Given to the next with the option `:context`, the model reads only what
+  is new in the next prompt, as in the turns of a conversation. A context can be used once, because its caches are written
+  in place.
+  """
 
   alias Mlx.LM.{KeyValueCache, Llama}
 

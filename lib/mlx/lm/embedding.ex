@@ -1,6 +1,7 @@
 defmodule Mlx.LM.Embedding do
-  @moduledoc false
-  # A vector for each token. The matrix stays as it is in the file: only the rows that are looked up are unpacked.
+  @moduledoc """
+  A vector for each token. The matrix stays as it is in the file: only the rows that are looked up are unpacked.
+  """
 
   alias Mlx.Array
   alias Mlx.LM.Weights

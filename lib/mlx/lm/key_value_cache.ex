@@ -11,7 +11,7 @@ defmodule Mlx.LM.KeyValueCache do
   MLX writes in place only where nobody else holds the buffer. `attend/4` therefore gives up the buffers of the cache that
   it is given: go on with the one that it returns.
 
-  In a function that is compiled once for all lengths (`Mlx.LM.Decoding`), the length is an array without axes, and the
+  In a function that is compiled once for all lengths, the length is an array without axes, and the
   caller gives up the buffers and sees to their room.
   """
 

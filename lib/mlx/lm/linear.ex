@@ -1,7 +1,8 @@
 defmodule Mlx.LM.Linear do
-  @moduledoc false
-  # A linear layer: `y = x W' + b`, with a quantized or a dense matrix `W` of the shape `{outputs, inputs}` (see
-  # `Mlx.LM.Weights`).
+  @moduledoc """
+  A linear layer: `y = x W' + b`, with a quantized or a dense matrix `W` of the shape `{outputs, inputs}` (see
+  `Mlx.LM.Weights`).
+  """
 
   alias Mlx.Array
   alias Mlx.LM.Weights

@@ -1,6 +1,5 @@
 defmodule Mlx.LM.Norm do
-  @moduledoc false
-  # Root mean square normalisation: `y = x / sqrt(mean(x ** 2) + eps) * weight`.
+  @moduledoc "Root mean square normalisation: `y = x / sqrt(mean(x ** 2) + eps) * weight`."
 
   alias Mlx.Array
   alias Mlx.LM.Weights

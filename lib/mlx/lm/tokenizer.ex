@@ -41,13 +41,15 @@ defmodule Mlx.LM.Tokenizer do
   @type id :: non_neg_integer
 
   @typep table :: Table.t()
+  @typep encoding :: BytePairEncoding.t()
+  @typep pre_tokenizer :: PreTokenizer.t()
 
   @type t :: %__MODULE__{
           tokens: table,
           pieces: table,
           ids: table,
-          encoding: BytePairEncoding.t(),
-          pre_tokenizer: PreTokenizer.t(),
+          encoding: encoding,
+          pre_tokenizer: pre_tokenizer,
           special: MapSet.t(id),
           patterns: %{all: :binary.cp() | nil, user: :binary.cp() | nil},
           bos: id | nil,
@@ -84,7 +86,7 @@ defmodule Mlx.LM.Tokenizer do
   Makes a tokenizer from the metadata of a GGUF file.
 
   Needs `tokenizer.ggml.model` to be `"gpt2"` (byte-level byte-pair encoding) and `tokenizer.ggml.pre` to be a known
-  pre-tokenizer (see `Mlx.LM.Tokenizer.PreTokenizer`). Raises `Mlx.Error` where something is missing, unknown or does not
+  pre-tokenizer. Raises `Mlx.Error` where something is missing, unknown or does not
   fit together.
   """
   @spec from_gguf(%{String.t() => Mlx.IO.GGUFMetadata.value()}) :: t

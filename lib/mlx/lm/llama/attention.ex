@@ -1,9 +1,10 @@
 defmodule Mlx.LM.Llama.Attention do
-  @moduledoc false
-  # Causal attention with rotary positions, where groups of query heads share one head of keys and values:
-  #
-  #     q, k, v = x Wq', x Wk', x Wv'
-  #     y = softmax(rotate(q) rotate(k)' / sqrt(d) + causal mask) v Wo'
+  @moduledoc """
+  Causal attention with rotary positions, where groups of query heads share one head of keys and values:
+
+      q, k, v = x Wq', x Wk', x Wv'
+      y = softmax(rotate(q) rotate(k)' / sqrt(d) + causal mask) v Wo'
+  """
 
   alias Mlx.Array
   alias Mlx.LM.{KeyValueCache, Linear, Weights}

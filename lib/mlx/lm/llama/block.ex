@@ -1,9 +1,10 @@
 defmodule Mlx.LM.Llama.Block do
-  @moduledoc false
-  # One block of the model: attention and a feed-forward unit, each on the normalised residual stream:
-  #
-  #     x = x + attention(norm(x))
-  #     x = x + feed_forward(norm(x))
+  @moduledoc """
+  One block of the model: attention and a feed-forward unit, each on the normalised residual stream:
+
+      x = x + attention(norm(x))
+      x = x + feed_forward(norm(x))
+  """
 
   alias Mlx.Array
   alias Mlx.LM.{KeyValueCache, Norm, Weights}

@@ -1,8 +1,9 @@
 defmodule Mlx.LM.Llama.FeedForward do
-  @moduledoc false
-  # The gated linear unit SwiGLU:
-  #
-  #     y = (silu(x Wgate') * x Wup') Wdown',  silu(z) = z sigmoid(z)
+  @moduledoc """
+  The gated linear unit SwiGLU:
+
+      y = (silu(x Wgate') * x Wup') Wdown',  silu(z) = z sigmoid(z)
+  """
 
   alias Mlx.Array
   alias Mlx.LM.{Linear, Weights}
