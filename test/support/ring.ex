@@ -68,15 +68,23 @@ defmodule Mlx.Ring do
 
   defp in_parallel(machines) do
     machines
-    |> Enum.map(fn {code, env} -> Task.async(fn -> ChildVM.run(code, env: env, timeout: @timeout) end) end)
+    |> Enum.map(fn {code, env} -> Task.async(fn -> run_apart(code, env) end) end)
     |> Task.await_many(@timeout + 30_000)
-    |> Enum.map(fn
-      {:exit, 0, output} -> without_log(output)
-      ended -> ended
-    end)
   end
 
-  # MLX itself tells about connections on the standard error.
-  defp without_log(output),
-    do: output |> String.split("\n") |> Enum.reject(&String.starts_with?(&1, "[ring]")) |> Enum.join("\n")
+  # MLX tells about connections on the standard error, in pieces that fall between the lines that the code prints.
+  defp run_apart(code, env) do
+    file = Path.join(System.tmp_dir!(), "mlx_ring_#{System.pid()}_#{System.unique_integer([:positive])}")
+    through = ["sh", "-c", ~S(errors=$1; shift; exec "$@" 2>"$errors"), "sh", file]
+
+    try do
+      case ChildVM.run(code, env: env, timeout: @timeout, through: through) do
+        {:exit, 0, output} -> output
+        {:exit, status, output} -> {:exit, status, output <> File.read!(file)}
+        {:timeout, output} -> {:timeout, output <> File.read!(file)}
+      end
+    after
+      File.rm(file)
+    end
+  end
 end
