@@ -8,6 +8,7 @@
 #include "core/handles/arguments.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/scalar.hpp"
+#include "core/streams/streams.hpp"
 
 namespace mlx_nif {
 
@@ -24,7 +25,8 @@ inline ArrayKind kind_of(mlx_array array) {
 }
 
 // An array of that kind, which takes no memory.
-inline ArrayHandle placeholder_of(const ArrayKind& kind, mlx_stream stream) {
+inline ArrayHandle placeholder_of(const ArrayKind& kind) {
+  const mlx_stream stream = Streams::instance().default_stream(kind.type);
   const ArrayHandle zero = make_scalar(Scalar(false), kind.type);
   return apply(mlx_broadcast_to, zero.get(), kind.shape.data(), kind.shape.size(), stream);
 }

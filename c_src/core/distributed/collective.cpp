@@ -11,7 +11,6 @@
 #include "core/handles/array_lists.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
-#include "core/streams/streams.hpp"
 #include "core/transforms/control_flow.hpp"
 
 namespace mlx_nif {
@@ -78,7 +77,7 @@ class RecordedCollective final : public Instruction {
 
   void infer(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const override {
     const ArrayKind kind = kind_of_result(collective_, *group_, inputs.front());
-    results.push_back(placeholder_of(kind, Streams::instance().default_stream(kind.type)));
+    results.push_back(placeholder_of(kind));
   }
 
  private:

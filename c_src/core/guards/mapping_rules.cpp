@@ -24,11 +24,6 @@ Mapped all_in_front(MlxArrays results) {
   return {std::move(results), std::move(axes)};
 }
 
-int mapped_size(const MlxArrays& inputs, const std::vector<int>& axes) {
-  const auto mapped = std::ranges::find_if(axes, [](int axis) { return axis >= 0; });
-  return inputs.at(static_cast<std::size_t>(mapped - axes.begin())).shape(*mapped);
-}
-
 // The slices at a place; what is not mapped is the same in all of them.
 MlxArrays slices_at(int place, const MlxArrays& inputs, const std::vector<int>& axes, const mx::Stream& stream) {
   MlxArrays slices;
@@ -93,27 +88,20 @@ MlxFunction derivative_of(const MlxFunction& operation, std::size_t primal_count
   return [operation, primal_count](const MlxArrays& all) {
     const auto end = all.begin() + static_cast<std::ptrdiff_t>(primal_count);
     MlxArrays primals(all.begin(), end);
-    std::vector<std::size_t> numbers;
+    std::vector<int> numbers;
     MlxArrays some;
     for (std::size_t number = 0; number < primal_count; ++number) {
       if (mx::issubdtype(primals[number].dtype(), mx::inexact)) {
-        numbers.push_back(number);
+        numbers.push_back(static_cast<int>(number));
         some.push_back(primals[number]);
       }
     }
-    const auto of_some = [&](const MlxArrays& given) {
-      MlxArrays each = primals;
-      for (std::size_t index = 0; index < numbers.size(); ++index) {
-        each[numbers[index]] = given[index];
-      }
-      return operation(each);
-    };
-    const MlxArrays found = mx::vjp(of_some, some, {end, all.end()}).second;
+    const MlxArrays found = mx::vjp(of_some_primals(operation, primals, numbers), some, {end, all.end()}).second;
     MlxArrays cotangents;
     std::ranges::transform(primals, std::back_inserter(cotangents),
                            [](const mx::array& primal) { return mx::zeros_like(primal, own_stream(primal)); });
     for (std::size_t index = 0; index < numbers.size(); ++index) {
-      cotangents[numbers[index]] = found[index];
+      cotangents[static_cast<std::size_t>(numbers[index])] = found[index];
     }
     return cotangents;
   };

@@ -56,6 +56,5 @@ using StreamHandle = Handle<mlx_stream, mlx_stream_free>;
 using DeviceHandle = Handle<mlx_device, mlx_device_free>;
 using DeviceInfoHandle = Handle<mlx_device_info, mlx_device_info_free>;
 using GroupHandle = Handle<mlx_distributed_group, mlx_distributed_group_free>;
-using ClosureHandle = Handle<mlx_closure, mlx_closure_free>;
 
 }  // namespace mlx_nif

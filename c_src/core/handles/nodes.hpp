@@ -39,4 +39,21 @@ void for_each_node(std::vector<mlx::core::array> results, NodeIds known, const V
   }
 }
 
+// Calls `visit` with each array, scheduled already, that the outputs are still to be computed from, or that is one of
+// them.
+template <typename Visit>
+void for_each_scheduled_input(std::vector<mlx::core::array> outputs, const Visit& visit) {
+  std::vector<mlx::core::array> open = std::move(outputs);
+  NodeIds seen;
+  while (!open.empty()) {
+    const mlx::core::array node = std::move(open.back());
+    open.pop_back();
+    if (!is_unscheduled(node)) {
+      visit(node);
+    } else if (seen.insert(node.id()).second) {
+      std::ranges::copy(node.inputs(), std::back_inserter(open));
+    }
+  }
+}
+
 }  // namespace mlx_nif

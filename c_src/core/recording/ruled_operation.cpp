@@ -57,7 +57,8 @@ class RuledOperation final : public mx::Primitive {
   MlxArrays vjp(const MlxArrays& primals, const MlxArrays& cotangents, const std::vector<int>& numbers,
                 const MlxArrays& results) override {
     if (!rules_.vjp) {
-      return mx::vjp(operation_of(numbers, primals), picked(primals, numbers), cotangents).second;
+      // MLX may have no derivative for the other primals.
+      return mx::vjp(of_some_primals(operation_, primals, numbers), picked(primals, numbers), cotangents).second;
     }
     return picked(rules_.vjp(primals, cotangents, results), numbers);
   }
@@ -65,7 +66,7 @@ class RuledOperation final : public mx::Primitive {
   // MLX gives tangents only for some of the primals; for the rule, the tangents of the others are zero.
   MlxArrays jvp(const MlxArrays& primals, const MlxArrays& tangents, const std::vector<int>& numbers) override {
     if (!rules_.jvp) {
-      return mx::jvp(operation_of(numbers, primals), picked(primals, numbers), tangents).second;
+      return mx::jvp(of_some_primals(operation_, primals, numbers), picked(primals, numbers), tangents).second;
     }
     MlxArrays all;
     for (std::size_t index = 0; index < primals.size(); ++index) {
@@ -92,17 +93,6 @@ class RuledOperation final : public mx::Primitive {
     MlxArrays some;
     std::ranges::transform(numbers, std::back_inserter(some), [&](int number) { return all.at(number); });
     return some;
-  }
-
-  // The operation as a function of some of the primals: MLX may have no derivative for the others.
-  MlxFunction operation_of(const std::vector<int>& numbers, const MlxArrays& primals) const {
-    return [this, numbers, primals](const MlxArrays& some) {
-      MlxArrays all = primals;
-      for (std::size_t index = 0; index < numbers.size(); ++index) {
-        all[static_cast<std::size_t>(numbers[index])] = some[index];
-      }
-      return operation_(all);
-    };
   }
 
   const MlxFunction operation_;
@@ -209,6 +199,22 @@ MlxArrays hidden_inputs(const mx::array& array) {
   return found == all_hidden.end() ? MlxArrays() : found->given;
 }
 
+MlxFunction of_some_primals(MlxFunction operation, MlxArrays primals, std::vector<int> numbers) {
+  return [operation = std::move(operation), primals = std::move(primals),
+          numbers = std::move(numbers)](const MlxArrays& some) {
+    MlxArrays all = primals;
+    for (std::size_t index = 0; index < numbers.size(); ++index) {
+      all[static_cast<std::size_t>(numbers[index])] = some[index];
+    }
+    return operation(all);
+  };
+}
+
+int mapped_size(const MlxArrays& inputs, const std::vector<int>& axes) {
+  const auto mapped = std::ranges::find_if(axes, [](int axis) { return axis >= 0; });
+  return inputs.at(static_cast<std::size_t>(mapped - axes.begin())).shape(*mapped);
+}
+
 mx::Stream own_stream(const mx::array& array) {
   return array.has_primitive()
              ? array.primitive().stream()
@@ -221,10 +227,8 @@ mx::array on_a_stream(const mx::array& array) {
 
 MlxArrays map_over_axes(const MlxFunction& function, const MlxArrays& inputs, const std::vector<int>& axes,
                         const std::vector<int>& result_axes) {
-  const auto mapped = std::ranges::find_if(axes, [](int axis) { return axis >= 0; });
-  const int size = inputs.at(static_cast<std::size_t>(mapped - axes.begin())).shape(*mapped);
   MlxArrays all = inputs;
-  all.push_back(valueless({size}));
+  all.push_back(valueless({mapped_size(inputs, axes)}));
   std::vector<int> all_axes = axes;
   all_axes.push_back(0);
   const auto placed = [&](const MlxArrays& slices) {

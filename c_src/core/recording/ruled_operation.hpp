@@ -43,6 +43,12 @@ class TransformScope {
 // operation.
 MlxArrays hidden_inputs(const mlx::core::array& array);
 
+// The operation as a function of the primals with these numbers; the others are as given.
+MlxFunction of_some_primals(MlxFunction operation, MlxArrays primals, std::vector<int> numbers);
+
+// The size of the axes that are mapped, of which there is one at least.
+int mapped_size(const MlxArrays& inputs, const std::vector<int>& axes);
+
 // The stream of the operation that made the array, or else the default stream for its type.
 mlx::core::Stream own_stream(const mlx::core::array& array);
 

@@ -10,13 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <future>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <stdexcept>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -150,21 +148,10 @@ void wait_for_arrival(mlx_array array, Mark mark) {
 }
 
 bool rests_on_late_failure(std::span<const mlx_array> outputs) {
-  std::vector<mlx::core::array> left;
-  std::ranges::transform(outputs, std::back_inserter(left), array_of);
-  std::unordered_set<std::uintptr_t> seen;
-  while (!left.empty()) {
-    const mlx::core::array node = std::move(left.back());
-    left.pop_back();
-    if (!is_unscheduled(node)) {
-      if (is_marked(node.event())) {
-        return true;
-      }
-    } else if (seen.insert(node.id()).second) {
-      left.insert(left.end(), node.inputs().begin(), node.inputs().end());
-    }
-  }
-  return false;
+  bool failed = false;
+  for_each_scheduled_input(arrays_of(outputs),
+                           [&failed](const mlx::core::array& input) { failed |= is_marked(input.event()); });
+  return failed;
 }
 
 bool is_of_some_command_buffer(std::string_view message) {

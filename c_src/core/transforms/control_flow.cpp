@@ -219,9 +219,7 @@ class HostCall final : public Instruction {
   }
 
   void infer(Arrays, Results& results) const override {
-    std::ranges::transform(results_, std::back_inserter(results), [](const ArrayKind& kind) {
-      return placeholder_of(kind, Streams::instance().default_stream(kind.type));
-    });
+    std::ranges::transform(results_, std::back_inserter(results), placeholder_of);
   }
 
  private:

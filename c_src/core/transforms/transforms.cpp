@@ -15,7 +15,6 @@
 #include "core/recording/computed_after.hpp"
 #include "core/recording/ruled_operation.hpp"
 #include "core/recording/run_purpose.hpp"
-#include "core/streams/streams.hpp"
 
 namespace mlx_nif::transforms {
 namespace {
@@ -85,7 +84,7 @@ void infer_outputs(const Program& program, Arrays inputs, Results& results) {
 // Appends an array as another is.
 void infer_like(mlx_array array, Results& results) {
   const ArrayKind kind = kind_of(array);
-  results.push_back(placeholder_of(kind, Streams::instance().default_stream(kind.type)));
+  results.push_back(placeholder_of(kind));
 }
 
 // `nodes`: how many the transform makes of one. Without `infer`, the program may not be dynamic.

@@ -51,7 +51,7 @@ ERL_NIF_TERM begin_tape_without_values(ErlNifEnv* env, const ERL_NIF_TERM argv[]
   const mlx_stream stream = current_streams::of_caller(env);
   std::vector<ERL_NIF_TERM> placeholders;
   for (const ArrayKind& kind : decode<std::vector<ArrayKind>>(env, argv[1])) {
-    ArrayHandle placeholder = placeholder_of(kind, Streams::instance().default_stream(kind.type));
+    ArrayHandle placeholder = placeholder_of(kind);
     placeholders.push_back(make_array(env, std::move(placeholder), std::make_shared<Graph>(), stream,
                                       {.valueless = true}, {tape, tape->add_input()}));
   }
