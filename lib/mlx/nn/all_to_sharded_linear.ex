@@ -78,10 +78,7 @@ defmodule Mlx.NN.AllToShardedLinear do
   def from_linear(layer, options \\ [])
 
   def from_linear(%Linear{} = layer, options) do
-    function = "Mlx.NN.AllToShardedLinear.from_linear"
-    {group, segments} = Sharding.options(options, function)
-    layer = Sharding.shard(layer, :all_to_sharded, segments, group, function)
-    %__MODULE__{weight: layer.weight, bias: layer.bias, group: group}
+    Sharding.part_of_layer(__MODULE__, layer, :all_to_sharded, options, "Mlx.NN.AllToShardedLinear.from_linear")
   end
 
   @doc """

@@ -18,7 +18,6 @@ defmodule Mlx.NN.QuantizedAllToShardedLinear do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Array
-  alias Mlx.Arguments.CalledFunction
   alias Mlx.Distributed.{Collective, Group}
   alias Mlx.NN.{Features, AllToShardedLinear, QuantizedLinear, QuantizedMatrix, Sharding}
 
@@ -60,19 +59,7 @@ defmodule Mlx.NN.QuantizedAllToShardedLinear do
 
   def new(input_dims, output_dims, options)
       when is_integer(input_dims) and input_dims > 0 and is_integer(output_dims) and output_dims > 0 do
-    settings = QuantizedMatrix.options(options, :"NN.QuantizedAllToShardedLinear.new", bias: true, group: nil)
-
-    CalledFunction.name(
-      "Mlx.NN.QuantizedAllToShardedLinear.new",
-      ["Mlx.NN.AllToShardedLinear.new", "Mlx.quantize"],
-      fn ->
-        %{weight: weight, group: group} =
-          AllToShardedLinear.new(input_dims, output_dims, bias: false, group: settings[:group])
-
-        bias = if settings[:bias], do: Mlx.zeros({elem(weight.shape, 0)})
-        struct!(__MODULE__, [bias: bias, group: group] ++ QuantizedMatrix.fields(weight, settings))
-      end
-    )
+    Sharding.new_quantized(__MODULE__, AllToShardedLinear, input_dims, output_dims, options)
   end
 
   @doc """
@@ -97,9 +84,7 @@ defmodule Mlx.NN.QuantizedAllToShardedLinear do
 
   def from_quantized_linear(%QuantizedLinear{} = layer, options) do
     function = "Mlx.NN.QuantizedAllToShardedLinear.from_quantized_linear"
-    {group, segments} = Sharding.options(options, function)
-    layer = Sharding.shard(layer, :all_to_sharded, segments, group, function)
-    struct!(__MODULE__, layer |> Map.from_struct() |> Map.put(:group, group))
+    Sharding.part_of_layer(__MODULE__, layer, :all_to_sharded, options, function)
   end
 
   @doc """

@@ -18,7 +18,6 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Array
-  alias Mlx.Arguments.CalledFunction
   alias Mlx.Distributed.Group
   alias Mlx.NN.{Features, ShardedToAllLinear, QuantizedLinear, QuantizedMatrix, Sharding}
 
@@ -60,19 +59,7 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
 
   def new(input_dims, output_dims, options)
       when is_integer(input_dims) and input_dims > 0 and is_integer(output_dims) and output_dims > 0 do
-    settings = QuantizedMatrix.options(options, :"NN.QuantizedShardedToAllLinear.new", bias: true, group: nil)
-
-    CalledFunction.name(
-      "Mlx.NN.QuantizedShardedToAllLinear.new",
-      ["Mlx.NN.ShardedToAllLinear.new", "Mlx.quantize"],
-      fn ->
-        %{weight: weight, group: group} =
-          ShardedToAllLinear.new(input_dims, output_dims, bias: false, group: settings[:group])
-
-        bias = if settings[:bias], do: Mlx.zeros({output_dims})
-        struct!(__MODULE__, [bias: bias, group: group] ++ QuantizedMatrix.fields(weight, settings))
-      end
-    )
+    Sharding.new_quantized(__MODULE__, ShardedToAllLinear, input_dims, output_dims, options)
   end
 
   @doc """
@@ -97,9 +84,7 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
 
   def from_quantized_linear(%QuantizedLinear{} = layer, options) do
     function = "Mlx.NN.QuantizedShardedToAllLinear.from_quantized_linear"
-    {group, segments} = Sharding.options(options, function)
-    layer = Sharding.shard(layer, :sharded_to_all, segments, group, function)
-    struct!(__MODULE__, layer |> Map.from_struct() |> Map.put(:group, group))
+    Sharding.part_of_layer(__MODULE__, layer, :sharded_to_all, options, function)
   end
 
   @doc """

@@ -78,10 +78,7 @@ defmodule Mlx.NN.ShardedToAllLinear do
   def from_linear(layer, options \\ [])
 
   def from_linear(%Linear{} = layer, options) do
-    function = "Mlx.NN.ShardedToAllLinear.from_linear"
-    {group, segments} = Sharding.options(options, function)
-    layer = Sharding.shard(layer, :sharded_to_all, segments, group, function)
-    %__MODULE__{weight: layer.weight, bias: layer.bias, group: group}
+    Sharding.part_of_layer(__MODULE__, layer, :sharded_to_all, options, "Mlx.NN.ShardedToAllLinear.from_linear")
   end
 
   @doc """
