@@ -453,10 +453,10 @@ defmodule Mlx.NN do
 
   Options:
 
-    * `:segments` - of how many matrices beside each other the weights consist, for `:all_to_sharded` and
-      `:sharded_to_all`; default 1. Each is cut by itself, so that a process gets a part of the queries, a part of the keys
-      and a part of the values of a weight that joins them. A list has the positions where they begin, but for the first,
-      or these as fractions of the axis
+    * `:segments` - how many matrices a weight joins beside each other, for `:all_to_sharded` and `:sharded_to_all`;
+      default 1. Each matrix is cut by itself: of a weight with queries, keys and values, a process gets a part of each. A
+      list gives the positions where the second matrix and the ones after it begin, as integers or as fractions of the
+      axis
     * `:group` - the processes, default `Mlx.Distributed.init()`
 
   Examples:

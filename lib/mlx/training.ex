@@ -107,7 +107,7 @@ defmodule Mlx.Training do
     * `:clip_norm` - the greatest norm of the gradients, see `Mlx.Optimizers.clip_grad_norm/2`; default `nil`
     * `:type` - `:bf16` or `:f16`, in which the loss is computed: its model and batch have this type in place of `:f32`. The
       weights, their gradients and the state of the optimizer keep theirs. Default `nil`
-    * `:frozen` - what is not trained, a `t:Mlx.NN.selection/0`; default `[]`
+    * `:frozen` - the parameters that are not trained, a `t:Mlx.NN.selection/0`; default `[]`
     * `:seed` - starts the random numbers, an integer; by default they come from the sequence of the process
     * `:prefetch` - how many batches are made ahead, default 2
 

@@ -46,7 +46,7 @@ defmodule Mlx.Conformance.Layers do
 
   defp kind(value), do: if(is_binary(value), do: :word, else: :number)
 
-  @doc "A layer with the fields that Python sent in place of its own."
+  @doc "The layer with the fields that Python sent in place of those it was made with."
   def with_fields(%_module{} = layer, fields) do
     layer
     |> Map.from_struct()

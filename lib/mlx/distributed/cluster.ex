@@ -1,7 +1,7 @@
 defmodule Mlx.Distributed.Cluster do
   @moduledoc false
   # Makes a ring of the nodes of an Erlang cluster. Erlang's distribution says who is there and at which address, and
-  # carries the free ports; then MLX connects the nodes by sockets of its own.
+  # carries the free ports; then MLX connects the nodes by its sockets.
 
   alias Mlx.Native
   alias Mlx.Arguments.Given
