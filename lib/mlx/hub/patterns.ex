@@ -27,7 +27,7 @@ defmodule Mlx.Hub.Patterns do
   def select(paths, nil, ignore) do
     kept = without(paths, ignore || [])
     model = kept |> matching(@model) |> without(@others)
-    model = if Enum.any?(model, &match?(&1, "model*.safetensors")), do: without(model, @consolidated), else: model
+    model = if Enum.any?(model, &fits?(&1, "model*.safetensors")), do: without(model, @consolidated), else: model
 
     case {Enum.any?(model, &String.ends_with?(&1, ".safetensors")), matching(kept, ["*.gguf"])} do
       {false, [gguf]} -> {:ok, [gguf | model]}
@@ -40,11 +40,11 @@ defmodule Mlx.Hub.Patterns do
 
   defp matching(paths, patterns), do: Enum.filter(paths, &any?(&1, patterns))
   defp without(paths, patterns), do: Enum.reject(paths, &any?(&1, patterns))
-  defp any?(path, patterns), do: Enum.any?(patterns, &match?(path, &1))
+  defp any?(path, patterns), do: Enum.any?(patterns, &fits?(path, &1))
 
   @doc "Whether a path is one of a pattern."
-  @spec match?(String.t(), String.t()) :: boolean()
-  def match?(path, pattern) do
+  @spec fits?(String.t(), String.t()) :: boolean()
+  def fits?(path, pattern) do
     pattern = if String.ends_with?(pattern, "/"), do: pattern <> @all, else: pattern
     matches?(tokens(pattern, []), String.to_charlist(path))
   end

@@ -9,7 +9,7 @@ defmodule Mlx.Hub.Problem do
   defstruct [:kind, :text, again: false, wait: nil]
 
   @typedoc "`:unreachable` is said of a server that cannot be asked, so that what is cached has to do."
-  @type kind :: :unreachable | :refused | :missing | :wrong | :stopped
+  @type kind :: :unreachable | :refused | :missing | :wrong | :unsatisfied | :stopped
   @type t :: %__MODULE__{kind: kind(), text: String.t(), again: boolean(), wait: non_neg_integer() | nil}
 
   @typedoc "What was asked for: a repository, its revision, a file of it or nil, the Hub, and whether a token was sent."
@@ -84,6 +84,7 @@ defmodule Mlx.Hub.Problem do
     text = "#{Address.shown(address)} answered with the status #{status}"
 
     cond do
+      status == 416 -> %__MODULE__{kind: :unsatisfied, text: text}
       status == 429 -> %__MODULE__{kind: :unreachable, text: text <> " (too many requests)", again: true, wait: wait}
       status in [408, 425, 500, 502, 503, 504] -> %__MODULE__{kind: :unreachable, text: text, again: true, wait: wait}
       true -> wrong(text)
