@@ -13,9 +13,8 @@ defmodule Mlx.Hub.Download do
 
   def snapshot!(settings, repository) do
     with {:ok, commit} <- Listing.commit(settings, repository),
-         {:ok, entries} <- Listing.files(settings, repository, commit),
-         {:ok, files} <- complete(settings, repository, commit, selected!(settings, repository, entries), []) do
-      folder = Snapshot.fetch!(settings, repository, commit, files)
+         {:ok, entries} <- Listing.files(settings, repository, commit) do
+      folder = Snapshot.fetch!(settings, repository, commit, selected!(settings, repository, entries))
       Cache.put_commit(settings, repository, commit)
       folder
     else
@@ -47,17 +46,6 @@ defmodule Mlx.Hub.Download do
   defp some([]), do: "no file at all"
   defp some(paths) when length(paths) <= 8, do: Enum.join(paths, ", ")
   defp some(paths), do: Enum.join(Enum.take(paths, 8), ", ") <> " and #{length(paths) - 8} more"
-
-  # A list may be without what the server of the file tells.
-  defp complete(_settings, _repository, _commit, [], files), do: {:ok, Enum.reverse(files)}
-
-  defp complete(settings, repository, commit, [%{etag: nil, path: path} | rest], files) do
-    with {:ok, _commit, file} <- Listing.file(settings, repository, commit, path),
-         do: complete(settings, repository, commit, rest, [file | files])
-  end
-
-  defp complete(settings, repository, commit, [file | rest], files),
-    do: complete(settings, repository, commit, rest, [file | files])
 
   # The cache has to do where the Hub cannot be asked. What the Hub refuses or does not have stays an error.
   defp instead!(%Problem{kind: :unreachable, text: text}, cached) do

@@ -13,7 +13,7 @@ defmodule Mlx.Hub.Inventory do
   defp repository(settings, name) do
     folder = Cache.repository(settings, name)
     references = references(folder)
-    revisions = for commit <- list(Path.join(folder, "snapshots")), do: revision(folder, commit, references)
+    revisions = for commit <- commits(folder), do: revision(folder, commit, references)
     blobs = for blob <- list(Path.join(folder, "blobs")), {:ok, stat} <- [stat(Path.join([folder, "blobs", blob]))], do: stat
 
     # Without links, the files lie in the snapshots.
@@ -27,6 +27,16 @@ defmodule Mlx.Hub.Inventory do
       revisions: for(revision <- revisions, do: Map.delete(revision, :contents)),
       last_used: date(Enum.max(used, fn -> nil end))
     }
+  end
+
+  # What else is there, such as a link to another place, is no snapshot.
+  defp commits(folder) do
+    snapshots = Path.join(folder, "snapshots")
+
+    for commit <- list(snapshots),
+        Name.commit?(commit),
+        {:ok, %{type: :directory}} <- [File.lstat(Path.join(snapshots, commit))],
+        do: commit
   end
 
   defp revision(folder, commit, references) do
@@ -108,7 +118,7 @@ defmodule Mlx.Hub.Inventory do
       for {reference, ^commit} <- references(folder), do: File.rm(Path.join([folder, "refs", reference]))
       File.rm(Cache.tree(settings, name, commit))
       remove_unused(folder)
-      if list(Path.join(folder, "snapshots")) == [], do: remove!(folder)
+      if commits(folder) == [], do: remove!(folder)
       before - size(folder)
     end
   end

@@ -8,9 +8,6 @@ defmodule Mlx.Hub.Listing do
   @format 1
   @most_pages 1000
 
-  @typedoc "A file as it is listed. What a list does not tell, the server of the file does."
-  @type entry :: %{path: String.t(), etag: String.t() | nil, size: non_neg_integer() | nil}
-
   @doc "The commit of the settings' revision."
   @spec commit(map(), String.t()) :: {:ok, String.t()} | {:error, Problem.t()}
   def commit(%{revision: revision} = settings, repository) do
@@ -37,7 +34,7 @@ defmodule Mlx.Hub.Listing do
   end
 
   @doc "The files of a commit, from the cache or from the Hub."
-  @spec files(map(), String.t(), String.t()) :: {:ok, [entry()]} | {:error, Problem.t()}
+  @spec files(map(), String.t(), String.t()) :: {:ok, [Blob.file()]} | {:error, Problem.t()}
   def files(settings, repository, commit) do
     case cached(settings, repository, commit) do
       nil -> ask_files(settings, repository, commit)
@@ -46,7 +43,7 @@ defmodule Mlx.Hub.Listing do
   end
 
   @doc "The files of a commit as the cache has them, or nil."
-  @spec cached(map(), String.t(), String.t()) :: [entry()] | nil
+  @spec cached(map(), String.t(), String.t()) :: [Blob.file()] | nil
   def cached(settings, repository, commit) do
     with {:ok, text} <- File.read(Cache.tree(settings, repository, commit)),
          {:ok, %{"format_version" => @format, "files" => files}} when is_map(files) <- JSON.decode(text),

@@ -157,7 +157,7 @@ defmodule Mlx.Hub.Settings do
   end
 
   defp counts!(settings, names, least) do
-    for name <- names, value = Map.fetch!(settings, name), not (is_integer(value) and value >= least) do
+    for {name, value} <- Map.take(settings, names), not (is_integer(value) and value >= least) do
       raise ArgumentError, "expected :#{name} to be an integer of at least #{least}, got: #{Given.text(value)}"
     end
 
