@@ -31,7 +31,7 @@ defmodule Mlx.MixProject do
 
   # Nx and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
   def application do
-    [mod: {Mlx.Application, []}, extra_applications: [:logger, :inets, :ssl, :public_key, nx: :optional, telemetry: :optional]]
+    [mod: {Mlx.Application, []}, extra_applications: [:logger, :ssl, :public_key, nx: :optional, telemetry: :optional]]
   end
 
   # Without Hex nothing can be fetched, and nothing has to be.

@@ -56,7 +56,7 @@ defmodule Mlx.Hub do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Arguments.{CalledFunction, Given}
-  alias Mlx.Hub.{Cache, Connection, Download, Inventory, Name, Settings}
+  alias Mlx.Hub.{Cache, Download, Inventory, Name, Settings}
   alias Mlx.IO.FilePath
 
   @type revision :: %{
@@ -228,8 +228,6 @@ defmodule Mlx.Hub do
 
   defp settings(name, options, function) do
     {repository, revision} = Name.parse!(name)
-    settings = Settings.new(options, function, revision)
-    if function in [:"Hub.download", :"Hub.file"] and not settings.offline, do: Connection.start()
-    {repository, settings}
+    {repository, Settings.new(options, function, revision)}
   end
 end

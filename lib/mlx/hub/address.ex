@@ -40,14 +40,14 @@ defmodule Mlx.Hub.Address do
          :ok <- followed(URI.parse(address).scheme, merged) do
       {:ok, URI.to_string(%{merged | fragment: nil, userinfo: nil})}
     else
-      {:error, reason} when is_binary(reason) and reason != location -> {:error, reason}
-      _unreadable -> {:error, "to an address that cannot be read"}
+      {:not_followed, why} -> {:error, why}
+      {:error, _part} -> {:error, "to an address that cannot be read"}
     end
   end
 
-  defp followed("https", %URI{scheme: "http"}), do: {:error, "from https to http"}
+  defp followed("https", %URI{scheme: "http"}), do: {:not_followed, "from https to http"}
   defp followed(_from, %URI{scheme: scheme, host: host}) when scheme in ["http", "https"] and host not in [nil, ""], do: :ok
-  defp followed(_from, %URI{scheme: scheme}), do: {:error, "to an address of the scheme #{inspect(scheme)}"}
+  defp followed(_from, %URI{scheme: scheme}), do: {:not_followed, "to an address of the scheme #{inspect(scheme)}"}
 
   @doc "An address without its query, which may hold a signature, for messages."
   @spec shown(String.t()) :: String.t()

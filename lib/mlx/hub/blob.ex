@@ -214,11 +214,9 @@ defmodule Mlx.Hub.Blob do
       {:halted, {:cannot_write, reason}} ->
         {:error, cannot_write(download, reason)}
 
-      {:error, {:encoding, encoding}} ->
-        {:error, Problem.wrong("#{Address.shown(address)} sends the file packed by #{inspect(encoding)}, which is not known")}
-
-      {:error, {:damaged, kind}} ->
-        again_from_start(download, size(download.path), "#{Address.shown(address)} sends a damaged #{kind} stream")
+      # What was unpacked until then need not be right.
+      {:error, {:damaged, _kind} = reason} ->
+        again_from_start(download, size(download.path), Problem.of_reason(reason, address).text)
 
       {:error, reason} ->
         {:error, Problem.of_reason(reason, address)}

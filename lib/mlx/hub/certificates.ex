@@ -6,14 +6,12 @@ defmodule Mlx.Hub.Certificates do
 
   @variables ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HEX_CACERTS_PATH"]
 
-  @doc "The options of OTP's client for an address."
-  @spec options(String.t()) :: keyword()
-  def options("https:" <> _rest) do
+  @doc "The options of a connection."
+  @spec options() :: keyword()
+  def options do
     match = :public_key.pkix_verify_hostname_match_fun(:https)
-    [ssl: [verify: :verify_peer, depth: 10, customize_hostname_check: [match_fun: match]] ++ trusted()]
+    [verify: :verify_peer, depth: 10, log_level: :none, customize_hostname_check: [match_fun: match]] ++ trusted()
   end
-
-  def options(_http), do: []
 
   defp trusted do
     case Enum.find_value(@variables, &named/1) do

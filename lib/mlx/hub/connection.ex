@@ -1,108 +1,276 @@
 defmodule Mlx.Hub.Connection do
   @moduledoc false
-  # One exchange with a server, by OTP's client (`:httpc`) in a profile of its own. It follows no redirect and tries nothing
-  # again. What a server sends of a file comes piece by piece, and the next piece is only read when it is asked for.
+  # One exchange with a server by HTTP 1.1, which follows no redirect and tries nothing again. What a server sends of a file is
+  # read when the next piece of it is asked for, and of an answer that is no file only the head.
   #
-  # OTP's client keeps the whole of an answer that is no file, and of a chunk. A look at the memory that it holds, four times
-  # a second, bounds that.
+  # OTP's own client would be shorter. It holds the whole of an answer that is no file, and of a chunk, in memory. It waits and
+  # asks again by itself for the status 503. And where a server sends nonsense as the time to wait, it ends with a message in the
+  # log that holds the request with its token, and all other exchanges end with it.
 
-  alias Mlx.Hub.{Address, Certificates, Settings}
+  alias Mlx.Hub.{Address, Settings, Wire}
 
-  @profile :mlx_hub
-  @profile_by_proxy :mlx_hub_proxy
-
+  # How often a process that waits looks whether it should stop.
   @look 250
-  @most_held 64 * 1024 * 1024
+
+  @most_head 65_536
+  @most_line 1024
 
   # Pieces of 64 KB, where the default is that of one packet.
-  @socket [buffer: 65_536, nodelay: true]
+  @socket [:binary, active: false, packet: :raw, buffer: 65_536, nodelay: true, send_timeout: 30_000]
 
-  defstruct [:id, :profile, :pid, :timeout, :guard, :stop]
+  # `body` is what is still to come: `{:length, bytes}`, `:to_the_end`, or in chunks `:size`, `{:chunk, bytes}`, `:line`, `:done`.
+  defstruct [:wire, :body, :timeout, :stop, buffer: ""]
 
   @type t :: %__MODULE__{}
   @type headers :: [{String.t(), String.t()}]
-  @typedoc "An answer of which the body is read, or one whose body can be read piece by piece."
-  @type answer :: {:whole, status :: pos_integer(), headers(), binary()} | {:pieces, headers(), t()}
+  @typedoc "The head of an answer, or an answer whose body can be read piece by piece."
+  @type answer :: {:head, status :: pos_integer(), headers()} | {:pieces, headers(), t()}
 
   @doc """
-  Sends a request and waits for the head of the answer. A stream of pieces has the status 200, or 206 where there is a header
+  Sends a request and waits for the head of the answer. A body of pieces has the status 200, or 206 where there is a header
   `content-range`. `stop` is asked while it waits.
   """
   @spec open(:get | :head, String.t(), headers(), Settings.t(), (-> boolean())) :: {:ok, answer()} | {:error, term()}
   def open(method, address, headers, settings, stop \\ fn -> false end) do
-    {profile, authorization} = profile(address)
-    http = [autoredirect: false, timeout: :infinity, connect_timeout: settings.connect_timeout]
-    http = http ++ authorization ++ Certificates.options(address)
-    options = [sync: false, body_format: :binary, socket_opts: @socket]
-    options = if method == :get, do: [{:stream, {:self, :once}} | options], else: options
+    uri = URI.parse(address)
 
-    case :httpc.request(method, {to_charlist(address), chars(headers)}, http, options, profile) do
-      {:ok, id} ->
-        connection = %__MODULE__{id: id, profile: profile, timeout: settings.timeout, stop: stop}
-        await_head(%{connection | guard: guard(id, profile)}, now(), settings.connect_timeout + settings.timeout)
+    with {:ok, wire, target, more} <- connect(uri, address, settings, stop) do
+      connection = %__MODULE__{wire: wire, timeout: settings.timeout, stop: stop}
+
+      with :ok <- Wire.send(wire, request(method, target, uri, more ++ headers)),
+           {:ok, status, answered, connection} <- head(connection) do
+        begin(method, status, answered, connection)
+      else
+        {:error, reason} -> give_up(connection, reason)
+      end
+    end
+  end
+
+  defp connect(uri, address, settings, stop) do
+    case {Address.proxy(address), uri.scheme} do
+      {nil, scheme} ->
+        with {:ok, wire} <- Wire.connect(scheme, uri.host, uri.port, @socket, settings.connect_timeout),
+             do: {:ok, wire, path(uri), []}
+
+      {{host, port, user}, "http"} ->
+        with {:ok, wire} <- Wire.connect("http", host, port, @socket, settings.connect_timeout),
+             do: {:ok, wire, "http://#{host(uri)}#{path(uri)}", proxy_user(user)}
+
+      {{host, port, user}, "https"} ->
+        with {:ok, wire} <- Wire.connect("http", host, port, @socket, settings.connect_timeout),
+             {:ok, wire} <- tunnel(wire, uri, user, settings, stop),
+             do: {:ok, wire, path(uri), []}
+    end
+  end
+
+  defp tunnel(wire, uri, user, settings, stop) do
+    connection = %__MODULE__{wire: wire, timeout: settings.timeout, stop: stop}
+    target = "#{bracketed(uri.host)}:#{uri.port}"
+
+    with :ok <- Wire.send(wire, lines("CONNECT #{target} HTTP/1.1", [{"host", target} | proxy_user(user)])),
+         {:ok, 200, _headers, %{buffer: ""}} <- head(connection),
+         {:ok, wire} <- Wire.secure(wire, uri.host, settings.connect_timeout) do
+      {:ok, wire}
+    else
+      {:ok, status, _headers, _connection} -> give_up(connection, {:proxy, status})
+      {:error, reason} -> give_up(connection, reason)
+    end
+  end
+
+  defp proxy_user(nil), do: []
+  defp proxy_user(user), do: [{"proxy-authorization", "Basic " <> Base.encode64(URI.decode(user))}]
+
+  defp request(method, target, uri, headers) do
+    line = "#{method |> to_string() |> String.upcase()} #{target} HTTP/1.1"
+    fixed = [{"host", host(uri)}, {"connection", "close"}, {"accept", "*/*"}, {"accept-encoding", "identity"}]
+    lines(line, fixed ++ [{"user-agent", "mlx-elixir/#{Application.spec(:mlx, :vsn)}"} | headers])
+  end
+
+  defp lines(line, headers), do: [line, "\r\n", for({name, value} <- headers, do: [name, ": ", value, "\r\n"]), "\r\n"]
+
+  defp path(uri), do: visible(uri.path || "/") <> if(uri.query, do: "?" <> visible(uri.query), else: "")
+
+  # What else is in an address would be more than one line.
+  defp visible(text), do: URI.encode(text, &(&1 in 0x21..0x7E))
+
+  defp host(%{host: host, port: port, scheme: scheme}) do
+    if port == URI.default_port(scheme), do: bracketed(host), else: "#{bracketed(host)}:#{port}"
+  end
+
+  defp bracketed(host), do: if(String.contains?(host, ":"), do: "[#{host}]", else: host)
+
+  # What is between the request and its answer, as "100 Continue", is left out.
+  defp head(connection) do
+    case status(connection, now() + connection.timeout) do
+      {:ok, status, _headers, connection} when status in 100..199 and status != 101 -> head(connection)
+      result -> result
+    end
+  end
+
+  defp status(connection, deadline) do
+    case packet(connection, :http_bin, deadline) do
+      {:ok, {:http_response, _version, status, _reason}, connection} when status in 100..999 ->
+        headers(connection, status, [], deadline)
+
+      {:ok, _other, _connection} ->
+        {:error, :no_http}
 
       {:error, reason} ->
         {:error, reason}
     end
   end
 
-  defp await_head(%{id: id} = connection, since, timeout) do
-    receive do
-      {:http, {^id, :stream_start, headers, pid}} ->
-        {:ok, {:pieces, strings(headers), %{connection | pid: pid}}}
+  defp headers(connection, status, headers, deadline) do
+    case packet(connection, :httph_bin, deadline) do
+      {:ok, {:http_header, _index, name, _original, value}, connection} ->
+        # All of them together are bounded, too.
+        headers = [{name |> to_string() |> String.downcase(), value} | headers]
+        if length(headers) > 200, do: {:error, :no_http}, else: headers(connection, status, headers, deadline)
 
-      {:http, {^id, {{_version, status, _reason}, headers, body}}} ->
-        close(connection)
-        {:ok, whole(status, strings(headers), body, connection)}
+      {:ok, :http_eoh, connection} ->
+        {:ok, status, Enum.reverse(headers), connection}
 
-      {:http, {^id, {:error, reason}}} ->
-        close(connection)
+      {:ok, _other, _connection} ->
+        {:error, :no_http}
+
+      {:error, reason} ->
         {:error, reason}
-    after
-      @look -> look(connection, since, timeout, &await_head(&1, since, timeout))
     end
   end
 
-  # An empty body has no pieces. What was asked by `:head` is the same without a body.
-  defp whole(status, headers, body, connection) when status in [200, 206],
-    do: {:pieces, headers, %{connection | id: nil, pid: body}}
+  defp packet(%{buffer: buffer} = connection, kind, deadline) do
+    case :erlang.decode_packet(kind, buffer, []) do
+      {:ok, packet, rest} ->
+        {:ok, packet, %{connection | buffer: rest}}
 
-  defp whole(status, headers, body, _connection), do: {:whole, status, headers, body}
+      {:more, _length} when byte_size(buffer) > @most_head ->
+        {:error, :no_http}
+
+      {:more, _length} ->
+        with {:ok, bytes} <- receive_bytes(connection, deadline),
+             do: packet(%{connection | buffer: buffer <> bytes}, kind, deadline)
+
+      {:error, _reason} ->
+        {:error, :no_http}
+    end
+  end
+
+  defp begin(method, status, headers, connection) when status in [200, 206] do
+    # A part is one that says so.
+    headers = if status == 200, do: List.keydelete(headers, "content-range", 0), else: headers
+
+    case body(method, headers) do
+      {:ok, body} -> {:ok, {:pieces, headers, %{connection | body: body}}}
+      {:error, reason} -> give_up(connection, reason)
+    end
+  end
+
+  defp begin(_method, status, headers, connection) do
+    close(connection)
+    {:ok, {:head, status, headers}}
+  end
+
+  defp body(:head, _headers), do: {:ok, {:length, 0}}
+
+  defp body(:get, headers) do
+    case {values(headers, "transfer-encoding"), values(headers, "content-length")} do
+      {[], []} -> {:ok, :to_the_end}
+      {[], [length]} -> if length =~ ~r/\A\d{1,18}\z/, do: {:ok, {:length, String.to_integer(length)}}, else: {:error, :length}
+      {[], _several} -> {:error, :length}
+      {[encoding], _} -> if String.downcase(encoding) == "chunked", do: {:ok, :size}, else: {:error, :transfer_encoding}
+      {_several, _} -> {:error, :transfer_encoding}
+    end
+  end
+
+  defp values(headers, name), do: Enum.uniq(for {^name, value} <- headers, do: String.trim(value))
 
   @doc "The next piece of a body with what gives the one behind it, or its end, at which the connection is closed."
   @spec next(t()) :: {:ok, binary(), t()} | :done | {:error, term()}
-  def next(%{id: nil, pid: ""}), do: :done
-  def next(%{id: nil, pid: body} = connection), do: {:ok, body, %{connection | pid: ""}}
-
-  def next(connection) do
-    :ok = :httpc.stream_next(connection.pid)
-    await_piece(connection, now())
+  def next(%{body: body} = connection) when body == {:length, 0} or body == :done do
+    close(connection)
+    :done
   end
 
-  defp await_piece(%{id: id} = connection, since) do
-    receive do
-      {:http, {^id, :stream, piece}} ->
-        {:ok, piece, connection}
-
-      {:http, {^id, :stream_end, _headers}} ->
-        close(connection)
-        :done
-
-      {:http, {^id, {:error, reason}}} ->
-        close(connection)
-        {:error, reason}
-    after
-      @look -> look(connection, since, connection.timeout, &await_piece(&1, since))
+  def next(%{body: :size} = connection) do
+    with {:ok, line, connection} <- line(connection) do
+      case Regex.run(~r/\A\s*([0-9A-Fa-f]{1,15})\s*(;.*)?\r?\z/s, line) do
+        [_, size | _] -> next(%{connection | body: chunk(size)})
+        nil -> give_up(connection, :chunk)
+      end
     end
   end
 
-  # Nothing has come for a while: whether it is worth to go on.
-  defp look(connection, since, timeout, go_on) do
+  def next(%{body: :line} = connection) do
+    case line(connection) do
+      {:ok, line, connection} when line in ["", "\r"] -> next(%{connection | body: :size})
+      {:ok, _other, connection} -> give_up(connection, :chunk)
+      {:error, reason} -> {:error, reason}
+    end
+  end
+
+  def next(connection) do
+    case bytes(connection) do
+      {:ok, bytes, connection} -> {:ok, taken(bytes, connection), left(bytes, connection)}
+      {:error, :closed} when connection.body == :to_the_end -> next(%{connection | body: :done})
+      {:error, reason} -> give_up(connection, reason)
+    end
+  end
+
+  defp chunk(size) do
+    case String.to_integer(size, 16) do
+      0 -> :done
+      bytes -> {:chunk, bytes}
+    end
+  end
+
+  defp taken(bytes, %{body: {_kind, length}}) when byte_size(bytes) > length, do: binary_part(bytes, 0, length)
+  defp taken(bytes, _connection), do: bytes
+
+  # What is behind the end of a length is nothing of it; behind a chunk is the next one.
+  defp left(_bytes, %{body: :to_the_end} = connection), do: connection
+
+  defp left(bytes, %{body: {kind, length}} = connection) do
+    case {kind, length - byte_size(bytes)} do
+      {kind, more} when more > 0 -> %{connection | body: {kind, more}}
+      {:length, _none} -> %{connection | body: {:length, 0}}
+      {:chunk, over} -> %{connection | body: :line, buffer: binary_part(bytes, length, -over)}
+    end
+  end
+
+  defp bytes(%{buffer: ""} = connection) do
+    with {:ok, bytes} <- receive_bytes(connection, now() + connection.timeout), do: {:ok, bytes, connection}
+  end
+
+  defp bytes(%{buffer: buffer} = connection), do: {:ok, buffer, %{connection | buffer: ""}}
+
+  defp line(%{buffer: buffer} = connection) do
+    case String.split(buffer, "\n", parts: 2) do
+      [line, rest] ->
+        {:ok, line, %{connection | buffer: rest}}
+
+      [part] when byte_size(part) > @most_line ->
+        give_up(connection, :chunk)
+
+      [part] ->
+        case receive_bytes(connection, now() + connection.timeout) do
+          {:ok, bytes} -> line(%{connection | buffer: part <> bytes})
+          {:error, reason} -> give_up(connection, reason)
+        end
+    end
+  end
+
+  defp receive_bytes(connection, deadline) do
+    left = deadline - now()
+
     cond do
-      now() - since > timeout -> give_up(connection, :timeout)
-      connection.stop.() -> give_up(connection, :stopped)
-      held(connection) > @most_held -> give_up(connection, :too_much_at_once)
-      true -> go_on.(connection)
+      connection.stop.() ->
+        {:error, :stopped}
+
+      left <= 0 ->
+        {:error, :timeout}
+
+      true ->
+        with {:error, :timeout} <- Wire.receive(connection.wire, min(left, @look)), do: receive_bytes(connection, deadline)
     end
   end
 
@@ -111,103 +279,9 @@ defmodule Mlx.Hub.Connection do
     {:error, reason}
   end
 
-  # How many bytes the client holds of an answer that is not complete.
-  defp held(connection) do
-    with pid when is_pid(pid) <- connection.pid || handler(connection),
-         {:binary, binaries} <- Process.info(pid, :binary) do
-      binaries |> Enum.map(&elem(&1, 1)) |> Enum.sum()
-    else
-      _gone -> 0
-    end
-  end
-
-  defp handler(%{id: id, profile: profile}) do
-    Enum.find_value(:httpc.info(profile)[:handlers] || [], fn {pid, ids, _info} -> if id in ids, do: pid end)
-  catch
-    # The handler may end while it is asked.
-    :exit, _reason -> nil
-  end
-
   @doc "Ends an exchange, at any time."
   @spec close(t()) :: :ok
-  def close(%{id: nil}), do: :ok
-
-  def close(%{id: id, profile: profile, guard: guard}) do
-    :httpc.cancel_request(id, profile)
-    send(guard, :closed)
-    flush(id)
-  end
-
-  defp flush(id) do
-    receive do
-      {:http, {^id, _}} -> flush(id)
-      {:http, {^id, _, _}} -> flush(id)
-      {:http, {^id, _, _, _}} -> flush(id)
-    after
-      0 -> :ok
-    end
-  end
-
-  # The client would wait for ever where the process that reads is gone.
-  defp guard(id, profile) do
-    owner = self()
-
-    spawn(fn ->
-      monitor = Process.monitor(owner)
-
-      receive do
-        :closed -> :ok
-        {:DOWN, ^monitor, :process, _pid, _reason} -> :httpc.cancel_request(id, profile)
-      end
-    end)
-  end
-
-  @doc "Starts OTP's client, which does not start with the application."
-  @spec start() :: :ok
-  def start do
-    {:ok, _started} = Application.ensure_all_started([:inets, :ssl])
-
-    for profile <- [@profile, @profile_by_proxy] do
-      case :inets.start(:httpc, profile: profile) do
-        {:ok, _pid} -> :ok
-        {:error, {:already_started, _pid}} -> :ok
-      end
-    end
-
-    :ok
-  end
-
-  # A profile has one proxy. It is the same for all but those who change their environment meanwhile.
-  defp profile(address) do
-    case Address.proxy(address) do
-      nil ->
-        {@profile, []}
-
-      {host, port, user} ->
-        proxy = {{to_charlist(host), port}, []}
-        :ok = :httpc.set_options([proxy: proxy, https_proxy: proxy], @profile_by_proxy)
-        {@profile_by_proxy, proxy_user(user)}
-    end
-  end
-
-  defp proxy_user(nil), do: []
-
-  defp proxy_user(user) do
-    [name | password] = user |> String.split(":", parts: 2) |> Enum.map(&to_charlist(URI.decode(&1)))
-    [proxy_auth: {name, List.first(password) || ~c""}]
-  end
-
-  # A connection serves one request: another one would wait behind a file.
-  defp chars(headers) do
-    headers = [{"connection", "close"}, {"accept-encoding", "identity"}, {"user-agent", agent()} | headers]
-    for {name, value} <- headers, do: {to_charlist(name), to_charlist(value)}
-  end
-
-  defp agent, do: "mlx-elixir/#{Application.spec(:mlx, :vsn)}"
-
-  defp strings(headers) do
-    for {name, value} <- headers, do: {String.downcase(List.to_string(name)), IO.iodata_to_binary(value)}
-  end
+  def close(connection), do: Wire.close(connection.wire)
 
   defp now, do: System.monotonic_time(:millisecond)
 end

@@ -99,16 +99,25 @@ defmodule Mlx.Hub.Problem do
   defp retry_after(nil), do: nil
 
   defp retry_after(text) do
-    case {Integer.parse(text), :httpd_util.convert_request_date(to_charlist(text))} do
-      {{seconds, ""}, _} when seconds >= 0 -> seconds * 1000
-      {_, {{_, _, _}, _} = date} -> max(seconds(date) - seconds(:calendar.universal_time()), 0) * 1000
-      _unreadable -> nil
+    case Integer.parse(text) do
+      {seconds, ""} when seconds in 0..1_000_000_000 -> seconds * 1000
+      _date -> with({:ok, date} <- date(text), do: max(DateTime.diff(date, DateTime.utc_now(), :millisecond), 0))
     end
-  rescue
-    _unreadable -> nil
   end
 
-  defp seconds(date), do: :calendar.datetime_to_gregorian_seconds(date)
+  @months ~w(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec)
+
+  # The nil is that of no date.
+  defp date(text) do
+    with [_, day, month, year, time] <- Regex.run(~r/\A\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d:\d\d:\d\d) GMT\z/, text),
+         month when month != nil <- Enum.find_index(@months, &(&1 == month)),
+         month = String.pad_leading("#{month + 1}", 2, "0"),
+         {:ok, date, 0} <- DateTime.from_iso8601("#{year}-#{month}-#{day}T#{time}Z") do
+      {:ok, date}
+    else
+      _none -> nil
+    end
+  end
 
   @doc "What a failed connection means."
   @spec of_reason(term(), String.t()) :: t()
@@ -116,27 +125,21 @@ defmodule Mlx.Hub.Problem do
 
   def of_reason(:timeout, address), do: lost(address, "sent nothing for too long")
 
-  def of_reason(:too_much_at_once, address) do
-    wrong("#{Address.shown(address)} sends an answer that does not fit into the memory that it may take")
-  end
-
-  def of_reason({:failed_connect, details}, address) do
-    case List.keyfind(details, :inet, 0) do
-      {:inet, _options, {:tls_alert, {alert, _text}}} -> of_alert(alert, address)
-      {:inet, _options, reason} when reason in [:timeout, :etimedout] -> lost(address, "does not answer")
-      {:inet, _options, reason} -> unreachable(address, reason)
-      _other -> unreachable(address, nil)
-    end
-  end
-
+  def of_reason({:connect, reason}, address) when reason in [:timeout, :etimedout], do: lost(address, "does not answer")
+  def of_reason({:connect, reason}, address), do: unreachable(address, reason)
   def of_reason({:tls_alert, {alert, _text}}, address), do: of_alert(alert, address)
-  def of_reason({:send_failed, _reason}, address), do: lost(address, "closed the connection")
-  def of_reason(:socket_closed_remotely, address), do: lost(address, "closed the connection")
-  def of_reason({:proxy_error, _, _}, address), do: wrong("the proxy does not let #{Address.shown(address)} through")
+  def of_reason(:closed, address), do: lost(address, "closed the connection")
+  def of_reason({:proxy, status}, address), do: wrong("the proxy refuses #{Address.shown(address)} (status #{status})")
+  def of_reason(:no_http, address), do: lost(address, "answered with something that is not HTTP")
+  def of_reason(:length, address), do: lost(address, "answered with a length that is none")
+  def of_reason(:transfer_encoding, address), do: lost(address, "answered in a transfer encoding that is not known")
+  def of_reason(:chunk, address), do: lost(address, "answered with chunks that are damaged")
 
-  def of_reason({:could_not_parse_as_http, _bytes}, address),
-    do: lost(address, "answered with something that is not HTTP")
+  def of_reason({:encoding, encoding}, address) do
+    wrong("#{Address.shown(address)} packs its answer by #{inspect(encoding, printable_limit: 40)}, which is not known")
+  end
 
+  def of_reason({:damaged, kind}, address), do: lost(address, "sends a damaged #{kind} stream")
   def of_reason(reason, address), do: lost(address, "failed (#{short(reason)})")
 
   defp of_alert(alert, address) do
@@ -147,7 +150,7 @@ defmodule Mlx.Hub.Problem do
   end
 
   defp unreachable(address, reason) do
-    why = if is_atom(reason) and reason != nil, do: " (#{:inet.format_error(reason)})"
+    why = if is_atom(reason), do: " (#{:inet.format_error(reason)})"
     %__MODULE__{kind: :unreachable, text: "cannot reach #{host(address)}#{why}; is this machine online?"}
   end
 

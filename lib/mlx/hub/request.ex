@@ -91,10 +91,10 @@ defmodule Mlx.Hub.Request do
       {:ok, {:pieces, _headers, _connection} = answer} ->
         {:ok, answer, address}
 
-      {:ok, {:whole, status, answered, _body}} when status in @redirects ->
+      {:ok, {:head, status, answered}} when status in @redirects ->
         redirect(method, address, headers, subject, settings, stop, redirects, answered)
 
-      {:ok, {:whole, status, answered, _body}} ->
+      {:ok, {:head, status, answered}} ->
         {:error, Problem.of_status(status, answered, address, subject)}
 
       {:error, reason} ->
