@@ -73,14 +73,18 @@ defmodule Mlx.HubTest do
         snapshot = Hub.download("org/name", options(hub, folder, more))
 
         found =
-          for path <- Path.wildcard(snapshot <> "/**", match_dot: true), File.regular?(path), do: Path.relative_to(path, snapshot)
+          for path <- Path.wildcard(snapshot <> "/**", match_dot: true),
+              File.regular?(path),
+              do: Path.relative_to(path, snapshot)
 
         assert Enum.sort(found) == Enum.sort(expected)
       end
 
-      assert_raise Mlx.Error, ~r/^Mlx.Hub.download: org\/name has none of the files that are asked for; it has .*README.md/, fn ->
-        Hub.download("org/name", options(hub, folder, files: ["*.bin"]))
-      end
+      assert_raise Mlx.Error,
+                   ~r/^Mlx.Hub.download: org\/name has none of the files that are asked for; it has .*README.md/,
+                   fn ->
+                     Hub.download("org/name", options(hub, folder, files: ["*.bin"]))
+                   end
     end
 
     test "takes a GGUF file where it is the only one, and asks to choose among several", %{tmp_dir: folder} do
@@ -143,15 +147,27 @@ defmodule Mlx.HubTest do
       resolve = "/org/name/resolve/main/model.safetensors"
       by_commit = "/org/name/resolve/#{HubServer.commit()}/model.safetensors"
       cdn = "/cdn/#{HubServer.hex(:sha256, @weights)}"
-      assert paths(hub) == [{:hub, "HEAD", resolve}, {:hub, "GET", by_commit}, {:cdn, "GET", cdn}, {:hub, "HEAD", resolve}]
+
+      assert paths(hub) == [
+               {:hub, "HEAD", resolve},
+               {:hub, "GET", by_commit},
+               {:cdn, "GET", cdn},
+               {:hub, "HEAD", resolve}
+             ]
     end
 
     test "needs no size", %{tmp_dir: folder} do
       text = @files["config.json"]
 
       answer = fn
-        %{method: "HEAD"} -> &HubServer.send_bytes(&1, HubServer.head(200, [{"x-repo-commit", HubServer.commit()}, {"etag", ~s(W/"#{HubServer.git(text)}")}]))
-        _get -> &HubServer.send_bytes(&1, [HubServer.head(200, []), text])
+        %{method: "HEAD"} ->
+          &HubServer.send_bytes(
+            &1,
+            HubServer.head(200, [{"x-repo-commit", HubServer.commit()}, {"etag", ~s(W/"#{HubServer.git(text)}")}])
+          )
+
+        _get ->
+          &HubServer.send_bytes(&1, [HubServer.head(200, []), text])
       end
 
       hub = HubServer.start(@files, answer: answer)
@@ -197,7 +213,8 @@ defmodule Mlx.HubTest do
       for {call, said} <- [
             {fn -> Hub.download("org/other", options) end, "#{hub.url} has no repository org/other without a token"},
             {fn -> Hub.download("org/name@v2", options) end, ~s(org/name has no revision "v2")},
-            {fn -> Hub.file("org/name", "none.json", options) end, ~s(org/name has no file "none.json" in the revision "main")},
+            {fn -> Hub.file("org/name", "none.json", options) end,
+             ~s(org/name has no file "none.json" in the revision "main")},
             {fn -> Hub.file("org/name@v2", "none.json", options) end, ~s(org/name has no revision "v2")}
           ] do
         error = assert_raise Mlx.Error, call
@@ -206,7 +223,24 @@ defmodule Mlx.HubTest do
     end
 
     test "is told of names, paths and options that are none", %{tmp_dir: folder} do
-      for name <- ["", "/", "a/b/c", "../../x", "/etc", "a//b", "a\\b", "a\0b", "a--b/c", "a..b", ".a", "-a", "a.git", "a b", "a/b@", "ä"] do
+      for name <- [
+            "",
+            "/",
+            "a/b/c",
+            "../../x",
+            "/etc",
+            "a//b",
+            "a\\b",
+            "a\0b",
+            "a--b/c",
+            "a..b",
+            ".a",
+            "-a",
+            "a.git",
+            "a b",
+            "a/b@",
+            "ä"
+          ] do
         assert_raise ArgumentError, ~r/^Mlx.Hub.download: expected /, fn -> Hub.download(name, cache: folder) end
       end
 
@@ -239,7 +273,9 @@ defmodule Mlx.HubTest do
             attempts: 0,
             backoff: -1
           ] do
-        assert_raise ArgumentError, ~r/^Mlx.Hub.download: expected :#{option} to be /, fn -> Hub.download("a/b", [{option, wrong}]) end
+        assert_raise ArgumentError, ~r/^Mlx.Hub.download: expected :#{option} to be /, fn ->
+          Hub.download("a/b", [{option, wrong}])
+        end
       end
 
       error = assert_raise ArgumentError, fn -> Hub.download("a/b", token: "hf_sesame\r\nx: y") end
@@ -252,13 +288,17 @@ defmodule Mlx.HubTest do
       :gen_tcp.close(listener)
       hub = %{url: "http://127.0.0.1:#{port}"}
 
-      assert_raise Mlx.Error, ~r/^Mlx.Hub.download: cannot reach 127.0.0.1 \(connection refused\); is this machine online\?, and org\/name in the revision "main" is not in the cache/, fn ->
-        Hub.download("org/name", options(hub, folder))
-      end
+      assert_raise Mlx.Error,
+                   ~r/^Mlx.Hub.download: cannot reach 127.0.0.1 \(connection refused\); is this machine online\?, and org\/name in the revision "main" is not in the cache/,
+                   fn ->
+                     Hub.download("org/name", options(hub, folder))
+                   end
 
-      assert_raise Mlx.Error, ~r/^Mlx.Hub.file: the Hub is not asked \(offline\), and a.json of org\/name in the revision "main" is not in the cache/, fn ->
-        Hub.file("org/name", "a.json", options(hub, folder, offline: true))
-      end
+      assert_raise Mlx.Error,
+                   ~r/^Mlx.Hub.file: the Hub is not asked \(offline\), and a.json of org\/name in the revision "main" is not in the cache/,
+                   fn ->
+                     Hub.file("org/name", "a.json", options(hub, folder, offline: true))
+                   end
     end
 
     test "is taken from the cache where the hub cannot be reached", %{tmp_dir: folder} do
@@ -294,9 +334,14 @@ defmodule Mlx.HubTest do
       cache = [cache: Path.join(folder, "hub")]
       size = byte_size(@weights) + byte_size(@files["config.json"]) + 2
 
-      assert [%{name: "org/name", size: ^size, revisions: [revision], last_used: %DateTime{}, folder: place}] = Hub.models(cache)
+      assert [%{name: "org/name", size: ^size, revisions: [revision], last_used: %DateTime{}, folder: place}] =
+               Hub.models(cache)
+
       assert place == cache(folder)
-      assert %{commit: commit, names: ["main"], files: 4, size: ^size, folder: ^snapshot, modified: %DateTime{}} = revision
+
+      assert %{commit: commit, names: ["main"], files: 4, size: ^size, folder: ^snapshot, modified: %DateTime{}} =
+               revision
+
       assert commit == HubServer.commit()
 
       # Another commit shares one of its files.
@@ -309,13 +354,22 @@ defmodule Mlx.HubTest do
       assert File.ls!(Path.join(place, "blobs")) == [blob]
       assert Hub.path("org/name", cache) == nil
 
-      assert_raise Mlx.Error, ~r/^Mlx.Hub.delete: org\/name@main is not in the cache/, fn -> Hub.delete("org/name@main", cache) end
+      assert_raise Mlx.Error, ~r/^Mlx.Hub.delete: org\/name@main is not in the cache/, fn ->
+        Hub.delete("org/name@main", cache)
+      end
+
       assert Hub.delete("org/name", cache) == byte_size(@files["config.json"])
       assert Hub.models(cache) == []
     end
 
     test "of a damaged or foreign folder is listed without harm", %{tmp_dir: folder} do
-      for path <- ["models--a--b/snapshots/x/y", "models--../refs", "datasets--a--b", "models--c", "models--d--e/refs/main"] do
+      for path <- [
+            "models--a--b/snapshots/x/y",
+            "models--../refs",
+            "datasets--a--b",
+            "models--c",
+            "models--d--e/refs/main"
+          ] do
         File.mkdir_p!(Path.join(folder, path))
       end
 
@@ -323,20 +377,6 @@ defmodule Mlx.HubTest do
       names = for model <- Hub.models(cache: folder), do: model.name
       assert names == ["a/b", "c", "d/e"]
       assert Hub.path("d/e", cache: folder) == nil
-    end
-
-    test "is used without symbolic links where there are none", %{tmp_dir: folder} do
-      hub = HubServer.start(@files)
-      settings = Mlx.Hub.Settings.new(options(hub, folder), :"Hub.download")
-      snapshot = Hub.download("org/name", options(hub, folder))
-      File.rm!(Path.join(snapshot, "config.json"))
-      etag = HubServer.git(@files["config.json"])
-      System.put_env("HF_HUB_DISABLE_SYMLINKS", "1")
-      Mlx.Hub.Cache.link!(settings, "org/name", HubServer.commit(), "config.json", etag)
-      System.delete_env("HF_HUB_DISABLE_SYMLINKS")
-      assert File.lstat!(Path.join(snapshot, "config.json")).type == :regular
-      assert File.read!(Path.join(snapshot, "config.json")) == @files["config.json"]
-      assert Hub.download("org/name", options(hub, folder)) == snapshot
     end
   end
 
@@ -346,7 +386,9 @@ defmodule Mlx.HubTest do
       assert Hub.resolve(to_charlist(folder)) == folder
 
       for path <- ["nowhere.gguf", "./nowhere", "/nowhere", "../a/b", "models/a.gguf", "a/b/../c", "a\0b", "~/x"] do
-        assert_raise Mlx.Error, ~r/^Mlx.Hub.resolve: cannot read .*: no such file or folder/s, fn -> Hub.resolve(path) end
+        assert_raise Mlx.Error, ~r/^Mlx.Hub.resolve: cannot read .*: no such file or folder/s, fn ->
+          Hub.resolve(path)
+        end
       end
     end
   end

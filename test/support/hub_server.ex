@@ -45,6 +45,11 @@ defmodule Mlx.HubServer do
   @doc "The requests until now, the first one first: maps of the server, the method, the path, the query and the headers."
   def requests(hub), do: hub.log |> Agent.get(& &1) |> Enum.reverse()
 
+  @doc "A hub that has these files and is not started, for `usual/2`."
+  def files(files) do
+    %__MODULE__{url: "", cdn: "", files: Map.new(files, fn {path, content} -> {path, file(content)} end), page: 1000}
+  end
+
   defp file({:lfs, content}), do: %{content: content, lfs: true, etag: hex(:sha256, content), id: git(content)}
   defp file(content), do: %{content: content, lfs: false, etag: git(content), id: git(content)}
 
@@ -187,7 +192,16 @@ defmodule Mlx.HubServer do
 
   defp revision(revision, hub) when revision in ["main", @commit, "refs/pr/1", "v1.0"] do
     siblings = for {path, _file} <- hub.files, do: %{rfilename: path}
-    json(%{id: "org/name", modelId: "org/name", sha: @commit, siblings: siblings, tags: [], private: false, gated: false})
+
+    json(%{
+      id: "org/name",
+      modelId: "org/name",
+      sha: @commit,
+      siblings: siblings,
+      tags: [],
+      private: false,
+      gated: false
+    })
   end
 
   defp revision(_other, _hub), do: missing("RevisionNotFound")

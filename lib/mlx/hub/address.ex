@@ -46,7 +46,10 @@ defmodule Mlx.Hub.Address do
   end
 
   defp followed("https", %URI{scheme: "http"}), do: {:not_followed, "from https to http"}
-  defp followed(_from, %URI{scheme: scheme, host: host}) when scheme in ["http", "https"] and host not in [nil, ""], do: :ok
+
+  defp followed(_from, %URI{scheme: scheme, host: host}) when scheme in ["http", "https"] and host not in [nil, ""],
+    do: :ok
+
   defp followed(_from, %URI{scheme: scheme}), do: {:not_followed, "to an address of the scheme #{inspect(scheme)}"}
 
   @doc "An address without its query, which may hold a signature, for messages."

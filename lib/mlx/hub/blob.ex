@@ -44,7 +44,11 @@ defmodule Mlx.Hub.Blob do
             subject: Request.subject(settings, repository, commit, file.path),
             file: file,
             blob: blob,
-            path: if(held, do: unfinished(blob), else: "#{blob}.#{System.pid()}.#{System.unique_integer([:positive])}.incomplete"),
+            path:
+              if(held,
+                do: unfinished(blob),
+                else: "#{blob}.#{System.pid()}.#{System.unique_integer([:positive])}.incomplete"
+              ),
             count: count,
             stop: stop
           }
@@ -224,7 +228,8 @@ defmodule Mlx.Hub.Blob do
   end
 
   defp cannot_write(download, :enospc),
-    do: Problem.wrong("the disk is full: #{download.path} cannot grow; free some of it, or give another folder as :cache")
+    do:
+      Problem.wrong("the disk is full: #{download.path} cannot grow; free some of it, or give another folder as :cache")
 
   defp cannot_write(download, reason),
     do: Problem.wrong("cannot write #{download.path}: #{:file.format_error(reason)}")
@@ -243,7 +248,9 @@ defmodule Mlx.Hub.Blob do
 
       true ->
         discard(download, size(path))
-        {:error, Problem.wrong("#{download.address} has not the checksum #{file.etag} that the Hub tells, twice in a row")}
+
+        {:error,
+         Problem.wrong("#{download.address} has not the checksum #{file.etag} that the Hub tells, twice in a row")}
     end
   end
 

@@ -12,7 +12,8 @@ defmodule Mlx.Hub.Body do
   def plain?(headers), do: encoding(headers) in [nil, "", "identity"]
 
   defp encoding(headers) do
-    with text when text != nil <- Problem.header(headers, "content-encoding"), do: text |> String.trim() |> String.downcase()
+    with text when text != nil <- Problem.header(headers, "content-encoding"),
+         do: text |> String.trim() |> String.downcase()
   end
 
   @doc "Reduces the pieces by a function that returns `{:cont, acc}` or `{:halt, result}`."

@@ -5,7 +5,8 @@ defmodule Mlx.Hub.Cache do
   #     models--org--name/refs/main                    the commit of a branch or tag
   #     models--org--name/blobs/TAG                    the bytes of files, named by their checksum
   #     models--org--name/snapshots/COMMIT/path        the files of a commit, links to the blobs
-  #     models--org--name/trees/COMMIT.json            what files the commit has
+  #     models--org--name/trees/COMMIT.json            what files the commit has, all of which are here
+  #     models--org--name/trees/COMMIT.mlx.json        the same where only some of them were wanted
   #     .locks/models--org--name/
   #
   # Each file takes its name by a rename when it is complete.
@@ -28,9 +29,12 @@ defmodule Mlx.Hub.Cache do
   @spec snapshot(Settings.t(), String.t(), String.t()) :: Path.t()
   def snapshot(settings, repository, commit), do: Path.join([repository(settings, repository), "snapshots", commit])
 
-  @doc "The file of the list of a commit's files."
-  @spec tree(Settings.t(), String.t(), String.t()) :: Path.t()
-  def tree(settings, repository, commit), do: Path.join([repository(settings, repository), "trees", commit <> ".json"])
+  @doc "The files that may have the list of a commit's files: Python's, and that of a part of them, which Python would miss."
+  @spec trees(Settings.t(), String.t(), String.t()) :: {Path.t(), Path.t()}
+  def trees(settings, repository, commit) do
+    path = Path.join([repository(settings, repository), "trees", commit])
+    {path <> ".json", path <> ".mlx.json"}
+  end
 
   @doc "The commit of a revision as it is cached, or nil."
   @spec commit(Settings.t(), String.t()) :: String.t() | nil
@@ -75,7 +79,10 @@ defmodule Mlx.Hub.Cache do
     path = Path.join(settings.cache, "CACHEDIR.TAG")
 
     if not File.exists?(path) do
-      File.write(path, "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of models. See https://bford.info/cachedir/\n")
+      File.write(
+        path,
+        "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of models. See https://bford.info/cachedir/\n"
+      )
     end
 
     :ok
@@ -105,7 +112,8 @@ defmodule Mlx.Hub.Cache do
     pointer
   end
 
-  defp linked?(pointer, target), do: File.exists?(pointer) and File.read_link(pointer) in [{:ok, target}, {:error, :einval}]
+  defp linked?(pointer, target),
+    do: File.exists?(pointer) and File.read_link(pointer) in [{:ok, target}, {:error, :einval}]
 
   defp symbolic(target, path) do
     if Settings.true?("HF_HUB_DISABLE_SYMLINKS"), do: {:error, :forbidden}, else: File.ln_s(target, path)

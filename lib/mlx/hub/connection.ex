@@ -174,11 +174,20 @@ defmodule Mlx.Hub.Connection do
 
   defp body(:get, headers) do
     case {values(headers, "transfer-encoding"), values(headers, "content-length")} do
-      {[], []} -> {:ok, :to_the_end}
-      {[], [length]} -> if length =~ ~r/\A\d{1,18}\z/, do: {:ok, {:length, String.to_integer(length)}}, else: {:error, :length}
-      {[], _several} -> {:error, :length}
-      {[encoding], _} -> if String.downcase(encoding) == "chunked", do: {:ok, :size}, else: {:error, :transfer_encoding}
-      {_several, _} -> {:error, :transfer_encoding}
+      {[], []} ->
+        {:ok, :to_the_end}
+
+      {[], [length]} ->
+        if length =~ ~r/\A\d{1,18}\z/, do: {:ok, {:length, String.to_integer(length)}}, else: {:error, :length}
+
+      {[], _several} ->
+        {:error, :length}
+
+      {[encoding], _} ->
+        if String.downcase(encoding) == "chunked", do: {:ok, :size}, else: {:error, :transfer_encoding}
+
+      {_several, _} ->
+        {:error, :transfer_encoding}
     end
   end
 
@@ -270,7 +279,8 @@ defmodule Mlx.Hub.Connection do
         {:error, :timeout}
 
       true ->
-        with {:error, :timeout} <- Wire.receive(connection.wire, min(left, @look)), do: receive_bytes(connection, deadline)
+        with {:error, :timeout} <- Wire.receive(connection.wire, min(left, @look)),
+             do: receive_bytes(connection, deadline)
     end
   end
 

@@ -9,7 +9,8 @@ defmodule Mlx.Hub.Download do
 
   @doc "The folder of a revision's files."
   @spec snapshot!(Settings.t(), String.t()) :: Path.t()
-  def snapshot!(%{offline: true} = settings, repository), do: cached!(settings, repository, "the Hub is not asked (offline)")
+  def snapshot!(%{offline: true} = settings, repository),
+    do: cached!(settings, repository, "the Hub is not asked (offline)")
 
   def snapshot!(settings, repository) do
     with {:ok, commit} <- Listing.commit(settings, repository),
@@ -59,7 +60,9 @@ defmodule Mlx.Hub.Download do
   # The folder as it is cached, unless it is known to lack a file.
   defp cached!(settings, repository, why) do
     folder = Cache.cached(settings, repository)
-    if folder == nil, do: raise(Mlx.Error, "#{why}, and #{text(settings, repository)} is not in the cache #{settings.cache}")
+
+    if folder == nil,
+      do: raise(Mlx.Error, "#{why}, and #{text(settings, repository)} is not in the cache #{settings.cache}")
 
     case lacking(settings, repository, folder) do
       [] ->

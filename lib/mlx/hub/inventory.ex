@@ -14,7 +14,9 @@ defmodule Mlx.Hub.Inventory do
     folder = Cache.repository(settings, name)
     references = references(folder)
     revisions = for commit <- commits(folder), do: revision(folder, commit, references)
-    blobs = for blob <- list(Path.join(folder, "blobs")), {:ok, stat} <- [stat(Path.join([folder, "blobs", blob]))], do: stat
+
+    blobs =
+      for blob <- list(Path.join(folder, "blobs")), {:ok, stat} <- [stat(Path.join([folder, "blobs", blob]))], do: stat
 
     # Without links, the files lie in the snapshots.
     apart = for revision <- revisions, {:file, stat} <- revision.contents, do: stat
@@ -116,7 +118,7 @@ defmodule Mlx.Hub.Inventory do
       before = size(folder)
       remove!(snapshot)
       for {reference, ^commit} <- references(folder), do: File.rm(Path.join([folder, "refs", reference]))
-      File.rm(Cache.tree(settings, name, commit))
+      for path <- Tuple.to_list(Cache.trees(settings, name, commit)), do: File.rm(path)
       remove_unused(folder)
       if commits(folder) == [], do: remove!(folder)
       before - size(folder)
@@ -125,14 +127,20 @@ defmodule Mlx.Hub.Inventory do
 
   defp remove_unused(folder) do
     used =
-      for path <- walk(Path.join(folder, "snapshots")), {:ok, target} <- [File.read_link(path)], do: Path.basename(target)
+      for path <- walk(Path.join(folder, "snapshots")),
+          {:ok, target} <- [File.read_link(path)],
+          do: Path.basename(target)
 
     for blob <- list(Path.join(folder, "blobs")) -- used, do: File.rm(Path.join([folder, "blobs", blob]))
   end
 
   defp size(folder) do
-    files = for path <- walk(folder), {:ok, %{type: :regular} = stat} <- [File.lstat(path)], do: {stat.inode, path, stat}
-    files |> Enum.uniq_by(fn {inode, path, stat} -> if stat.links > 1, do: inode, else: path end) |> Enum.sum_by(&elem(&1, 2).size)
+    files =
+      for path <- walk(folder), {:ok, %{type: :regular} = stat} <- [File.lstat(path)], do: {stat.inode, path, stat}
+
+    files
+    |> Enum.uniq_by(fn {inode, path, stat} -> if stat.links > 1, do: inode, else: path end)
+    |> Enum.sum_by(&elem(&1, 2).size)
   end
 
   # It is gone at once for all others.

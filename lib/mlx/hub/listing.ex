@@ -1,9 +1,10 @@
 defmodule Mlx.Hub.Listing do
   @moduledoc false
   # Which commit a revision is, and which files a commit has. What a commit has never changes, so that its list is kept in the
-  # cache, in the form of Python's library.
+  # cache, in the form of Python's library. Python takes such a list for a promise that its files are here, so that it has
+  # another name where only some of them are wanted.
 
-  alias Mlx.Hub.{Address, Blob, Cache, Connection, Name, Problem, Request}
+  alias Mlx.Hub.{Address, Blob, Cache, Connection, Name, Patterns, Problem, Request}
 
   @format 1
   @most_pages 1000
@@ -30,7 +31,9 @@ defmodule Mlx.Hub.Listing do
   end
 
   defp no_hub(address) do
-    Problem.wrong("#{Address.shown(address)} does not answer as a hub of models does; look at HF_ENDPOINT and the proxy")
+    Problem.wrong(
+      "#{Address.shown(address)} does not answer as a hub of models does; look at HF_ENDPOINT and the proxy"
+    )
   end
 
   @doc "The files of a commit, from the cache or from the Hub."
@@ -45,7 +48,12 @@ defmodule Mlx.Hub.Listing do
   @doc "The files of a commit as the cache has them, or nil."
   @spec cached(map(), String.t(), String.t()) :: [Blob.file()] | nil
   def cached(settings, repository, commit) do
-    with {:ok, text} <- File.read(Cache.tree(settings, repository, commit)),
+    {all, some} = Cache.trees(settings, repository, commit)
+    read(all) || read(some)
+  end
+
+  defp read(path) do
+    with {:ok, text} <- File.read(path),
          {:ok, %{"format_version" => @format, "files" => files}} when is_map(files) <- JSON.decode(text),
          entries = for({path, fields} <- files, do: cached_entry(path, fields)),
          true <- :damaged not in entries do
@@ -132,7 +140,9 @@ defmodule Mlx.Hub.Listing do
   # A cache that cannot be written says so when a file is placed.
   defp keep(settings, repository, commit, items) do
     files = for %{"type" => "file", "path" => path} = item <- items, into: %{}, do: {path, fields(item)}
-    Cache.write!(Cache.tree(settings, repository, commit), JSON.encode!(%{"format_version" => @format, "files" => files}))
+    {all, some} = Cache.trees(settings, repository, commit)
+    path = if settings.files == [Patterns.all()] and settings.ignore in [nil, []], do: all, else: some
+    Cache.write!(path, JSON.encode!(%{"format_version" => @format, "files" => files}))
   rescue
     _unwritable in Mlx.Error -> :ok
   end
@@ -154,9 +164,14 @@ defmodule Mlx.Hub.Listing do
       commit = Problem.header(headers, "x-repo-commit")
 
       cond do
-        not Name.commit?(commit) -> {:error, no_hub(address)}
-        not Name.etag?(etag) -> {:error, Problem.wrong("#{Address.shown(address)} has no entity tag that can name a file")}
-        true -> {:ok, commit, %{path: path, etag: etag, size: size(headers)}}
+        not Name.commit?(commit) ->
+          {:error, no_hub(address)}
+
+        not Name.etag?(etag) ->
+          {:error, Problem.wrong("#{Address.shown(address)} has no entity tag that can name a file")}
+
+        true ->
+          {:ok, commit, %{path: path, etag: etag, size: size(headers)}}
       end
     end
   end

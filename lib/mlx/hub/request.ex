@@ -32,8 +32,11 @@ defmodule Mlx.Hub.Request do
       with {:ok, headers, connection, address} <- get(address, [], subject, settings),
            {:ok, text} <- text(headers, connection, address) do
         case JSON.decode(text) do
-          {:ok, value} -> {:ok, {value, headers}}
-          {:error, _reason} -> {:error, Problem.wrong("#{Address.shown(address)} answered with something that is not JSON")}
+          {:ok, value} ->
+            {:ok, {value, headers}}
+
+          {:error, _reason} ->
+            {:error, Problem.wrong("#{Address.shown(address)} answered with something that is not JSON")}
         end
       end
     end)

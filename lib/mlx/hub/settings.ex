@@ -57,7 +57,8 @@ defmodule Mlx.Hub.Settings do
         raise ArgumentError, Name.expected_revision(revision)
 
       named not in [nil, revision] ->
-        raise ArgumentError, "the name says the revision #{inspect(named)}, and :revision #{inspect(revision)}; give one"
+        raise ArgumentError,
+              "the name says the revision #{inspect(named)}, and :revision #{inspect(revision)}; give one"
 
       true ->
         revision
@@ -69,11 +70,14 @@ defmodule Mlx.Hub.Settings do
   defp patterns!(option, pattern) when is_binary(pattern), do: patterns!(option, [pattern])
 
   defp patterns!(option, patterns) do
-    if is_list(patterns) and not List.improper?(patterns) and Enum.all?(patterns, &(is_binary(&1) and String.valid?(&1))) do
+    if is_list(patterns) and not List.improper?(patterns) and
+         Enum.all?(patterns, &(is_binary(&1) and String.valid?(&1))) do
       patterns
     else
       all = if option == :files, do: ", or :all"
-      raise ArgumentError, "expected :#{option} to be a list of patterns such as \"*.json\"#{all}, got: #{Given.text(patterns)}"
+
+      raise ArgumentError,
+            "expected :#{option} to be a list of patterns such as \"*.json\"#{all}, got: #{Given.text(patterns)}"
     end
   end
 
@@ -138,7 +142,8 @@ defmodule Mlx.Hub.Settings do
          true <- scheme in ["http", "https"] and host not in [nil, ""] do
       String.trim_trailing(text, "/")
     else
-      _other -> raise ArgumentError, "expected :endpoint to be an address such as #{inspect(@hub)}, got: #{Given.text(text)}"
+      _other ->
+        raise ArgumentError, "expected :endpoint to be an address such as #{inspect(@hub)}, got: #{Given.text(text)}"
     end
   end
 

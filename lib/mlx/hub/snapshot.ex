@@ -22,7 +22,15 @@ defmodule Mlx.Hub.Snapshot do
 
     counters = :atomics.new(@stopped, signed: true)
     :atomics.put(counters, @bytes, present)
-    work = %{settings: settings, repository: repository, commit: commit, files: List.to_tuple(files), counters: counters}
+
+    work = %{
+      settings: settings,
+      repository: repository,
+      commit: commit,
+      files: List.to_tuple(files),
+      counters: counters
+    }
+
     tasks = for _ <- 1..min(settings.parallel, max(length(files), 1)), do: Task.async(fn -> run(work) end)
     progress = Progress.new(repository, settings.progress, length(files), total, present)
 

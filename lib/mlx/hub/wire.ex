@@ -22,7 +22,8 @@ defmodule Mlx.Hub.Wire do
   end
 
   defp connect_by(family, "http", host, port, options, timeout) do
-    with {:ok, socket} <- :gen_tcp.connect(to_charlist(host), port, [family | options], timeout), do: {:ok, {:gen_tcp, socket}}
+    with {:ok, socket} <- :gen_tcp.connect(to_charlist(host), port, [family | options], timeout),
+         do: {:ok, {:gen_tcp, socket}}
   end
 
   defp connect_by(family, "https", host, port, options, timeout) do

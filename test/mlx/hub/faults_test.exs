@@ -67,7 +67,10 @@ defmodule Mlx.Hub.FaultsTest do
 
     test "is given up after some attempts, and goes on with the next call", %{tmp_dir: folder} do
       hub = hub(fn _request, number -> if number <= 3, do: part(@weights, 1000, 200), else: :hub end)
-      assert said(fn -> weights(hub, folder) end) =~ ~r/closed the connection, after 3 attempts$|ends after .* bytes, after 3 attempts$/
+
+      assert said(fn -> weights(hub, folder) end) =~
+               ~r/closed the connection, after 3 attempts$|ends after .* bytes, after 3 attempts$/
+
       assert [unfinished] = blobs(folder)
       assert unfinished =~ ".incomplete"
       refute File.exists?(Path.join(folder, "models--org--name/snapshots/#{HubServer.commit()}/#{@path}"))
@@ -108,7 +111,8 @@ defmodule Mlx.Hub.FaultsTest do
     end
 
     test "leaves what another file of that name would have left", %{tmp_dir: folder} do
-      for {remains, index} <- Enum.with_index(["wrong bytes", String.duplicate("x", byte_size(@weights)), @weights <> "more"]) do
+      for {remains, index} <-
+            Enum.with_index(["wrong bytes", String.duplicate("x", byte_size(@weights)), @weights <> "more"]) do
         folder = Path.join(folder, "#{index}")
         blobs = Path.join(folder, "models--org--name/blobs")
         File.mkdir_p!(blobs)
@@ -129,7 +133,10 @@ defmodule Mlx.Hub.FaultsTest do
     test "about the bytes is found out", %{tmp_dir: folder} do
       lie = String.duplicate("x", byte_size(@weights))
       hub = hub(fn _request, _number -> {200, [], lie} end)
-      assert said(fn -> weights(hub, folder) end) =~ ~r/^Mlx.Hub.file: .* has not the checksum [0-9a-f]{64} that the Hub tells, twice in a row$/
+
+      assert said(fn -> weights(hub, folder) end) =~
+               ~r/^Mlx.Hub.file: .* has not the checksum [0-9a-f]{64} that the Hub tells, twice in a row$/
+
       assert blobs(folder) == []
 
       hub = hub(fn _request, number -> if number == 1, do: {200, [], lie}, else: :hub end)
@@ -139,7 +146,9 @@ defmodule Mlx.Hub.FaultsTest do
     test "about a file of Git is found out", %{tmp_dir: folder} do
       hub =
         HubServer.start(@files,
-          answer: fn request -> if request.path =~ "config.json" and request.method == "GET", do: {200, [], ~s({"a": 2})}, else: :hub end
+          answer: fn request ->
+            if request.path =~ "config.json" and request.method == "GET", do: {200, [], ~s({"a": 2})}, else: :hub
+          end
         )
 
       assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~ ~r/config.json has not the checksum/
@@ -155,7 +164,9 @@ defmodule Mlx.Hub.FaultsTest do
             {&HubServer.send_bytes(&1, [HubServer.head(200, []), @weights, "more"]), "sends more than 240000 bytes"}
           ] do
         hub = hub(fn _request, _number -> answer end)
-        assert said(fn -> weights(hub, Path.join(folder, "#{System.unique_integer()}")) end) =~ ~r/#{said}.*, after 3 attempts$/
+
+        assert said(fn -> weights(hub, Path.join(folder, "#{System.unique_integer()}")) end) =~
+                 ~r/#{said}.*, after 3 attempts$/
       end
     end
 
@@ -412,13 +423,18 @@ defmodule Mlx.Hub.FaultsTest do
   test "a file that cannot be written says so", %{tmp_dir: folder} do
     hub = HubServer.start(@files)
     File.write!(Path.join(folder, "models--org--name"), "in the way")
-    assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~ ~r/cannot write .*models--org--name.*: not a directory/
+
+    assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~
+             ~r/cannot write .*models--org--name.*: not a directory/
   end
 
   test "a download that does not fit on the disk is not begun", %{tmp_dir: folder} do
     huge = %{type: "file", path: "a.json", oid: HubServer.git("x"), size: 10 ** 18}
     hub = HubServer.start(%{"a.json" => "x"}, listed: [huge])
-    assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~ ~r/needs 1000000000000 MB, and the disk of .* has \d+ MB left/
+
+    assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~
+             ~r/needs 1000000000000 MB, and the disk of .* has \d+ MB left/
+
     assert is_integer(Mlx.Hub.FreeSpace.free(folder))
   end
 
@@ -427,14 +443,22 @@ defmodule Mlx.Hub.FaultsTest do
 
     answer = fn request ->
       cond do
-        request.path =~ "/resolve/" and request.path =~ "/7.json" -> {403, [], ""}
-        request.path =~ "/resolve/" -> fn socket -> Process.sleep(100) && HubServer.send_bytes(socket, HubServer.head(500, [])) end
-        true -> :hub
+        request.path =~ "/resolve/" and request.path =~ "/7.json" ->
+          {403, [], ""}
+
+        request.path =~ "/resolve/" ->
+          fn socket -> Process.sleep(100) && HubServer.send_bytes(socket, HubServer.head(500, [])) end
+
+        true ->
+          :hub
       end
     end
 
     hub = HubServer.start(files, answer: answer)
-    assert said(fn -> Hub.download("org/name", options(hub, folder, parallel: 20, backoff: 50)) end) =~ "forbids org/name"
+
+    assert said(fn -> Hub.download("org/name", options(hub, folder, parallel: 20, backoff: 50)) end) =~
+             "forbids org/name"
+
     assert Hub.path("org/name", cache: folder) == nil
   end
 
