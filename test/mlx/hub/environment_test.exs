@@ -104,7 +104,7 @@ defmodule Mlx.Hub.EnvironmentTest do
       assert Address.proxy(address) == proxy
     end
 
-    System.put_env("ALL_PROXY", "socks5://p:1")
+    System.put_env(%{"ALL_PROXY" => "socks5://p:1", "NO_PROXY" => nil})
 
     assert_raise ArgumentError, ~r/^expected the environment variable HTTP_PROXY to be an address/, fn ->
       Address.proxy("http://a")
@@ -163,7 +163,7 @@ defmodule Mlx.Hub.EnvironmentTest do
       other = String.replace(hub.url, "localhost", "127.0.0.1")
       options = [endpoint: other, cache: Path.join(folder, "other"), token: false, attempts: 1]
 
-      assert_raise Mlx.Error, ~r/no secure connection with 127.0.0.1 \(handshake failure\)/, fn ->
+      assert_raise Mlx.Error, ~r/no secure connection with 127.0.0.1/, fn ->
         Hub.download("org/name", options)
       end
     end
@@ -208,7 +208,7 @@ defmodule Mlx.Hub.EnvironmentTest do
   defp certificates do
     Application.ensure_all_started(:ssl)
     name = {:Extension, {2, 5, 29, 17}, false, [{:dNSName, ~c"localhost"}]}
-    key = [key: {:namedCurve, :secp256r1}]
+    key = [key: {:namedCurve, :secp256r1}, digest: :sha256]
 
     %{server_config: server, client_config: client} =
       :public_key.pkix_test_data(%{
