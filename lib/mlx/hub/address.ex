@@ -35,7 +35,7 @@ defmodule Mlx.Hub.Address do
   @doc "The address that `location` means in an answer of `address`, or why it is not followed."
   @spec redirected(String.t(), String.t()) :: {:ok, String.t()} | {:error, String.t()}
   def redirected(address, location) do
-    with {:ok, target} <- URI.new(location),
+    with {:ok, target} <- URI.new(visible(location)),
          %URI{} = merged <- URI.merge(address, target),
          :ok <- followed(URI.parse(address).scheme, merged) do
       {:ok, URI.to_string(%{merged | fragment: nil, userinfo: nil})}
@@ -44,6 +44,10 @@ defmodule Mlx.Hub.Address do
       {:error, _part} -> {:error, "to an address that cannot be read"}
     end
   end
+
+  @doc "A text of an address in characters that an address may have."
+  @spec visible(String.t()) :: String.t()
+  def visible(text), do: URI.encode(text, &(&1 in 0x21..0x7E))
 
   defp followed("https", %URI{scheme: "http"}), do: {:not_followed, "from https to http"}
 
@@ -68,7 +72,7 @@ defmodule Mlx.Hub.Address do
   defp either(name), do: Settings.variable(name) || Settings.variable(String.upcase(name))
 
   defp read_proxy!(value, scheme) do
-    case URI.new(if(value =~ "://", do: value, else: "http://" <> value)) do
+    case URI.new(visible(if(value =~ "://", do: value, else: "http://" <> value))) do
       {:ok, %URI{scheme: "http", host: host, port: port, userinfo: user}} when host not in [nil, ""] ->
         {host, port, user}
 

@@ -88,10 +88,8 @@ defmodule Mlx.Hub.Connection do
 
   defp lines(line, headers), do: [line, "\r\n", for({name, value} <- headers, do: [name, ": ", value, "\r\n"]), "\r\n"]
 
-  defp path(uri), do: visible(uri.path || "/") <> if(uri.query, do: "?" <> visible(uri.query), else: "")
-
-  # What else is in an address would be more than one line.
-  defp visible(text), do: URI.encode(text, &(&1 in 0x21..0x7E))
+  # No character of an address may end the line.
+  defp path(uri), do: Address.visible(uri.path || "/") <> if(uri.query, do: "?" <> Address.visible(uri.query), else: "")
 
   defp host(%{host: host, port: port, scheme: scheme}) do
     if port == URI.default_port(scheme), do: bracketed(host), else: "#{bracketed(host)}:#{port}"

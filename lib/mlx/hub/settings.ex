@@ -137,7 +137,7 @@ defmodule Mlx.Hub.Settings do
   defp endpoint!(nil), do: endpoint!(variable("HF_ENDPOINT") || @hub)
 
   defp endpoint!(text) do
-    with true <- is_binary(text),
+    with true <- is_binary(text) and text =~ ~r/\A[\x21-\x7e]+\z/,
          {:ok, %URI{scheme: scheme, host: host, userinfo: nil, query: nil, fragment: nil}} <- URI.new(text),
          true <- scheme in ["http", "https"] and host not in [nil, ""] do
       String.trim_trailing(text, "/")

@@ -188,6 +188,61 @@ defmodule Mlx.Hub.FaultsTest do
       end
     end
 
+    test "in any byte gets a sentence or the right file", %{tmp_dir: folder} do
+      text = ~s({"a": 1})
+
+      answers = [
+        [HubServer.head(200, [{"content-length", byte_size(text)}, {"content-range", "bytes 0-7/8"}]), text],
+        [
+          HubServer.head(200, [{"transfer-encoding", "chunked"}]),
+          "4\r\n",
+          ~s({"a"),
+          "\r\n4;x=y\r\n",
+          ~s(: 1}),
+          "\r\n0\r\n\r\n"
+        ],
+        [HubServer.head(200, [{"content-encoding", "gzip"}]), :zlib.gzip(text)],
+        HubServer.head(302, [{"location", "/org/name/resolve/main/other?a=b"}])
+      ]
+
+      # The same every time.
+      :rand.seed(:exsss, {1, 2, 3})
+      place = Path.join(folder, "models--org--name")
+
+      for _ <- 1..50, answer <- answers do
+        bytes = answer |> IO.iodata_to_binary() |> damaged()
+
+        hub =
+          HubServer.start(@files,
+            answer: fn request ->
+              if request.method == "GET" and request.path =~ "config.json",
+                do: &HubServer.send_bytes(&1, bytes),
+                else: :hub
+            end
+          )
+
+        try do
+          path = Hub.file("org/name", "config.json", options(hub, folder, attempts: 1, timeout: 1000))
+          assert File.read!(path) == text, inspect(bytes)
+          File.rm_rf!(place)
+        rescue
+          error in Mlx.Error -> assert error.message =~ ~r/^Mlx.Hub.file: [^\n]+$/
+        end
+      end
+    end
+
+    defp damaged(bytes) do
+      at = :rand.uniform(byte_size(bytes)) - 1
+      <<before::binary-size(at), byte, rest::binary>> = bytes
+
+      case :rand.uniform(4) do
+        1 -> [before, :rand.uniform(256) - 1, rest]
+        2 -> [before, rest]
+        3 -> before
+        4 -> [before, byte, :rand.bytes(:rand.uniform(20)), rest]
+      end
+    end
+
     test "about the list of files is found out", %{tmp_dir: folder} do
       file = %{type: "file", path: "a.json", oid: HubServer.git("x"), size: 1}
 
@@ -426,6 +481,17 @@ defmodule Mlx.Hub.FaultsTest do
 
     assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~
              ~r/cannot write .*models--org--name.*: not a directory/
+  end
+
+  @tag skip: not File.exists?("/dev/full")
+  test "a disk that is full says so", %{tmp_dir: folder} do
+    hub = HubServer.start(@files)
+    unfinished = Path.join(folder, "models--org--name/blobs/#{HubServer.hex(:sha256, @weights)}.mlx.incomplete")
+    File.mkdir_p!(Path.dirname(unfinished))
+    File.ln_s!("/dev/full", unfinished)
+
+    assert said(fn -> Hub.download("org/name", options(hub, folder)) end) =~
+             ~r/the disk is full: .*incomplete cannot grow; free some of it/
   end
 
   test "a download that does not fit on the disk is not begun", %{tmp_dir: folder} do
