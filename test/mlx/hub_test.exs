@@ -133,6 +133,11 @@ defmodule Mlx.HubTest do
       assert ExUnit.CaptureIO.capture_io(:stderr, fn ->
                Hub.download("org/name", options(hub, Path.join(folder, "bar")) |> Keyword.put(:progress, true))
              end) =~ ~r"\rorg/name: \[####################\] 100 %, 4/4 files, 0\.3 of 0\.3 MB.*\n\z"
+
+      # Nobody waits for what is here.
+      assert ExUnit.CaptureIO.capture_io(:stderr, fn ->
+               Hub.download("org/name", options(hub, Path.join(folder, "bar")) |> Keyword.put(:progress, true))
+             end) == ""
     end
   end
 

@@ -32,7 +32,9 @@ defmodule Mlx.Hub.Snapshot do
     }
 
     tasks = for _ <- 1..min(settings.parallel, max(length(files), 1)), do: Task.async(fn -> run(work) end)
-    progress = Progress.new(repository, settings.progress, length(files), total, present)
+    # A bar is for those who wait.
+    target = if present < total or is_function(settings.progress), do: settings.progress, else: false
+    progress = Progress.new(repository, target, length(files), total, present)
 
     case await(tasks, counters, progress, []) do
       [] -> Cache.snapshot(settings, repository, commit)
