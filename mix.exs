@@ -31,7 +31,7 @@ defmodule Mlx.MixProject do
 
   # Nx and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
   def application do
-    [mod: {Mlx.Application, []}, extra_applications: [:logger, nx: :optional, telemetry: :optional]]
+    [mod: {Mlx.Application, []}, extra_applications: [:logger, :ssl, :public_key, nx: :optional, telemetry: :optional]]
   end
 
   # Without Hex nothing can be fetched, and nothing has to be.
@@ -51,7 +51,7 @@ defmodule Mlx.MixProject do
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples] ++
+      [Mlx.HubServer, Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples] ++
       [Mlx.NativeSignatures, Mlx.Oracle] ++
       [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
       [~r/^Mlx\.Conformance\./]
@@ -70,7 +70,7 @@ defmodule Mlx.MixProject do
         Operations: [Mlx.FFT, Mlx.Fast, Mlx.Linalg, Mlx.Random],
         "Neural networks": ~r/^Mlx\.NN(\.|$)/,
         Training: ~r/^Mlx\.(Optimizers|Training)(\.|$)/,
-        "Language models": ~r/^Mlx\.LM/,
+        "Language models": ~r/^Mlx\.(Hub|LM)/,
         Files: ~r/^Mlx\.IO/,
         Observing: [Mlx.NonFinite, Mlx.Telemetry],
         Machines: ~r/^Mlx\.(CUDA|Device|Distributed|Memory|Metal|Stream|Unsafe)/,

@@ -19,6 +19,7 @@ defmodule GuidesTest do
     "it needs Kino",
     "it needs Nx",
     "it needs a model file",
+    "it needs the network",
     "it needs names of your application"
   ]
 

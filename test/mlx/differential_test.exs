@@ -9,7 +9,7 @@ defmodule Mlx.DifferentialTest do
     {~r/^Mlx\.(Array|Error|Tree|Operators|Constants|PrintOptions)$/,
      "what the operations are described with, or other names for them"},
     {~r/^Mlx\.(Device|Stream|Memory|Distributed|Metal|Cuda|CUDA|Unsafe)(\.|$)/, "where operations run"},
-    {~r/^Mlx\.(IO|LM)(\.|$)/, "files and language models"},
+    {~r/^Mlx\.(Hub|IO|LM)(\.|$)/, "files and language models"},
     {~r/^Mlx\.NN(\.|$)/, "layers, which Mlx.NN.CasesTest compares with Python"},
     {~r/^Mlx\.Optimizers(\.|$)/, "compared with Python by their own tests"},
     {~r/^Mlx\.Training(\.|$)/, "made of layers and optimizers"},
