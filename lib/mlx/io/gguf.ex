@@ -82,7 +82,10 @@ defmodule Mlx.IO.GGUF do
         type |> GGMLBlocks.unpack(Bytes.read!(bytes, offset + at, min(piece, size - at)), form) |> Mlx.eval()
       end
 
-    pieces |> Enum.zip_with(&join(&1, tensor)) |> Mlx.eval()
+    joined = pieces |> Enum.zip_with(&join(&1, tensor)) |> Mlx.eval()
+    # The pieces would otherwise be kept for arrays of their sizes.
+    if size > piece, do: Mlx.Memory.clear_cache()
+    joined
   end
 
   # Arrays with a row for each block. Blocks follow each other along the last axis of the tensor.

@@ -325,14 +325,28 @@ defmodule Mlx.IO.GGUFTest do
     assert Mlx.Stream.current() == nil
   end
 
-  @tag :model
-  @tag :oracle
-  test "a real model" do
-    path = System.fetch_env!("MLX_TEST_MODEL")
-    arrays = Mlx.IO.load(path)
-    assert_oracle(Mlx.array(map_size(arrays)), "mx.array(len(mx.load(#{inspect(path)})))")
-    {names, some} = arrays |> Enum.sort() |> Enum.filter(fn {_, a} -> Mlx.size(a) < 100_000 end) |> Enum.unzip()
-    loaded = "(lambda arrays: [arrays[name] for name in #{inspect(names, limit: :infinity)}])"
-    assert_oracle(some, "#{loaded}(mx.load(#{inspect(path)}))")
+  for {tag, variable} <- [model: "MLX_TEST_MODEL", gemma: "MLX_TEST_GEMMA"] do
+    @tag tag
+    @tag :oracle
+    test "a real model, #{tag}: every tensor in each form has the numbers of gguf, to the bit" do
+      path = System.fetch_env!(unquote(variable))
+      dense = Mlx.IO.load(path, form: :dense, type: :f32)
+      numbers = Map.new(dense, fn {name, array} -> {name, checksum(array)} end)
+      expected = Map.new(numbers, fn {name, _crc} -> {name, crc(path, name)} end)
+      assert numbers == expected
+
+      {arrays, quantization} = Mlx.IO.load(path, quantization: true)
+      assert map_size(quantization) > 100
+
+      for {name, options} <- quantization do
+        [scales, biases] = for part <- ~w(scales biases), do: arrays[String.replace_suffix(name, "weight", part)]
+        # Sums and products of :f16 numbers are exact in :f32.
+        [scales, biases] = for part <- [scales, biases], do: Mlx.as_type(part, :f32)
+        assert {name, checksum(Mlx.dequantize(arrays[name], scales, biases, options))} == {name, expected[name]}
+      end
+    end
   end
+
+  defp checksum(array), do: array |> Mlx.as_type(:f32) |> Mlx.add(0.0) |> Mlx.to_binary() |> :erlang.crc32()
+  defp crc(path, name), do: Mlx.to_number(eval("ggml.checksum(#{inspect(path)}, #{inspect(name)})"))
 end
