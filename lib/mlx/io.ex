@@ -102,7 +102,7 @@ defmodule Mlx.IO do
       iex> {Mlx.to_list(arrays["x"]), metadata}
       {[1, 2], %{"from" => "an example"}}
 
-  Python: `mlx.core.load`.
+  Python: `mlx.core.load`, which converts those formats of GGUF to `:f16` that are not Q4_0, Q4_1 or Q8_0.
   """
   @spec load(Path.t(), keyword()) :: loaded()
   def load(path, options \\ []) do
