@@ -4,11 +4,13 @@ defmodule Mlx.IO.GGUFDamageTest do
 
   import Mlx.GGUFFile
 
-  alias Mlx.IO.{GGMLFormat, GGMLType}
+  alias Mlx.IO.{GGMLFormat, GGMLType, GGUFMetadata}
 
   # 39 is the largest code of a format that is read, but for 40, NVFP4.
   @formats for code <- 0..40, {:ok, type} <- [GGMLType.fetch(code)], GGMLFormat.known?(type), do: {code, type}
   @mutations 10_000
+  # A real header is a vocabulary, which takes a while to read.
+  @real_mutations String.to_integer(System.get_env("MLX_TEST_MUTATIONS", "200"))
   # Numbers in the place of any 8 bytes.
   @absurd [0, 1, 3, 33, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF]
 
@@ -75,6 +77,39 @@ defmodule Mlx.IO.GGUFDamageTest do
 
     assert %{loads: loads, raises: raises} = task |> Task.await(:infinity) |> Enum.frequencies()
     assert loads > 1000 and raises > 1000
+  end
+
+  @tag :model
+  @tag :tmp_dir
+  test "mutations of a real header raise, or tell of tensors in the file", %{tmp_dir: folder} do
+    path = Path.join(folder, "real.gguf")
+    File.cp!(System.fetch_env!("MLX_TEST_MODEL"), path)
+    %{data_offset: header, tensors: tensors} = GGUFMetadata.read(path)
+    size = File.stat!(path).size
+    :rand.seed(:exsss, 18)
+    file = File.open!(path, [:read, :write, :raw, :binary])
+
+    outcomes =
+      for _mutation <- 1..@real_mutations do
+        # The counts and first keys, the table of tensors, or the vocabulary.
+        at = Enum.random([:rand.uniform(800), header - :rand.uniform(length(tensors) * 60), :rand.uniform(header - 8)])
+        {:ok, kept} = :file.pread(file, at, 8)
+        :ok = :file.pwrite(file, at, Enum.random([<<Enum.random(@absurd)::little-64>>, :rand.bytes(1), :rand.bytes(4)]))
+
+        try do
+          GGUFMetadata.read(path).tensors
+        rescue
+          error in Mlx.Error -> assert String.valid?(error.message) and byte_size(error.message) < 1_000
+        else
+          tensors -> assert Enum.all?(tensors, &(&1.offset + &1.byte_size <= size)) && :reads
+        after
+          :ok = :file.pwrite(file, at, kept)
+        end
+      end
+
+    assert %{:reads => reads, true => raises} = Enum.frequencies(outcomes)
+    assert reads > 10 and raises > 10
+    assert GGUFMetadata.read(path).tensors == tensors
   end
 
   test "a tensor that is cut off is named with its format" do
