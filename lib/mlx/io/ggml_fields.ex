@@ -43,7 +43,7 @@ defmodule Mlx.IO.GGMLFields do
 
   def integers({:join, lists}, blocks), do: lists |> Enum.map(&integers(&1, blocks)) |> Mlx.concatenate(axis: 1)
 
-  # The first digit of a byte is that of its number of 256ths, times 3; that of the byte times 3 is the second one.
+  # A byte is a fraction, in 256ths. Times 3, its whole part is the first digit, and what is left holds the others.
   def integers({:thirds, parts}, %Array{shape: {count, _size}} = blocks) do
     parts
     |> Enum.map(fn {start, size, digits} ->

@@ -6,10 +6,9 @@ defmodule Mlx.IO.GGUFDamageTest do
 
   alias Mlx.IO.{GGMLFormat, GGMLType, GGUFMetadata}
 
-  # 39 is the largest code of a format that is read, but for 40, NVFP4.
   @formats for code <- 0..40, {:ok, type} <- [GGMLType.fetch(code)], GGMLFormat.known?(type), do: {code, type}
   @mutations 10_000
-  # A real header is a vocabulary, which takes a while to read.
+  # A real header is a vocabulary, which takes a while to read. The variable asks for more.
   @real_mutations String.to_integer(System.get_env("MLX_TEST_MUTATIONS", "200"))
   # Numbers in the place of any 8 bytes.
   @absurd [0, 1, 3, 33, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF]
