@@ -256,6 +256,27 @@ defmodule Mlx.IO.GGUFTest do
     end
   end
 
+  # In a VM of its own, as the peak is that of all processes.
+  test "a load takes the memory of what it returns, of one more tensor, and of a piece", context do
+    data = :binary.copy(blocks(:q4_k, 64), 1536)
+    path = write(file_of(for(name <- ~w(a b c d), do: {name, [256, 98_304], @codes[:q4_k], data})), context)
+
+    code =
+      quote do
+        for options <- [[], [form: :dense], [requantize: [bits: 4], form: :quantized]] do
+          Mlx.Memory.reset_peak()
+          before = Mlx.Memory.active()
+          arrays = Mlx.IO.load(unquote(path), options)
+          total = arrays |> Map.values() |> Enum.map(&Mlx.byte_size/1) |> Enum.sum()
+          # Of a piece of 1 MiB, numbers of the type :f32 take 7.5 MB.
+          IO.inspect(Mlx.Memory.peak() - before <= total + div(total, 4) + 30_000_000 and total > 60_000_000)
+          for {_name, array} <- arrays, do: Mlx.deallocate(array)
+        end
+      end
+
+    assert ChildVM.run(code) == {:exit, 0, "true\ntrue\ntrue\n"}
+  end
+
   test "another format, and names that are there already", context do
     for {format, code} <- [q8_1: 9, q8_k: 15, q1_0: 41] do
       {numbers, size} = GGMLType.block(format)
