@@ -15,6 +15,17 @@ model =
     []
   end
 
+gemma =
+  if System.get_env("MLX_TEST_GEMMA") in [nil, ""] do
+    IO.puts(
+      "MLX_TEST_GEMMA is not set: the tests that read a Q4_K_M file, which `bin/setup gemma` brings, are left out."
+    )
+
+    [:gemma]
+  else
+    []
+  end
+
 # Some tests call native functions, which leave this to their callers; MLX decides once.
 # With kernels that come in the background, the last digits of results would change between two calls.
 Application.put_env(:mlx, :kernels, :wait)
@@ -22,4 +33,4 @@ Mlx.Transforms.KernelMaking.allow()
 
 # A busy neighbour on two cores makes a test of many files fifty times slower, as each call of a dirty scheduler waits for
 # a core. A test that hangs still ends.
-ExUnit.start(exclude: oracle ++ model, timeout: 600_000)
+ExUnit.start(exclude: oracle ++ model ++ gemma, timeout: 600_000)

@@ -26,11 +26,23 @@ defmodule Mlx.IO do
 
   alias Mlx.Array
   alias Mlx.Arguments.{CalledFunction, Options}
-  alias Mlx.IO.{Bytes, Content, Failure, FilePath, GGUF, GGUFEncoder, Npy, Npz, Safetensors, WholeFile}
+  alias Mlx.IO.{Bytes, Content, Failure, FilePath, GGUF, GGUFEncoder, GGUFForm, Npy, Npz, Safetensors, WholeFile}
   alias Mlx.Values.Evaluation
 
   @type format :: :safetensors | :gguf | :npy | :npz
   @type arrays :: %{String.t() => Array.t()}
+
+  @typedoc "By names of quantized weights, the options with which `Mlx.dequantize/4` and `Mlx.quantized_matmul/5` take them."
+  @type quantization :: %{String.t() => keyword()}
+
+  @typep loaded ::
+           Array.t()
+           | arrays()
+           | {arrays(), %{String.t() => term()} | quantization()}
+           | {arrays(), %{String.t() => term()}, quantization()}
+
+  # The options of what reads, beside `:format`.
+  @reading [metadata: false, quantization: false, form: :quantized, type: nil, requantize: nil]
 
   @formats %{".safetensors" => :safetensors, ".gguf" => :gguf, ".npy" => :npy, ".npz" => :npz}
 
@@ -40,9 +52,26 @@ defmodule Mlx.IO do
   The arrays of a npy or safetensors file are read when they are evaluated. When the file was cut short or removed and
   written anew in between, that raises, or gives the new contents.
 
-  GGUF tensors of the formats F16, BF16, F32, F64, I8, I16, I32 and I64 keep their type. Those of the quantized formats
-  Q4_0, Q4_1 and Q8_0 give three arrays, `name.weight`, `name.scales` and `name.biases`, as `quantize/2` makes them, and
-  those of Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K and Q6_K are converted to `:f16`. Other formats raise.
+  GGUF tensors of the formats F16, BF16, F32, F64, I8, I16, I32 and I64 keep their type. Those of quantized formats of which
+  MLX has a form with the same numbers stay quantized: they give three arrays, `name.weight`, `name.scales` and
+  `name.biases`, as `Mlx.quantize/2` makes them, or two in a mode without biases. All others give their numbers.
+
+  | format | MLX's form | type of scales and biases |
+  | --- | --- | --- |
+  | Q4_0, Q4_1 | 4 bits in groups of 32 | `:f16` |
+  | Q5_0, Q5_1 | 5 bits in groups of 32 | `:f16` |
+  | Q8_0, IQ4_NL | 8 bits in groups of 32 | `:f16` |
+  | TQ1_0, TQ2_0 | 2 bits in groups of 32 | `:f16` |
+  | Q4_K, IQ3_S | 4 bits in groups of 32 | `:f32` |
+  | Q5_K | 5 bits in groups of 32 | `:f32` |
+  | IQ4_XS, IQ2_XXS, IQ3_XXS | 8 bits in groups of 32 | `:f32` |
+  | IQ1_S | 2 bits in groups of 32 | `:f32` |
+  | MXFP4 | mode `:mxfp4` | `:u8` |
+  | NVFP4 | mode `:nvfp4` | `:u8` |
+  | Q2_K, Q3_K, Q6_K, IQ2_XS, IQ2_S, IQ1_M | none: scales are shared by 8 or 16 numbers | |
+
+  In this type scales and biases are exact. Those of Q4_K and its like are products, which `:f16` rounds: one in 2000 of a
+  number is lost then, and a tensor takes 5 bits a number and not 6. Formats that are not in the table raise.
 
   Safetensors of the types F8_E4M3 and F8_E8M0 are given as their bytes, of the type `:u8`.
 
@@ -53,6 +82,17 @@ defmodule Mlx.IO do
       numbers, booleans and lists of these in GGUF metadata are arrays of the type that they have in the file
     * `:stream` - where arrays are loaded
 
+  And for `:gguf`:
+
+    * `:form` - of tensors of quantized formats: `:quantized` as above (default), or `:dense` for the numbers of all
+    * `:type` - of numbers, scales and biases: `:f16`, `:bf16` or `:f32`. By default numbers are `:f16`, and scales and
+      biases as in the table. In `:f32`, numbers are exactly those of the file
+    * `:requantize` - options of `Mlx.quantize/2`, `[group_size: 64, bits: 4]`, with which those tensors are quantized that
+      else give numbers of the type `:type`; default nil
+    * `:quantization` - `true` adds to what is returned a map that has the quantization of each quantized weight, by its
+      name: `%{"name.weight" => [mode: :affine, group_size: 32, bits: 4]}`, options for `Mlx.dequantize/4` and
+      `Mlx.quantized_matmul/5`; default false
+
   Examples:
 
       iex> path = Path.join(System.tmp_dir!(), "mlx_load_example.safetensors")
@@ -62,15 +102,15 @@ defmodule Mlx.IO do
       iex> {Mlx.to_list(arrays["x"]), metadata}
       {[1, 2], %{"from" => "an example"}}
 
-  Python: `mlx.core.load`.
+  Python: `mlx.core.load`, which converts those formats of GGUF to `:f16` that are not Q4_0, Q4_1 or Q8_0.
   """
-  @spec load(Path.t(), keyword()) :: Array.t() | arrays() | {arrays(), %{String.t() => term()}}
+  @spec load(Path.t(), keyword()) :: loaded()
   def load(path, options \\ []) do
-    [format, metadata, stream] = Options.values(options, :"IO.load", format: nil, metadata: false)
+    [format | others] = Options.values(options, :"IO.load", [format: nil] ++ @reading)
     path = FilePath.string!(path, :"IO.load")
     format = format!(:load, format, path)
-    check_metadata!(:load, metadata, format)
-    Failure.about("Mlx.IO.load: cannot read #{path}", fn -> Bytes.open(path, &read(format, &1, metadata, stream)) end)
+    wanted = wanted!(:load, format, others)
+    Failure.about("Mlx.IO.load: cannot read #{path}", fn -> Bytes.open(path, &read(format, &1, wanted)) end)
   end
 
   @doc """
@@ -80,8 +120,7 @@ defmodule Mlx.IO do
   Options:
 
     * `:format` - see above, default `:safetensors`
-    * `:metadata` - as for `load/2`
-    * `:stream` - where arrays are loaded
+    * all others - as for `load/2`
 
   Raises `Mlx.Error` when the bytes are not those of such a file.
 
@@ -91,17 +130,14 @@ defmodule Mlx.IO do
 
   Python: `mlx.core.load` of an object that is read like a file.
   """
-  @spec decode(binary(), keyword()) :: Array.t() | arrays() | {arrays(), %{String.t() => term()}}
+  @spec decode(binary(), keyword()) :: loaded()
   def decode(bytes, options \\ [])
 
   def decode(bytes, options) when is_binary(bytes) do
-    [format, metadata, stream] = Options.values(options, :"IO.decode", format: :safetensors, metadata: false)
+    [format | others] = Options.values(options, :"IO.decode", [format: :safetensors] ++ @reading)
     format = format!(:decode, format, nil)
-    check_metadata!(:decode, metadata, format)
-
-    Failure.about("Mlx.IO.decode: cannot read #{format}", fn ->
-      read(format, Bytes.of(bytes), metadata, stream)
-    end)
+    wanted = wanted!(:decode, format, others)
+    Failure.about("Mlx.IO.decode: cannot read #{format}", fn -> read(format, Bytes.of(bytes), wanted) end)
   end
 
   @doc """
@@ -181,17 +217,47 @@ defmodule Mlx.IO do
 
   # Reading
 
-  defp read(:npy, bytes, _metadata, stream), do: Npy.decode(bytes, stream)
-  defp read(:npz, bytes, _metadata, stream), do: Npz.decode(bytes, stream)
-  defp read(:safetensors, bytes, metadata, stream), do: with_metadata(Safetensors.decode(bytes, stream), metadata)
+  # The options of a function as `read/3` takes them.
+  defp wanted!(function, format, [metadata, quantization, form, type, requantize, stream]) do
+    check_metadata!(function, metadata, format)
 
-  defp read(:gguf, bytes, metadata, stream) do
-    {arrays, %{metadata: values, types: types}} = GGUF.decode(bytes, stream)
-    with_metadata({arrays, if(metadata == :arrays, do: typed(values, types), else: values)}, metadata)
+    for {name, value, default} <- [
+          {:quantization, quantization, false},
+          {:form, form, :quantized},
+          {:type, type, nil},
+          {:requantize, requantize, nil}
+        ],
+        format != :gguf and value != default do
+      raise ArgumentError, "Mlx.IO.#{function}: the option #{inspect(name)} is for :gguf, not for #{inspect(format)}"
+    end
+
+    unless is_boolean(quantization) do
+      raise ArgumentError,
+            "Mlx.IO.#{function}: expected :quantization to be true or false, got: #{inspect(quantization)}"
+    end
+
+    form = GGUFForm.new!(function, form, type, requantize)
+    %{metadata: metadata, quantization: quantization, form: form, stream: stream}
   end
 
-  defp with_metadata({arrays, _values}, false), do: arrays
-  defp with_metadata({arrays, values}, _wanted), do: {arrays, values}
+  defp read(:npy, bytes, wanted), do: Npy.decode(bytes, wanted.stream)
+  defp read(:npz, bytes, wanted), do: Npz.decode(bytes, wanted.stream)
+
+  defp read(:safetensors, bytes, wanted) do
+    {arrays, values} = Safetensors.decode(bytes, wanted.stream)
+    if wanted.metadata, do: {arrays, values}, else: arrays
+  end
+
+  defp read(:gguf, bytes, %{metadata: metadata} = wanted) do
+    {arrays, quantization, %{metadata: values, types: types}} = GGUF.decode(bytes, wanted.form, wanted.stream)
+
+    case {metadata && if(metadata == :arrays, do: typed(values, types), else: values), wanted.quantization} do
+      {false, false} -> arrays
+      {values, false} -> {arrays, values}
+      {false, true} -> {arrays, quantization}
+      {values, true} -> {arrays, values, quantization}
+    end
+  end
 
   defp typed(values, types) do
     Map.new(values, fn {key, value} ->

@@ -33,6 +33,7 @@ def use_libraries(folder):
 if "MLX_ORACLE_LIBRARIES" in os.environ:
     use_libraries(os.environ["MLX_ORACLE_LIBRARIES"])
 
+import ggml  # noqa: E402
 import layers  # noqa: E402
 import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
@@ -97,7 +98,7 @@ def evaluate(request):
     header, payload = request.split(b"\n\n", 1)
     expression, *lines = header.decode().split("\n")
     # One scope: a lambda sees no local names of an expression.
-    scope = {"mx": mx, "nn": nn, "optimizers": optimizers, "utils": utils, "layers": layers}
+    scope = {"mx": mx, "nn": nn, "optimizers": optimizers, "utils": utils, "layers": layers, "ggml": ggml}
     result = eval(expression, scope | read_arrays(lines, payload))
     results = result if isinstance(result, (list, tuple)) else [result]
     encoded = [encode_array(as_array(item)) for item in results]

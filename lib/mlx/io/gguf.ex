@@ -3,10 +3,10 @@ defmodule Mlx.IO.GGUF do
   # Reads GGUF files: the header with `Mlx.IO.GGUFMetadata`, and then one tensor after the other.
 
   alias Mlx.{Array, Stream}
-  alias Mlx.IO.{Bytes, GGMLBlocks, GGMLType, GGUFMetadata}
+  alias Mlx.IO.{Bytes, GGMLBlocks, GGMLFormat, GGMLType, GGUFForm, GGUFMetadata}
 
-  # So many bytes of a tensor are unpacked at once.
-  @piece 4_194_304
+  # So many bytes of a tensor are unpacked at once. What is computed of them takes up to 20 times as much.
+  @piece 1_048_576
 
   # The types that MLX has, too.
   @types %{
@@ -21,29 +21,45 @@ defmodule Mlx.IO.GGUF do
   }
 
   @doc """
-  The arrays and the header of a file with these bytes. Blocks are unpacked on the stream.
+  The arrays of a file with these bytes, the quantization of those that are quantized, and the header. Blocks are unpacked
+  on the stream.
 
   Raises `Mlx.Error`, without a path, when something is not what it should be.
   """
-  @spec decode(Bytes.t(), Stream.t() | nil) :: {%{String.t() => Array.t()}, GGUFMetadata.t()}
-  def decode(bytes, nil) do
+  @spec decode(Bytes.t(), GGUFForm.t(), Stream.t() | nil) ::
+          {%{String.t() => Array.t()}, %{String.t() => keyword()}, GGUFMetadata.t()}
+  def decode(bytes, form, nil) do
     header = GGUFMetadata.parse(bytes)
-    tensors = for tensor <- header.tensors, do: {names(tensor), tensor}
+    tensors = for tensor <- header.tensors, do: {names(tensor, form), tensor}
     tensors |> Enum.flat_map(&elem(&1, 0)) |> check_names!()
-    arrays = for {names, tensor} <- tensors, named <- Enum.zip(names, arrays(tensor, bytes)), into: %{}, do: named
-    {arrays, header}
+
+    arrays =
+      for {names, tensor} <- tensors, named <- Enum.zip(names, arrays(tensor, bytes, form)), into: %{}, do: named
+
+    quantization =
+      for {[name | _], %{type: type}} <- tensors, options = GGUFForm.quantization(form, type), into: %{} do
+        {name, options}
+      end
+
+    {arrays, quantization, header}
   end
 
-  def decode(bytes, stream), do: Stream.with_current(stream, fn -> decode(bytes, nil) end)
+  def decode(bytes, form, stream), do: Stream.with_current(stream, fn -> decode(bytes, form, nil) end)
 
-  # A tensor that stays quantized is three arrays.
-  defp names(%{name: name, type: type}) do
-    case if(is_map_key(@types, type), do: 1, else: GGMLBlocks.parts(type)) do
-      1 -> [name]
-      3 -> [name | Enum.map([".scales", ".biases"], &(String.replace_suffix(name, ".weight", "") <> &1))]
-      0 -> raise Mlx.Error, "the tensor #{inspect(name)} has the format #{type}, which is not read"
+  # A tensor that is quantized is two or three arrays.
+  defp names(%{name: name, type: type}, form) do
+    unless is_map_key(@types, type) or GGMLFormat.known?(type) do
+      raise Mlx.Error, "the tensor #{inspect(name)} has the format #{type}, which is not read"
+    end
+
+    case GGUFForm.quantization(form, type) do
+      nil -> [name]
+      options -> [name | Enum.map(suffixes(options[:mode]), &(String.replace_suffix(name, ".weight", "") <> &1))]
     end
   end
+
+  defp suffixes(:affine), do: [".scales", ".biases"]
+  defp suffixes(_mode), do: [".scales"]
 
   defp check_names!(names) do
     case names -- Enum.uniq(names) do
@@ -52,21 +68,24 @@ defmodule Mlx.IO.GGUF do
     end
   end
 
-  defp arrays(%{shape: shape, type: type} = tensor, bytes) when is_map_key(@types, type) do
+  defp arrays(%{shape: shape, type: type} = tensor, bytes, _form) when is_map_key(@types, type) do
     [Mlx.from_binary(Bytes.read!(bytes, tensor.offset, tensor.byte_size), shape, @types[type])]
   end
 
-  defp arrays(%{type: type, offset: offset, byte_size: size} = tensor, bytes) do
+  defp arrays(%{type: type, offset: offset, byte_size: size} = tensor, bytes, form) do
     {_numbers, block} = GGMLType.block(type)
     piece = div(@piece, block) * block
 
     # A tensor without elements is one piece without bytes.
     pieces =
       for at <- 0..max(size - 1, 0)//piece do
-        type |> GGMLBlocks.unpack(Bytes.read!(bytes, offset + at, min(piece, size - at))) |> Mlx.eval()
+        type |> GGMLBlocks.unpack(Bytes.read!(bytes, offset + at, min(piece, size - at)), form) |> Mlx.eval()
       end
 
-    pieces |> Enum.zip_with(&join(&1, tensor)) |> Mlx.eval()
+    joined = pieces |> Enum.zip_with(&join(&1, tensor)) |> Mlx.eval()
+    # The pieces would otherwise be kept for arrays of their sizes.
+    if size > piece, do: Mlx.Memory.clear_cache()
+    joined
   end
 
   # Arrays with a row for each block. Blocks follow each other along the last axis of the tensor.

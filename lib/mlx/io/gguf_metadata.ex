@@ -15,7 +15,7 @@ defmodule Mlx.IO.GGUFMetadata do
   are given in MLX's order, outermost first.
 
   A header is checked while it is read: a count is trusted only where the file is long enough for it, and the data of
-  every tensor has to lie inside the file.
+  every tensor has to lie inside the file, apart from that of all others.
   """
 
   alias Mlx.IO.{Bytes, Failure, FilePath, GGMLType}
@@ -331,19 +331,41 @@ defmodule Mlx.IO.GGUFMetadata do
       [%{name: name} | _] -> fail("has the tensor #{inspect(name)} twice")
     end
 
-    Enum.map(tensors, fn %{name: name, offset: offset, byte_size: size} = tensor ->
-      if rem(offset, alignment) != 0 do
-        fail("has tensor #{inspect(name)} at offset #{offset}, which is not a multiple of #{alignment}")
-      end
-
-      if data_offset + offset + size > source.size do
-        last = data_offset + offset + size
-        fail("is too short for tensor #{inspect(name)}: it ends at byte #{last} of #{source.size}")
-      end
-
-      %{tensor | offset: data_offset + offset}
-    end)
+    tensors
+    |> Enum.map(&%{&1 | offset: data_offset + offset!(&1, data_offset, alignment, source)})
+    |> check_apart!()
   end
+
+  defp offset!(%{offset: offset, byte_size: size} = tensor, data_offset, alignment, source) do
+    if rem(offset, alignment) != 0 do
+      fail("has tensor #{told(tensor)} at offset #{offset}, which is not a multiple of #{alignment}")
+    end
+
+    if data_offset + offset + size > source.size do
+      last = data_offset + offset + size
+      fail("is too short for tensor #{told(tensor)}: it ends at byte #{last} of #{source.size}")
+    end
+
+    offset
+  end
+
+  # What many tensors share would be read many times.
+  defp check_apart!(tensors) do
+    tensors
+    |> Enum.reject(&(&1.byte_size == 0))
+    |> Enum.sort_by(& &1.offset)
+    |> Enum.reduce(nil, fn tensor, former ->
+      if former && former.offset + former.byte_size > tensor.offset do
+        fail("has tensor #{told(tensor)} at byte #{tensor.offset}, inside of tensor #{told(former)}")
+      end
+
+      tensor
+    end)
+
+    tensors
+  end
+
+  defp told(%{name: name, type: type}), do: "#{inspect(name)} of the format #{type}"
 
   # Reading
 

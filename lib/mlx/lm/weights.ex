@@ -18,7 +18,7 @@ defmodule Mlx.LM.Weights do
   alias Mlx.{Array, Type}
   alias Mlx.Arguments.{Given, Options}
 
-  # All quantized formats of GGUF that MLX keeps (Q4_0, Q4_1, Q8_0) share one scale between 32 numbers.
+  # In all forms with biases in which `Mlx.IO.load/2` keeps quantized formats of GGUF, 32 numbers share a scale.
   @group_size 32
 
   @enforce_keys [:source, :tensors, :form, :type]

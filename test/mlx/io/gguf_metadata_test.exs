@@ -196,13 +196,18 @@ defmodule Mlx.IO.GGUFMetadataTest do
     refuse(file([], [tensor("t", [0x7FFFFFFF, 0x7FFFFFFF, 0x7FFFFFFF], 0, 0)], data), "too short")
     refuse(file([], [tensor("t", [1], 0, 4)], data), "not a multiple of 32")
     refuse(file([], [tensor("t", [1], 4, 0)], data), "unknown type 4")
-    refuse(file([], [tensor("t", [1], 39, 0)], data), "unknown type 39")
+    refuse(file([], [tensor("t", [1], 38, 0)], data), "unknown type 38")
     refuse(file([], [tensor("t", [], 3, 0)], data), "multiple of 32")
     refuse(file([], [tensor("t", [33], 2, 0)], data), "multiple of 32")
     refuse(file([], [tensor("t", [0x7FFFFFE0, 64], 8, 0)], data), "4294967232 blocks, more")
     refuse(file([], [tensor("t", List.duplicate(1, 9), 0, 0)], data), "9 dimensions")
     refuse(file([], [tensor("t", [1], 0, 0), tensor("t", [1], 0, 0)], data), "twice")
     refuse(file([], [tensor(<<0xC0>>, [1], 0, 0)], data), "not UTF-8")
+
+    inside = ~s(tensor "b" of the format f32 at byte 128, inside of tensor "a" of the format q8_0)
+    refuse(file([], [tensor("b", [1], 0, 32), tensor("a", [32], 8, 0)], data), inside)
+    nothing = [tensor("a", [2], 0, 0), tensor("b", [0], 0, 0), tensor("c", [4], 0, 32)]
+    assert length(read(file([], nothing, data)).tensors) == 3
   end
 
   test "a header too long to be one" do

@@ -5,7 +5,7 @@ defmodule Mlx.IO.GGUFTest do
   import Mlx.Oracle
 
   alias Mlx.ChildVM
-  alias Mlx.IO.{GGMLBlocks, GGMLType}
+  alias Mlx.IO.{GGMLBlocks, GGMLType, GGUFForm}
 
   @moduletag :tmp_dir
 
@@ -147,17 +147,21 @@ defmodule Mlx.IO.GGUFTest do
         {:q5_k, [34.0625, 34.84375, 36.8125], [29.25, 21.375], 806_365_416},
         {:q6_k, [3.421875, 28.515625, 33.0625], [5.46875, -12.03125], 2_294_802_449}
       ] do
-    test "#{type} is computed", context do
+    test "the numbers of #{type}", context do
       data = blocks(unquote(type), 3)
       {numbers, _bytes} = GGMLType.block(unquote(type))
-      %{"x" => x} = load(file_of([{"x", [numbers, 3], @codes[unquote(type)], data}]), context)
+      path = write(file_of([{"x", [numbers, 3], @codes[unquote(type)], data}]), context)
+      %{"x" => x} = Mlx.IO.load(path, form: :dense)
       assert {x.type, x.shape} == {:f16, {3, numbers}}
       flat = Mlx.to_list(Mlx.flatten(x))
       assert Enum.take(flat, 3) == unquote(first)
       assert Enum.take(flat, -2) == unquote(last)
       assert :erlang.crc32(Mlx.to_binary(x)) == unquote(checksum)
+      assert Mlx.to_binary(Mlx.IO.load(path, form: :dense, type: :bf16)["x"]) == Mlx.to_binary(bf16(path))
     end
   end
+
+  defp bf16(path), do: Mlx.as_type(Mlx.IO.load(path, form: :dense, type: :f32)["x"], :bf16)
 
   # Of Q4_K MLX takes the scale of one group for the next one, too.
   @tag :oracle
@@ -176,7 +180,7 @@ defmodule Mlx.IO.GGUFTest do
       data = :binary.copy(blocks(type, 5), div(rows, 5))
       {numbers, _bytes} = GGMLType.block(type)
       loaded = load(file_of([{"x", [numbers, rows], @codes[type], data}]), context)
-      parts = GGMLBlocks.unpack(type, data)
+      parts = GGMLBlocks.unpack(type, data, GGUFForm.new!(:load, :quantized, nil, nil))
 
       for {name, part} <- Enum.zip(["x", "x.scales", "x.biases"], parts) do
         assert Mlx.to_binary(loaded[name]) == Mlx.to_binary(part)
@@ -184,10 +188,108 @@ defmodule Mlx.IO.GGUFTest do
     end
   end
 
+  test "the form of a tensor is chosen", context do
+    q4_k = {"a.weight", [512, 2], @codes[:q4_k], blocks(:q4_k, 4)}
+    q6_k = {"b.weight", [256, 2], @codes[:q6_k], blocks(:q6_k, 2)}
+    q4_0 = {"c.weight", [32, 3], @q4_0, blocks(:q4_0, 3)}
+    path = write(file_of([q4_k, q6_k, q4_0, {"d", [2], 0, <<1.0::little-float-32, 2.0::little-float-32>>}]), context)
+    a = [mode: :affine, group_size: 32, bits: 4]
+
+    assert {arrays, quantization} = Mlx.IO.load(path, quantization: true)
+    assert quantization == %{"a.weight" => a, "c.weight" => a}
+    assert {arrays["a.weight"].shape, arrays["a.weight"].type} == {{2, 64}, :u32}
+    assert {arrays["a.scales"].shape, arrays["a.scales"].type} == {{2, 16}, :f32}
+    assert {arrays["b.weight"].shape, arrays["b.weight"].type} == {{2, 256}, :f16}
+    assert {arrays["c.biases"].shape, arrays["c.biases"].type} == {{3, 1}, :f16}
+    assert arrays["d"].type == :f32
+
+    assert {arrays, %{}, quantization} = Mlx.IO.load(path, form: :dense, metadata: true, quantization: true)
+    assert quantization == %{}
+    assert Map.new(arrays, fn {name, x} -> {name, x.type} end) |> Map.delete("d") |> Map.values() == [:f16, :f16, :f16]
+
+    for {options, layout} <- [
+          {[group_size: 64, bits: 4], [mode: :affine, group_size: 64, bits: 4]},
+          {[bits: 3], [mode: :affine, group_size: 64, bits: 3]},
+          {[group_size: 128, bits: 8], [mode: :affine, group_size: 128, bits: 8]},
+          {[mode: :mxfp4], [mode: :mxfp4, group_size: 32, bits: 4]},
+          {[mode: :mxfp8], [mode: :mxfp8, group_size: 32, bits: 8]},
+          {[mode: :nvfp4], [mode: :nvfp4, group_size: 16, bits: 4]}
+        ] do
+      {arrays, quantization} = Mlx.IO.load(path, requantize: options, type: :f32, quantization: true)
+      assert quantization == %{"a.weight" => a, "c.weight" => a, "b.weight" => layout}
+      names = if layout[:mode] == :affine, do: ~w(b.weight b.scales b.biases), else: ~w(b.weight b.scales)
+      assert Enum.sort(names) == Enum.filter(Map.keys(arrays), &String.starts_with?(&1, "b"))
+      expected = Mlx.quantize(Mlx.IO.load(path, form: :dense, type: :f32)["b.weight"], options)
+
+      for {name, part} <- Enum.zip(names, Tuple.to_list(expected)) do
+        assert described(arrays[name]) == described(part)
+      end
+
+      dense = Mlx.dequantize(arrays["b.weight"], arrays["b.scales"], arrays["b.biases"], quantization["b.weight"])
+      assert dense.shape == {2, 256}
+    end
+  end
+
+  test "options that are none, or for other formats", context do
+    path = write(file_of([{"x", [2], @i8, <<1, 2>>}]), context)
+
+    for {options, message} <- [
+          {[form: :packed], "Mlx.IO.load: expected :form to be :quantized or :dense, got: :packed"},
+          {[type: :s8], "Mlx.IO.load: expected :type to be nil, :f16, :bf16 or :f32, got: :s8"},
+          {[quantization: 1], "Mlx.IO.load: expected :quantization to be true or false, got: 1"},
+          {[requantize: [bits: 7]], "Mlx.IO.load: expected :requantize to be options that Mlx.quantize takes ("},
+          {[requantize: [group_size: 48]], "Mlx.IO.load: expected :requantize to be options that Mlx.quantize takes ("},
+          {[requantize: [bit: 4]],
+           "Mlx.IO.load: expected :requantize to be nil or a list of :group_size, :bits and :mode"},
+          {[requantize: 4], "Mlx.IO.load: expected :requantize to be nil or a list of :group_size, :bits and :mode"},
+          {[form: :dense, requantize: [bits: 4]], "Mlx.IO.load: expected no :requantize with form: :dense"}
+        ] do
+      error = assert_raise ArgumentError, fn -> Mlx.IO.load(path, options) end
+      assert String.starts_with?(error.message, message), error.message
+    end
+
+    for options <- [[form: :dense], [type: :f32], [requantize: [bits: 4]], [quantization: true]] do
+      [{name, _value}] = options
+      message = "Mlx.IO.decode: the option #{inspect(name)} is for :gguf, not for :safetensors"
+      error = assert_raise ArgumentError, fn -> Mlx.IO.decode("", options) end
+      assert error.message == message
+    end
+  end
+
+  # In a VM of its own, as the peak is that of all processes.
+  test "a load takes the memory of what it returns, of one more tensor, and of a piece", context do
+    tensors =
+      for {name, type} <- [a: :q4_k, b: :q6_k, c: :q4_k, d: :q6_k] do
+        {to_string(name), [256, 98_304], @codes[type], :binary.copy(blocks(type, 64), 1536)}
+      end
+
+    path = write(file_of(tensors), context)
+
+    code =
+      quote do
+        for options <- [[], [form: :dense], [requantize: [bits: 4]]] do
+          Mlx.Memory.reset_peak()
+          before = Mlx.Memory.active()
+          arrays = Mlx.IO.load(unquote(path), options)
+          sizes = for {<<tensor, _part::binary>>, array} <- arrays, do: {tensor, Mlx.byte_size(array)}
+          total = sizes |> Enum.map(&elem(&1, 1)) |> Enum.sum()
+          of_tensors = for {_tensor, sizes} <- Enum.group_by(sizes, &elem(&1, 0), &elem(&1, 1)), do: Enum.sum(sizes)
+          # Of a piece of 1 MiB, numbers of the type :f32 take 7.5 MB.
+          IO.inspect({length(of_tensors), Mlx.Memory.peak() - before <= total + Enum.max(of_tensors) + 25_000_000})
+          for {_name, array} <- arrays, do: Mlx.deallocate(array)
+        end
+      end
+
+    assert ChildVM.run(code) == {:exit, 0, String.duplicate("{4, true}\n", 3)}
+  end
+
   test "another format, and names that are there already", context do
-    bytes = file_of([{"some.weight", [256], 22, :binary.copy(<<0>>, 82)}])
-    error = assert_raise Mlx.Error, fn -> load(bytes, context) end
-    assert error.message =~ ~r/model-\d+.gguf: the tensor "some.weight" has the format iq2_s, which is not read/
+    for {format, code} <- [q8_1: 9, q8_k: 15, q1_0: 41] do
+      {numbers, size} = GGMLType.block(format)
+      bytes = file_of([{"some.weight", [numbers], code, :binary.copy(<<0>>, size)}])
+      error = assert_raise Mlx.Error, fn -> load(bytes, context) end
+      assert error.message =~ ~r/model-\d+.gguf: the tensor "some.weight" has the format #{format}, which is not read/
+    end
 
     bytes = file_of([{"a.scales", [1], @i8, <<1>>}, {"a.weight", [32], @q4_0, blocks(:q4_0, 1)}])
     assert_raise Mlx.Error, ~r/two arrays with the name "a.scales"/, fn -> load(bytes, context) end
@@ -250,14 +352,28 @@ defmodule Mlx.IO.GGUFTest do
     assert Mlx.Stream.current() == nil
   end
 
-  @tag :model
-  @tag :oracle
-  test "a real model" do
-    path = System.fetch_env!("MLX_TEST_MODEL")
-    arrays = Mlx.IO.load(path)
-    assert_oracle(Mlx.array(map_size(arrays)), "mx.array(len(mx.load(#{inspect(path)})))")
-    {names, some} = arrays |> Enum.sort() |> Enum.filter(fn {_, a} -> Mlx.size(a) < 100_000 end) |> Enum.unzip()
-    loaded = "(lambda arrays: [arrays[name] for name in #{inspect(names, limit: :infinity)}])"
-    assert_oracle(some, "#{loaded}(mx.load(#{inspect(path)}))")
+  for {tag, variable} <- [model: "MLX_TEST_MODEL", gemma: "MLX_TEST_GEMMA"] do
+    @tag tag
+    @tag :oracle
+    test "a real model, #{tag}: every tensor in each form has the numbers of gguf, to the bit" do
+      path = System.fetch_env!(unquote(variable))
+      dense = Mlx.IO.load(path, form: :dense, type: :f32)
+      numbers = Map.new(dense, fn {name, array} -> {name, checksum(array)} end)
+      expected = Map.new(numbers, fn {name, _crc} -> {name, crc(path, name)} end)
+      assert numbers == expected
+
+      {arrays, quantization} = Mlx.IO.load(path, quantization: true)
+      assert map_size(quantization) > 100
+
+      for {name, options} <- quantization do
+        [scales, biases] = for part <- ~w(scales biases), do: arrays[String.replace_suffix(name, "weight", part)]
+        # Sums and products of :f16 numbers are exact in :f32.
+        [scales, biases] = for part <- [scales, biases], do: Mlx.as_type(part, :f32)
+        assert {name, checksum(Mlx.dequantize(arrays[name], scales, biases, options))} == {name, expected[name]}
+      end
+    end
   end
+
+  defp checksum(array), do: array |> Mlx.as_type(:f32) |> Mlx.add(0.0) |> Mlx.to_binary() |> :erlang.crc32()
+  defp crc(path, name), do: Mlx.to_number(eval("ggml.checksum(#{inspect(path)}, #{inspect(name)})"))
 end
