@@ -58,7 +58,7 @@ defmodule Examples.CharLM do
     training = train(model, train, test, Keyword.get(options, :epochs, 10))
 
     IO.puts(Curve.to_text(Training.curve(training)))
-    {_step, %{loss: loss}} = List.last(training.validations)
+    [{_step, %{loss: loss}} | _] = training.validations
     IO.puts("loss on #{div(Mlx.size(test), 1000)} thousand letters of the test: #{Float.round(loss, 3)}\n")
     IO.puts(sample(NN.eval(training.model), train[0..(@length - 1)], alphabet))
     if path = options[:svg], do: File.write!(path, training |> Training.curve() |> Curve.to_svg())

@@ -27,7 +27,7 @@ defmodule Examples.Digits do
     Mlx.Random.seed(0)
     {train, test} = wheel |> rows() |> split()
     training = train(train, test, options)
-    {_step, %{accuracy: accuracy}} = List.last(training.validations)
+    [{_step, %{accuracy: accuracy}} | _] = training.validations
 
     IO.puts(Curve.to_text(Training.curve(training)))
     IO.puts("accuracy on #{elem(test.y.shape, 0)} test images: #{Float.round(100 * accuracy, 2)} %")

@@ -29,7 +29,7 @@ defmodule Examples.FashionMNISTCNN do
     {microseconds, training} = :timer.tc(fn -> train(model, train, test, epochs) end)
 
     IO.puts(Curve.to_text(Training.curve(training)))
-    {_step, %{accuracy: accuracy}} = List.last(training.validations)
+    [{_step, %{accuracy: accuracy}} | _] = training.validations
     IO.puts("#{training.epoch} epochs in #{round(microseconds / 1.0e6)} s")
     IO.puts("accuracy on #{elem(test.y.shape, 0)} test images: #{Float.round(100 * accuracy, 2)} %")
     if path = options[:svg], do: File.write!(path, training |> Training.curve() |> Curve.to_svg())

@@ -103,7 +103,7 @@ defmodule Examples.ResNetTraining do
     training = train(model, train, test, Keyword.get(options, :epochs, 4))
 
     IO.puts(Curve.to_text(Training.curve(training)))
-    {_step, %{accuracy: accuracy}} = List.last(training.validations)
+    [{_step, %{accuracy: accuracy}} | _] = training.validations
     IO.puts("accuracy on #{elem(test.y.shape, 0)} test images: #{Float.round(100 * accuracy, 2)} %")
     if path = options[:svg], do: File.write!(path, training |> Training.curve() |> Curve.to_svg())
   end
