@@ -88,7 +88,7 @@ defmodule Mlx.Training do
   defstruct @enforce_keys ++ [epoch: 0, batch: 0, step: 0, losses: [], validations: [], best: nil, waited: 0]
 
   # Options that all processes of a group need alike, because they say when and what is exchanged.
-  @agreed [:epochs, :accumulate, :report_every, :type, :checkpoint, :checkpoint_every, :resume, :early_stopping]
+  @agreed [:epochs, :accumulate, :report_every, :type, :checkpoint_every, :resume, :early_stopping]
 
   @typedoc """
   A training:
@@ -231,7 +231,8 @@ defmodule Mlx.Training do
     forms = for {path, array} <- Tree.flatten(arrays_of(training)), do: {path, array.shape, array.type}
     Processes.same!(group, forms, "the arrays of the model and of the optimizer's state, but for their values,")
     options = Map.take(settings, @agreed)
-    Processes.same!(group, {options, names(settings)}, "the options of the steps and of the checkpoint")
+    checkpoint? = settings.checkpoint != nil
+    Processes.same!(group, {options, checkpoint?, names(settings)}, "the options of the steps and of the checkpoint")
     from_first(training, group)
   end
 

@@ -127,7 +127,7 @@ defmodule Mlx.Training.Processes do
 
   def with_random(group, key, fun) do
     [next, step] = key |> Random.split() |> Mlx.unstack()
-    {result, _state} = step |> Random.split(group.size) |> Mlx.at(group.rank) |> Random.with_state(fun)
+    {result, _state} = step |> Random.split(parts: group.size) |> Mlx.at(group.rank) |> Random.with_state(fun)
     {result, next}
   end
 end
