@@ -156,5 +156,6 @@ defmodule Bench.Networks do
   @doc "The step, compiled. It takes the memory of the model and the state before it, as in Python, which counts references."
   def compiled(optimizer), do: Mlx.compile(step(optimizer), donate: [0, 1])
 
-  defp loss(model, {x, y}), do: x |> NN.forward(model) |> Losses.cross_entropy(y, reduction: :mean)
+  @doc "The loss of a model for a batch."
+  def loss(model, {x, y}), do: x |> NN.forward(model) |> Losses.cross_entropy(y, reduction: :mean)
 end

@@ -104,10 +104,14 @@ def new(name):
     }[name]()
 
 
+def loss(model, x, y):
+    return nn.losses.cross_entropy(model(x), y, reduction="mean")
+
+
 def steps(model, optimizer):
     """A step, and the same compiled. Both change the model and the optimizer, and return the loss."""
     optimizer.init(model.trainable_parameters())
-    gradients = nn.value_and_grad(model, lambda x, y: nn.losses.cross_entropy(model(x), y, reduction="mean"))
+    gradients = nn.value_and_grad(model, lambda x, y: loss(model, x, y))
 
     def step(x, y):
         value, gradient = gradients(x, y)
