@@ -16,11 +16,14 @@ defmodule Examples.FashionMNISTData do
 
   @doc """
   The 60,000 images to train on, and the 10,000 of the test: maps of `x`, `{images, 28, 28, 1}` with values from 0 to 1, and
-  `y`, their classes from 0 to 9.
+  `y`, their classes from 0 to 9. Of those to train on, as many as are wanted.
   """
-  def load(folder), do: {load(folder, "train"), load(folder, "t10k")}
+  def load(folder, images \\ 60_000) do
+    train = read_arrays(folder, "train")
+    {Mlx.Tree.map(train, & &1[0..(min(images, 60_000) - 1)]), read_arrays(folder, "t10k")}
+  end
 
-  defp load(folder, name) do
+  defp read_arrays(folder, name) do
     <<2051::32, count::32, 28::32, 28::32, images::binary>> = read(folder, name <> "-images-idx3-ubyte.gz")
     <<2049::32, ^count::32, labels::binary>> = read(folder, name <> "-labels-idx1-ubyte.gz")
     x = images |> Mlx.from_binary({count, 28, 28, 1}, :u8) |> Mlx.divide(255)
