@@ -22,10 +22,10 @@ defmodule Bench.Losses do
     pictures = Keyword.get(options, :svg, @pictures)
     File.mkdir_p!(pictures)
     Random.seed(0)
-    data = List.first(folders, FashionMNISTData.folder())
+    images = folders |> List.first(FashionMNISTData.folder()) |> images()
 
     differences =
-      for {name, batches} <- [{"cnn", images(data)}, {"letters", letters()}] do
+      for {name, batches} <- [{"cnn", images}, {"cnn without biases", images}, {"letters", letters()}] do
         %{losses: losses, gradients: gradients} = compare(name, batches)
         difference = furthest(losses.elixir, losses.python)
         IO.puts("#{name}: from #{hd(losses.elixir)} to #{List.last(losses.elixir)}; at most #{difference} apart")
@@ -35,7 +35,7 @@ defmodule Bench.Losses do
         end
 
         show(gradients)
-        picture = Path.join(pictures, "#{name}.svg")
+        picture = Path.join(pictures, String.replace(name, " ", "_") <> ".svg")
         File.write!(picture, picture(losses))
         IO.puts("  #{picture}")
         difference

@@ -108,7 +108,8 @@ defmodule Bench.Networks do
   def length, do: @length
 
   @doc "The model, the optimizer and a batch of a name. A batch is `{x, y}`."
-  def new("cnn"), do: {cnn(), Optimizers.AdamW.new(0.001), images({32, 28, 28, 1})}
+  def new("cnn"), do: {cnn(true), Optimizers.AdamW.new(0.001), images({32, 28, 28, 1})}
+  def new("cnn without biases"), do: {cnn(false), Optimizers.AdamW.new(0.001), images({32, 28, 28, 1})}
   def new("resnet18"), do: {ResNet.new(), Optimizers.SGD.new(0.01, momentum: 0.9), images({4, 32, 32, 3})}
   def new("letters"), do: {Letters.new(@letters, @length), Optimizers.AdamW.new(0.001), letters()}
   def new("mlp of 300 arrays"), do: {Deep.new(), Optimizers.AdamW.new(0.001), images({32, 32})}
@@ -118,12 +119,13 @@ defmodule Bench.Networks do
     {model, Optimizers.AdamW.new(0.001), images({32, 32})}
   end
 
-  defp cnn do
+  # Its convolutions have biases, or not.
+  defp cnn(bias) do
     Sequential.new([
-      Conv2d.new(1, 32, 3, padding: 1),
+      Conv2d.new(1, 32, 3, padding: 1, bias: bias),
       ReLU.new(),
       MaxPool2d.new(2, strides: 2),
-      Conv2d.new(32, 64, 3, padding: 1),
+      Conv2d.new(32, 64, 3, padding: 1, bias: bias),
       ReLU.new(),
       MaxPool2d.new(2, strides: 2),
       &Mlx.flatten(&1, axes: 1..3),
