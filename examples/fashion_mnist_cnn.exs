@@ -3,7 +3,7 @@
 #
 #   apt-get install dataset-fashion-mnist
 #   mix run examples/fashion_mnist_cnn.exs [FOLDER] [--model cnn] [--epochs 8] [--batch 128] [--rate 0.003]
-#     [--images 60000] [--svg curve.svg] [--checkpoint cnn.safetensors]
+#     [--images 60000] [--test-images 10000] [--svg curve.svg] [--checkpoint cnn.safetensors]
 #
 # Eight epochs of the perceptron (--model perceptron) take a minute on two cores, and recognise 88 of 100 images.
 # options.exs says how options are given. With a checkpoint a run that was ended goes on.
@@ -18,13 +18,22 @@ defmodule Examples.FashionMNISTCNN do
   alias Mlx.NN.{Activations, BatchNorm, Conv2d, Dropout, Linear, Losses, MaxPool2d}
   alias Mlx.Optimizers.Schedules
 
-  @options [model: "cnn", epochs: 8, batch: 128, rate: 0.003, images: 60_000, svg: nil, checkpoint: nil]
+  @options [
+    model: "cnn",
+    epochs: 8,
+    batch: 128,
+    rate: 0.003,
+    images: 60_000,
+    test_images: 10_000,
+    svg: nil,
+    checkpoint: nil
+  ]
   @weight_decay 0.05
 
   def main(arguments) do
     {options, folders} = Options.parse!(arguments, @options)
     Random.seed(0)
-    {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load(options.images)
+    {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load(options)
     model = model(options.model)
     {microseconds, training} = :timer.tc(fn -> train(model, train, test, options) end)
 
@@ -35,12 +44,12 @@ defmodule Examples.FashionMNISTCNN do
 
   # The rate falls to nothing with the last step.
   defp train(model, train, test, options) do
-    steps = options.epochs * div(elem(train.y.shape, 0), options.batch)
+    rate = Schedules.cosine_decay(options.rate, options.epochs * div(elem(train.y.shape, 0), options.batch))
 
     Training.run(
       model,
       &loss/2,
-      Optimizers.AdamW.new(Schedules.cosine_decay(options.rate, steps), weight_decay: @weight_decay),
+      Optimizers.AdamW.new(rate, weight_decay: @weight_decay, bias_correction: true),
       train |> Training.batches(options.batch, shuffle: true, drop_last: true) |> Stream.map(&mirrored/1),
       epochs: options.epochs,
       seed: 1,

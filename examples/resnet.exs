@@ -3,7 +3,7 @@
 #
 #   apt-get install dataset-fashion-mnist
 #   mix run examples/resnet.exs [FOLDER] [--blocks 1] [--epochs 4] [--batch 100] [--rate 0.1] [--images 60000]
-#     [--svg curve.svg] [--checkpoint resnet.safetensors]
+#     [--test-images 10000] [--svg curve.svg] [--checkpoint resnet.safetensors]
 #
 # options.exs says how options are given. With a checkpoint a run that was ended goes on.
 # The folder has the four files of the data set; fashion_mnist_data.exs says how to get them without an installation.
@@ -89,12 +89,12 @@ defmodule Examples.ResNetTraining do
   alias Mlx.{NN, Optimizers, Training}
   alias Mlx.NN.Losses
 
-  @options [blocks: 1, epochs: 4, batch: 100, rate: 0.1, images: 60_000, svg: nil, checkpoint: nil]
+  @options [blocks: 1, epochs: 4, batch: 100, rate: 0.1, images: 60_000, test_images: 10_000, svg: nil, checkpoint: nil]
 
   def main(arguments) do
     {options, folders} = Options.parse!(arguments, @options)
     Mlx.Random.seed(0)
-    {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load(options.images)
+    {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load(options)
     model = ResNet.new(options.blocks)
     %{trained: trained, kept: kept} = NN.parameter_count(model)
     IO.puts("#{trained} parameters, and #{kept} running statistics")
