@@ -108,7 +108,8 @@ defmodule Bench.Networks do
   def length, do: @length
 
   @doc "The model, the optimizer and a batch of a name. A batch is `{x, y}`."
-  def new("cnn"), do: {cnn(), Optimizers.AdamW.new(0.001), images({32, 28, 28, 1})}
+  def new("cnn"), do: {cnn(true), Optimizers.AdamW.new(0.001), images({32, 28, 28, 1})}
+  def new("cnn without biases"), do: {cnn(false), Optimizers.AdamW.new(0.001), images({32, 28, 28, 1})}
   def new("resnet18"), do: {ResNet.new(), Optimizers.SGD.new(0.01, momentum: 0.9), images({4, 32, 32, 3})}
   def new("letters"), do: {Letters.new(@letters, @length), Optimizers.AdamW.new(0.001), letters()}
   def new("mlp of 300 arrays"), do: {Deep.new(), Optimizers.AdamW.new(0.001), images({32, 32})}
@@ -118,12 +119,13 @@ defmodule Bench.Networks do
     {model, Optimizers.AdamW.new(0.001), images({32, 32})}
   end
 
-  defp cnn do
+  # Its convolutions have biases, or not.
+  defp cnn(bias) do
     Sequential.new([
-      Conv2d.new(1, 32, 3, padding: 1),
+      Conv2d.new(1, 32, 3, padding: 1, bias: bias),
       ReLU.new(),
       MaxPool2d.new(2, strides: 2),
-      Conv2d.new(32, 64, 3, padding: 1),
+      Conv2d.new(32, 64, 3, padding: 1, bias: bias),
       ReLU.new(),
       MaxPool2d.new(2, strides: 2),
       &Mlx.flatten(&1, axes: 1..3),
@@ -156,5 +158,6 @@ defmodule Bench.Networks do
   @doc "The step, compiled. It takes the memory of the model and the state before it, as in Python, which counts references."
   def compiled(optimizer), do: Mlx.compile(step(optimizer), donate: [0, 1])
 
-  defp loss(model, {x, y}), do: x |> NN.forward(model) |> Losses.cross_entropy(y, reduction: :mean)
+  @doc "The loss of a model for a batch."
+  def loss(model, {x, y}), do: x |> NN.forward(model) |> Losses.cross_entropy(y, reduction: :mean)
 end

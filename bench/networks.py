@@ -66,12 +66,12 @@ class Deep(nn.Module):
         return x
 
 
-def cnn():
+def cnn(bias):
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1),
+        nn.Conv2d(1, 32, 3, padding=1, bias=bias),
         nn.ReLU(),
         nn.MaxPool2d(2, stride=2),
-        nn.Conv2d(32, 64, 3, padding=1),
+        nn.Conv2d(32, 64, 3, padding=1, bias=bias),
         nn.ReLU(),
         nn.MaxPool2d(2, stride=2),
         lambda x: x.flatten(1),
@@ -96,7 +96,8 @@ def letters():
 
 def new(name):
     return {
-        "cnn": lambda: (cnn(), optimizers.AdamW(0.001), images(32, 28, 28, 1)),
+        "cnn": lambda: (cnn(True), optimizers.AdamW(0.001), images(32, 28, 28, 1)),
+        "cnn without biases": lambda: (cnn(False), optimizers.AdamW(0.001), images(32, 28, 28, 1)),
         "resnet18": lambda: (ResNet(), optimizers.SGD(0.01, momentum=0.9), images(4, 32, 32, 3)),
         "letters": lambda: (Letters(LETTERS, LENGTH), optimizers.AdamW(0.001), letters()),
         "mlp of 300 arrays": lambda: (Deep(), optimizers.AdamW(0.001), images(32, 32)),
@@ -104,10 +105,14 @@ def new(name):
     }[name]()
 
 
+def loss(model, x, y):
+    return nn.losses.cross_entropy(model(x), y, reduction="mean")
+
+
 def steps(model, optimizer):
     """A step, and the same compiled. Both change the model and the optimizer, and return the loss."""
     optimizer.init(model.trainable_parameters())
-    gradients = nn.value_and_grad(model, lambda x, y: nn.losses.cross_entropy(model(x), y, reduction="mean"))
+    gradients = nn.value_and_grad(model, lambda x, y: loss(model, x, y))
 
     def step(x, y):
         value, gradient = gradients(x, y)

@@ -1,15 +1,19 @@
 # A small transformer that learns to write, letter by letter, from the Elixir sources of this library or from another text. It
 # shows its progress, its loss on the last tenth of the text, its curve, and a sample of what it writes.
 #
-#   mix run examples/char_lm.exs [TEXT] [--epochs 10] [--svg curve.svg]
+#   mix run examples/char_lm.exs [TEXT] [--epochs 10] [--steps 100] [--batch 32] [--length 64] [--width 128] [--layers 3]
+#     [--heads 4] [--rate 0.002] [--svg curve.svg] [--checkpoint letters.safetensors]
 #
-# An epoch is 100 steps, and takes about a minute on two cores. More epochs make the sample more like the text.
+# An epoch is so many steps; 100 take about a minute on two cores. More epochs make the sample more like the text.
+# options.exs says how options are given. With a checkpoint a run that was ended goes on.
+Code.require_file("options.exs", __DIR__)
+
 defmodule Examples.CharLM do
   @moduledoc false
 
+  alias Examples.Options
   alias Mlx.{NN, Optimizers, Random, Training}
   alias Mlx.NN.{Embedding, Linear, Losses, TransformerEncoder}
-  alias Mlx.Training.Curve
 
   defmodule Model do
     @moduledoc false
@@ -41,27 +45,35 @@ defmodule Examples.CharLM do
   end
 
   @sources "../lib/**/*.ex"
-  @length 64
-  @batch 32
-  @steps 100
-  @rate 0.002
+  @options [
+    epochs: 10,
+    steps: 100,
+    batch: 32,
+    length: 64,
+    width: 128,
+    layers: 3,
+    heads: 4,
+    rate: 0.002,
+    svg: nil,
+    checkpoint: nil
+  ]
   @temperature 0.7
   @written 600
 
   def main(arguments) do
-    {options, files} = OptionParser.parse!(arguments, strict: [epochs: :integer, svg: :string])
+    {options, files} = Options.parse!(arguments, @options)
     Random.seed(0)
     text = text(files)
     alphabet = text |> :binary.bin_to_list() |> Enum.uniq() |> Enum.sort() |> List.to_tuple()
     {train, test} = text |> numbers(alphabet) |> split()
-    model = Model.new(tuple_size(alphabet), @length, width: 128, layers: 3, heads: 4)
-    training = train(model, train, test, Keyword.get(options, :epochs, 10))
+    model = Model.new(tuple_size(alphabet), options.length, Map.take(options, [:width, :layers, :heads]))
+    training = train(model, train, test, options)
 
-    IO.puts(Curve.to_text(Training.curve(training)))
-    {_step, %{loss: loss}} = List.last(training.validations)
-    IO.puts("loss on #{div(Mlx.size(test), 1000)} thousand letters of the test: #{Float.round(loss, 3)}\n")
-    IO.puts(sample(NN.eval(training.model), train[0..(@length - 1)], alphabet))
-    if path = options[:svg], do: File.write!(path, training |> Training.curve() |> Curve.to_svg())
+    Options.show_curve(training, options)
+    IO.puts(sample(NN.eval(training.model), train[0..(options.length - 1)], alphabet))
+    [{_step, %{loss: loss}} | _] = training.validations
+    IO.puts("\nloss on the letters of the test: #{Float.round(loss, 3)}")
+    Options.show_accuracy(training, Mlx.size(test), "letters of the test")
   end
 
   defp text([]), do: @sources |> Path.expand(__DIR__) |> Path.wildcard() |> Enum.map_join("\n", &File.read!/1)
@@ -79,32 +91,40 @@ defmodule Examples.CharLM do
     {letters[0..(last - 1)], letters[last..-1//1]}
   end
 
-  defp train(model, train, test, epochs) do
+  defp train(model, train, test, options) do
     Training.run(
       model,
       &loss/2,
-      Optimizers.AdamW.new(Optimizers.Schedules.cosine_decay(@rate, epochs * @steps)),
-      fn _epoch -> random_batches(train) end,
-      epochs: epochs,
+      Optimizers.AdamW.new(Optimizers.Schedules.cosine_decay(options.rate, options.epochs * options.steps)),
+      fn _epoch -> train |> random_batches(options) |> Stream.take(options.steps) end,
+      epochs: options.epochs,
       seed: 1,
       clip_norm: 1.0,
-      validation: batches(test)
+      validation: batches(test, options),
+      metrics: [accuracy: &accuracy/2],
+      checkpoint: options.checkpoint,
+      resume: options.checkpoint != nil
     )
   end
 
   # Lines of letters from random places of the text, one letter longer than the model reads.
-  defp random_batches(%Mlx.Array{shape: {size}} = letters) do
+  defp random_batches(%Mlx.Array{shape: {size}} = letters, %{length: length, batch: batch}) do
     Stream.repeatedly(fn ->
-      starts = Random.randint(0, size - @length, shape: {@batch, 1})
-      Mlx.take(letters, Mlx.add(starts, Mlx.arange(@length + 1)))
+      starts = Random.randint(0, size - length, shape: {batch, 1})
+      Mlx.take(letters, Mlx.add(starts, Mlx.arange(length + 1)))
     end)
-    |> Stream.take(@steps)
   end
 
   # The text in lines one after another.
-  defp batches(%Mlx.Array{shape: {size}} = letters) do
-    rows = div(size, @length + 1)
-    letters[0..(rows * (@length + 1) - 1)] |> Mlx.reshape({rows, @length + 1}) |> Training.batches(4 * @batch)
+  defp batches(%Mlx.Array{shape: {size}} = letters, %{length: length, batch: batch}) do
+    rows = div(size, length + 1)
+    letters[0..(rows * (length + 1) - 1)] |> Mlx.reshape({rows, length + 1}) |> Training.batches(4 * batch)
+  end
+
+  # The next letter that gets the highest score is the one of the text.
+  defp accuracy(model, lines) do
+    best = lines[[.., 0..-2//1]] |> NN.forward(model) |> Mlx.argmax(axis: -1)
+    best |> Mlx.equal(lines[[.., 1..-1//1]]) |> Mlx.mean()
   end
 
   defp loss(model, lines) do

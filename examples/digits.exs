@@ -2,46 +2,48 @@
 # a fifth of the images, which it was not trained on, and its curve.
 #
 #   pip download --no-deps scikit-learn
-#   mix run examples/digits.exs scikit_learn-*.whl [--epochs 30] [--svg digits.svg] [--checkpoint digits.safetensors]
+#   mix run examples/digits.exs scikit_learn-*.whl [--epochs 30] [--batch 64] [--rate 0.002] [--svg digits.svg]
+#     [--checkpoint digits.safetensors]
 #
+# options.exs says how options are given.
 # With a checkpoint a run that was ended goes on. 30 epochs take some seconds; about 99 of 100 images are recognised.
+Code.require_file("options.exs", __DIR__)
+
 defmodule Examples.Digits do
   @moduledoc false
 
+  alias Examples.Options
   alias Mlx.{NN, Training}
   alias Mlx.NN.{Activations, Conv2d, Dropout, Linear, Losses, MaxPool2d}
-  alias Mlx.Training.Curve
 
   @file_in_wheel "sklearn/datasets/data/digits.csv.gz"
-  @batch 64
+  @options [epochs: 30, batch: 64, rate: 0.002, svg: nil, checkpoint: nil]
   # Of how many images one is for the test.
   @test_of 5
   @brightest 16
 
   def main(arguments) do
-    {options, [wheel]} =
-      OptionParser.parse!(arguments, strict: [epochs: :integer, svg: :string, checkpoint: :string])
+    {options, [wheel]} = Options.parse!(arguments, @options)
 
     # A CPU makes its kernels before the first step, so that a run that goes on gives the same numbers.
     Application.put_env(:mlx, :kernels, :wait)
     Mlx.Random.seed(0)
     {train, test} = wheel |> rows() |> split()
     training = train(train, test, options)
-    {_step, %{accuracy: accuracy}} = List.last(training.validations)
-
-    IO.puts(Curve.to_text(Training.curve(training)))
-    IO.puts("accuracy on #{elem(test.y.shape, 0)} test images: #{Float.round(100 * accuracy, 2)} %")
-    if path = options[:svg], do: File.write!(path, training |> Training.curve() |> Curve.to_svg())
+    Options.show_curve(training, options)
+    Options.show_accuracy(training, elem(test.y.shape, 0), "test images")
   end
 
   defp train(train, test, options) do
-    Training.run(model(), &loss/2, Mlx.Optimizers.AdamW.new(0.002), Training.batches(train, @batch, shuffle: true),
-      epochs: Keyword.get(options, :epochs, 30),
+    batches = Training.batches(train, options.batch, shuffle: true)
+
+    Training.run(model(), &loss/2, Mlx.Optimizers.AdamW.new(options.rate), batches,
+      epochs: options.epochs,
       seed: 1,
-      validation: Training.batches(test, @batch),
+      validation: Training.batches(test, options.batch),
       metrics: [accuracy: &accuracy/2],
-      checkpoint: options[:checkpoint],
-      resume: options[:checkpoint] != nil
+      checkpoint: options.checkpoint,
+      resume: options.checkpoint != nil
     )
   end
 

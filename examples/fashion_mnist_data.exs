@@ -16,11 +16,19 @@ defmodule Examples.FashionMNISTData do
 
   @doc """
   The 60,000 images to train on, and the 10,000 of the test: maps of `x`, `{images, 28, 28, 1}` with values from 0 to 1, and
-  `y`, their classes from 0 to 9.
+  `y`, their classes from 0 to 9. The options `:images` and `:test_images` say how many of the first ones are wanted.
   """
-  def load(folder), do: {load(folder, "train"), load(folder, "t10k")}
+  def load(folder, options \\ %{}) do
+    for {name, option} <- [{"train", :images}, {"t10k", :test_images}] do
+      folder |> read_arrays(name) |> first(options[option])
+    end
+    |> List.to_tuple()
+  end
 
-  defp load(folder, name) do
+  defp first(arrays, nil), do: arrays
+  defp first(arrays, count), do: Mlx.Tree.map(arrays, & &1[0..(min(count, elem(&1.shape, 0)) - 1)])
+
+  defp read_arrays(folder, name) do
     <<2051::32, count::32, 28::32, 28::32, images::binary>> = read(folder, name <> "-images-idx3-ubyte.gz")
     <<2049::32, ^count::32, labels::binary>> = read(folder, name <> "-labels-idx1-ubyte.gz")
     x = images |> Mlx.from_binary({count, 28, 28, 1}, :u8) |> Mlx.divide(255)

@@ -2,10 +2,12 @@
 # which its batch normalisation reads with the statistics that training gathered, and its curve.
 #
 #   apt-get install dataset-fashion-mnist
-#   mix run examples/resnet.exs [FOLDER] [--blocks 1] [--epochs 4] [--svg curve.svg]
+#   mix run examples/resnet.exs [FOLDER] [--blocks 1] [--epochs 4] [--batch 100] [--rate 0.1] [--images 60000]
+#     [--test-images 10000] [--svg curve.svg] [--checkpoint resnet.safetensors]
 #
+# options.exs says how options are given. With a checkpoint a run that was ended goes on.
 # The folder has the four files of the data set; fashion_mnist_data.exs says how to get them without an installation.
-Code.require_file("fashion_mnist_data.exs", __DIR__)
+for file <- ["options.exs", "fashion_mnist_data.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Examples.ResNet do
   @moduledoc false
@@ -83,44 +85,40 @@ end
 defmodule Examples.ResNetTraining do
   @moduledoc false
 
-  alias Examples.{FashionMNISTData, ResNet}
+  alias Examples.{FashionMNISTData, Options, ResNet}
   alias Mlx.{NN, Optimizers, Training}
   alias Mlx.NN.Losses
-  alias Mlx.Training.Curve
 
-  @batch 100
-  @rate 0.1
+  @options [blocks: 1, epochs: 4, batch: 100, rate: 0.1, images: 60_000, test_images: 10_000, svg: nil, checkpoint: nil]
 
   def main(arguments) do
-    {options, folders} =
-      OptionParser.parse!(arguments, strict: [blocks: :integer, epochs: :integer, svg: :string])
-
+    {options, folders} = Options.parse!(arguments, @options)
     Mlx.Random.seed(0)
-    {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load()
-    model = options |> Keyword.get(:blocks, 1) |> ResNet.new()
+    {train, test} = folders |> List.first(FashionMNISTData.folder()) |> FashionMNISTData.load(options)
+    model = ResNet.new(options.blocks)
     %{trained: trained, kept: kept} = NN.parameter_count(model)
     IO.puts("#{trained} parameters, and #{kept} running statistics")
-    training = train(model, train, test, Keyword.get(options, :epochs, 4))
-
-    IO.puts(Curve.to_text(Training.curve(training)))
-    {_step, %{accuracy: accuracy}} = List.last(training.validations)
-    IO.puts("accuracy on #{elem(test.y.shape, 0)} test images: #{Float.round(100 * accuracy, 2)} %")
-    if path = options[:svg], do: File.write!(path, training |> Training.curve() |> Curve.to_svg())
+    training = train(model, train, test, options)
+    Options.show_curve(training, options)
+    Options.show_accuracy(training, elem(test.y.shape, 0), "test images")
   end
 
   # The rate falls to nothing with the last step.
-  defp train(model, train, test, epochs) do
-    rate = Optimizers.Schedules.cosine_decay(@rate, epochs * div(elem(train.y.shape, 0), @batch))
+  defp train(model, train, test, options) do
+    steps = options.epochs * div(elem(train.y.shape, 0), options.batch)
+    rate = Optimizers.Schedules.cosine_decay(options.rate, steps)
 
     Training.run(
       model,
       &loss/2,
       Optimizers.SGD.new(rate, momentum: 0.9, weight_decay: 5.0e-4),
-      Training.batches(train, @batch, shuffle: true),
-      epochs: epochs,
+      Training.batches(train, options.batch, shuffle: true, drop_last: true),
+      epochs: options.epochs,
       seed: 1,
-      validation: Training.batches(test, @batch),
-      metrics: [accuracy: &accuracy/2]
+      validation: Training.batches(test, 500),
+      metrics: [accuracy: &accuracy/2],
+      checkpoint: options.checkpoint,
+      resume: options.checkpoint != nil
     )
   end
 

@@ -12,7 +12,7 @@ defmodule Mlx.Training do
       ...>   Mlx.NN.Linear.new(2, 1)
       ...>   |> Mlx.Training.run(loss, Mlx.Optimizers.Adam.new(0.1), Mlx.Training.batches(data, 16, shuffle: true),
       ...>     epochs: 30, seed: 1, progress: nil)
-      iex> {_step, last} = List.last(training.losses)
+      iex> [{_step, last} | _] = training.losses
       iex> {training.epoch, training.step, last < 0.01}
       {30, 120, true}
 
@@ -48,6 +48,27 @@ defmodule Mlx.Training do
 
       File.write!("loss.svg", training |> Mlx.Training.curve() |> Mlx.Training.Curve.to_svg())
 
+  ## Several processes
+
+  With `group: Mlx.Distributed.init()` the processes of the group train one model together. Each computes the gradients of
+  its rows of a batch, and the mean of the gradients, weighted by rows, is what all of them go on with: the training is
+  the one of a single process with the whole batches, up to rounding. `mix mlx.launch -n 2 train.exs` starts a program
+  in two processes, and `Mlx.Distributed` has other ways.
+
+      group = Mlx.Distributed.init()
+      Mlx.Training.run(model, loss, optimizer, Mlx.Training.batches(data, 128, shuffle: true), group: group, seed: 1)
+
+  All processes call `run/5` with the same batches and options. They begin with the model and the random numbers of the
+  first process, whose rank is 0, so that a shuffled order is the same one in all. Each has random numbers of its own in
+  the loss. Running statistics, which each process gathers from its rows, are averaged. So are the losses and metrics of
+  reports and validations, which all processes know.
+
+  The first process shows the progress, and writes and reads the checkpoint. Callbacks are called in all of them. When one
+  of them returns `:halt`, the training ends in all. An error in one process leaves the others waiting until that process
+  ends, unless it is an error of the checkpoint, which all of them raise.
+
+  The gradients are one compiled function, and what the optimizer makes of them is another; the exchange is between them.
+
   ## Memory
 
   A step donates the arrays of the training before it (see `Mlx.compile/2`). A callback that keeps arrays for later copies
@@ -60,10 +81,14 @@ defmodule Mlx.Training do
 
   alias Mlx.{Array, NN, Optimizers, Random, Tree}
   alias Mlx.Arguments.{CalledFunction, Given, Options}
-  alias Mlx.Training.{Batches, Checkpoint, Evaluation, Loop, Passes, Settings, Step}
+  alias Mlx.Training.{Batches, Checkpoint, Evaluation, Loop, Passes, Processes, Settings, Step}
 
-  @enforce_keys [:model, :optimizer_state, :random, :order]
+  @array_fields [:model, :optimizer_state, :random, :order]
+  @enforce_keys @array_fields
   defstruct @enforce_keys ++ [epoch: 0, batch: 0, step: 0, losses: [], validations: [], best: nil, waited: 0]
+
+  # Options that all processes of a group need alike, because they say when and what is exchanged.
+  @agreed [:epochs, :accumulate, :report_every, :type, :checkpoint_every, :resume, :early_stopping]
 
   @typedoc """
   A training:
@@ -73,8 +98,8 @@ defmodule Mlx.Training do
     * `epoch` - the epochs that are done
     * `batch` - the batches of the next epoch that are done
     * `step` - the steps that are done
-    * `losses` - `{step, loss}` for each report, the mean since the report before
-    * `validations` - `{step, values}` for each epoch, a map with `:loss` and the metrics
+    * `losses` - `{step, loss}` for each report, the mean since the report before; the last report comes first
+    * `validations` - `{step, values}` for each epoch, a map with `:loss` and the metrics; the last epoch comes first
     * `best`, `waited` - the best value of early stopping, and the epochs since then
   """
   @type t :: %__MODULE__{
@@ -110,6 +135,8 @@ defmodule Mlx.Training do
     * `:frozen` - the parameters that are not trained, a `t:Mlx.NN.selection/0`; default `[]`
     * `:seed` - starts the random numbers, an integer; by default they come from the sequence of the process
     * `:prefetch` - how many batches are made ahead, default 2
+    * `:group` - a `t:Mlx.Distributed.Group.t/0` of processes that train together, each with its rows of a batch; default
+      `nil`
 
   Options of what is said and saved:
 
@@ -150,7 +177,7 @@ defmodule Mlx.Training do
   def run(model, loss, optimizer, batches, options) when is_function(loss, 2) and is_struct(optimizer) do
     settings = Settings.new!(options)
     check_batches!(batches)
-    training = model |> begin(optimizer, settings) |> resumed(settings)
+    training = model |> begin(optimizer, settings) |> agreed(settings) |> resumed(settings)
 
     loop = %Loop{
       settings: settings,
@@ -197,8 +224,32 @@ defmodule Mlx.Training do
     end
   end
 
-  defp resumed(training, %{resume: true, checkpoint: path} = settings) do
-    if File.exists?(path), do: Checkpoint.load(path, training, names(settings)), else: training
+  # Processes whose models or exchanges differ would wait for each other without end.
+  defp agreed(training, %{group: nil}), do: training
+
+  defp agreed(training, %{group: group} = settings) do
+    forms = for {path, array} <- Tree.flatten(arrays_of(training)), do: {path, array.shape, array.type}
+    Processes.same!(group, forms, "the arrays of the model and of the optimizer's state, but for their values,")
+    options = Map.take(settings, @agreed)
+    checkpoint? = settings.checkpoint != nil
+    Processes.same!(group, {options, checkpoint?, names(settings)}, "the options of the steps and of the checkpoint")
+    from_first(training, group)
+  end
+
+  defp arrays_of(training), do: Map.take(training, @array_fields)
+
+  defp from_first(training, group) do
+    training |> arrays_of() |> Processes.from_first(group) |> then(&struct!(training, &1))
+  end
+
+  # The first process reads the file, which the others may not have.
+  defp resumed(training, %{resume: true, checkpoint: path, group: group} = settings) do
+    load = fn -> if File.exists?(path), do: Checkpoint.load(path, training, names(settings)), else: training end
+
+    case Processes.in_first(group, load, &(&1 |> Map.from_struct() |> Map.drop(@array_fields))) do
+      {loaded, _others} when group == nil -> loaded
+      {loaded, others} -> (loaded || training) |> struct!(others) |> from_first(group)
+    end
   end
 
   defp resumed(training, _settings), do: training
@@ -212,7 +263,9 @@ defmodule Mlx.Training do
     compiled = Evaluation.compile(functions)
 
     fn training ->
-      case Evaluation.means(compiled, names(settings), NN.eval(training.model), Passes.of(batches, training.epoch)) do
+      batches = Passes.of(batches, training.epoch)
+
+      case Evaluation.means(compiled, names(settings), NN.eval(training.model), batches, settings.group) do
         {:ok, values} -> values
         :none -> Loop.no_batches!("the batches of :validation")
       end
@@ -299,9 +352,10 @@ defmodule Mlx.Training do
   Python: none.
   """
   @spec curve(t()) :: Mlx.Training.Curve.curves()
-  def curve(%__MODULE__{losses: losses, validations: []}), do: [training: losses]
+  def curve(%__MODULE__{losses: losses, validations: []}), do: [training: Enum.reverse(losses)]
 
   def curve(%__MODULE__{losses: losses, validations: validations}) do
-    [training: losses, validation: for({step, values} <- validations, do: {step, values.loss})]
+    validation = for {step, values} <- validations, do: {step, values.loss}
+    [training: Enum.reverse(losses), validation: Enum.reverse(validation)]
   end
 end

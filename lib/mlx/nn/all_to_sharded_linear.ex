@@ -16,14 +16,15 @@ defmodule Mlx.NN.AllToShardedLinear do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Random}
-  alias Mlx.Arguments.Options
-  alias Mlx.Distributed.{Collective, Group}
-  alias Mlx.NN.{Features, Linear, Projection, Sharding}
+  alias Mlx.Array
+  alias Mlx.Distributed.Group
+  alias Mlx.NN.{Linear, ShardedLinear}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:weight, :bias, :group]
   defstruct @enforce_keys
+
+  @sharding :all_to_sharded
 
   @type t :: %__MODULE__{weight: Array.t(), bias: Array.t() | nil, group: Group.t()}
 
@@ -49,13 +50,7 @@ defmodule Mlx.NN.AllToShardedLinear do
 
   def new(input_dims, output_dims, options)
       when is_integer(input_dims) and input_dims > 0 and is_integer(output_dims) and output_dims > 0 do
-    [bias, group] = Options.without_stream(options, :"NN.AllToShardedLinear.new", bias: true, group: nil)
-    group = Sharding.group!(group, "Mlx.NN.AllToShardedLinear.new")
-    share = Sharding.share!(output_dims, group, "output_dims", "Mlx.NN.AllToShardedLinear.new")
-    scale = :math.sqrt(1.0 / input_dims)
-    weight = Random.uniform({share, input_dims}, low: -scale, high: scale)
-    bias = if bias, do: Random.uniform({share}, low: -scale, high: scale)
-    %__MODULE__{weight: weight, bias: bias, group: group}
+    ShardedLinear.new(__MODULE__, @sharding, input_dims, output_dims, options)
   end
 
   @doc """
@@ -78,7 +73,7 @@ defmodule Mlx.NN.AllToShardedLinear do
   def from_linear(layer, options \\ [])
 
   def from_linear(%Linear{} = layer, options) do
-    Sharding.part_of_layer(__MODULE__, layer, :all_to_sharded, options, "Mlx.NN.AllToShardedLinear.from_linear")
+    ShardedLinear.part_of(__MODULE__, @sharding, layer, options, "from_linear")
   end
 
   @doc """
@@ -91,8 +86,5 @@ defmodule Mlx.NN.AllToShardedLinear do
   Python: `AllToShardedLinear.__call__`.
   """
   @spec call(t(), Array.t()) :: Array.t()
-  def call(%__MODULE__{weight: weight, bias: bias, group: group}, %Array{} = x) do
-    Features.check!(x, elem(weight.shape, 1), "Mlx.NN.AllToShardedLinear.call")
-    x |> Collective.sum_cotangents(group) |> Projection.apply(weight, bias)
-  end
+  def call(%__MODULE__{} = layer, %Array{} = x), do: ShardedLinear.call(layer, @sharding, x)
 end

@@ -19,11 +19,13 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
 
   alias Mlx.Array
   alias Mlx.Distributed.Group
-  alias Mlx.NN.{Features, ShardedToAllLinear, QuantizedLinear, QuantizedMatrix, Sharding}
+  alias Mlx.NN.{QuantizedLinear, ShardedLinear, ShardedToAllLinear}
 
   @derive {Mlx.NN.Layer, kept: [:weight, :scales, :biases]}
   @enforce_keys [:weight, :scales, :biases, :bias, :group_size, :bits, :mode, :group]
   defstruct @enforce_keys
+
+  @sharding :sharded_to_all
 
   @type t :: %__MODULE__{
           weight: Array.t(),
@@ -59,7 +61,7 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
 
   def new(input_dims, output_dims, options)
       when is_integer(input_dims) and input_dims > 0 and is_integer(output_dims) and output_dims > 0 do
-    Sharding.new_quantized(__MODULE__, ShardedToAllLinear, input_dims, output_dims, options)
+    ShardedLinear.new_quantized(__MODULE__, ShardedToAllLinear, input_dims, output_dims, options)
   end
 
   @doc """
@@ -83,8 +85,7 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
   def from_quantized_linear(layer, options \\ [])
 
   def from_quantized_linear(%QuantizedLinear{} = layer, options) do
-    function = "Mlx.NN.QuantizedShardedToAllLinear.from_quantized_linear"
-    Sharding.part_of_layer(__MODULE__, layer, :sharded_to_all, options, function)
+    ShardedLinear.part_of(__MODULE__, @sharding, layer, options, "from_quantized_linear")
   end
 
   @doc """
@@ -97,9 +98,5 @@ defmodule Mlx.NN.QuantizedShardedToAllLinear do
   Python: `QuantizedShardedToAllLinear.__call__`.
   """
   @spec call(t(), Array.t()) :: Array.t()
-  def call(%__MODULE__{bias: bias, group: group} = layer, %Array{} = x) do
-    Features.check!(x, QuantizedMatrix.columns(layer), "Mlx.NN.QuantizedShardedToAllLinear.call")
-    y = layer |> QuantizedMatrix.multiply(x) |> Mlx.Distributed.all_sum(group: group)
-    if bias, do: Mlx.add(y, bias), else: y
-  end
+  def call(%__MODULE__{} = layer, %Array{} = x), do: ShardedLinear.call(layer, @sharding, x)
 end

@@ -3,9 +3,8 @@ defmodule Mlx.NN.Sharding do
   # Arrays cut into equal parts, one for each process of a group.
 
   alias Mlx.{Array, Tree}
-  alias Mlx.Arguments.{CalledFunction, Given, Options}
+  alias Mlx.Arguments.{Given, Options}
   alias Mlx.Distributed.Group
-  alias Mlx.NN.QuantizedMatrix
 
   @typedoc "See `t:Mlx.NN.sharding/0`."
   @type sharding ::
@@ -43,29 +42,6 @@ defmodule Mlx.NN.Sharding do
   def shard(container, sharding, segments, group, function) do
     axis = axis_of(sharding, segments, function)
     Tree.map_with_path(container, fn path, array -> part(array, axis.(path, array), group, "#{function}: #{path}") end)
-  end
-
-  @doc "The part of this process in a layer, as a layer of `module`. Both have the same fields, but for the group."
-  @spec part_of_layer(module(), struct(), :all_to_sharded | :sharded_to_all, keyword(), String.t()) :: struct()
-  def part_of_layer(module, layer, sharding, options, function) do
-    {group, segments} = options(options, function)
-    part = shard(layer, sharding, segments, group, function)
-    struct!(module, part |> Map.from_struct() |> Map.put(:group, group))
-  end
-
-  @doc "A new layer of `module`, with the quantized weight of a new layer of `unquantized` and a bias of zeros."
-  @spec new_quantized(module(), module(), pos_integer(), pos_integer(), keyword()) :: struct()
-  def new_quantized(module, unquantized, input_dims, output_dims, options) do
-    "Mlx." <> name = function = "#{inspect(module)}.new"
-    settings = QuantizedMatrix.options(options, :"#{name}", bias: true, group: nil)
-
-    CalledFunction.name(function, ["#{inspect(unquantized)}.new", "Mlx.quantize"], fn ->
-      %{weight: weight, group: group} =
-        unquantized.new(input_dims, output_dims, bias: false, group: settings[:group])
-
-      bias = if settings[:bias], do: Mlx.zeros({elem(weight.shape, 0)})
-      struct!(module, [bias: bias, group: group] ++ QuantizedMatrix.fields(weight, settings))
-    end)
   end
 
   defp axis_of(:all_to_sharded, segments, _function) do

@@ -15,7 +15,7 @@ defmodule Mlx.NN.TransformerDecoder do
 
   alias Mlx.Array
   alias Mlx.Arguments.Options
-  alias Mlx.NN.{LayerNorm, TransformerDecoderLayer, TransformerOptions}
+  alias Mlx.NN.{LayerNorm, TransformerDecoderLayer, TransformerLayers, TransformerOptions}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:layers, :ln, :checkpoint]
@@ -47,11 +47,8 @@ defmodule Mlx.NN.TransformerDecoder do
              num_heads > 0 do
     {of_layers, [checkpoint: checkpoint]} = TransformerOptions.split(options, "TransformerDecoder", checkpoint: false)
 
-    %__MODULE__{
-      layers: for(_ <- 1..num_layers//1, do: TransformerDecoderLayer.new(dims, num_heads, of_layers)),
-      ln: LayerNorm.new(dims),
-      checkpoint: checkpoint
-    }
+    layers = for _ <- 1..num_layers//1, do: TransformerDecoderLayer.new(dims, num_heads, of_layers)
+    %__MODULE__{layers: layers, ln: LayerNorm.new(dims), checkpoint: checkpoint}
   end
 
   @doc """
@@ -87,14 +84,10 @@ defmodule Mlx.NN.TransformerDecoder do
   def call(%__MODULE__{} = model, %Array{} = x, %Array{} = memory, options) do
     [mask, memory_mask] = Options.without_stream(options, :"NN.TransformerDecoder.call", mask: nil, memory_mask: nil)
 
-    call = fn layer, x, memory, [mask, memory_mask] ->
+    inputs = {memory, mask, memory_mask}
+
+    TransformerLayers.call(model, x, inputs, fn layer, x, {memory, mask, memory_mask} ->
       TransformerDecoderLayer.call(layer, x, memory, mask: mask, memory_mask: memory_mask)
-    end
-
-    call = if model.checkpoint, do: Mlx.checkpoint(call), else: call
-
-    model.layers
-    |> Enum.reduce(x, &call.(&1, &2, memory, [mask, memory_mask]))
-    |> Mlx.NN.forward(model.ln)
+    end)
   end
 end

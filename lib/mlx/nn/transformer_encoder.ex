@@ -14,7 +14,7 @@ defmodule Mlx.NN.TransformerEncoder do
 
   alias Mlx.Array
   alias Mlx.Arguments.Options
-  alias Mlx.NN.{LayerNorm, TransformerEncoderLayer, TransformerOptions}
+  alias Mlx.NN.{LayerNorm, TransformerEncoderLayer, TransformerLayers, TransformerOptions}
 
   @derive Mlx.NN.Layer
   @enforce_keys [:layers, :ln, :checkpoint]
@@ -46,11 +46,8 @@ defmodule Mlx.NN.TransformerEncoder do
              num_heads > 0 do
     {of_layers, [checkpoint: checkpoint]} = TransformerOptions.split(options, "TransformerEncoder", checkpoint: false)
 
-    %__MODULE__{
-      layers: for(_ <- 1..num_layers//1, do: TransformerEncoderLayer.new(dims, num_heads, of_layers)),
-      ln: LayerNorm.new(dims),
-      checkpoint: checkpoint
-    }
+    layers = for _ <- 1..num_layers//1, do: TransformerEncoderLayer.new(dims, num_heads, of_layers)
+    %__MODULE__{layers: layers, ln: LayerNorm.new(dims), checkpoint: checkpoint}
   end
 
   @doc """
@@ -73,11 +70,7 @@ defmodule Mlx.NN.TransformerEncoder do
 
   def call(%__MODULE__{} = model, %Array{} = x, options) do
     [mask] = Options.without_stream(options, :"NN.TransformerEncoder.call", mask: nil)
-    call = fn layer, x, mask -> TransformerEncoderLayer.call(layer, x, mask: mask) end
-    call = if model.checkpoint, do: Mlx.checkpoint(call), else: call
 
-    model.layers
-    |> Enum.reduce(x, &call.(&1, &2, mask))
-    |> Mlx.NN.forward(model.ln)
+    TransformerLayers.call(model, x, mask, fn layer, x, mask -> TransformerEncoderLayer.call(layer, x, mask: mask) end)
   end
 end

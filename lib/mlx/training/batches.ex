@@ -4,26 +4,26 @@ defmodule Mlx.Training.Batches do
 
   alias Mlx.{Array, Random, Tree}
 
-  @doc "How many rows the arrays of a container have. Raises unless it is the same number for all."
-  @spec rows!(Tree.t()) :: non_neg_integer()
-  def rows!(container) do
+  @doc "How many rows the arrays of a container have. `function` raises unless it is the same number for all."
+  @spec rows!(Tree.t(), String.t(), String.t()) :: non_neg_integer()
+  def rows!(container, function \\ "Mlx.Training.batches", why \\ "") do
     case container |> Tree.arrays() |> Enum.map(&rows/1) |> Enum.uniq() do
       [rows] when rows != nil ->
         rows
 
       [] ->
-        refuse!("expected a container of arrays, got one without")
+        raise ArgumentError, "#{function}: expected a container of arrays#{why}, got one without"
 
       _others ->
         shapes = container |> Tree.arrays() |> Enum.map_join(", ", &inspect(&1.shape))
-        refuse!("expected arrays with a first axis of the same size, got the shapes #{shapes}")
+
+        raise ArgumentError,
+              "#{function}: expected arrays with a first axis of the same size#{why}, got the shapes #{shapes}"
     end
   end
 
   defp rows(%Array{shape: shape}) when tuple_size(shape) > 0, do: elem(shape, 0)
   defp rows(_scalar), do: nil
-
-  defp refuse!(text), do: raise(ArgumentError, "Mlx.Training.batches: #{text}")
 
   @doc "A stream of containers with so many rows. Their order is made anew when the stream is gone through."
   @spec stream(Tree.t(), pos_integer(), pos_integer(), boolean(), boolean()) :: Enumerable.t()

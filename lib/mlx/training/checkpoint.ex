@@ -6,7 +6,7 @@ defmodule Mlx.Training.Checkpoint do
   #     random, order          keys
   #     counts                 the integers of `@counts`
   #     best                   the best value of early stopping
-  #     losses.step, .value    the reports
+  #     losses.step, .value    the reports, the first one first
   #     validations.step, .*   the validations, each value by its name
 
   alias Mlx.{Training, Tree}
@@ -23,7 +23,7 @@ defmodule Mlx.Training.Checkpoint do
     |> Map.merge(named("optimizer", training.optimizer_state))
     |> Map.merge(best(training.best))
     |> Map.merge(losses(training.losses))
-    |> Map.merge(validations(training.validations))
+    |> Map.merge(validations(Enum.reverse(training.validations)))
     |> then(&Mlx.IO.save(path, &1))
   end
 
@@ -39,7 +39,7 @@ defmodule Mlx.Training.Checkpoint do
   defp losses([]), do: %{}
 
   defp losses(losses) do
-    {steps, values} = Enum.unzip(losses)
+    {steps, values} = losses |> Enum.reverse() |> Enum.unzip()
     %{"losses.step" => integers(steps), "losses.value" => floats(values)}
   end
 
@@ -71,8 +71,8 @@ defmodule Mlx.Training.Checkpoint do
         random: fetch!(arrays, "random", path),
         order: fetch!(arrays, "order", path),
         best: if(best = arrays["best"], do: Mlx.to_number(best)),
-        losses: Enum.zip(list(arrays["losses.step"]), list(arrays["losses.value"])),
-        validations: read_validations(arrays, names)
+        losses: arrays["losses.step"] |> list() |> Enum.zip(list(arrays["losses.value"])) |> Enum.reverse(),
+        validations: arrays |> read_validations(names) |> Enum.reverse()
       ] ++ counts
     )
   end

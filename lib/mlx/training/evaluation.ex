@@ -3,6 +3,7 @@ defmodule Mlx.Training.Evaluation do
   # Means of functions of a model over batches.
 
   alias Mlx.{Array, Tree}
+  alias Mlx.Training.Processes
 
   @type functions :: [{atom(), (Tree.t(), Tree.t() -> Array.t())}]
   @type compiled :: (Tree.t(), Tree.t() -> [Array.t()])
@@ -13,14 +14,23 @@ defmodule Mlx.Training.Evaluation do
     Mlx.compile(fn model, batch -> for {_name, fun} <- functions, do: fun.(model, batch) end)
   end
 
-  @doc "The means over the batches. A batch counts by its rows, the first axis of its first array."
-  @spec means(compiled(), [atom()], Tree.t(), Enumerable.t()) :: {:ok, %{atom() => number() | atom()}} | :none
-  def means(compiled, names, model, batches) do
+  @doc """
+  The means over the batches. A batch counts by its rows, the first axis of its first array. Of a group, each process
+  computes with its rows of each batch.
+  """
+  @spec means(compiled(), [atom()], Tree.t(), Enumerable.t(), Processes.group()) ::
+          {:ok, %{atom() => number() | atom()}} | :none
+  def means(compiled, names, model, batches, group \\ nil) do
     zeros = {for(_ <- names, do: Mlx.array(0.0)), 0}
 
-    case Enum.reduce(batches, zeros, &add(compiled.(model, &1), rows(&1), &2)) do
-      {_sums, 0} -> :none
-      {sums, rows} -> {:ok, names |> Enum.zip(for sum <- sums, do: mean(sum, rows)) |> Map.new()}
+    {sums, rows} =
+      for batch <- batches, part = Processes.part(batch, group), reduce: zeros do
+        former -> add(compiled.(model, part), rows(part), former)
+      end
+
+    case Processes.sum(rows, group) do
+      0 -> :none
+      rows -> {:ok, names |> Enum.zip(for sum <- sums, do: mean(Processes.sum(sum, group), rows)) |> Map.new()}
     end
   end
 

@@ -3,7 +3,7 @@ defmodule Mlx.Training.Loop do
   # The epochs of a training: steps, reports, validations, checkpoints and callbacks, in this order.
 
   alias Mlx.{Random, Telemetry, Training}
-  alias Mlx.Training.{Checkpoint, EarlyStopping, Passes, Prefetch, Progress, Settings, Step, Window}
+  alias Mlx.Training.{Checkpoint, EarlyStopping, Passes, Prefetch, Processes, Progress, Settings, Step, Window}
 
   @enforce_keys [:settings, :step, :validate, :batches]
   defstruct @enforce_keys
@@ -47,7 +47,12 @@ defmodule Mlx.Training.Loop do
   end
 
   defp steps(%{settings: settings} = loop, training, key) do
-    pass = fn -> loop.batches |> Passes.of(training.epoch + 1) |> Stream.drop(training.batch) end
+    pass = fn ->
+      loop.batches
+      |> Passes.of(training.epoch + 1)
+      |> Stream.drop(training.batch)
+      |> Stream.map(&Processes.part!(&1, settings.group))
+    end
 
     pass
     |> Prefetch.stream(key, settings.prefetch)
@@ -81,11 +86,11 @@ defmodule Mlx.Training.Loop do
 
   defp report(%{settings: settings}, training, window) do
     {loss, next} = Window.close(window)
-    training = %{training | losses: training.losses ++ [{training.step, loss}]}
+    training = %{training | losses: [{training.step, loss} | training.losses]}
     measurements = %{loss: loss, steps: length(window.losses), duration: next.started - window.started}
     Telemetry.execute([:training, :report], measurements, %{step: training.step, epoch: training.epoch + 1})
     Progress.report(training, next.rate, settings)
-    {call(settings.callbacks, :report, training), training, next}
+    {call(settings, :report, training), training, next}
   end
 
   defp finish(%{settings: settings} = loop, training, window, order) do
@@ -93,7 +98,7 @@ defmodule Mlx.Training.Loop do
     training = validated(loop, %{training | epoch: training.epoch + 1, batch: 0, order: order})
     Progress.epoch(training, window.rate, settings)
     save(training, settings)
-    ended = call(settings.callbacks, :epoch, training)
+    ended = call(settings, :epoch, training)
     {if(:halt in [reported, ended], do: :halt, else: :cont), training}
   end
 
@@ -105,19 +110,25 @@ defmodule Mlx.Training.Loop do
   defp validated(%{validate: validate, settings: settings}, training) do
     values = validate.(training)
     Telemetry.execute([:training, :epoch], values, %{step: training.step, epoch: training.epoch})
-    training = %{training | validations: training.validations ++ [{training.step, values}]}
+    training = %{training | validations: [{training.step, values} | training.validations]}
     EarlyStopping.watch(training, values, settings)
   end
 
-  # All are called, whatever the first ones return.
-  defp call(callbacks, event, training) do
-    if :halt in for(callback <- callbacks, do: callback.(event, training)), do: :halt, else: :cont
+  # All are called, whatever the first ones return. All processes end when it is so in one of them.
+  defp call(settings, event, training) do
+    halt? = :halt in for(callback <- settings.callbacks, do: callback.(event, training))
+    if Processes.any?(settings.group, halt?), do: :halt, else: :cont
   end
 
   defp save(_training, %{checkpoint: nil}), do: :ok
 
-  defp save(training, %{checkpoint: path}) do
-    Checkpoint.save(training, path)
-    Telemetry.execute([:training, :checkpoint], %{bytes: File.stat!(path).size}, %{step: training.step, path: path})
+  # The first process writes, and the others wait for it.
+  defp save(training, %{checkpoint: path, group: group}) do
+    {_training, :ok} = Processes.in_first(group, fn -> Checkpoint.save(training, path) end, & &1)
+
+    if group == nil or group.rank == 0 do
+      bytes = File.stat!(path).size
+      Telemetry.execute([:training, :checkpoint], %{bytes: bytes}, %{step: training.step, path: path})
+    end
   end
 end

@@ -18,9 +18,7 @@ defmodule Mlx.Training.Progress do
     :ok
   end
 
-  defp line(%{losses: losses} = training, rate, settings) do
-    {_step, loss} = List.last(losses)
-
+  defp line(%{losses: [{_step, loss} | _]} = training, rate, settings) do
     "epoch #{training.epoch + 1}/#{settings.epochs}  step #{training.step}  loss #{number(loss)}  " <>
       "#{:erlang.float_to_binary(rate, decimals: 1)} steps/s"
   end
@@ -37,8 +35,7 @@ defmodule Mlx.Training.Progress do
 
   defp validation(%{validations: []}), do: ""
 
-  defp validation(%{validations: validations}) do
-    {_step, values} = List.last(validations)
+  defp validation(%{validations: [{_step, values} | _]}) do
     for {name, value} <- Enum.sort(values), do: "  validation #{name} #{number(value)}"
   end
 
