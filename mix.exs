@@ -52,7 +52,7 @@ defmodule Mlx.MixProject do
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
       [Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples] ++
-      [Mlx.NativeSignatures, Mlx.Oracle] ++
+      [Mlx.NativePrototypes, Mlx.NativeSignatures, Mlx.Oracle] ++
       [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
       [~r/^Mlx\.Conformance\./]
   end

@@ -374,6 +374,13 @@ defmodule Mlx.NativeExamples do
   defp listed(:random_randint),
     do: [[array({}, :s32, :zeros), array({}, :s32, :ones), [4, 4], :s32, array({2}, :u32), nil]]
 
+  defp listed(:random_normal_broadcast) do
+    [
+      [[4, 4], :f32, array({4, 4}), array({4, 4}), array({2}, :u32), nil],
+      [[2, 3], :f32, nil, nil, array({2}, :u32), nil]
+    ]
+  end
+
   defp listed(:random_bits), do: [[[4, 4], 4, array({2}, :u32), nil]]
   defp listed(:random_categorical_shape), do: [[array({4, 5}), -1, [3, 4], array({2}, :u32), nil]]
   defp listed(:put_along_axis), do: [[array({4, 5}), array({4, 2}, :s32), array({4, 2}), 1, nil]]
