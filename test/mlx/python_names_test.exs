@@ -4,6 +4,7 @@ defmodule Mlx.PythonNamesTest do
   use ExUnit.Case, async: true
 
   alias Mlx.Guides.FromPython
+  alias Mlx.PythonNames
 
   # All public names of `mlx.core`: what is in the modules, and what classes define. What every object of Python has does not
   # count.
@@ -52,7 +53,7 @@ defmodule Mlx.PythonNamesTest do
   test "the table has every public name of Python's modules, once" do
     names = Enum.flat_map([@names, @names_of_layers, @python_names], &names/1)
     assert length(names) > 700
-    listed = for row <- FromPython.rows(), do: row.python
+    listed = for row <- PythonNames.rows(), do: row.python
 
     assert names -- listed == [], "names of Python that are not in the table"
     assert listed -- names == [], "names in the table that Python does not have, or twice"
@@ -63,20 +64,20 @@ defmodule Mlx.PythonNamesTest do
   end
 
   test "what has no counterpart has a reason" do
-    for %{elixir: [], python: python, note: note} <- FromPython.rows() do
+    for %{elixir: [], python: python, note: note} <- PythonNames.rows() do
       assert note != "", "#{python} has neither a counterpart nor a reason"
     end
   end
 
   test "every counterpart exists" do
-    for %{elixir: elixir, python: python} <- FromPython.rows(), name <- elixir do
+    for %{elixir: elixir, python: python} <- PythonNames.rows(), name <- elixir do
       assert exists?(parse(name)), "#{name}, the counterpart of #{python}, does not exist"
     end
   end
 
   test "the documentation of every counterpart names the Python function" do
     unnamed =
-      for %{elixir: elixir, python: python} <- FromPython.rows(),
+      for %{elixir: elixir, python: python} <- PythonNames.rows(),
           not protocol?(python),
           name <- elixir,
           not names?(counterparts(parse(name)), python),
@@ -86,7 +87,7 @@ defmodule Mlx.PythonNamesTest do
   end
 
   test "what documentation calls a Python name is one" do
-    listed = MapSet.new(FromPython.rows(), & &1.python)
+    listed = MapSet.new(PythonNames.rows(), & &1.python)
     {:ok, modules} = :application.get_key(:mlx, :modules)
 
     unknown =

@@ -1,22 +1,15 @@
 defmodule Mlx.NativeSignatures do
   @moduledoc """
-  What the arguments of the native functions are, for tests that make them up: the headers of mlx-c say it
-  (`Mlx.NativePrototypes`), and a table of kinds for functions that are not there or have other arguments.
+  What the arguments of the native functions are, for tests that make them up. Descriptions of operations say it where
+  the headers of mlx-c do not (`Mlx.NativePrototypes`), and a table for functions that are no operations.
 
   Where arguments have to fit together, `Mlx.NativeExamples` has calls that do.
   """
 
-  alias Mlx.NativePrototypes
+  alias Mlx.{Descriptions, NativePrototypes}
 
   @kinds [
-    {~w(array size size size optional_array flag text norm flag stream)a, ~w(fft_stft)a},
-    {~w(array size size size optional_array flag norm flag optional_size stream)a, ~w(fft_istft)a},
-    {~w(array size flag flag flag optional_array stream)a, ~w(unique)a},
-    {~w(array array array optional_array optional_indices optional_indices flag optional_size optional_size text optional_array flag stream)a,
-     ~w(gather_qmm)a},
-    {~w(array array array array array optional_array optional_array stream)a, ~w(fast_gated_delta_update)a},
     {~w(array array array array array array number stream)a, ~w(fast_cached_attention)a},
-    {~w(binary shape type)a, ~w(from_binary)a},
     {~w(number type)a, ~w(scalar)a},
     {~w(arrays)a, ~w(async_eval buffer_size eval is_traced)a},
     {~w(text arrays)a, ~w(begin_tape)a},
@@ -83,7 +76,7 @@ defmodule Mlx.NativeSignatures do
 
   @doc "The kinds of a native function's arguments, or `nil` where nothing says them."
   @spec kinds(atom()) :: [atom()] | nil
-  def kinds(name), do: @kinds_of[name] || NativePrototypes.kinds(name)
+  def kinds(name), do: @kinds_of[name] || Descriptions.kinds(name) || NativePrototypes.kinds(name)
 
   @doc "The functions of the table."
   @spec functions() :: [atom()]

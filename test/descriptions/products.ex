@@ -1,27 +1,125 @@
-defmodule Mlx.Differential.Products do
-  @moduledoc "Rows for products that sum over axes."
+defmodule Mlx.Descriptions.Products do
+  @moduledoc "Products that sum over axes."
 
-  import Mlx.Differential.{Draw, Operands}
+  use Mlx.Description
+
   import Mlx.Differential.Input, only: [of: 3, random: 2]
+  import Mlx.Differential.Operands
 
-  alias Mlx.Differential.{Python, Row}
+  alias Mlx.Conformance.LinearAlgebra
 
-  @doc "The rows."
-  def rows do
+  @doc "The descriptions."
+  def operations, do: dense() ++ with_indices()
+
+  defp dense do
+    pair = [a: :array, b: :array]
+    sides = "axes is the option :axes, an integer or {axes_of_a, axes_of_b}"
+    einsum = [subscripts: :text, operands: variadic(:array)]
+
     [
-      Row.new(:matmul, [share: 3], &matmul/0),
-      Row.new(:dot, &dot/0),
-      Row.new(:tensordot, &tensordot/0),
-      Row.new(:inner, &inner/0),
-      Row.new(:outer, &outer/0),
-      Row.new(:vecdot, &vecdot/0),
-      Row.new(:kron, &kron/0),
-      Row.new(:einsum, [share: 2], &einsum/0),
-      Row.new(:addmm, [share: 2], &addmm/0),
-      Row.new(:block_masked_mm, &block_masked_mm/0),
-      Row.new(:gather_mm, &gather_mm/0),
-      Row.new(:segmented_mm, &segmented_mm/0),
-      Row.new(:hadamard_transform, &hadamard_transform/0)
+      operation(:matmul,
+        python: python("matmul", pair),
+        examples: [
+          matmul: [[array({3, 4}), array({4, 5}), nil], [array({2, 3, 4}), array({4}), nil]]
+        ],
+        share: 3,
+        draw: &matmul/0
+      ),
+      operation(:dot, draw: &dot/0),
+      operation(:tensordot,
+        python: python("tensordot", pair ++ [axes: default(:any, 2)], adapter: &LinearAlgebra.tensordot/3, note: sides),
+        examples: [
+          tensordot: [[array({3, 4}), array({4, 3}), [1], [0], nil]],
+          tensordot_axis: [[array({3, 4}), array({4, 3}), 1, nil]]
+        ],
+        without_options: :arrays,
+        draw: &tensordot/0
+      ),
+      operation(:inner, python: python("inner", pair), draw: &inner/0),
+      operation(:outer, python: python("outer", pair), draw: &outer/0),
+      operation(:vecdot,
+        python: python("vecdot", pair ++ [axis: option(:integer, :axis)]),
+        without_options: :arrays,
+        draw: &vecdot/0
+      ),
+      operation(:kron, python: python("kron", pair), draw: &kron/0),
+      operation(:einsum,
+        python: python("einsum", einsum, adapter: &LinearAlgebra.einsum/3, note: "the arrays are a list"),
+        examples: [
+          einsum: [
+            ["ij,jk->ik", [array({3, 4}), array({4, 5})], nil],
+            ["ii->i", [array({4, 4})], nil],
+            ["i,j", [array({3}), array({2})], nil]
+          ]
+        ],
+        share: 2,
+        draw: &einsum/0
+      ),
+      operation(:einsum_path,
+        python:
+          python("einsum_path", einsum,
+            adapter: &LinearAlgebra.einsum/3,
+            note: "the arrays are a list; the description is a map"
+          ),
+        not_drawn: "it gives no arrays, and is compared with Python by its own test"
+      ),
+      operation(:addmm,
+        python: python("addmm", [c: :array] ++ pair ++ [alpha: option(:number, :alpha), beta: option(:number, :beta)]),
+        examples: [addmm: [[array({3, 5}), array({3, 4}), array({4, 5}), 0.5, 2.0, nil]]],
+        share: 2,
+        draw: &addmm/0
+      ),
+      operation(:hadamard_transform,
+        python: python("hadamard_transform", a: :array, scale: option(:number, :scale)),
+        examples: [hadamard_transform: [[array({2, 8}), nil, nil], [array({2, 12}), 0.5, nil]]],
+        draw: &hadamard_transform/0
+      )
+    ]
+  end
+
+  defp with_indices do
+    pair = [a: :array, b: :array]
+    indices = [lhs_indices: option(:array, :left_indices), rhs_indices: option(:array, :right_indices)]
+
+    masks =
+      for {name, here} <- [mask_out: :mask_out, mask_lhs: :mask_left, mask_rhs: :mask_right],
+          do: {name, option(:array, here)}
+
+    [
+      operation(:block_masked_mm,
+        python: python("block_masked_mm", pair ++ [block_size: option(:integer, :block_size)] ++ masks),
+        examples: [
+          block_masked_mm: [
+            [
+              array({64, 32}),
+              array({32, 64}),
+              32,
+              array({2, 2}, :bool),
+              array({2, 1}, :bool),
+              array({1, 2}, :bool),
+              nil
+            ],
+            [array({64, 32}), array({32, 64}), 64, array({1, 1}), nil, nil, nil]
+          ]
+        ],
+        draw: &block_masked_mm/0
+      ),
+      operation(:gather_mm,
+        python: python("gather_mm", pair ++ indices ++ [sorted_indices: option(:boolean, :sorted)]),
+        examples: [
+          gather_mm: [
+            [array({3, 2, 4}), array({3, 4, 5}), array({2}, :u32), array({2}, :u32), false, nil],
+            [array({3, 2, 4}), array({3, 4, 5}), nil, array({3}, :u32, :zeros), true, nil]
+          ]
+        ],
+        draw: &gather_mm/0
+      ),
+      operation(:segmented_mm,
+        python: python("segmented_mm", pair ++ [segments: :array]),
+        examples: [segmented_mm: [[array({3, 8}), array({8, 2}), array({2, 2}, :u32), nil]]],
+        no_gradient: "MLX has none",
+        draw: &segmented_mm/0
+      )
     ]
   end
 
