@@ -54,8 +54,8 @@ defmodule Mlx.MixProject do
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples] ++
-      [Mlx.NativePrototypes, Mlx.NativeSignatures, Mlx.Oracle, Mlx.PythonNames] ++
+      [Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeArguments, Mlx.NativeBuild] ++
+      [Mlx.NativePrototypes, Mlx.Oracle, Mlx.PythonNames] ++
       [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/] ++
       [~r/^Mlx\.Conformance\./]
   end

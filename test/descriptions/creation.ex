@@ -6,25 +6,25 @@ defmodule Mlx.Descriptions.Creation do
   import Mlx.Differential.Input, only: [random: 1, random: 2]
   import Mlx.Differential.Operands
 
-  alias Mlx.Conformance.{Creation, Shapes}
+  alias Mlx.Conformance.Creation
 
-  @none [no_gradient: "takes no array with fractions"]
-  @empty_diagonal "Python has none where there are no elements"
+  @none "takes no array with fractions"
 
   @doc "The descriptions."
   def operations do
     for({name, python} <- [zeros: "zeros", ones: "ones"], do: filled(name, python)) ++
       for(name <- [:zeros_like, :ones_like], do: like(name, "#{name}")) ++
       for(name <- [:bartlett, :blackman, :hamming, :hanning], do: window(name, "#{name}")) ++
-      [of_values(:array), of_values(:from_binary)] ++ with_values() ++ counted() ++ diagonals()
+      [of_values(:array), of_values(:from_binary)] ++ with_values() ++ counted()
   end
 
   defp filled(name, python) do
     other = if name == :zeros, do: [python("empty", shape_and_type(), note: "MLX fills it with zeros too")], else: []
 
-    operation(
-      name,
-      [python: [python(python, shape_and_type()) | other], draw: fn -> filled(python) end] ++ @none
+    operation(name,
+      python: [python(python, shape_and_type()) | other],
+      draw: fn -> filled(python) end,
+      no_gradient: @none
     )
   end
 
@@ -44,38 +44,34 @@ defmodule Mlx.Descriptions.Creation do
   end
 
   defp window(name, python) do
-    operation(name, [python: python(python, n: :integer), draw: fn -> window(python) end] ++ @none)
+    operation(name, python: python(python, n: :integer), draw: fn -> window(python) end, no_gradient: @none)
   end
 
   defp of_values(:array) do
     copied = [a: :any, dtype: default(:type, nil), copy: default(:boolean, nil)]
 
-    operation(
-      :array,
-      [
-        python: [
-          python("array", [val: :any, dtype: default(:type, nil)],
-            adapter: &Creation.array/3,
-            elixir: ~w[Mlx.array/1 Mlx.from_binary/3],
-            note: "a class in Python: see its methods below"
-          ),
-          python("asarray", copied, adapter: &Creation.as_array/3, note: "an array is returned as it is")
-        ],
-        not_mapped: "takes no arrays",
-        draw: &array/0
-      ] ++ @none
+    operation(:array,
+      python: [
+        python("array", [val: :any, dtype: default(:type, nil)],
+          adapter: &Creation.array/3,
+          elixir: ~w[Mlx.array/1 Mlx.from_binary/3],
+          note: "a class in Python: see its methods below"
+        ),
+        python("asarray", copied, adapter: &Creation.as_array/3, note: "an array is returned as it is")
+      ],
+      not_mapped: "takes no arrays",
+      draw: &array/0,
+      no_gradient: @none
     )
   end
 
   defp of_values(:from_binary) do
-    operation(
-      :from_binary,
-      [
-        examples: [from_binary: [[<<0::256>>, {2, 4}, :f32], [<<0::64>>, {8}, :bool]]],
-        kinds: [from_binary: ~w(binary shape type)a],
-        not_mapped: "takes no arrays",
-        draw: &from_binary/0
-      ] ++ @none
+    operation(:from_binary,
+      examples: [from_binary: [[<<0::256>>, {2, 4}, :f32], [<<0::64>>, {8}, :bool]]],
+      kinds: [from_binary: ~w(binary shape type)a],
+      not_mapped: "takes no arrays",
+      draw: &from_binary/0,
+      no_gradient: @none
     )
   end
 
@@ -99,79 +95,34 @@ defmodule Mlx.Descriptions.Creation do
 
   defp counted do
     type = [dtype: option(:type, :type)]
-    size = [n: :integer, m: default(:integer, nil), k: option(:integer, :k)] ++ type
     arange = [adapter: &Creation.arange/3, elixir: ~w[Mlx.arange/1 Mlx.arange/2 Mlx.arange/3]]
 
     [
-      operation(
-        :eye,
-        [
-          python: [
-            python("eye", size, adapter: &Creation.eye/3, note: "the size is an integer or {rows, columns}"),
-            python("identity", [n: :integer] ++ type, note: "Mlx.eye(n)")
-          ],
-          draw: &eye/0
-        ] ++ @none
-      ),
-      operation(
-        :arange,
-        [
-          python: [
-            python(
-              "arange",
-              [start: :number, stop: {:nullable, :number}, step: default(:number, nil)] ++ type,
-              arange
-            ),
-            python("arange", [stop: :number, step: default(:number, nil)] ++ type, arange)
-          ],
-          examples: [arange: [[0.0, 10.0, 2.5, :f32, nil], [10, 0, -1, :s32, nil]]],
-          share: 2,
-          draw: &arange/0
-        ] ++ @none
-      ),
-      operation(:iota, [draw: &iota/0] ++ @none),
-      operation(
-        :linspace,
-        [
-          python:
-            python(
-              "linspace",
-              [start: :number, stop: :number, num: option(:integer, :n), endpoint: option(:boolean, :endpoint)] ++ type,
-              note: "the number of elements is the option :n"
-            ),
-          without_options: &plain_linspace/0,
-          draw: &linspace/0
-        ] ++ @none
-      ),
-      operation(
-        :tri,
-        [python: python("tri", size, adapter: &Creation.tri/3), without_options: &plain_tri/0, draw: &tri/0] ++ @none
-      )
-    ]
-  end
-
-  defp diagonals do
-    of_axes = [axis1: default(:integer, 0), axis2: default(:integer, 1)]
-    part = fn names -> python(names, a: :array, k: option(:integer, :k)) end
-
-    [
-      operation(:tril, python: part.("tril"), without_options: :array, draw: fn -> diagonal_of("tril") end),
-      operation(:triu, python: part.("triu"), without_options: :array, draw: fn -> diagonal_of("triu") end),
-      operation(:diag,
-        python: part.("diag array.diag"),
-        other_gradient: @empty_diagonal,
-        draw: fn -> diagonal_of("diag") end
-      ),
-      operation(:diagonal,
-        python:
-          python("diagonal array.diagonal", [a: :array, offset: option(:integer, :offset)] ++ of_axes,
-            adapter: &Shapes.two_axes/3,
-            note: "axis1 and axis2 are the option :axes"
+      operation(:arange,
+        python: [
+          python(
+            "arange",
+            [start: :number, stop: {:nullable, :number}, step: default(:number, nil)] ++ type,
+            arange
           ),
-        examples: [diagonal: [[array({4, 4}), 0, 0, 1, nil]]],
-        other_gradient: @empty_diagonal,
-        without_options: :array,
-        draw: &diagonal/0
+          python("arange", [stop: :number, step: default(:number, nil)] ++ type, arange)
+        ],
+        examples: [arange: [[0.0, 10.0, 2.5, :f32, nil], [10, 0, -1, :s32, nil]]],
+        share: 2,
+        draw: &arange/0,
+        no_gradient: @none
+      ),
+      operation(:iota, draw: &iota/0, no_gradient: @none),
+      operation(:linspace,
+        python:
+          python(
+            "linspace",
+            [start: :number, stop: :number, num: option(:integer, :n), endpoint: option(:boolean, :endpoint)] ++ type,
+            note: "the number of elements is the option :n"
+          ),
+        without_options: &plain_linspace/0,
+        draw: &linspace/0,
+        no_gradient: @none
       )
     ]
   end
@@ -236,16 +187,6 @@ defmodule Mlx.Descriptions.Creation do
 
   defp plain_number, do: one_of([0, 1, 3, 100, 0.5, 1.25, true])
 
-  defp eye do
-    {rows, columns, k, type} = {one_of(0..6), one_of(0..6), one_of(-4..4), type()}
-
-    if chance?(3) do
-      {[rows, [type: type]], Python.call("mx.identity", [rows, {:dtype, type}])}
-    else
-      {[{rows, columns}, [k: k, type: type]], Python.call("mx.eye", [rows, columns, k, type])}
-    end
-  end
-
   defp arange do
     number = fn -> one_of([one_of(-20..20), one_of(-20..20), one_of(0..80) / 4]) end
     step = one_of([1, 2, 3, -1, -2, 0.5, -0.25, 0.3])
@@ -279,23 +220,6 @@ defmodule Mlx.Descriptions.Creation do
      Python.call("mx.linspace", [start, stop, n, {:dtype, type}, {:endpoint, endpoint}])}
   end
 
-  defp tri do
-    {rows, columns, k, type} = {one_of(0..6), one_of(0..6), one_of(-4..4), type()}
-    {[rows, columns, [k: k, type: type]], Python.call("mx.tri", [rows, columns, k, type])}
-  end
-
-  defp diagonal_of(python) do
-    x = random("x", shape: shape(rank: if(python == "diag", do: 1..2, else: 2..4)))
-    k = one_of(-4..4)
-    {[x, [k: k]], Python.call("mx.#{python}", [x, {:k, k}])}
-  end
-
-  defp diagonal do
-    x = random("x", shape: shape(rank: 2..4))
-    {offset, [a, b]} = {one_of(-3..3), Enum.take_random(0..(tuple_size(x.shape) - 1), 2)}
-    {[x, [offset: offset, axes: [a, b]]], Python.call("mx.diagonal", [x, offset, a, b])}
-  end
-
   defp window(python) do
     n = one_of(0..100)
     {[n], "mx.#{python}(#{n})"}
@@ -304,10 +228,5 @@ defmodule Mlx.Descriptions.Creation do
   defp plain_linspace do
     {start, stop} = {one_of([0, -3.5]), one_of([1, 10])}
     {[start, stop], Python.call("mx.linspace", [start, stop])}
-  end
-
-  defp plain_tri do
-    {rows, columns} = {one_of(1..5), one_of(1..5)}
-    {[rows, columns], Python.call("mx.tri", [rows, columns])}
   end
 end

@@ -12,49 +12,47 @@ defmodule Mlx.Descriptions.FourierTransforms do
 
   @doc "The descriptions."
   def operations do
-    for(name <- [:fft, :ifft, :rfft, :irfft], do: transform(name, 2, &of_one_axis/1, fn -> one_axis("#{name}") end)) ++
-      for(
-        name <- [:fft2, :ifft2, :rfft2, :irfft2],
-        do: transform(name, 1, &of_two_axes/1, fn -> several_axes("#{name}", 2) end)
-      ) ++
-      for(
-        name <- [:fftn, :ifftn, :rfftn, :irfftn],
-        do: transform(name, 2, &of_all_axes/1, fn -> several_axes("#{name}", :all) end)
-      ) ++
+    for(name <- [:fft, :ifft, :rfft, :irfft], do: of_one_axis(name, "fft.#{name}")) ++
+      for(name <- [:fft2, :ifft2, :rfft2, :irfft2], do: of_two_axes(name, "fft.#{name}")) ++
+      for(name <- [:fftn, :ifftn, :rfftn, :irfftn], do: of_all_axes(name, "fft.#{name}")) ++
       for(name <- [:fftshift, :ifftshift], do: shifted(name)) ++
       for(name <- [:fftfreq, :rfftfreq], do: frequencies_of(name)) ++ of_frames()
   end
 
-  defp transform(name, share, python, draw) do
-    examples = if share == 2 and name in [:fft, :ifft, :rfft, :irfft], do: @one_axis, else: @several_axes
+  defp of_one_axis(name, python) do
+    parameters = [a: :array, n: option(:integer, :length), axis: option(:integer, :axis)] ++ norm_parameter()
 
     operation(name,
-      python: python.("fft.#{name}"),
-      examples: [{:"fft_#{name}", examples}],
-      share: share,
+      python: python(python, parameters, note: "n is the option :length"),
+      examples: [{:"fft_#{name}", @one_axis}],
+      share: 2,
       without_options: :array,
-      draw: draw
+      draw: fn -> one_axis("#{name}") end
     )
   end
 
-  defp of_one_axis(name) do
-    python(name, [a: :array, n: option(:integer, :length), axis: option(:integer, :axis)] ++ norm_parameter(),
-      note: "n is the option :length"
-    )
-  end
-
-  defp of_two_axes(name) do
+  defp of_two_axes(name, python) do
     axes = [axes: default({:nullable, {:list, :integer}}, [-2, -1])]
+    parameters = [a: :array, s: option({:list, :integer}, :lengths)] ++ axes ++ norm_parameter()
 
-    python(name, [a: :array, s: option({:list, :integer}, :lengths)] ++ axes ++ norm_parameter(),
-      adapter: &Fourier.two_axes/3,
-      note: "s is the option :lengths"
+    operation(name,
+      python: python(python, parameters, adapter: &Fourier.two_axes/3, note: "s is the option :lengths"),
+      examples: [{:"fft_#{name}", @several_axes}],
+      without_options: :array,
+      draw: fn -> several_axes("#{name}", 2) end
     )
   end
 
-  defp of_all_axes(name) do
+  defp of_all_axes(name, python) do
     lengths = [s: option({:list, :integer}, :lengths), axes: option({:list, :integer}, :axes)]
-    python(name, [a: :array] ++ lengths ++ norm_parameter(), note: "s is the option :lengths")
+
+    operation(name,
+      python: python(python, [a: :array] ++ lengths ++ norm_parameter(), note: "s is the option :lengths"),
+      examples: [{:"fft_#{name}", @several_axes}],
+      share: 2,
+      without_options: :array,
+      draw: fn -> several_axes("#{name}", :all) end
+    )
   end
 
   defp shifted(name) do

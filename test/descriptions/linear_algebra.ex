@@ -8,7 +8,7 @@ defmodule Mlx.Descriptions.LinearAlgebra do
   alias Mlx.Conformance.LinearAlgebra
   alias Mlx.Differential.Input
 
-  @none [no_gradient: "MLX has none"]
+  @none "MLX has none"
   # The larger samples are singular.
   @regular [array({3, 3}), nil]
 
@@ -30,7 +30,7 @@ defmodule Mlx.Descriptions.LinearAlgebra do
             adapter: &LinearAlgebra.norm/3,
             note: "axis is the option :axes; the orders fro and nuc are :frobenius and :nuclear"
           ),
-          python("matrix_norm", nil, note: "another name of norm in MLX")
+          python("matrix_norm", norm, adapter: &LinearAlgebra.norm/3, note: "another name of norm in MLX")
         ],
         examples: [
           linalg_norm: [[array({4, 4}), 2.0, [0, 1], false, nil], [array({4}), 3.0, [0], true, nil]],
@@ -56,28 +56,28 @@ defmodule Mlx.Descriptions.LinearAlgebra do
 
   defp solutions do
     [
-      operation(
-        :invert,
-        [python: of_one("inv"), examples: [linalg_inv: [@regular]], draw: fn -> square("inv") end] ++ @none
+      operation(:invert,
+        python: of_one("inv"),
+        examples: [linalg_inv: [@regular]],
+        draw: fn -> square("inv") end,
+        no_gradient: @none
       ),
-      operation(
-        :pinv,
-        [python: of_one("pinv"), examples: [linalg_pinv: [@regular]], draw: fn -> rectangle("pinv") end] ++ @none
+      operation(:pinv,
+        python: of_one("pinv"),
+        examples: [linalg_pinv: [@regular]],
+        draw: fn -> rectangle("pinv") end,
+        no_gradient: @none
       ),
-      operation(
-        :solve,
-        [
-          python: python("linalg.solve", a: :array, b: :array),
-          examples: [linalg_solve: [[array({3, 3}), array({3, 3}), nil]]],
-          draw: &solve/0
-        ] ++ @none
+      operation(:solve,
+        python: python("linalg.solve", a: :array, b: :array),
+        examples: [linalg_solve: [[array({3, 3}), array({3, 3}), nil]]],
+        draw: &solve/0,
+        no_gradient: @none
       ),
-      operation(
-        :triangular_solve,
-        [
-          python: python("linalg.solve_triangular", a: :array, b: :array, upper: option(:boolean, :upper)),
-          draw: &triangular_solve/0
-        ] ++ @none
+      operation(:triangular_solve,
+        python: python("linalg.solve_triangular", a: :array, b: :array, upper: option(:boolean, :upper)),
+        draw: &triangular_solve/0,
+        no_gradient: @none
       )
     ]
   end
@@ -85,43 +85,39 @@ defmodule Mlx.Descriptions.LinearAlgebra do
   defp factors_of_triangles do
     for {name, draw} <- [cholesky: &definite/1, cholesky_inv: &triangular/1, tri_inv: &triangular/1] do
       python = python("linalg.#{name}", a: :array, upper: option(:boolean, :upper))
-      operation(name, [python: python, draw: fn -> draw.("#{name}") end] ++ @none)
+      operation(name, python: python, draw: fn -> draw.("#{name}") end, no_gradient: @none)
     end
   end
 
   defp eigenvalues do
     for name <- [:eig, :eigvals] do
-      operation(name, [python: of_one("#{name}"), draw: fn -> square("#{name}") end] ++ @none)
+      operation(name, python: of_one("#{name}"), draw: fn -> square("#{name}") end, no_gradient: @none)
     end ++
       for name <- [:eigh, :eigvalsh] do
-        operation(
-          name,
-          [
-            python:
-              python("linalg.#{name}", [a: :array, UPLO: default(:text, "L")],
-                adapter: &LinearAlgebra.hermitian/3,
-                note: "UPLO is the option :upper"
-              ),
-            examples: [{:"linalg_#{name}", [[array({4, 4}), "L", nil]]}],
-            without_options: :array,
-            draw: fn -> hermitian("#{name}") end
-          ] ++ @none
+        operation(name,
+          python:
+            python("linalg.#{name}", [a: :array, UPLO: default(:text, "L")],
+              adapter: &LinearAlgebra.hermitian/3,
+              note: "UPLO is the option :upper"
+            ),
+          examples: [{:"linalg_#{name}", [[array({4, 4}), "L", nil]]}],
+          without_options: :array,
+          draw: fn -> hermitian("#{name}") end,
+          no_gradient: @none
         )
       end
   end
 
   defp factors do
     for {name, draw} <- [lu: &square/1, lu_factor: &square/1, qr: &rectangle/1] do
-      operation(name, [python: of_one("#{name}"), draw: fn -> draw.("#{name}") end] ++ @none)
+      operation(name, python: of_one("#{name}"), draw: fn -> draw.("#{name}") end, no_gradient: @none)
     end ++
       [
-        operation(
-          :svd,
-          [
-            python: python("linalg.svd", a: :array, compute_uv: option(:boolean, :compute_uv)),
-            without_options: :array,
-            draw: &svd/0
-          ] ++ @none
+        operation(:svd,
+          python: python("linalg.svd", a: :array, compute_uv: option(:boolean, :compute_uv)),
+          without_options: :array,
+          draw: &svd/0,
+          no_gradient: @none
         )
       ]
   end

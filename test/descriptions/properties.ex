@@ -22,7 +22,7 @@ defmodule Mlx.Descriptions.Properties do
   defp of_an_array do
     [
       operation(:shape,
-        python: python("array.shape", nil, note: "also the field :shape"),
+        python: python("array.shape", [self: :array], note: "also the field :shape"),
         draw: fn -> of_one("%.shape") end
       ),
       operation(:rank, python: python("array.ndim", self: :array), draw: fn -> of_one("%.ndim") end),

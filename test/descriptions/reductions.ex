@@ -28,10 +28,12 @@ defmodule Mlx.Descriptions.Reductions do
     cumulative_logsumexp: "logcumsumexp array.logcumsumexp"
   ]
 
+  @whole "gives no fractions"
+
   @doc "The descriptions."
   def operations do
-    for({name, python} <- @reductions, do: reduction(name, python, without_options: :array)) ++
-      for({name, python} <- @reductions_to_whole, do: reduction(name, python, [without_options: :array] ++ whole())) ++
+    for({name, python} <- @reductions, do: reduction(name, python)) ++
+      for({name, python} <- @reductions_to_whole, do: reduction(name, python, no_gradient: @whole)) ++
       for({name, python} <- [variance: "var", standard_deviation: "std"], do: deviation(name, python)) ++
       for(name <- [:argmax, :argmin], do: extreme(name, "#{name}")) ++
       for({name, python} <- @typed_scans, do: typed_scan(name, python)) ++
@@ -49,14 +51,13 @@ defmodule Mlx.Descriptions.Reductions do
       ]
   end
 
-  defp whole, do: [no_gradient: "gives no fractions"]
-
-  defp reduction(name, python, fields) do
+  defp reduction(name, python, fields \\ []) do
     operation(
       name,
       [
         python: over_axes(python, note: "axis and keepdims are the options :axes and :keep_axes"),
         share: 2,
+        without_options: :array,
         draw: fn -> reduce(first(python)) end
       ] ++ fields
     )
@@ -81,13 +82,11 @@ defmodule Mlx.Descriptions.Reductions do
     parameters = [a: :array, axis: option(:integer, :axis), keepdims: option(:boolean, :keep_axis)]
     note = "axis and keepdims are the options :axis and :keep_axis"
 
-    operation(
-      name,
-      [
-        python: python("#{python} array.#{python}", parameters, note: note),
-        without_options: :array,
-        draw: fn -> extreme(python) end
-      ] ++ whole()
+    operation(name,
+      python: python("#{python} array.#{python}", parameters, note: note),
+      without_options: :array,
+      draw: fn -> extreme(python) end,
+      no_gradient: @whole
     )
   end
 

@@ -59,23 +59,38 @@ defmodule Mlx.DifferentialTest do
     end
   end
 
-  test "every operation has a row" do
-    rows = MapSet.new(Descriptions.all(), &{&1.module, &1.function})
+  test "every operation is described" do
+    described = MapSet.new(Descriptions.all(), &{&1.module, &1.function})
 
     excused =
       MapSet.new(for {module, functions, _reason} <- @no_operations, function <- functions, do: {module, function})
 
     public = MapSet.new(for module <- modules(), function <- functions(module), do: {module, function})
+    known = MapSet.union(described, excused)
 
-    assert public |> MapSet.difference(rows) |> MapSet.difference(excused) |> Enum.to_list() == []
-    assert rows |> MapSet.union(excused) |> MapSet.difference(public) |> Enum.to_list() == []
-    assert rows |> MapSet.intersection(excused) |> Enum.to_list() == []
+    assert MapSet.difference(public, known) |> names() == [],
+           "not described: add operation(:name, python: ..., draw: ...) to a file of test/descriptions " <>
+             "(Mlx.Description), or the function to @no_operations of this file"
+
+    assert MapSet.difference(known, public) |> names() == [],
+           "in test/descriptions or in @no_operations of this file, and no documented functions"
+
+    assert MapSet.intersection(described, excused) |> names() == []
   end
+
+  defp names(functions), do: for({module, function} <- functions, do: "#{inspect(module)}.#{function}")
 
   test "rows have different names, and a reason where values may differ" do
     labels = Enum.map(Differential.rows(), &Description.label/1)
     assert labels -- Enum.uniq(labels) == []
     assert for(%Description{reason: nil} = row <- Differential.rows(), row.ulps != 0, do: Description.label(row)) == []
+  end
+
+  test "what is described has a draw, or a reason why it has none" do
+    for row <- Descriptions.all() do
+      assert is_function(row.draw, 0) != is_binary(row.not_drawn),
+             "the description of #{Description.label(row)} needs either draw: (a function) or not_drawn: (the reason)"
+    end
   end
 
   defp modules do

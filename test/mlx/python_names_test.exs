@@ -55,8 +55,13 @@ defmodule Mlx.PythonNamesTest do
     assert length(names) > 700
     listed = for row <- PythonNames.rows(), do: row.python
 
-    assert names -- listed == [], "names of Python that are not in the table"
-    assert listed -- names == [], "names in the table that Python does not have, or twice"
+    assert names -- listed == [], """
+    names of Python without a counterpart: add python: python("name", parameters) to the description of the operation in \
+    test/descriptions, or where it is no operation, a line to guides/from_python_to_elixir.tsv
+    """
+
+    assert listed -- names == [],
+           "names in test/descriptions or guides/from_python_to_elixir.tsv that Python does not have, or twice"
   end
 
   defp names(expression) do
@@ -83,7 +88,7 @@ defmodule Mlx.PythonNamesTest do
           not names?(counterparts(parse(name)), python),
           do: {name, python}
 
-    assert unnamed == []
+    assert unnamed == [], "the documentation of these functions lacks a line that begins with Python:, with the name"
   end
 
   test "what documentation calls a Python name is one" do

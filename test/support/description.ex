@@ -37,7 +37,7 @@ defmodule Mlx.Description do
     quote do
       import Mlx.Argument, only: [array: 1, array: 2, array: 3], warn: false
       import Mlx.Conformance.Parameters, except: [named: 1, options: 2, positional: 1], warn: false
-      import Mlx.Description, only: [python: 1, python: 2, python: 3]
+      import Mlx.Description, only: [python: 2, python: 3]
       import Mlx.Differential.Draw
 
       alias Mlx.Differential.Python
@@ -60,7 +60,7 @@ defmodule Mlx.Description do
   Options: `adapter`, a function of `conformance/elixir/adapters` that makes the call where parameters are not enough;
   `note`, what the guide says; `elixir`, what the names are in Elixir, where it is not the function itself.
   """
-  def python(names, parameters \\ nil, options \\ []) do
+  def python(names, parameters, options \\ []) do
     Map.merge(
       %{names: String.split(names), parameters: parameters, adapter: nil, note: "", elixir: nil},
       Map.new(options)

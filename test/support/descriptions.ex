@@ -14,7 +14,9 @@ defmodule Mlx.Descriptions do
     Mlx.Descriptions.Arranging,
     Mlx.Descriptions.Properties,
     Mlx.Descriptions.Creation,
+    Mlx.Descriptions.Diagonals,
     Mlx.Descriptions.Products,
+    Mlx.Descriptions.ProductsOfParts,
     Mlx.Descriptions.Convolutions,
     Mlx.Descriptions.Indexing,
     Mlx.Descriptions.Updates,
@@ -52,6 +54,10 @@ defmodule Mlx.Descriptions do
   @spec kinds(atom()) :: [atom()] | nil
   def kinds(native), do: of_native().kinds[native]
 
+  @doc "The native functions of which descriptions have examples or kinds."
+  @spec native_functions() :: [atom()]
+  def native_functions, do: Enum.uniq(Map.keys(of_native().examples) ++ Map.keys(of_native().kinds))
+
   # Asked for at each of many thousand generated calls.
   defp of_native do
     case :persistent_term.get(__MODULE__, nil) do
@@ -83,8 +89,6 @@ defmodule Mlx.Descriptions do
 
   @doc "Rows of `Mlx.Conformance.Signatures`."
   def signatures do
-    for %{python: python} <- all(), %{parameters: parameters} = names <- python, parameters != nil do
-      {names.names, parameters, names.adapter}
-    end
+    for %{python: python} <- all(), names <- python, do: {names.names, names.parameters, names.adapter}
   end
 end

@@ -27,9 +27,22 @@ defmodule Mlx.Native.TableTest do
       names = functions(unquote(header))
 
       assert names != []
-      assert [] == for(name <- names, name not in native, not absent?(name), do: name)
+
+      assert [] == for(name <- names, name not in native, not absent?(name), do: name), """
+      functions of mlx-c that are not native: for NAME, add operation<"NAME", &mlx_NAME>() to a file of c_src/nif/tables \
+      and NAME: (the number of arguments) to @functions of lib/mlx/native/native.ex, or the reason to @absent of this file
+      """
+
       assert [] == for(name <- names, name in native, absent?(name), do: name)
     end
+  end
+
+  test "every stub is a native function" do
+    stubs = Mlx.Native.functions() -- Mlx.Native.module_info(:nifs)
+
+    assert stubs == [],
+           "add a row such as operation<\"NAME\", &mlx_NAME>() to a file of c_src/nif/tables, or take the line from " <>
+             "@functions of lib/mlx/native/native.ex"
   end
 
   test "errors are raised for functions that there are" do

@@ -16,7 +16,12 @@ defmodule Mlx.Transforms.GradientTest do
     @tag operation: Description.label(row)
     test "the gradient of #{Description.label(row)} is Python's and that of differences" do
       cases = cases(unquote(Description.label(row)), @cases)
-      assert cases != [], "no call has a gradient"
+
+      assert cases != [], """
+      no call of #{unquote(Description.label(row))} has a gradient: add no_gradient: "gives no fractions", or why else, to \
+      its description in test/descriptions
+      """
+
       compare_with_python(Enum.filter(cases, &Gradient.python_right?/1))
       compare_with_differences(cases)
     end
