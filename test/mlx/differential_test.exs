@@ -68,17 +68,23 @@ defmodule Mlx.DifferentialTest do
     public = MapSet.new(for module <- modules(), function <- functions(module), do: {module, function})
     known = MapSet.union(described, excused)
 
-    assert MapSet.difference(public, known) |> names() == [],
-           "not described: add operation(:name, python: ..., draw: ...) to a file of test/descriptions " <>
-             "(Mlx.Description), or the function to @no_operations of this file"
+    none(MapSet.difference(public, known), """
+    is not described: add operation(:name, python: ..., draw: ...) to the file of its topic in test/descriptions, as \
+    test/support/description.ex says; or where it is no operation, the function to @no_operations of this file
+    """)
 
-    assert MapSet.difference(known, public) |> names() == [],
-           "in test/descriptions or in @no_operations of this file, and no documented functions"
+    none(
+      MapSet.difference(known, public),
+      "is in test/descriptions or in @no_operations, and is no documented function"
+    )
 
-    assert MapSet.intersection(described, excused) |> names() == []
+    none(MapSet.intersection(described, excused), "is in test/descriptions and in @no_operations of this file")
   end
 
-  defp names(functions), do: for({module, function} <- functions, do: "#{inspect(module)}.#{function}")
+  defp none(functions, complaint) do
+    names = for {module, function} <- functions, do: "#{inspect(module)}.#{function}"
+    assert names == [], "#{Enum.join(names, ", ")} #{complaint}"
+  end
 
   test "rows have different names, and a reason where values may differ" do
     labels = Enum.map(Differential.rows(), &Description.label/1)

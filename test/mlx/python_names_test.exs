@@ -56,12 +56,13 @@ defmodule Mlx.PythonNamesTest do
     listed = for row <- PythonNames.rows(), do: row.python
 
     assert names -- listed == [], """
-    names of Python without a counterpart: add python: python("name", parameters) to the description of the operation in \
+    #{inspect(names -- listed)} of Python without a counterpart: add python: python("name", parameters) to the description of the operation in \
     test/descriptions, or where it is no operation, a line to guides/from_python_to_elixir.tsv
     """
 
-    assert listed -- names == [],
-           "names in test/descriptions or guides/from_python_to_elixir.tsv that Python does not have, or twice"
+    assert listed -- names == [], """
+    #{inspect(listed -- names)} in test/descriptions or guides/from_python_to_elixir.tsv, twice or without one in Python
+    """
   end
 
   defp names(expression) do
@@ -88,7 +89,7 @@ defmodule Mlx.PythonNamesTest do
           not names?(counterparts(parse(name)), python),
           do: {name, python}
 
-    assert unnamed == [], "the documentation of these functions lacks a line that begins with Python:, with the name"
+    assert unnamed == [], "documentation without a line that begins with Python: and has the name: #{inspect(unnamed)}"
   end
 
   test "what documentation calls a Python name is one" do
@@ -103,7 +104,10 @@ defmodule Mlx.PythonNamesTest do
           name not in listed and not prefix?(name, listed),
           do: {module, name}
 
-    assert unknown == []
+    assert unknown == [], """
+    names in documentation that are neither python: of a description in test/descriptions nor in \
+    guides/from_python_to_elixir.tsv: #{inspect(unknown)}
+    """
   end
 
   test "the guide is what the table makes" do

@@ -28,9 +28,12 @@ defmodule Mlx.Native.TableTest do
 
       assert names != []
 
-      assert [] == for(name <- names, name not in native, not absent?(name), do: name), """
-      functions of mlx-c that are not native: for NAME, add operation<"NAME", &mlx_NAME>() to a file of c_src/nif/tables \
-      and NAME: (the number of arguments) to @functions of lib/mlx/native/native.ex, or the reason to @absent of this file
+      missing = for name <- names, name not in native, not absent?(name), do: name
+
+      assert missing == [], """
+      functions of mlx-c that are not native: #{inspect(missing)}. For each add operation<"NAME", &mlx_NAME>() to a file \
+      of c_src/nif/tables and NAME: (the number of arguments) to @functions of lib/mlx/native/native.ex, or the reason to \
+      @absent of this file
       """
 
       assert [] == for(name <- names, name in native, absent?(name), do: name)
@@ -40,9 +43,10 @@ defmodule Mlx.Native.TableTest do
   test "every stub is a native function" do
     stubs = Mlx.Native.functions() -- Mlx.Native.module_info(:nifs)
 
-    assert stubs == [],
-           "add a row such as operation<\"NAME\", &mlx_NAME>() to a file of c_src/nif/tables, or take the line from " <>
-             "@functions of lib/mlx/native/native.ex"
+    assert stubs == [], """
+    #{inspect(stubs)} in @functions of lib/mlx/native/native.ex, and not native: for each add a row, such as \
+    operation<"NAME", &mlx_NAME>(), to a file of c_src/nif/tables
+    """
   end
 
   test "errors are raised for functions that there are" do
