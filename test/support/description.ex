@@ -16,15 +16,15 @@ defmodule Mlx.Description do
   | `python` | Python's names and parameters, and a note (`python/3`) | the guide, `bin/conformance` |
   | `draw` | a function that draws the arguments of a call, and the same call in Python | `differential_test` |
   | `not_drawn` | why there is no `draw` | `differential_test` |
-  | `without_options` | how a call without options is drawn: `:array`, `:arrays`, `:list`, or a function | `differential_test` |
-  | `ulps`, `reason` | how far floating-point results may be apart, unless they are equal, and why | `differential_test` |
+  | `without_options` | a call without options: `:array`, `:arrays`, `:list`, or a function | `differential_test` |
+  | `ulps`, `reason` | how far floating-point results may be apart, and why | `differential_test` |
   | `refusals` | why Python raises for some calls that are right, which are not compared then | `differential_test` |
   | `share` | how many calls are drawn for one of another row | `differential_test` |
-  | `no_gradient` | why it has no gradient | `gradient_test` |
-  | `other_gradient` | why its gradient differs from Python's in some calls | `gradient_test` |
-  | `not_mapped` | why `Mlx.vmap/2` of it is not compared | `mapping_test` |
-  | `examples` | valid calls of its native functions (`Mlx.Argument`), where arguments have to fit together | `generated_input_test` |
-  | `kinds` | the kinds of their arguments, where the headers of mlx-c do not say them | `generated_input_test` |
+  | `no_gradient` | why it has no gradient | `transforms/gradient_test` |
+  | `other_gradient` | why its gradient differs from Python's in some calls | `transforms/gradient_test` |
+  | `not_mapped` | why `Mlx.vmap/2` of it is not compared | `transforms/mapping_test` |
+  | `examples` | native calls that are valid, where arguments depend on each other | `native/generated_input_test` |
+  | `kinds` | the kinds of their arguments, where the headers of mlx-c do not say them | `native/generated_input_test` |
   | `variant` | what tells rows of one operation apart | all |
   """
 

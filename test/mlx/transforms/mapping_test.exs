@@ -1,4 +1,4 @@
-defmodule Mlx.MappingTest do
+defmodule Mlx.Transforms.MappingTest do
   use ExUnit.Case, async: true
 
   alias Mlx.{Array, Description, Differential}
