@@ -90,7 +90,11 @@ defmodule Mlx.Descriptions.Arranging do
         ],
         draw: &as_strided/0
       ),
-      operation(:contiguous, python: python("contiguous", a: :operand), without_options: :array, draw: &contiguous/0),
+      operation(:contiguous,
+        python: python("contiguous", a: :operand, allow_col_major: option(:boolean, :allow_col_major)),
+        without_options: :array,
+        draw: &contiguous/0
+      ),
       operation(:copy,
         draw: fn ->
           x = random("x")

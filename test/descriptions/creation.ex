@@ -44,7 +44,7 @@ defmodule Mlx.Descriptions.Creation do
   end
 
   defp window(name, python) do
-    operation(name, python: python(python, n: :integer), draw: fn -> window(python) end, no_gradient: @none)
+    operation(name, python: python(python, M: :integer), draw: fn -> window(python) end, no_gradient: @none)
   end
 
   defp of_values(:array) do

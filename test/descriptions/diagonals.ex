@@ -38,13 +38,21 @@ defmodule Mlx.Descriptions.Diagonals do
 
   defp of_arrays do
     of_axes = [axis1: default(:integer, 0), axis2: default(:integer, 1)]
-    part = fn names -> python(names, a: :array, k: option(:integer, :k)) end
+    k = [k: option(:integer, :k)]
 
     [
-      operation(:tril, python: part.("tril"), without_options: :array, draw: fn -> diagonal_of("tril") end),
-      operation(:triu, python: part.("triu"), without_options: :array, draw: fn -> diagonal_of("triu") end),
+      operation(:tril,
+        python: python("tril", [x: :array] ++ k),
+        without_options: :array,
+        draw: fn -> diagonal_of("tril") end
+      ),
+      operation(:triu,
+        python: python("triu", [x: :array] ++ k),
+        without_options: :array,
+        draw: fn -> diagonal_of("triu") end
+      ),
       operation(:diag,
-        python: part.("diag array.diag"),
+        python: python("diag array.diag", [a: :array] ++ k),
         other_gradient: @empty_diagonal,
         draw: fn -> diagonal_of("diag") end
       ),

@@ -36,7 +36,7 @@ defmodule Mlx.Descriptions.Properties do
     [
       Description.new(Mlx.Type, :result_type,
         python:
-          python("result_type", [arguments: variadic(:any)],
+          python("result_type", [arrays_and_dtypes: variadic(:any)],
             adapter: &Types.result_type/3,
             note: "the arrays and types are a list"
           ),

@@ -122,7 +122,7 @@ defmodule Mlx.Descriptions.Quantization do
 
   defp floats do
     [
-      operation(:to_fp8, python: python("to_fp8", a: :operand), no_gradient: "gives no fractions", draw: &to_fp8/0),
+      operation(:to_fp8, python: python("to_fp8", x: :operand), no_gradient: "gives no fractions", draw: &to_fp8/0),
       operation(:from_fp8,
         python: python("from_fp8", x: :array, dtype: option(:type, :type)),
         examples: [from_fp8: [[array({4, 4}, :u8), :f32, nil]]],

@@ -54,7 +54,7 @@ defmodule Mlx.Descriptions.Shapes do
     ] ++
       for name <- ~w(atleast_1d atleast_2d atleast_3d)a do
         operation(name,
-          python: python("#{name}", [arrays: variadic(:operand)], adapter: &Shapes.each/3),
+          python: python("#{name}", [arys: variadic(:operand)], adapter: &Shapes.each/3),
           draw: fn -> of_one("mx.#{name}(%)") end
         )
       end

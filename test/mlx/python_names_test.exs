@@ -4,7 +4,8 @@ defmodule Mlx.PythonNamesTest do
   use ExUnit.Case, async: true
 
   alias Mlx.Guides.FromPython
-  alias Mlx.PythonNames
+  alias Mlx.{Descriptions, PythonNames}
+  alias Mlx.Differential.Python
 
   # All public names of `mlx.core`: what is in the modules, and what classes define. What every object of Python has does not
   # count.
@@ -67,6 +68,55 @@ defmodule Mlx.PythonNamesTest do
 
   defp names(expression) do
     expression |> String.replace("\n", " ") |> Mlx.Oracle.eval() |> Mlx.to_binary() |> String.split("\n")
+  end
+
+  # Those of all overloads, without `stream`. A method has those of the function of its name.
+  @tag :oracle
+  test "the parameters in descriptions are Python's" do
+    described =
+      for %{python: python} <- Descriptions.all(),
+          names <- python,
+          name <- names.names,
+          not String.starts_with?(name, "array."),
+          reduce: %{} do
+        parameters -> Map.update(parameters, name, names.parameters, &(&1 ++ names.parameters))
+      end
+
+    signatures =
+      "mx.array(list('\\n'.join(name + ':' + signature[0].replace(chr(10), ' ') for name in #{Python.term(Map.keys(described))} " <>
+        "for signature in getattr(eval('mx.' + name), '__nb_signature__', None) or ()).encode()), mx.uint8)"
+
+    pythons =
+      for line <- names(signatures), [name, signature] = String.split(line, ":", parts: 2), reduce: %{} do
+        parameters -> Map.update(parameters, name, parameters(signature), &(&1 ++ parameters(signature)))
+      end
+
+    assert map_size(pythons) > 220
+
+    wrong =
+      for {name, pythons} <- pythons,
+          ours = for({parameter, _kind} <- described[name], do: "#{parameter}"),
+          Enum.uniq(Enum.sort(ours)) != Enum.uniq(Enum.sort(pythons)),
+          do: "mlx.core.#{name} of #{inspect(ours)}, in Python of #{inspect(pythons)}"
+
+    assert wrong == [], "other parameters in python: of test/descriptions than in Python:\n#{Enum.join(wrong, "\n")}"
+  end
+
+  defp parameters(signature) do
+    [list | _] = Regex.run(~r/\((.*)\)( ->|$)/, signature, capture: :all_but_first)
+
+    for parameter <- list |> without_brackets() |> String.split(","),
+        [_, name] <- [Regex.run(~r/^\s*\**(\w+)/, parameter)],
+        name not in ["self", "stream"],
+        do: name
+  end
+
+  # Types of parameters have commas inside them.
+  defp without_brackets(text) do
+    case Regex.replace(~r/\[[^\[\]]*\]/, text, "") do
+      ^text -> text
+      shorter -> without_brackets(shorter)
+    end
   end
 
   test "what has no counterpart has a reason" do
