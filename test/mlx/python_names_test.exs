@@ -57,8 +57,9 @@ defmodule Mlx.PythonNamesTest do
     listed = for row <- PythonNames.rows(), do: row.python
 
     assert names -- listed == [], """
-    #{inspect(names -- listed)} of Python without a counterpart: add python: python("name", parameters) to the description of the operation in \
-    test/descriptions, or where it is no operation, a line to guides/from_python_to_elixir.tsv
+    #{inspect(names -- listed)} of Python without a counterpart: add python: python("name", parameters) to the \
+    description of the operation in test/descriptions, or where it is no operation, a line to \
+    guides/from_python_to_elixir.tsv
     """
 
     assert listed -- names == [], """
@@ -83,7 +84,8 @@ defmodule Mlx.PythonNamesTest do
       end
 
     signatures =
-      "mx.array(list('\\n'.join(name + ':' + signature[0].replace(chr(10), ' ') for name in #{Python.term(Map.keys(described))} " <>
+      "mx.array(list('\\n'.join(name + ':' + signature[0].replace(chr(10), ' ') " <>
+        "for name in #{Python.term(Map.keys(described))} " <>
         "for signature in getattr(eval('mx.' + name), '__nb_signature__', None) or ()).encode()), mx.uint8)"
 
     pythons =
