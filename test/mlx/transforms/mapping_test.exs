@@ -120,7 +120,12 @@ defmodule Mlx.Transforms.MappingTest do
 
     with {:ok, wanted} <- values(fn -> Enum.map(slices, call) end) do
       {outcome, got} = values(fn -> Mlx.vmap(call, in_axes: axis).(Mlx.stack(slices, axis: axis)) end)
-      assert outcome == :ok, "#{Case.elixir(a_case)} over axis #{axis} of #{name}: #{inspect(got)}"
+
+      assert outcome == :ok, """
+      #{Case.elixir(a_case)} over axis #{axis} of #{name}: #{inspect(got)}
+      Give its row in c_src/nif/tables a rule of c_src/core/guards/mapping_rules.hpp, such as mapped_in_front<&mlx_NAME>, \
+      or its description in test/descriptions not_mapped: (the reason).
+      """
 
       for {slice, index} <- Enum.with_index(wanted), {expected, mapped} <- Enum.zip(slice, got) do
         assert same?(slice_of(mapped, index, expected), expected), """
