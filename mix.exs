@@ -29,6 +29,9 @@ defmodule Mlx.MixProject do
     ]
   end
 
+  # The descriptions of operations are compiled for tests.
+  def cli, do: [preferred_envs: [guide: :test]]
+
   # Nx and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
   def application do
     [mod: {Mlx.Application, []}, extra_applications: [:logger, :ssl, :public_key, nx: :optional, telemetry: :optional]]
@@ -45,15 +48,15 @@ defmodule Mlx.MixProject do
     [guide: "run --no-start --require guides/from_python.exs --eval Mlx.Guides.FromPython.write()"]
   end
 
-  defp elixirc_paths(:test), do: ["lib", "test/support", "conformance/elixir"]
+  defp elixirc_paths(:test), do: ["lib", "test/support", "test/descriptions", "conformance/elixir"]
   defp elixirc_paths(_env), do: ["lib"]
 
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.HubServer, Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeBuild, Mlx.NativeExamples] ++
-      [Mlx.NativeSignatures, Mlx.Oracle] ++
-      [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/Mlx\.Differential/] ++
+      [Mlx.HubServer, Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeArguments, Mlx.NativeBuild] ++
+      [Mlx.NativePrototypes, Mlx.Oracle, Mlx.PythonNames] ++
+      [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/] ++
       [~r/^Mlx\.Conformance\./]
   end
 

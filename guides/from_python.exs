@@ -1,20 +1,15 @@
 defmodule Mlx.Guides.FromPython do
   @moduledoc false
-  # The guide "From Python to Elixir", made of a text and of the table `from_python_to_elixir.tsv`:
+  # The guide "From Python to Elixir", made of a text and of the table of names (`Mlx.PythonNames`):
   #
   #     mix guide
-  #
-  # A row of the table has three columns, with a tab between them: the Python name, what it is in Elixir, and a note. In
-  # Elixir it is `-`, with the reason in the note, or a list of functions (`Mlx.add/2`, with the arity that they have
-  # without options), modules and atoms.
 
-  @table Path.join(__DIR__, "from_python_to_elixir.tsv")
   @guide Path.join(__DIR__, "from_python_to_elixir.md")
 
   @introduction """
   # From Python to Elixir
 
-  <!-- Made by `mix guide` of guides/from_python_to_elixir.tsv and guides/from_python.exs. -->
+  <!-- Made by `mix guide` of test/descriptions, guides/from_python_to_elixir.tsv and guides/from_python.exs. -->
 
   The same library is below, so what MLX does in Python it does here: the same types, the same weak scalars, the same
   random numbers for the same seed. What differs is how it is written.
@@ -68,26 +63,13 @@ defmodule Mlx.Guides.FromPython do
   The rest lists every public name of Python's `mlx.core`, `mlx.nn`, `mlx.optimizers` and `mlx.utils`.
   """
 
-  @type row :: %{python: String.t(), elixir: [String.t()], note: String.t()}
-
-  @doc "The rows of the table. Where there is nothing in Elixir the list is empty."
-  @spec rows() :: [row()]
-  def rows do
-    [_header | lines] = @table |> File.read!() |> String.split("\n", trim: true)
-
-    for line <- lines do
-      [python, elixir, note] = String.split(line, "\t")
-      %{python: python, elixir: if(elixir == "-", do: [], else: String.split(elixir, ", ")), note: note}
-    end
-  end
-
   @doc "The path of the guide."
   @spec path() :: Path.t()
   def path, do: @guide
 
   @doc "The text of the guide."
   @spec text() :: String.t()
-  def text, do: Enum.join([@introduction | Enum.map(sections(rows()), &section/1)], "\n")
+  def text, do: Enum.join([@introduction | Enum.map(sections(Mlx.PythonNames.rows()), &section/1)], "\n")
 
   @doc "Writes the guide."
   @spec write() :: :ok

@@ -1,8 +1,9 @@
 defmodule Mlx.DifferentialTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.Differential
-  alias Mlx.Differential.{Case, RandomNumbers, Row}
+  alias Mlx.{Description, Descriptions, Differential}
+  alias Mlx.Descriptions.RandomNumbers
+  alias Mlx.Differential.Case
 
   # Documented modules of which no function computes arrays.
   @other_modules [
@@ -18,29 +19,26 @@ defmodule Mlx.DifferentialTest do
     {~r/^Mix\.Tasks\./, "commands"}
   ]
 
-  # Public functions of the others that have no row.
-  @no_rows [
+  # Public functions of the others that are no operations, or that every description uses.
+  @no_operations [
     {Mlx, [:eval, :async_eval, :depends, :deallocate, :to_binary, :with_device, :with_stream, :type],
      "every row uses them"},
-    {Mlx, [:qqmm, :gather_qqmm], "for GPUs only"},
     {Mlx, [:grad, :value_and_grad, :vjp, :jvp, :jacobian, :hessian, :vmap, :compile, :checkpoint, :custom_function],
      "take functions"},
     {Mlx, [:export_function, :export_functions, :describe_function, :export_to_dot], "files and texts"},
     {Mlx, [:enable_compile, :disable_compile], "give nothing"},
-    {Mlx, [:einsum_path], "gives no arrays, and is compared with Python by its own test"},
     {Mlx.Type,
      [:all, :bits, :bytes, :class, :epsilon, :fractional?, :max, :min, :normalize!, :numpy] ++
        [:smallest_normal, :subtype?, :to_nx], "gives no arrays, and is compared with Python by its own test"},
     {Mlx.Random, [:seed], "tested below, with the sequence of a process"},
-    {Mlx.Random, [:state, :with_state], "the sequence itself"},
-    {Mlx.Random, [:bits], "Python has none"}
+    {Mlx.Random, [:state, :with_state], "the sequence itself"}
   ]
 
   for {row, index} <- Enum.with_index(Differential.rows()) do
     @tag :oracle
-    @tag operation: Row.label(row)
+    @tag operation: Description.label(row)
     @tag timeout: 600_000
-    test "#{Row.label(row)} is Python's" do
+    test "#{Description.label(row)} is Python's" do
       result = Differential.run(Enum.at(Differential.rows(), unquote(index)))
       assert result.failures == [], Differential.report(result)
       assert 4 * result.equal >= result.raising, "most calls raise, in Elixir and in Python"
@@ -61,20 +59,44 @@ defmodule Mlx.DifferentialTest do
     end
   end
 
-  test "every operation has a row" do
-    rows = MapSet.new(Differential.rows(), &{&1.module, &1.function})
-    excused = MapSet.new(for {module, functions, _reason} <- @no_rows, function <- functions, do: {module, function})
-    public = MapSet.new(for module <- modules(), function <- functions(module), do: {module, function})
+  test "every operation is described" do
+    described = MapSet.new(Descriptions.all(), &{&1.module, &1.function})
 
-    assert public |> MapSet.difference(rows) |> MapSet.difference(excused) |> Enum.to_list() == []
-    assert rows |> MapSet.union(excused) |> MapSet.difference(public) |> Enum.to_list() == []
-    assert rows |> MapSet.intersection(excused) |> Enum.to_list() == []
+    excused =
+      MapSet.new(for {module, functions, _reason} <- @no_operations, function <- functions, do: {module, function})
+
+    public = MapSet.new(for module <- modules(), function <- functions(module), do: {module, function})
+    known = MapSet.union(described, excused)
+
+    none(MapSet.difference(public, known), """
+    is not described: add operation(:name, python: ..., draw: ...) to the file of its topic in test/descriptions, as \
+    test/support/description.ex says; or where it is no operation, the function to @no_operations of this file
+    """)
+
+    none(
+      MapSet.difference(known, public),
+      "is in test/descriptions or in @no_operations, and is no documented function"
+    )
+
+    none(MapSet.intersection(described, excused), "is in test/descriptions and in @no_operations of this file")
+  end
+
+  defp none(functions, complaint) do
+    names = for {module, function} <- functions, do: "#{inspect(module)}.#{function}"
+    assert names == [], "#{Enum.join(names, ", ")} #{complaint}"
   end
 
   test "rows have different names, and a reason where values may differ" do
-    labels = Enum.map(Differential.rows(), &Row.label/1)
+    labels = Enum.map(Differential.rows(), &Description.label/1)
     assert labels -- Enum.uniq(labels) == []
-    assert for(%Row{reason: nil} = row <- Differential.rows(), row.ulps != 0, do: Row.label(row)) == []
+    assert for(%Description{reason: nil} = row <- Differential.rows(), row.ulps != 0, do: Description.label(row)) == []
+  end
+
+  test "what is described has a draw, or a reason why it has none" do
+    for row <- Descriptions.all() do
+      assert is_function(row.draw, 0) != is_binary(row.not_drawn),
+             "the description of #{Description.label(row)} needs either draw: (a function) or not_drawn: (the reason)"
+    end
   end
 
   defp modules do

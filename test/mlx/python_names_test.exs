@@ -4,6 +4,8 @@ defmodule Mlx.PythonNamesTest do
   use ExUnit.Case, async: true
 
   alias Mlx.Guides.FromPython
+  alias Mlx.{Descriptions, PythonNames}
+  alias Mlx.Differential.Python
 
   # All public names of `mlx.core`: what is in the modules, and what classes define. What every object of Python has does not
   # count.
@@ -52,41 +54,98 @@ defmodule Mlx.PythonNamesTest do
   test "the table has every public name of Python's modules, once" do
     names = Enum.flat_map([@names, @names_of_layers, @python_names], &names/1)
     assert length(names) > 700
-    listed = for row <- FromPython.rows(), do: row.python
+    listed = for row <- PythonNames.rows(), do: row.python
 
-    assert names -- listed == [], "names of Python that are not in the table"
-    assert listed -- names == [], "names in the table that Python does not have, or twice"
+    assert names -- listed == [], """
+    #{inspect(names -- listed)} of Python without a counterpart: add python: python("name", parameters) to the \
+    description of the operation in test/descriptions, or where it is no operation, a line to \
+    guides/from_python_to_elixir.tsv
+    """
+
+    assert listed -- names == [], """
+    #{inspect(listed -- names)} in test/descriptions or guides/from_python_to_elixir.tsv, twice or without one in Python
+    """
   end
 
   defp names(expression) do
     expression |> String.replace("\n", " ") |> Mlx.Oracle.eval() |> Mlx.to_binary() |> String.split("\n")
   end
 
+  # Those of all overloads, without `stream`. A method has those of the function of its name.
+  @tag :oracle
+  test "the parameters in descriptions are Python's" do
+    described =
+      for %{python: python} <- Descriptions.all(),
+          names <- python,
+          name <- names.names,
+          not String.starts_with?(name, "array."),
+          reduce: %{} do
+        parameters -> Map.update(parameters, name, names.parameters, &(&1 ++ names.parameters))
+      end
+
+    signatures =
+      "mx.array(list('\\n'.join(name + ':' + signature[0].replace(chr(10), ' ') " <>
+        "for name in #{Python.term(Map.keys(described))} " <>
+        "for signature in getattr(eval('mx.' + name), '__nb_signature__', None) or ()).encode()), mx.uint8)"
+
+    pythons =
+      for line <- names(signatures), [name, signature] = String.split(line, ":", parts: 2), reduce: %{} do
+        parameters -> Map.update(parameters, name, parameters(signature), &(&1 ++ parameters(signature)))
+      end
+
+    assert map_size(pythons) > 220
+
+    wrong =
+      for {name, pythons} <- pythons,
+          ours = for({parameter, _kind} <- described[name], do: "#{parameter}"),
+          Enum.uniq(Enum.sort(ours)) != Enum.uniq(Enum.sort(pythons)),
+          do: "mlx.core.#{name} of #{inspect(ours)}, in Python of #{inspect(pythons)}"
+
+    assert wrong == [], "other parameters in python: of test/descriptions than in Python:\n#{Enum.join(wrong, "\n")}"
+  end
+
+  defp parameters(signature) do
+    [list | _] = Regex.run(~r/\((.*)\)( ->|$)/, signature, capture: :all_but_first)
+
+    for parameter <- list |> without_brackets() |> String.split(","),
+        [_, name] <- [Regex.run(~r/^\s*\**(\w+)/, parameter)],
+        name not in ["self", "stream"],
+        do: name
+  end
+
+  # Types of parameters have commas inside them.
+  defp without_brackets(text) do
+    case Regex.replace(~r/\[[^\[\]]*\]/, text, "") do
+      ^text -> text
+      shorter -> without_brackets(shorter)
+    end
+  end
+
   test "what has no counterpart has a reason" do
-    for %{elixir: [], python: python, note: note} <- FromPython.rows() do
+    for %{elixir: [], python: python, note: note} <- PythonNames.rows() do
       assert note != "", "#{python} has neither a counterpart nor a reason"
     end
   end
 
   test "every counterpart exists" do
-    for %{elixir: elixir, python: python} <- FromPython.rows(), name <- elixir do
+    for %{elixir: elixir, python: python} <- PythonNames.rows(), name <- elixir do
       assert exists?(parse(name)), "#{name}, the counterpart of #{python}, does not exist"
     end
   end
 
   test "the documentation of every counterpart names the Python function" do
     unnamed =
-      for %{elixir: elixir, python: python} <- FromPython.rows(),
+      for %{elixir: elixir, python: python} <- PythonNames.rows(),
           not protocol?(python),
           name <- elixir,
           not names?(counterparts(parse(name)), python),
           do: {name, python}
 
-    assert unnamed == []
+    assert unnamed == [], "documentation without a line that begins with Python: and has the name: #{inspect(unnamed)}"
   end
 
   test "what documentation calls a Python name is one" do
-    listed = MapSet.new(FromPython.rows(), & &1.python)
+    listed = MapSet.new(PythonNames.rows(), & &1.python)
     {:ok, modules} = :application.get_key(:mlx, :modules)
 
     unknown =
@@ -97,7 +156,10 @@ defmodule Mlx.PythonNamesTest do
           name not in listed and not prefix?(name, listed),
           do: {module, name}
 
-    assert unknown == []
+    assert unknown == [], """
+    names in documentation that are neither python: of a description in test/descriptions nor in \
+    guides/from_python_to_elixir.tsv: #{inspect(unknown)}
+    """
   end
 
   test "the guide is what the table makes" do

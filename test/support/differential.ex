@@ -2,8 +2,8 @@ defmodule Mlx.Differential do
   @moduledoc """
   Random calls of every operation, compared with Python MLX.
 
-  Each table is a module with `rows/0` (`Mlx.Differential.Row`). The cases of a row are drawn from a seed and a number, so
-  that each can be repeated alone:
+  A row is a description of an operation (`Mlx.Description`). The cases of a row are drawn from a seed and a number, so that
+  each can be repeated alone:
 
   | variable | meaning | default |
   | --- | --- | --- |
@@ -12,23 +12,8 @@ defmodule Mlx.Differential do
   | `MLX_DIFFERENTIAL_CASE` | the only case of each row to run | all |
   """
 
-  alias Mlx.Differential.{Case, Input, Judge, Row}
-
-  @tables [
-    Mlx.Differential.Elementwise,
-    Mlx.Differential.Reductions,
-    Mlx.Differential.Shapes,
-    Mlx.Differential.Creation,
-    Mlx.Differential.Products,
-    Mlx.Differential.Convolutions,
-    Mlx.Differential.Indexing,
-    Mlx.Differential.Quantization,
-    Mlx.Differential.RandomNumbers,
-    Mlx.Differential.LinearAlgebra,
-    Mlx.Differential.Transforms,
-    Mlx.Differential.Fast,
-    Mlx.Differential.Defaults
-  ]
+  alias Mlx.{Description, Descriptions}
+  alias Mlx.Differential.{Case, Input, Judge}
 
   @seed 1
   @cases 10_000
@@ -36,7 +21,7 @@ defmodule Mlx.Differential do
   @most_shown 3
 
   @doc "All rows."
-  def rows, do: Enum.flat_map(@tables, & &1.rows())
+  def rows, do: Descriptions.drawn()
 
   @doc "The number of cases of a row."
   def case_count(row) do
@@ -47,7 +32,7 @@ defmodule Mlx.Differential do
   Runs the cases of a row. Gives how many have the same value and how many raise on both sides, and the failures as texts
   that say how to repeat them.
   """
-  @spec run(%Row{}) :: %{equal: non_neg_integer(), raising: non_neg_integer(), failures: [String.t()]}
+  @spec run(%Description{}) :: %{equal: non_neg_integer(), raising: non_neg_integer(), failures: [String.t()]}
   def run(row) do
     row
     |> indices()
@@ -95,7 +80,7 @@ defmodule Mlx.Differential do
   def compare(_case, {:error, _message}, {:error, _reason}), do: :both_raise
   def compare(a_case, {:ok, got}, {:ok, wanted}), do: compare_values(a_case, got, wanted)
 
-  def compare(%Case{row: %Row{refusals: text}}, {:ok, _got}, {:error, _reason}) when text != nil, do: :refused
+  def compare(%Case{row: %Description{refusals: text}}, {:ok, _got}, {:error, _reason}) when text != nil, do: :refused
 
   def compare(a_case, {:ok, got}, {:error, reason}) do
     failure(a_case, "Python raises #{reason}", "gives #{summary(got)}")
@@ -136,7 +121,7 @@ defmodule Mlx.Differential do
   end
 
   defp failure(a_case, python, elixir) do
-    label = Row.label(a_case.row)
+    label = Description.label(a_case.row)
     bindings = a_case |> Case.inputs() |> Enum.map(&Input.bindings/1) |> Enum.zip() |> Enum.map(&Tuple.to_list/1)
     [for_elixir, for_python] = if bindings == [], do: [[], []], else: bindings
 

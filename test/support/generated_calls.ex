@@ -3,13 +3,13 @@ defmodule Mlx.GeneratedCalls do
   Made-up calls of native functions, most of them wrong: the same ones for the same seed, so that a call is known by its
   number alone.
 
-  For each valid call of a function (`Mlx.NativeExamples`) every argument in turn becomes each of a list of wrong
+  For each valid call of a function (`Mlx.NativeArguments`) every argument in turn becomes each of a list of wrong
   things. Then come random calls: valid ones with a few arguments changed a little, and free ones.
   """
 
   import Mlx.Argument, only: [array: 1, array: 2, array: 3, array: 4]
 
-  alias Mlx.{Argument, NativeExamples, NativeSignatures}
+  alias Mlx.{Argument, NativeArguments}
 
   @lists [
     [],
@@ -159,7 +159,7 @@ defmodule Mlx.GeneratedCalls do
   def of(name, seed), do: Stream.concat(systematic(name), random(name, seed))
 
   defp systematic(name) do
-    [example | _] = examples = NativeExamples.of(name)
+    [example | _] = examples = NativeArguments.examples(name)
 
     Stream.concat(
       examples,
@@ -168,7 +168,7 @@ defmodule Mlx.GeneratedCalls do
   end
 
   defp random(name, seed) do
-    case NativeSignatures.kinds(name) do
+    case NativeArguments.kinds(name) do
       [] ->
         []
 
@@ -186,7 +186,7 @@ defmodule Mlx.GeneratedCalls do
 
   defp random_call(name, kinds) do
     case pick([:near, :near, :near, :free]) do
-      :near -> name |> NativeExamples.of() |> pick() |> Enum.zip_with(kinds, &change/2)
+      :near -> name |> NativeArguments.examples() |> pick() |> Enum.zip_with(kinds, &change/2)
       :free -> free_call(kinds)
     end
   end

@@ -51,8 +51,8 @@ defmodule Mlx.Conformance.Shapes do
   def concatenate(call, %{arrays: arrays, axis: axis}, options), do: call.([arrays], [{:axis, axis} | options])
 
   @doc "`atleast_1d(*arys)`: one array gives one, several give a list."
-  def each(call, %{arrays: [array]}, options), do: call.([array], options)
-  def each(call, %{arrays: arrays}, options), do: Enum.map(arrays, &call.([&1], options))
+  def each(call, %{arys: [array]}, options), do: call.([array], options)
+  def each(call, %{arys: arrays}, options), do: Enum.map(arrays, &call.([&1], options))
 
   @doc "`pad_width`: an integer, one pair, or a pair for each axis."
   def pad(call, %{a: a, pad_width: widths}, options), do: call.([a, widths(widths)], options)

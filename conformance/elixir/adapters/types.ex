@@ -39,8 +39,8 @@ defmodule Mlx.Conformance.Types do
   end
 
   @doc "`result_type(*arrays_and_dtypes)`."
-  def result_type(_call, %{arguments: []}, _options), do: PythonError.value_error!("result_type: no arguments")
-  def result_type(call, %{arguments: arguments}, _options), do: call.([Enum.map(arguments, &type/1)], [])
+  def result_type(_call, %{arrays_and_dtypes: []}, _options), do: PythonError.value_error!("result_type: no arguments")
+  def result_type(call, %{arrays_and_dtypes: arguments}, _options), do: call.([Enum.map(arguments, &type/1)], [])
 
   @doc "`can_cast(from_, to)`, from a type or the type of an array."
   def can_cast(call, %{from_: from, to: to}, _options), do: call.([type(from), to], [])

@@ -21,6 +21,8 @@ defmodule Mlx.Native.LoadFailure do
      "Erlang is made for another processor than the library; use one for this machine's"},
     {~r/[Ss]ymbol not found|undefined symbol: (?!_?nif_init)/,
      "the MLX that it finds is not the one that it was built for (MLX_DIR), or the system is older than the compiler's"},
+    {~r/Function not found/,
+     "a row of c_src/nif/tables needs a line in @functions of lib/mlx/native/native.ex, with the number of its arguments"},
     {~r/Library load-call unsuccessful/, "MLX could not start on this machine"}
   ]
 

@@ -39,6 +39,7 @@ defmodule Mlx.Ops.Topic do
     functions =
       for {name, arguments, text} <- Enum.reverse(Module.get_attribute(env.module, :topic)) do
         specs = for {:spec, spec, _} <- specs, of?(spec, name, arguments), do: expand(spec, env)
+        if specs == [] and native[name] == nil, do: without_spec!(env.module, name, arguments)
         {name, arguments, text, specs, native[name]}
       end
 
@@ -117,6 +118,10 @@ defmodule Mlx.Ops.Topic do
 
   defp argument(pattern) do
     raise ArgumentError, "a documented function needs a name for its argument #{Macro.to_string(pattern)}"
+  end
+
+  defp without_spec!(module, name, arguments) do
+    raise ArgumentError, "#{inspect(module)}.#{name}/#{length(arguments)}: a documented function needs a @spec"
   end
 
   defp without_default({:\\, _, [argument, _default]}), do: argument

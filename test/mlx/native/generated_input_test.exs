@@ -3,7 +3,7 @@ defmodule Mlx.Native.GeneratedInputTest do
   # hang, raise anything but Mlx.Error and ArgumentError, or give a result that cannot be read.
   use ExUnit.Case, async: false
 
-  alias Mlx.{Argument, CallRunner, Native, NativeExamples, NativeSignatures}
+  alias Mlx.{Argument, CallRunner, Native, NativeArguments}
 
   @moduletag timeout: 600_000
 
@@ -21,23 +21,49 @@ defmodule Mlx.Native.GeneratedInputTest do
                report_growth set_kernel_making distributed_lose)a
   @files [:load, :load_safetensors, :import_function, :export_functions]
 
-  test "the table of arguments covers all native functions" do
-    assert Keyword.keys(Native.functions()) -- NativeSignatures.functions() == []
+  # Where a line is to be added.
+  @described "its description in test/descriptions (where it is no operation: test/support/native_arguments.ex)"
+  @stubs "@functions of lib/mlx/native/native.ex"
 
-    for {name, arity} <- Native.functions(), example <- NativeExamples.of(name) do
-      assert {name, length(example)} == {name, arity}
-      assert {name, length(NativeSignatures.kinds(name))} == {name, arity}
+  test "the arguments of every native function are described" do
+    for {name, arity} <- Native.functions() do
+      kinds = NativeArguments.kinds(name)
+
+      assert kinds,
+             "Mlx.Native.#{name}/#{arity} is in no header of mlx-c: add kinds: [#{name}: ~w(...)a] to #{@described}"
+
+      assert length(kinds) == arity, "Mlx.Native.#{name}/#{arity}: the kinds of its arguments are #{inspect(kinds)}"
+
+      for example <- NativeArguments.examples(name) do
+        assert length(example) == arity, "Mlx.Native.#{name}/#{arity}: its example is #{inspect(example)}"
+      end
     end
+
+    gone = Enum.uniq(NativeArguments.functions()) -- Keyword.keys(Native.functions())
+    assert gone == [], "#{inspect(gone)} in test/descriptions or test/support/native_arguments.ex, and not in #{@stubs}"
   end
 
   test "the valid calls that the generated ones come from succeed" do
     for {name, _arity} <- Native.functions(),
+        NativeArguments.kinds(name) != nil,
         name not in (@settings ++ @unsafe ++ @files ++ @not_everywhere ++ @for_several_processes),
-        example <- NativeExamples.of(name) do
-      result = apply(Native, name, Enum.map(example, &Argument.build(&1, System.tmp_dir!())))
-      arrays = List.wrap(if is_tuple(result), do: Tuple.to_list(result), else: result)
-      assert {name, :ok} == {name, Native.eval(Enum.filter(arrays, &is_struct(&1, Mlx.Array)))}
+        example <- NativeArguments.examples(name) do
+      outcome = outcome(name, example)
+
+      assert outcome == :ok, """
+      Mlx.Native.#{name} refuses #{inspect(example)}:
+      #{outcome}
+      Add examples: [#{name}: [[...]]] with arguments that fit together to #{@described}.
+      """
     end
+  end
+
+  defp outcome(name, example) do
+    result = apply(Native, name, Enum.map(example, &Argument.build(&1, System.tmp_dir!())))
+    arrays = List.wrap(if is_tuple(result), do: Tuple.to_list(result), else: result)
+    Native.eval(Enum.filter(arrays, &is_struct(&1, Mlx.Array)))
+  rescue
+    error in [Mlx.Error, ArgumentError] -> Exception.message(error)
   end
 
   test "no call of a native function ends the virtual machine" do

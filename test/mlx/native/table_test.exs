@@ -27,9 +27,26 @@ defmodule Mlx.Native.TableTest do
       names = functions(unquote(header))
 
       assert names != []
-      assert [] == for(name <- names, name not in native, not absent?(name), do: name)
+
+      missing = for name <- names, name not in native, not absent?(name), do: name
+
+      assert missing == [], """
+      functions of mlx-c that are not native: #{inspect(missing)}. For each add operation<"NAME", &mlx_NAME>() to a file \
+      of c_src/nif/tables and NAME: (the number of arguments) to @functions of lib/mlx/native/native.ex, or the reason to \
+      @absent of this file
+      """
+
       assert [] == for(name <- names, name in native, absent?(name), do: name)
     end
+  end
+
+  test "every stub is a native function" do
+    stubs = Mlx.Native.functions() -- Mlx.Native.module_info(:nifs)
+
+    assert stubs == [], """
+    #{inspect(stubs)} in @functions of lib/mlx/native/native.ex, and not native: for each add a row, such as \
+    operation<"NAME", &mlx_NAME>(), to a file of c_src/nif/tables
+    """
   end
 
   test "errors are raised for functions that there are" do

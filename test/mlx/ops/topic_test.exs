@@ -67,4 +67,18 @@ defmodule Mlx.Ops.TopicTest do
       Code.compile_string(code)
     end
   end
+
+  test "a documented function without a spec does not compile" do
+    code = """
+    defmodule Mlx.Ops.TopicTest.Unspecified do
+      use Mlx.Ops.Topic, title: "Hail"
+      @doc "Hail."
+      def hail(size), do: size
+    end
+    """
+
+    assert_raise ArgumentError, "Mlx.Ops.TopicTest.Unspecified.hail/1: a documented function needs a @spec", fn ->
+      Code.compile_string(code)
+    end
+  end
 end

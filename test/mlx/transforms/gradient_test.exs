@@ -1,8 +1,8 @@
 defmodule Mlx.Transforms.GradientTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.Differential
-  alias Mlx.Differential.{Case, FiniteDifferences, Gradient, Judge, Row}
+  alias Mlx.{Description, Differential}
+  alias Mlx.Differential.{Case, FiniteDifferences, Gradient, Judge}
 
   # Cases that are compared with Python, how many are drawn for them, and how many elements are compared with differences.
   @cases 12
@@ -11,20 +11,25 @@ defmodule Mlx.Transforms.GradientTest do
 
   rows = for row <- Differential.rows(), row.variant in [nil, "mask"], do: row
 
-  for row <- rows, Gradient.none(row) == nil do
+  for row <- rows, row.no_gradient == nil do
     @tag :oracle
-    @tag operation: Row.label(row)
-    test "the gradient of #{Row.label(row)} is Python's and that of differences" do
-      cases = cases(unquote(Row.label(row)), @cases)
-      assert cases != [], "no call has a gradient"
+    @tag operation: Description.label(row)
+    test "the gradient of #{Description.label(row)} is Python's and that of differences" do
+      cases = cases(unquote(Description.label(row)), @cases)
+
+      assert cases != [], """
+      no call of #{unquote(Description.label(row))} has a gradient: add no_gradient: "gives no fractions", or why else, to \
+      its description in test/descriptions
+      """
+
       compare_with_python(Enum.filter(cases, &Gradient.python_right?/1))
       compare_with_differences(cases)
     end
   end
 
-  for row <- rows, reason = Gradient.none(row) do
-    test "#{Row.label(row)} has no gradient: #{reason}" do
-      for a_case <- cases(unquote(Row.label(row)), 4) do
+  for row <- rows, reason = row.no_gradient do
+    test "#{Description.label(row)} has no gradient: #{reason}" do
+      for a_case <- cases(unquote(Description.label(row)), 4) do
         assert {:error, _} = Gradient.run(a_case), Case.elixir(a_case)
       end
     end
@@ -61,7 +66,7 @@ defmodule Mlx.Transforms.GradientTest do
   end
 
   defp cases(label, count) do
-    row = Enum.find(Differential.rows(), &(Row.label(&1) == label))
+    row = Enum.find(Differential.rows(), &(Description.label(&1) == label))
     seed = String.to_integer(System.get_env("MLX_DIFFERENTIAL_SEED", "1"))
 
     1..@drawn
@@ -77,7 +82,7 @@ defmodule Mlx.Transforms.GradientTest do
       got = Gradient.run(a_case)
 
       case Differential.compare(a_case, got, answer) do
-        {:failure, text} -> assert Gradient.other_than_python(a_case.row) || as_exact?(a_case, got, answer), text
+        {:failure, text} -> assert a_case.row.other_gradient || as_exact?(a_case, got, answer), text
         _equal -> :ok
       end
     end

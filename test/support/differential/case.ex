@@ -1,14 +1,15 @@
 defmodule Mlx.Differential.Case do
   @moduledoc "One call that is made in Elixir and in Python. Its seed, row and index are all that it depends on."
 
-  alias Mlx.Differential.{Input, Row}
+  alias Mlx.Description
+  alias Mlx.Differential.Input
 
   @enforce_keys [:row, :seed, :index, :arguments, :python]
   defstruct [:row, :seed, :index, :arguments, :python]
 
   @doc "Draws a case."
   def new(row, seed, index) do
-    :rand.seed(:exsss, {seed, :erlang.phash2(Row.label(row)), index})
+    :rand.seed(:exsss, {seed, :erlang.phash2(Description.label(row)), index})
     {arguments, python} = row.draw.()
     %__MODULE__{row: row, seed: seed, index: index, arguments: arguments, python: python}
   end

@@ -15,64 +15,8 @@ defmodule Mlx.Differential.Gradient do
   @fractions "isinstance(r, mx.array) and mx.issubdtype(r.dtype, mx.inexact)"
   @loss "(lambda results: sum(#{@weighted} for r in #{@results} if #{@fractions} for p in #{@parts}))"
 
-  # Functions without a gradient.
-  @none [
-    {"gives no fractions",
-     Mlx: ~w(logical_not bitwise_not is_nan is_infinity is_positive_infinity is_negative_infinity is_finite equal)a,
-     Mlx: ~w(not_equal greater greater_equal less less_equal logical_and logical_or logical_xor bitwise_and)a,
-     Mlx: ~w(bitwise_or bitwise_xor left_shift right_shift is_close all_close array_equal all any count_nonzero)a,
-     Mlx: ~w(argmax argmin argsort argpartition searchsorted broadcast_shapes shape rank size byte_size axis_size)a,
-     Mlx: ~w(to_list to_flat_list to_number to_fp8)a,
-     "Mlx.Type": ~w(result_type can_cast?)a,
-     "Mlx.Random": ~w(randint bernoulli categorical key split)a},
-    {"takes no array with fractions",
-     Mlx: ~w(zeros ones bartlett blackman hamming hanning array from_binary eye arange iota linspace tri from_fp8)a,
-     "Mlx.Random": ~w(gumbel laplace)a,
-     "Mlx.FFT": ~w(fftfreq rfftfreq)a},
-    {"MLX has none",
-     Mlx: ~w(segmented_mm)a,
-     "Mlx.Random": ~w(multivariate_normal)a,
-     "Mlx.Linalg": ~w(cholesky cholesky_inv tri_inv invert pinv solve triangular_solve eig eigvals eigh eigvalsh lu)a,
-     "Mlx.Linalg": ~w(lu_factor qr svd)a}
-  ]
-
-  # Functions whose gradients differ from Python's in some calls. Those that are wrong there are not what differences say.
-  @other_than_python [
-    reverse: "Python: that of a single element is 0",
-    pad: "Python: that of a border with one element is 0",
-    slice: "Python: that of one element is spread over the step",
-    at: "Python: that of one element is 0 for a negative step",
-    put_at: "Python: that of one element is 0 for a negative step",
-    add_at: "Python: that of one element has another shape for a negative step",
-    subtract_at: "Python: that of one element has another shape for a negative step",
-    multiply_at: "Python: that of one element has another shape for a negative step",
-    divide_at: "Python: that of one element has another shape for a negative step",
-    max_at: "Python: that of one element has another shape for a negative step",
-    min_at: "Python: that of one element has another shape for a negative step",
-    full: "Python: it is multiplied by the values",
-    full_like: "Python: it is multiplied by the values",
-    diag: "Python has none where there are no elements",
-    diagonal: "Python has none where there are no elements",
-    bitcast: "Python has none where there are no elements",
-    conv: "Python: it has another shape for borders that differ",
-    conv_transpose: "Python: it has another shape for borders that differ",
-    convolve: "Python sums in another order",
-    rope: "Python: that of one pair of features is spread over both"
-  ]
-
   # Functions of which Python has the values of `:f64` in full, and the gradients with the digits of `:f32`.
   @single_precision ~w(expm1 log2 log10 tan)a
-
-  @doc "Why a row has no gradient, or `nil`."
-  def none(row) do
-    Enum.find_value(@none, fn {reason, functions} ->
-      Enum.any?(functions, fn {module, names} -> Module.concat([module]) == row.module and row.function in names end) &&
-        reason
-    end)
-  end
-
-  @doc "Why a row may have another gradient than Python, or `nil`."
-  def other_than_python(row), do: @other_than_python[row.function]
 
   @doc "Whether Python computes the gradient in full, and without writing to memory that is not its own, or ending."
   def python_right?(%Case{row: row} = a_case) do

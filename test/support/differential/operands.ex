@@ -1,7 +1,8 @@
 defmodule Mlx.Differential.Operands do
-  @moduledoc "Types, and numbers in the place of arrays."
+  @moduledoc "Types, numbers in the place of arrays, and arrays that are reduced or sorted."
 
   import Mlx.Differential.Draw
+  import Mlx.Differential.Input, only: [random: 2]
 
   @types Mlx.Type.all()
 
@@ -22,5 +23,11 @@ defmodule Mlx.Differential.Operands do
       [0, 1, 2, -1, -3, 100, 300, 2_147_483_647, -2_147_483_648, 0.0, 0.5, -1.5, 1.0e-3, 65_505.0, 1.0e30] ++
         [true, false, :nan, :infinity, :neg_infinity]
     )
+  end
+
+  @doc "An array of types that the function of Python gets right. It is sometimes longer than what one thread reduces."
+  def reduced(python \\ "") do
+    shape = one_of([shape(), shape(), shape(), {one_of(1000..3000)}, {3, one_of(200..700)}, {one_of(200..700), 3}])
+    random("x", shape: shape, values: one_of([:any, :finite]), type: Mlx.Oracle.right_types(python, @types))
   end
 end

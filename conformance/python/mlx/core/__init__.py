@@ -1,5 +1,5 @@
 """`mlx.core` as MLX's own tests know it. Nothing is computed here: every function and method is a request to an Elixir
-process, which looks its name up in `guides/from_python_to_elixir.tsv` and calls the function of `Mlx` that stands there.
+process, which looks its name up (`test/support/python_names.ex`) and calls the function of `Mlx` that stands there.
 
 What is written in Python is only what cannot be a request: classes whose objects Python compares, contexts, and the
 protocols of the language (operators, iteration, conversion to numpy).

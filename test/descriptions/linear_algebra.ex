@@ -1,37 +1,128 @@
-defmodule Mlx.Differential.LinearAlgebra do
-  @moduledoc "Rows for `Mlx.Linalg`. Both sides call the same LAPACK, so that factors have the same signs and order."
+defmodule Mlx.Descriptions.LinearAlgebra do
+  @moduledoc "`Mlx.Linalg`. Both sides call the same LAPACK, so that factors have the same signs and order."
 
-  import Mlx.Differential.Draw
+  use Mlx.Description, of: Mlx.Linalg
+
   import Mlx.Differential.Input, only: [of: 3, random: 2]
 
-  alias Mlx.Differential.{Input, Python, Row}
+  alias Mlx.Conformance.LinearAlgebra
+  alias Mlx.Differential.Input
 
-  @doc "The rows."
-  def rows do
+  @none "MLX has none"
+  # The larger samples are singular.
+  @regular [array({3, 3}), nil]
+
+  @doc "The descriptions."
+  def operations, do: numbers() ++ solutions() ++ factors_of_triangles() ++ eigenvalues() ++ factors()
+
+  defp numbers do
+    norm = [
+      a: :array,
+      ord: default({:either, [:number, :word]}, nil),
+      axis: option(:axes, :axes),
+      keepdims: option(:boolean, :keep_axes)
+    ]
+
     [
-      row(:norm, [share: 4, refusals: "Mlx has singular values of 16 bits and of integers, in f32"], &norm/0),
-      row(:cholesky, fn -> definite("cholesky") end),
-      row(:cholesky_inv, fn -> triangular("cholesky_inv") end),
-      row(:tri_inv, fn -> triangular("tri_inv") end),
-      row(:invert, fn -> square("inv") end),
-      row(:pinv, fn -> rectangle("pinv") end),
-      row(:solve, &solve/0),
-      row(:triangular_solve, &triangular_solve/0),
-      row(:cross, &cross/0),
-      row(:determinant, fn -> square("det") end),
-      row(:slogdet, fn -> square("slogdet") end),
-      row(:eig, fn -> square("eig") end),
-      row(:eigvals, fn -> square("eigvals") end),
-      row(:eigh, fn -> hermitian("eigh") end),
-      row(:eigvalsh, fn -> hermitian("eigvalsh") end),
-      row(:lu, fn -> square("lu") end),
-      row(:lu_factor, fn -> square("lu_factor") end),
-      row(:qr, fn -> rectangle("qr") end),
-      row(:svd, &svd/0)
+      operation(:norm,
+        python: [
+          python("linalg.norm", norm,
+            adapter: &LinearAlgebra.norm/3,
+            note: "axis is the option :axes; the orders fro and nuc are :frobenius and :nuclear"
+          ),
+          python("matrix_norm", norm, adapter: &LinearAlgebra.norm/3, note: "another name of norm in MLX")
+        ],
+        examples: [
+          linalg_norm: [[array({4, 4}), 2.0, [0, 1], false, nil], [array({4}), 3.0, [0], true, nil]],
+          linalg_norm_matrix: [
+            [array({4, 4}), "fro", [0, 1], false, nil],
+            [array({4, 4}), "nuc", [0, 1], true, nil]
+          ]
+        ],
+        refusals: "Mlx has singular values of 16 bits and of integers, in f32",
+        without_options: :array,
+        share: 4,
+        draw: &norm/0
+      ),
+      operation(:determinant, python: of_one("det"), draw: fn -> square("det") end),
+      operation(:slogdet, python: of_one("slogdet"), draw: fn -> square("slogdet") end),
+      operation(:cross,
+        python: python("linalg.cross", a: :array, b: :array, axis: option(:integer, :axis)),
+        examples: [linalg_cross: [[array({4, 3}), array({4, 3}), 1, nil]]],
+        draw: &cross/0
+      )
     ]
   end
 
-  defp row(function, options \\ [], draw), do: Row.new(function, [module: Mlx.Linalg] ++ options, draw)
+  defp solutions do
+    [
+      operation(:invert,
+        python: of_one("inv"),
+        examples: [linalg_inv: [@regular]],
+        draw: fn -> square("inv") end,
+        no_gradient: @none
+      ),
+      operation(:pinv,
+        python: of_one("pinv"),
+        examples: [linalg_pinv: [@regular]],
+        draw: fn -> rectangle("pinv") end,
+        no_gradient: @none
+      ),
+      operation(:solve,
+        python: python("linalg.solve", a: :array, b: :array),
+        examples: [linalg_solve: [[array({3, 3}), array({3, 3}), nil]]],
+        draw: &solve/0,
+        no_gradient: @none
+      ),
+      operation(:triangular_solve,
+        python: python("linalg.solve_triangular", a: :array, b: :array, upper: option(:boolean, :upper)),
+        draw: &triangular_solve/0,
+        no_gradient: @none
+      )
+    ]
+  end
+
+  defp factors_of_triangles do
+    for {name, draw} <- [cholesky: &definite/1, cholesky_inv: &triangular/1, tri_inv: &triangular/1] do
+      python = python("linalg.#{name}", a: :array, upper: option(:boolean, :upper))
+      operation(name, python: python, draw: fn -> draw.("#{name}") end, no_gradient: @none)
+    end
+  end
+
+  defp eigenvalues do
+    for name <- [:eig, :eigvals] do
+      operation(name, python: of_one("#{name}"), draw: fn -> square("#{name}") end, no_gradient: @none)
+    end ++
+      for name <- [:eigh, :eigvalsh] do
+        operation(name,
+          python:
+            python("linalg.#{name}", [a: :array, UPLO: default(:text, "L")],
+              adapter: &LinearAlgebra.hermitian/3,
+              note: "UPLO is the option :upper"
+            ),
+          examples: [{:"linalg_#{name}", [[array({4, 4}), "L", nil]]}],
+          without_options: :array,
+          draw: fn -> hermitian("#{name}") end,
+          no_gradient: @none
+        )
+      end
+  end
+
+  defp factors do
+    for {name, draw} <- [lu: &square/1, lu_factor: &square/1, qr: &rectangle/1] do
+      operation(name, python: of_one("#{name}"), draw: fn -> draw.("#{name}") end, no_gradient: @none)
+    end ++
+      [
+        operation(:svd,
+          python: python("linalg.svd", a: :array, compute_uv: option(:boolean, :compute_uv)),
+          without_options: :array,
+          draw: &svd/0,
+          no_gradient: @none
+        )
+      ]
+  end
+
+  defp of_one(name), do: python("linalg.#{name}", a: :array)
 
   defp type, do: one_of([:f32, :f32, :f64])
   defp batch, do: one_of([{}, {}, {2}, {2, 3}])

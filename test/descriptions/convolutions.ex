@@ -1,17 +1,98 @@
-defmodule Mlx.Differential.Convolutions do
-  @moduledoc "Rows for convolutions."
+defmodule Mlx.Descriptions.Convolutions do
+  @moduledoc "Convolutions."
 
-  import Mlx.Differential.Draw
+  use Mlx.Description
+
   import Mlx.Differential.Input, only: [random: 2]
 
-  alias Mlx.Differential.{Python, Row}
+  alias Mlx.Conformance.Convolution
 
-  @doc "The rows."
-  def rows do
+  @inputs [array({1, 9, 2}), array({1, 5, 5, 2}), array({1, 4, 5, 5, 2})]
+  @kernels [array({4, 3, 2}), array({4, 3, 3, 2}), array({3, 2, 3, 3, 2})]
+
+  @doc "The descriptions."
+  def operations do
+    borders = "Python: it has another shape for borders that differ"
+
     [
-      Row.new(:conv, [share: 4], &conv/0),
-      Row.new(:conv_transpose, [share: 4], &conv_transpose/0),
-      Row.new(:convolve, &convolve/0)
+      operation(:conv,
+        python: [window("conv1d conv2d conv3d"), general()],
+        examples: conv_examples(),
+        other_gradient: borders,
+        share: 4,
+        draw: &conv/0
+      ),
+      operation(:conv_transpose,
+        python: transposed(),
+        examples: conv_transpose_examples(),
+        other_gradient: borders,
+        share: 4,
+        draw: &conv_transpose/0
+      ),
+      operation(:convolve,
+        python: python("convolve", a: :array, v: :array, mode: option(:word, :mode)),
+        other_gradient: "Python sums in another order",
+        draw: &convolve/0
+      )
+    ]
+  end
+
+  defp window(names),
+    do: python(names, arrays() ++ along_kernel() ++ groups(), note: note(":input_dilation", ", :flip"))
+
+  defp transposed do
+    python(
+      "conv_transpose1d conv_transpose2d conv_transpose3d",
+      arrays() ++ along_kernel() ++ [output_padding: option(:axes, :output_padding)] ++ groups(),
+      note: note(":output_padding", "")
+    )
+  end
+
+  defp general do
+    dilations = [kernel_dilation: option(:axes, :kernel_dilation), input_dilation: option(:axes, :input_dilation)]
+
+    python(
+      "conv_general",
+      arrays() ++
+        [stride: option(:axes, :strides), padding: default(:any, 0)] ++
+        dilations ++ groups() ++ [flip: option(:boolean, :flip)],
+      adapter: &Convolution.general/3,
+      note: note(":input_dilation", ", :flip")
+    )
+  end
+
+  defp arrays, do: [input: :array, weight: :array]
+  defp groups, do: [groups: option(:integer, :feature_group_size)]
+
+  defp along_kernel do
+    [stride: option(:axes, :strides), padding: option(:axes, :padding), dilation: option(:axes, :kernel_dilation)]
+  end
+
+  defp note(option, last) do
+    "the rank says over how many axes; options :strides, :padding, :kernel_dilation, #{option}, :feature_group_size#{last}"
+  end
+
+  # The input and the kernel for so many axes.
+  defp arrays(axes), do: [Enum.at(@inputs, axes - 1), Enum.at(@kernels, axes - 1)]
+
+  defp conv_examples do
+    [
+      conv1d: [arrays(1) ++ [1, 1, 1, 1, nil]],
+      conv2d: [arrays(2) ++ [1, 1, 1, 1, 1, 1, 1, nil]],
+      conv3d: [arrays(3) ++ [1, 1, 1, 0, 1, 1, 1, 1, 1, 1, nil]],
+      conv_general: [
+        arrays(2) ++ [[1, 1], [0, 1], [1, 0], [1, 1], [1, 1], 1, false, nil],
+        arrays(2) ++ [[2, 1], [2, 1], [1, 2], [1, 2], [2, 1], 1, true, nil],
+        [array({1, 9, 4}), array({4, 3, 2}), [1], [1], [1], [1], [1], 2, false, nil]
+      ]
+    ]
+  end
+
+  defp conv_transpose_examples do
+    [
+      conv_transpose1d: [arrays(1) ++ [2, 1, 1, 1, 1, nil]],
+      conv_transpose2d: [arrays(2) ++ [2, 1, 1, 1, 1, 1, 0, 0, 1, nil]],
+      conv_transpose3d: [arrays(3) ++ [1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1, nil]]
     ]
   end
 

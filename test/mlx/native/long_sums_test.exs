@@ -1,4 +1,4 @@
-defmodule Mlx.LongSumsTest do
+defmodule Mlx.Native.LongSumsTest do
   # On a CPU, MLX adds the elements of a line one after another to one number of the type of the sum, which stops to grow at
   # some size: 2^24 for ones in f32, 2,048 in f16, 256 in bf16. Nothing here is compared with Python, which gives that.
   use ExUnit.Case, async: true

@@ -1,5 +1,5 @@
 if Code.ensure_loaded?(Nx) do
-  defmodule Mlx.ServingTest do
+  defmodule Mlx.Nx.Compiler.ServingTest do
     # The memory of the whole virtual machine is measured.
     use ExUnit.Case, async: false
 

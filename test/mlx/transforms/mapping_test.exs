@@ -1,30 +1,22 @@
-defmodule Mlx.MappingTest do
+defmodule Mlx.Transforms.MappingTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.Array
-  alias Mlx.Differential
-  alias Mlx.Differential.{Case, Input, Row}
+  alias Mlx.{Array, Description, Differential}
+  alias Mlx.Differential.{Case, Input}
 
   @seed 1
   @cases 30
-
-  # What gives no arrays, or reads values, and numbers from a key.
-  @not_mapped [:to_list, :to_number, :to_flat_list, :broadcast_shapes, :shape, :rank, :size, :byte_size, :axis_size] ++
-                [:result_type, :can_cast?, :from_binary, :array]
 
   # MLX sums in another order, and products of other sizes; how far apart results may then be, relative and absolute. In 16
   # bits also by the last digit of the largest result.
   @tolerance 2.0e-2
   @last_digit %{bf16: 2 ** -7, f16: 2 ** -10}
 
-  # Of several values for one element any may be the one that a GPU writes.
-  @not_mapped if Mlx.Device.default() == :gpu, do: [:put_along_axis, :put_at | @not_mapped], else: @not_mapped
-
-  rows = for row <- Differential.rows(), row.variant in [nil, "mask"], row.function not in @not_mapped, do: row
+  rows = for row <- Differential.rows(), row.variant in [nil, "mask"], row.not_mapped == nil, do: row
 
   for row <- rows, row.module != Mlx.Random do
-    test "#{Row.label(row)} over slices is that of each slice" do
-      row = Enum.find(Differential.rows(), &(Row.label(&1) == unquote(Row.label(row))))
+    test "#{Description.label(row)} over slices is that of each slice" do
+      row = Enum.find(Differential.rows(), &(Description.label(&1) == unquote(Description.label(row))))
       for index <- 1..@cases, a_case = Case.new(row, @seed, index), do: compare(a_case)
     end
   end
@@ -128,7 +120,12 @@ defmodule Mlx.MappingTest do
 
     with {:ok, wanted} <- values(fn -> Enum.map(slices, call) end) do
       {outcome, got} = values(fn -> Mlx.vmap(call, in_axes: axis).(Mlx.stack(slices, axis: axis)) end)
-      assert outcome == :ok, "#{Case.elixir(a_case)} over axis #{axis} of #{name}: #{inspect(got)}"
+
+      assert outcome == :ok, """
+      #{Case.elixir(a_case)} over axis #{axis} of #{name}: #{inspect(got)}
+      Give its row in c_src/nif/tables a rule of c_src/core/guards/mapping_rules.hpp, such as mapped_in_front<&mlx_NAME>, \
+      or its description in test/descriptions not_mapped: (the reason).
+      """
 
       for {slice, index} <- Enum.with_index(wanted), {expected, mapped} <- Enum.zip(slice, got) do
         assert same?(slice_of(mapped, index, expected), expected), """

@@ -1,43 +1,81 @@
-defmodule Mlx.Differential.Products do
-  @moduledoc "Rows for products that sum over axes."
+defmodule Mlx.Descriptions.Products do
+  @moduledoc "Products that sum over axes of whole arrays."
 
-  import Mlx.Differential.{Draw, Operands}
-  import Mlx.Differential.Input, only: [of: 3, random: 2]
+  use Mlx.Description
 
-  alias Mlx.Differential.{Python, Row}
+  import Mlx.Differential.Input, only: [random: 2]
+  import Mlx.Differential.{Factors, Operands}
 
-  @doc "The rows."
-  def rows do
+  alias Mlx.Conformance.LinearAlgebra
+
+  @doc "The descriptions."
+  def operations do
+    pair = [a: :array, b: :array]
+    sides = "axes is the option :axes, an integer or {axes_of_a, axes_of_b}"
+    einsum = [subscripts: :text, operands: variadic(:array)]
+
     [
-      Row.new(:matmul, [share: 3], &matmul/0),
-      Row.new(:dot, &dot/0),
-      Row.new(:tensordot, &tensordot/0),
-      Row.new(:inner, &inner/0),
-      Row.new(:outer, &outer/0),
-      Row.new(:vecdot, &vecdot/0),
-      Row.new(:kron, &kron/0),
-      Row.new(:einsum, [share: 2], &einsum/0),
-      Row.new(:addmm, [share: 2], &addmm/0),
-      Row.new(:block_masked_mm, &block_masked_mm/0),
-      Row.new(:gather_mm, &gather_mm/0),
-      Row.new(:segmented_mm, &segmented_mm/0),
-      Row.new(:hadamard_transform, &hadamard_transform/0)
+      operation(:matmul,
+        python: python("matmul", pair),
+        examples: [
+          matmul: [[array({3, 4}), array({4, 5}), nil], [array({2, 3, 4}), array({4}), nil]]
+        ],
+        share: 3,
+        draw: &matmul/0
+      ),
+      operation(:dot, draw: &dot/0),
+      operation(:tensordot,
+        python: python("tensordot", pair ++ [axes: default(:any, 2)], adapter: &LinearAlgebra.tensordot/3, note: sides),
+        examples: [
+          tensordot: [[array({3, 4}), array({4, 3}), [1], [0], nil]],
+          tensordot_axis: [[array({3, 4}), array({4, 3}), 1, nil]]
+        ],
+        without_options: :arrays,
+        draw: &tensordot/0
+      ),
+      operation(:inner, python: python("inner", pair), draw: &inner/0),
+      operation(:outer, python: python("outer", pair), draw: &outer/0),
+      operation(:vecdot,
+        python: python("vecdot", pair ++ [axis: option(:integer, :axis)]),
+        without_options: :arrays,
+        draw: &vecdot/0
+      ),
+      operation(:kron, python: python("kron", pair), draw: &kron/0),
+      operation(:einsum,
+        python: python("einsum", einsum, adapter: &LinearAlgebra.einsum/3, note: "the arrays are a list"),
+        examples: [
+          einsum: [
+            ["ij,jk->ik", [array({3, 4}), array({4, 5})], nil],
+            ["ii->i", [array({4, 4})], nil],
+            ["i,j", [array({3}), array({2})], nil]
+          ]
+        ],
+        share: 2,
+        draw: &einsum/0
+      ),
+      operation(:einsum_path,
+        python:
+          python("einsum_path", einsum,
+            adapter: &LinearAlgebra.einsum/3,
+            note: "the arrays are a list; the description is a map"
+          ),
+        not_drawn: "it gives no arrays, and is compared with Python by its own test"
+      ),
+      operation(:addmm,
+        python: python("addmm", [c: :array] ++ pair ++ [alpha: option(:number, :alpha), beta: option(:number, :beta)]),
+        examples: [addmm: [[array({3, 5}), array({3, 4}), array({4, 5}), 0.5, 2.0, nil]]],
+        share: 2,
+        draw: &addmm/0
+      ),
+      operation(:hadamard_transform,
+        python: python("hadamard_transform", a: :array, scale: option(:number, :scale)),
+        examples: [hadamard_transform: [[array({2, 8}), nil, nil], [array({2, 12}), 0.5, nil]]],
+        draw: &hadamard_transform/0
+      )
     ]
   end
 
-  # Mostly one floating-point type; also others, of which integers are no operands.
-  defp types do
-    type = one_of([float_type(), float_type(), float_type(), :c64, type()])
-    {type, if(chance?(6), do: type(), else: type)}
-  end
-
   defp size, do: one_of([0, 1, 2, 3, 5, 8, 16, 33])
-  defp some_size, do: one_of([1, 2, 3, 5, 8])
-  defp pair(shape_a, shape_b, options), do: pair(shape_a, shape_b, types(), options)
-
-  defp pair(shape_a, shape_b, {type_a, type_b}, options) do
-    {random("a", [shape: shape_a, type: type_a] ++ options), random("b", [shape: shape_b, type: type_b] ++ options)}
-  end
 
   defp matmul do
     {shape_a, shape_b} = factor_shapes()
@@ -168,55 +206,6 @@ defmodule Mlx.Differential.Products do
 
     {alpha, beta} = {one_of([1, 1, 0.5, -2.0]), one_of([1, 1, 0, 0.25])}
     {[c, a, b, [alpha: alpha, beta: beta]], Python.call("mx.addmm", [c, a, b, alpha: alpha, beta: beta])}
-  end
-
-  defp block_masked_mm do
-    block = one_of([32, 64])
-    [m, k, n] = several(3, fn -> one_of([16, 32, 33, 64, 100]) end)
-    # Python ends for other types.
-    type = :f32
-    {a, b} = pair({m, k}, {k, n}, {type, type}, values: :finite)
-    mask_type = one_of([:bool, type])
-
-    mask = fn name, rows, columns ->
-      one_of([
-        nil,
-        random(name, shape: {blocks(rows, block), blocks(columns, block)}, type: mask_type, values: :finite)
-      ])
-    end
-
-    {out, left, right} = {mask.("o", m, n), mask.("l", m, k), mask.("r", k, n)}
-
-    {[a, b, [block_size: block, mask_out: out, mask_left: left, mask_right: right]],
-     Python.call("mx.block_masked_mm", [a, b, block, {:mask_out, out}, {:mask_lhs, left}, {:mask_rhs, right}])}
-  end
-
-  defp blocks(size, block), do: div(size + block - 1, block)
-
-  defp gather_mm do
-    {m, k, n} = {some_size(), some_size(), some_size()}
-    # Python ends for other types.
-    {a, b} = pair({3, m, k}, {4, k, n}, {:f32, :f32}, values: :finite)
-    count = one_of(1..5)
-    index = fn name, size -> random(name, shape: {count}, type: one_of([:u32, :s32]), values: 0..(size - 1)) end
-
-    {left, right} =
-      one_of([
-        {index.("l", 3), index.("r", 4)},
-        {index.("l", 3), index.("r", 4)},
-        {nil, random("r", shape: {3}, type: :u32, values: 0..3)}
-      ])
-
-    {[a, b, [left_indices: left, right_indices: right]],
-     Python.call("mx.gather_mm", [a, b, lhs_indices: left, rhs_indices: right])}
-  end
-
-  defp segmented_mm do
-    {m, k, n} = {some_size(), one_of(1..20), some_size()}
-    type = one_of([:f32, :f32, :f16, :bf16, :f64])
-    {a, b} = pair({m, k}, {k, n}, {type, type}, values: :finite)
-    segments = of("s", several(one_of(1..4), fn -> Enum.sort([one_of(0..k), one_of(0..k)]) end), :u32)
-    {[a, b, segments], Python.call("mx.segmented_mm", [a, b, segments])}
   end
 
   defp hadamard_transform do

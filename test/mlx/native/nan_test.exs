@@ -1,4 +1,4 @@
-defmodule Mlx.NaNTest do
+defmodule Mlx.Native.NaNTest do
   # NaN has one place: it is the last when elements are sorted, and the winner of each choice between elements.
   use ExUnit.Case, async: true
 

@@ -1,25 +1,121 @@
-defmodule Mlx.Differential.Fast do
-  @moduledoc "Rows for `Mlx.Fast`."
+defmodule Mlx.Descriptions.Fast do
+  @moduledoc "`Mlx.Fast`."
 
-  import Mlx.Differential.Draw
+  use Mlx.Description, of: Mlx.Fast
+
   import Mlx.Differential.Input, only: [of: 3, random: 2]
 
-  alias Mlx.Differential.{Python, Row}
+  @doc "The descriptions."
+  def operations, do: normalizations() ++ attentions() ++ [rotation(), entropy()]
 
-  @doc "The rows."
-  def rows do
+  defp normalizations do
+    eps = [eps: option(:number, :eps)]
+    parameters = [x: :array, weight: default(:array, nil)]
+
     [
-      row(:rms_norm, &rms_norm/0),
-      row(:layer_norm, &layer_norm/0),
-      row(:rope, [share: 3], &rope/0),
-      row(:scaled_dot_product_attention, [share: 3], &attention/0),
-      row(:cross_entropy, &cross_entropy/0),
-      row(:gated_delta_update, &gated_delta_update/0)
+      operation(:rms_norm,
+        python: python("fast.rms_norm", parameters ++ eps),
+        examples: [
+          fast_rms_norm: [[array({4, 5}), array({5}), 1.0e-5, nil], [array({4, 5}), nil, 1.0e-5, nil]]
+        ],
+        draw: &rms_norm/0
+      ),
+      operation(:layer_norm,
+        python: python("fast.layer_norm", parameters ++ [bias: default(:array, nil)] ++ eps),
+        examples: [fast_layer_norm: [[array({4, 5}), array({5}), array({5}), 1.0e-5, nil]]],
+        draw: &layer_norm/0
+      )
     ]
   end
 
-  defp row(function, options \\ [], draw), do: Row.new(function, [module: Mlx.Fast] ++ options, draw)
+  defp attentions do
+    arrays = [q: :array, k: :array, v: :array]
+    [keys, values, gates] = [array({1, 3, 2, 4}), array({1, 3, 4, 4}), array({1, 3, 4})]
+
+    [
+      operation(:scaled_dot_product_attention,
+        python:
+          python(
+            "fast.scaled_dot_product_attention",
+            arrays ++
+              [scale: option(:number, :scale), mask: option({:either, [:array, :word]}, :mask)] ++
+              [sinks: option(:array, :sinks), force_fused: option(:boolean, :force_fused)],
+            note: "the mask :causal, or an array; scale is an option"
+          ),
+        examples: [fast_scaled_dot_product_attention: attention_examples()],
+        share: 3,
+        draw: &attention/0
+      ),
+      operation(:gated_delta_update,
+        python:
+          python(
+            "fast.gated_delta_update",
+            arrays ++
+              [gamma: :array, beta: :array, initial_state: option(:array, :state), mask: option(:array, :mask)]
+          ),
+        # mlx-c 0.7 lacks it.
+        kinds: [fast_gated_delta_update: ~w(array array array array array optional_array optional_array stream)a],
+        examples: [
+          fast_gated_delta_update: [
+            [keys, keys, values, gates, gates, nil, nil, nil],
+            [keys, keys, values, gates, gates, array({1, 4, 4, 4}), array({1, 3}, :bool), nil]
+          ]
+        ],
+        draw: &gated_delta_update/0
+      )
+    ]
+  end
+
+  defp attention_examples do
+    grouped = [array({1, 4, 3, 8}), array({1, 2, 5, 8}), array({1, 2, 5, 8}), 0.35]
+    masked = [array({1, 4, 3, 8}), array({1, 4, 5, 8}), array({1, 4, 5, 8}), 0.35]
+
+    [
+      grouped ++ ["", nil, nil, false, nil],
+      grouped ++ ["causal", nil, array({4}), false, nil],
+      masked ++ ["array", array({3, 5}, :bool), nil, false, nil]
+    ]
+  end
+
+  defp rotation do
+    parameters = [
+      a: :array,
+      dims: :integer,
+      traditional: option(:boolean, :traditional),
+      base: nullable(:number, :base),
+      scale: option(:number, :scale),
+      offset: option({:either, [:integer, :array]}, :offset),
+      freqs: option(:array, :freqs)
+    ]
+
+    operation(:rope,
+      python: python("fast.rope", parameters, note: "all but the dimensions are options"),
+      examples: [
+        fast_rope: [
+          [array({1, 2, 3, 8}), 8, false, 1.0e4, 1.0, 0, nil, nil],
+          [array({1, 2, 3, 8}), 4, true, nil, 1.0, 5, array({2}), nil]
+        ],
+        fast_rope_dynamic: [
+          [array({1, 2, 3, 8}), 8, false, 1.0e4, 1.0, array({}, :s32), nil, nil],
+          [array({2, 2, 3, 8}), 4, true, nil, 1.0, array({2}, :s32), array({2}), nil]
+        ]
+      ],
+      other_gradient: "Python: that of one pair of features is spread over both",
+      share: 3,
+      draw: &rope/0
+    )
+  end
+
+  defp entropy do
+    operation(:cross_entropy,
+      python: python("fast.cross_entropy", logits: :array, targets: :array),
+      examples: [fast_cross_entropy: [[array({4, 5}), array({4}, :s32), nil]]],
+      draw: &cross_entropy/0
+    )
+  end
+
   defp call(function, arguments), do: Python.call("mx.fast.#{function}", arguments)
+
   defp type, do: one_of([:f32, :f32, :f16, :bf16])
 
   defp normalised do

@@ -1,4 +1,4 @@
-defmodule Mlx.ElementwiseTest do
+defmodule Mlx.Ops.ElementwiseTest do
   use ExUnit.Case, async: true
 
   import Mlx.Oracle

@@ -1,11 +1,15 @@
-defmodule Mlx.Differential.Indexing do
-  @moduledoc "Rows for reading and updating parts of arrays."
+defmodule Mlx.Descriptions.Updates do
+  @moduledoc "Arrays with other values in some places."
 
-  import Mlx.Differential.{Draw, Indices, Operands}
+  use Mlx.Description
+
+  import Mlx.Differential.{Indices, Operands, Places}
   import Mlx.Differential.Input, only: [random: 2]
 
-  alias Mlx.Differential.{Input, Python, Row}
+  alias Mlx.Conformance.Selection
+  alias Mlx.Differential.Input
 
+  # What is `x.at[index].add(values)` in Python.
   @updates [
     add_at: "add",
     subtract_at: "subtract",
@@ -15,32 +19,104 @@ defmodule Mlx.Differential.Indexing do
     min_at: "minimum"
   ]
 
-  @doc "The rows."
-  def rows do
-    refusals = "Python cannot bring the values into shape for some ranges beside arrays"
-    options = [share: 5, refusals: refusals]
+  @refusals "Python cannot bring the values into shape for some ranges beside arrays"
 
-    for({name, python} <- @updates, do: Row.new(name, options, fn -> update(python) end)) ++
-      [
-        Row.new(:at, [share: 12], &at/0),
-        Row.new(:put_at, [share: 12, refusals: refusals], &put_at/0),
-        Row.new(:put_at, [variant: "mask", share: 2], &put_at_mask/0),
-        Row.new(:slice, [share: 2], &slice/0),
-        Row.new(:put_slice, [share: 2], &put_slice/0),
-        Row.new(:take, [share: 2], &take/0),
-        Row.new(:take_along_axis, &take_along_axis/0),
-        Row.new(:put_along_axis, &put_along_axis/0),
-        Row.new(:add_along_axis, &add_along_axis/0),
-        Row.new(:gather, &gather/0),
-        Row.new(:indexed_put, &indexed_put/0),
-        Row.new(:indexed_add, &indexed_add/0)
-      ]
+  @doc "The descriptions."
+  def operations do
+    for({name, python} <- @updates, do: update_at(name, python)) ++ put() ++ along() ++ at_coordinates()
   end
 
-  defp at do
-    x = random("x", shape: shape(rank: 1..4))
-    {index, python} = index(x.shape)
-    {[x, index], "#{x}[#{python}]"}
+  defp update_at(name, python) do
+    operation(name,
+      examples: examples(name),
+      refusals: @refusals,
+      other_gradient: "Python: that of one element has another shape for a negative step",
+      share: 5,
+      draw: fn -> update(python) end
+    )
+  end
+
+  # Subtraction and division are done with the others.
+  defp examples(:add_at), do: updates(:scatter_add, :scatter_add_single, :slice_update_add)
+  defp examples(:multiply_at), do: updates(:scatter_prod, :scatter_prod_single, :slice_update_prod)
+  defp examples(:max_at), do: updates(:scatter_max, :scatter_max_single, :slice_update_max)
+  defp examples(:min_at), do: updates(:scatter_min, :scatter_min_single, :slice_update_min)
+  defp examples(:put_at), do: updates(:scatter, :scatter_single, :slice_update)
+  defp examples(_name), do: []
+
+  defp updates(scatter, scatter_single, slice_update) do
+    [
+      {scatter,
+       [
+         [array({4, 5}), [array({3}, :s32)], array({3, 1, 5}), [0], nil],
+         [array({4, 5}), [array({3}, :u32), array({2, 1}, :u32)], array({2, 3, 2, 2}), [0, 1], nil]
+       ]},
+      {scatter_single, [[array({4, 5}), array({3}, :s32), array({3, 1, 5}), 0, nil]]},
+      {slice_update,
+       [
+         [array({4, 5}), array({2, 4}), [0, 1], [4, 5], [2, 1], nil],
+         [array({4, 5}), array({4, 3}), [3, 4], [-5, -6], [-1, -2], nil]
+       ]}
+    ]
+  end
+
+  # On a GPU any of several values for one element may be written.
+  defp several_values, do: if(Mlx.Device.default() == :gpu, do: "one of several values for an element is written")
+
+  defp put do
+    negative = "Python: that of one element is 0 for a negative step"
+    fields = [other_gradient: negative, not_mapped: several_values()]
+
+    [
+      operation(
+        :put_at,
+        [examples: examples(:put_at), share: 12, refusals: @refusals, draw: &put_at/0] ++ fields
+      ),
+      operation(
+        :put_at,
+        [
+          variant: "mask",
+          examples: [masked_scatter: [[array({4, 4}), array({4, 4}, :bool, :ones), array({16}), nil]]],
+          share: 2,
+          draw: &put_at_mask/0
+        ] ++ fields
+      ),
+      operation(:put_slice,
+        python:
+          python("slice_update", [a: :array, update: :array, start_indices: :array, axes: {:list, :integer}],
+            adapter: &Selection.slice_update/3,
+            note: "starts are a list with a start for each axis, integers or 0-d arrays"
+          ),
+        examples: [
+          slice_update_dynamic: [[array({4, 5}), array({2, 3}), array({2}, :s32, :ones), [0, 1], nil]]
+        ],
+        share: 2,
+        draw: &put_slice/0
+      )
+    ]
+  end
+
+  defp along do
+    [
+      operation(:put_along_axis,
+        python:
+          python("put_along_axis", [a: :array, indices: :array, values: :operand, axis: default(:integer, nil)],
+            adapter: &Selection.put_along_axis/3,
+            note: "axis is an option, 0 unless given; nil is for the flattened array"
+          ),
+        examples: [put_along_axis: [[array({4, 5}), array({4, 2}, :s32), array({4, 2}), 1, nil]]],
+        not_mapped: several_values(),
+        draw: &put_along_axis/0
+      ),
+      operation(:add_along_axis,
+        examples: [scatter_add_axis: [[array({4, 5}), array({4, 2}, :s32), array({4, 2}), 1, nil]]],
+        draw: &add_along_axis/0
+      )
+    ]
+  end
+
+  defp at_coordinates do
+    [operation(:indexed_put, draw: &indexed_put/0), operation(:indexed_add, draw: &indexed_add/0)]
   end
 
   # An array with an index and values for what it selects. Python ends when there is nothing to update, and refuses
@@ -90,38 +166,6 @@ defmodule Mlx.Differential.Indexing do
     {[x, index, values], "#{x}.at[#{text}].#{python}(#{Python.term(values)})"}
   end
 
-  defp slice do
-    x = random("x", shape: shape(rank: 1..3, empty: false))
-    block = for size <- Tuple.to_list(x.shape), do: block(size)
-    {starts, lengths} = Enum.unzip(block)
-
-    if chance?(2) do
-      strides = several(length(starts), fn -> one_of(1..3) end)
-      {[x, starts, lengths, [strides: strides]], "#{x}[#{slices(block, strides)}]"}
-    else
-      start_arrays =
-        for {start, axis} <- Enum.with_index(starts), do: Input.of("s#{axis}", start, one_of([:s32, :u8, :s64]))
-
-      axes = Enum.to_list(0..(length(starts) - 1))
-      {[x, start_arrays, lengths], Python.call("mx.slice", [x, {:python, start_array(start_arrays)}, axes, lengths])}
-    end
-  end
-
-  defp start_array(starts), do: "mx.stack([#{Enum.map_join(starts, ", ", &"#{&1}.astype(mx.int32)")}])"
-
-  # The start and the length of a part of an axis.
-  defp block(size) do
-    start = one_of(0..(size - 1))
-    {start, one_of(0..(size - start))}
-  end
-
-  defp slices(block, strides) do
-    block
-    |> Enum.zip(strides)
-    |> Enum.map(fn {{start, length}, stride} -> "slice(#{start}, #{start + length}, #{stride})" end)
-    |> Python.tuple()
-  end
-
   defp put_slice do
     x = random("x", shape: shape(rank: 1..3, empty: false))
     block = for size <- Tuple.to_list(x.shape), do: block(size)
@@ -139,29 +183,8 @@ defmodule Mlx.Differential.Indexing do
     end
   end
 
-  defp take do
-    x = random("x", shape: shape(rank: 1..3, empty: false))
-    axis = axis_option(x.shape, nil)
-    size = if axis, do: size_along(x.shape, axis), else: Tuple.product(x.shape)
-    # Python takes no negative number, and does not say so.
-    index = one_of([one_of(0..(size - 1)), indices("i", shape(rank: 0..2), size)])
-    {[x, index, [axis: axis]], Python.call("mx.take", [x, index, {:axis, axis}])}
-  end
-
-  defp along do
-    x = random("x", shape: shape(rank: 1..3, empty: false))
-    axis = axis(x.shape)
-    position = if axis < 0, do: axis + tuple_size(x.shape), else: axis
-    {x, indices("i", put_elem(x.shape, position, one_of(0..4)), size_along(x.shape, axis)), axis}
-  end
-
-  defp take_along_axis do
-    {x, indices, axis} = along()
-    {[x, indices, [axis: axis]], Python.call("mx.take_along_axis", [x, indices, {:axis, axis}])}
-  end
-
   defp put_along_axis do
-    {x, indices, axis} = along()
+    {x, indices, axis} = x_and_indices()
     values = random("v", shape: beside(indices.shape), type: one_of([x.type, type()]))
     {[x, indices, values, [axis: axis]], Python.call("mx.put_along_axis", [x, indices, values, {:axis, axis}])}
   end
@@ -184,22 +207,6 @@ defmodule Mlx.Differential.Indexing do
 
   defp added(x, shape, size),
     do: {indices("i", shape, size), random("v", shape: shape, type: x.type, values: :positive)}
-
-  defp coordinates do
-    x = random("x", shape: shape(rank: 1..3, empty: false), values: :positive)
-    size = x.shape |> Tuple.to_list() |> Enum.min()
-    columns = one_of(1..tuple_size(x.shape))
-    shape = List.to_tuple(several(one_of(0..2), fn -> one_of(1..4) end) ++ [columns])
-    indices = indices("i", shape, size)
-    rest = x.shape |> Tuple.to_list() |> Enum.drop(columns)
-    selected = List.to_tuple((shape |> Tuple.to_list() |> Enum.drop(-1)) ++ rest)
-    {x, indices, Python.tuple(for(column <- 0..(columns - 1), do: "#{indices}[..., #{column}]")), selected}
-  end
-
-  defp gather do
-    {x, indices, python, _selected} = coordinates()
-    {[x, indices], "#{x}[#{python}]"}
-  end
 
   defp indexed_put do
     {x, indices, python, selected} = coordinates()
