@@ -18,10 +18,8 @@ defmodule Mlx.LM.Names do
   @doc "The name in a decoder, or nil for a tensor that it does not have."
   @spec ours(String.t(), [{String.t(), String.t()}]) :: String.t() | nil
   def ours(name, names) do
-    if Enum.any?(@dropped, &inside?(name, &1)) do
-      nil
-    else
-      replaced("." <> without_prefix(name), Enum.sort_by(names, fn {theirs, _ours} -> -byte_size(theirs) end))
+    if not Enum.any?(@dropped, &inside?(name, &1)) do
+      name |> without_prefix() |> String.split(".") |> replaced(split(names)) |> Enum.join(".")
     end
   end
 
@@ -33,16 +31,19 @@ defmodule Mlx.LM.Names do
     end)
   end
 
-  defp replaced("." <> name, []), do: name
-
-  # What was replaced is between two marks, so that it is not replaced again.
-  defp replaced(name, names) do
-    names
-    |> Enum.reduce(name <> ".", fn {theirs, ours}, name ->
-      String.replace(name, "." <> theirs <> ".", ".\0" <> String.replace(ours, ".", "\1") <> ".", global: false)
+  # Those of most parts come first.
+  defp split(names) do
+    Enum.sort_by(for({theirs, ours} <- names, do: {String.split(theirs, "."), ours}), fn {theirs, _} ->
+      -length(theirs)
     end)
-    |> String.replace("\0", "")
-    |> String.replace("\1", ".")
-    |> String.trim(".")
+  end
+
+  defp replaced([], _names), do: []
+
+  defp replaced([part | rest] = parts, names) do
+    case Enum.find(names, fn {theirs, _ours} -> List.starts_with?(parts, theirs) end) do
+      {theirs, ours} -> [ours | parts |> Enum.drop(length(theirs)) |> replaced(names)]
+      nil -> [part | replaced(rest, names)]
+    end
   end
 end
