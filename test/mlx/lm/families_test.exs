@@ -1,0 +1,97 @@
+defmodule Mlx.LM.FamiliesTest do
+  use ExUnit.Case, async: false
+
+  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Families, Sampler}
+
+  @moduletag :oracle
+  @moduletag :tmp_dir
+  @moduletag timeout: 900_000
+
+  @script Path.expand("../../oracle/families.py", __DIR__)
+  @tolerance 1.0e-4
+
+  defp python(arguments) do
+    {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments, stderr_to_stdout: true)
+    assert status == 0, output
+    output
+  end
+
+  defp distance(a, b) do
+    [most, scale] = for x <- [Mlx.subtract(a, b), b], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
+    most / scale
+  end
+
+  # The logits of the prompt and of each step after it, and the token before each step.
+  defp one_by_one(model, ids, tokens) do
+    {prompt, caches} = Decoder.logits(model, ids, Decoder.caches(model))
+
+    {steps, _caches} =
+      Enum.map_reduce(tokens, caches, fn token, caches -> Decoder.call(model, Mlx.array([[token]]), caches) end)
+
+    {Mlx.squeeze(prompt, axes: [0]), Mlx.concatenate(steps)}
+  end
+
+  defp compiled(model, ids, count) do
+    decode = Decoding.compile(model)
+    {logits, caches} = Decoder.call(model, ids, Decoder.caches(model))
+    {first, sampler} = Sampler.sample(Sampler.new(temperature: 0), logits)
+
+    {tokens, _state} =
+      Enum.map_reduce(1..count, {first, sampler, caches}, fn _step, {token, sampler, caches} ->
+        Mlx.eval([token, caches])
+        {Mlx.to_number(Mlx.squeeze(token)), Decoding.next(decode, token, sampler, caches)}
+      end)
+
+    tokens
+  end
+
+  defp in_parts(model, ids) do
+    {logits, _caches} =
+      ids
+      |> Mlx.split([7, 30], axis: 1)
+      |> Enum.reduce({nil, Decoder.caches(model)}, fn part, {_logits, caches} -> Decoder.call(model, part, caches) end)
+
+    logits
+  end
+
+  defp problems(folder) do
+    expected = Mlx.IO.load(Path.join(folder, "expected.safetensors"))
+    tokens = Mlx.to_list(expected["tokens"])
+    [batch, length] = Tuple.to_list(expected["ids"].shape)
+    model = Checkpoint.load(folder, form: :quantized)
+    {prompt, steps} = one_by_one(model, expected["ids"], tokens)
+    last = Mlx.slice(expected["prompt"], [length - 1, 0], [batch, elem(expected["prompt"].shape, 1)])
+
+    [
+      prompt: distance(prompt, expected["prompt"]),
+      steps: distance(steps, expected["steps"]),
+      parts: distance(in_parts(model, expected["ids"]), last),
+      tokens: if(compiled(model, expected["ids"], length(tokens)) == tokens, do: 0, else: 1)
+    ]
+    |> Enum.filter(fn {_what, distance} -> not (distance <= @tolerance) end)
+  end
+
+  test "models of mlx-lm's classes give the same here, in one go, in parts, step by step, compiled and quantized",
+       context do
+    folder = Path.join(context.tmp_dir, "models")
+    python([@script, folder])
+    cases = Enum.sort(File.ls!(folder))
+    types = for name <- cases, uniq: true, do: Checkpoint.config(Path.join(folder, name)).map["model_type"]
+
+    wrong =
+      for name <- cases,
+          problems =
+            (try do
+               problems(Path.join(folder, name))
+             rescue
+               e -> [error: Exception.message(e)]
+             end),
+          problems != [] do
+        {name, problems}
+      end
+
+    assert wrong == []
+    assert length(cases) > 60
+    assert types -- Families.types() == []
+  end
+end
