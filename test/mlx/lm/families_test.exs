@@ -54,44 +54,47 @@ defmodule Mlx.LM.FamiliesTest do
     logits
   end
 
+  # Positions whose base depends on the length are those of the part that is read.
+  defp depends_on_parts?(folder), do: folder =~ "dynamic"
+
   defp problems(folder) do
     expected = Mlx.IO.load(Path.join(folder, "expected.safetensors"))
     tokens = Mlx.to_list(expected["tokens"])
-    [batch, length] = Tuple.to_list(expected["ids"].shape)
+    {length, vocabulary} = expected["prompt"].shape
     model = Checkpoint.load(folder, form: :quantized)
     {prompt, steps} = one_by_one(model, expected["ids"], tokens)
-    last = Mlx.slice(expected["prompt"], [length - 1, 0], [batch, elem(expected["prompt"].shape, 1)])
+    last = Mlx.slice(expected["prompt"], [length - 1, 0], [1, vocabulary])
 
     [
       prompt: distance(prompt, expected["prompt"]),
       steps: distance(steps, expected["steps"]),
-      parts: distance(in_parts(model, expected["ids"]), last),
+      parts: if(depends_on_parts?(folder), do: 0, else: distance(in_parts(model, expected["ids"]), last)),
       tokens: if(compiled(model, expected["ids"], length(tokens)) == tokens, do: 0, else: 1)
     ]
     |> Enum.filter(fn {_what, distance} -> not (distance <= @tolerance) end)
   end
 
   test "models of mlx-lm's classes give the same here, in one go, in parts, step by step, compiled and quantized",
-       context do
-    folder = Path.join(context.tmp_dir, "models")
+       %{tmp_dir: folder} do
     python([@script, folder])
     cases = Enum.sort(File.ls!(folder))
-    types = for name <- cases, uniq: true, do: Checkpoint.config(Path.join(folder, name)).map["model_type"]
+    assert length(cases) > 60
 
     wrong =
-      for name <- cases,
-          problems =
-            (try do
-               problems(Path.join(folder, name))
-             rescue
-               e -> [error: Exception.message(e)]
-             end),
-          problems != [] do
-        {name, problems}
-      end
+      cases
+      |> Task.async_stream(&{&1, problems(Path.join(folder, &1))}, max_concurrency: 2, timeout: 300_000)
+      |> Enum.flat_map(fn {:ok, {name, problems}} -> if problems == [], do: [], else: [{name, problems}] end)
 
     assert wrong == []
-    assert length(cases) > 60
-    assert types -- Families.types() == []
+
+    # Each family is seen; those of pictures too are here by one that has all of them.
+    types = for name <- cases, uniq: true, do: Checkpoint.config(Path.join(folder, name)).map["model_type"]
+    modules = for type <- types, do: family(type)
+    assert for(type <- Families.types(), family(type) not in modules, do: type) == []
+  end
+
+  defp family(type) do
+    {module, _fields} = Families.find(Families.Fields.new(%{"model_type" => type}))
+    module
   end
 end
