@@ -60,6 +60,23 @@ CASES = {
     "mistral": ("llama", {"layer_types": WINDOWS, "sliding_window": WINDOW}),
     "ministral3": ("ministral3", {"rope_parameters": MINISTRAL, "layer_types": WINDOWS, "sliding_window": WINDOW}),
     "mistral3": ("mistral3", {"text_config": {**BASE, "model_type": "mistral", "rope_traditional": False}}),
+    "pixtral": ("pixtral", {"text_config": {**BASE, "model_type": "mistral", "rope_traditional": False}}),
+    "qwen2_vl": ("qwen2_vl", {"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}),
+    "qwen3_vl": ("qwen3_vl", {"text_config": {**BASE, "head_dim": 16, "model_type": "qwen3_vl_text"}}),
+    "qwen3_vl_moe": (
+        "qwen3_vl_moe",
+        {
+            "text_config": {
+                **BASE,
+                **EXPERTS,
+                "model_type": "qwen3_vl_moe_text",
+                "head_dim": 16,
+                "decoder_sparse_step": 1,
+                "mlp_only_layers": [],
+                "norm_topk_prob": True,
+            }
+        },
+    ),
     "qwen2": ("qwen2", {"tie_word_embeddings": True}),
     "qwen3": ("qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
     "qwen3-parameters": (
@@ -255,7 +272,24 @@ def join_gates(weights):
     return renamed
 
 
+def join_stacks(weights):
+    """The names and shapes of files of Qwen 3 VL."""
+    renamed = {}
+    for key, value in weights.items():
+        key = key.replace("language_model.model.", "model.language_model.").replace("language_model.lm_head", "lm_head")
+        path, _, rest = key.partition(".switch_mlp.")
+        if rest.startswith("gate_proj"):
+            up = weights[f"language_model.model.{path.removeprefix('model.language_model.')}.switch_mlp.up_proj.weight"]
+            renamed[f"{path}.experts.gate_up_proj"] = mx.concatenate([value, up], axis=1).swapaxes(-1, -2)
+        elif rest.startswith("down_proj"):
+            renamed[f"{path}.experts.down_proj"] = value.swapaxes(-1, -2)
+        elif not rest:
+            renamed[key] = value
+    return renamed
+
+
 HF = {
+    "qwen3_vl_moe": join_stacks,
     "mixtral": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
     "qwen3_moe": split_experts({}),
     "gpt_oss": join_gates,

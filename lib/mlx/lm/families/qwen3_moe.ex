@@ -30,6 +30,23 @@ defmodule Mlx.LM.Families.Qwen3MoE do
      normalize: Fields.flag(fields, "norm_topk_prob", false)}
   end
 
+  # In files of models for pictures too, the experts are stacks, and the gate and the other factor one of them.
   @impl true
-  def tensors(tensors, _fields), do: Tensors.stack_experts(tensors)
+  def tensors(tensors, _fields) do
+    tensors |> Tensors.stack_experts() |> Tensors.replace(~r/\.mlp\.experts\.(gate_up|down)_proj$/, &parts/2)
+  end
+
+  defp parts(name, array) do
+    [path, matrix] = String.split(name, ".experts.")
+    transposed = Mlx.matrix_transpose(array)
+
+    case matrix do
+      "down_proj" ->
+        [{"#{path}.switch_mlp.down_proj.weight", transposed}]
+
+      "gate_up_proj" ->
+        [gate, up] = Mlx.split(transposed, 2, axis: -2)
+        [{"#{path}.switch_mlp.gate_proj.weight", gate}, {"#{path}.switch_mlp.up_proj.weight", up}]
+    end
+  end
 end
