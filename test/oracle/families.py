@@ -51,6 +51,31 @@ SU = {"type": "longrope", "short_factor": [1.0] * 6, "long_factor": [1.0, 1.1, 1
 MINISTRAL = {**YARN, "rope_theta": 10000.0, "llama_4_scaling_beta": 0.3, "original_max_position_embeddings": 16}
 WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
 
+GRANITE = {
+    "logits_scaling": 4.0,
+    "attention_multiplier": 0.3,
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.4,
+    "attention_bias": True,
+    "mlp_bias": True,
+    "tie_word_embeddings": True,
+}
+GLM_EXPERTS = {
+    "moe_intermediate_size": 64,
+    "norm_topk_prob": True,
+    "head_dim": 16,
+    "n_shared_experts": 1,
+    "n_routed_experts": 8,
+    "routed_scaling_factor": 1.5,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "use_qk_norm": True,
+    "attention_bias": True,
+    "partial_rotary_factor": 0.5,
+    "rope_scaling": None,
+}
+NEOX = {"num_key_value_heads": None, "intermediate_size": None}
+
 # name: (module of mlx_lm.models, what is different from BASE; None removes a key)
 CASES = {
     "llama": ("llama", {}),
@@ -115,18 +140,7 @@ CASES = {
             "rope_scaling": YARN,
         },
     ),
-    "granite": (
-        "granite",
-        {
-            "logits_scaling": 4.0,
-            "attention_multiplier": 0.3,
-            "embedding_multiplier": 3.0,
-            "residual_multiplier": 0.4,
-            "attention_bias": True,
-            "mlp_bias": True,
-            "tie_word_embeddings": True,
-        },
-    ),
+    "granite": ("granite", GRANITE),
     "smollm3": ("smollm3", {"no_rope_layers": [1, 0, 1], "tie_word_embeddings": True}),
     "olmo2": ("olmo2", {}),
     "olmo3": ("olmo3", {"sliding_window": WINDOW, "layer_types": WINDOWS, "rope_scaling": YARN}),
@@ -162,13 +176,27 @@ CASES = {
     "seed_oss": ("seed_oss", {"head_dim": 32, "attention_bias": True}),
     "ernie4_5": ("ernie4_5", {"head_dim": 16, "use_bias": True, "tie_word_embeddings": True}),
     "hunyuan_v1_dense": ("hunyuan_v1_dense", {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}}),
+    "helium": ("helium", {"head_dim": 16, "attention_bias": True, "mlp_bias": True}),
+    "mimo": ("mimo", {}),
+    "exaone": ("exaone", {"num_layers": 3, "num_hidden_layers": None, "layer_norm_epsilon": 1e-5}),
+    "glm": ("glm", {"head_dim": 32, "attention_bias": True}),
+    "olmoe": ("olmoe", {**EXPERTS, "intermediate_size": 64}),
+    "granitemoe": ("granitemoe", {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "glm4_moe": ("glm4_moe", {**GLM_EXPERTS, "n_group": 4, "topk_group": 2}),
+    "glm4_moe-one-group": ("glm4_moe", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1, "use_qk_norm": False}),
+    "phi": ("phi", {"partial_rotary_factor": 0.5, "layer_norm_eps": 1e-5}),
+    "gpt_neox": ("gpt_neox", {"layer_norm_eps": 1e-5, "rotary_emb_base": 10000, "rotary_pct": 0.25, **NEOX}),
+    "gpt_neox-serial": (
+        "gpt_neox",
+        {"layer_norm_eps": 1e-5, "rotary_emb_base": 5000, "rotary_pct": 0.5, "use_parallel_residual": False, **NEOX},
+    ),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 
 
 def configuration(name, module, different):
     config = {"model_type": "mistral" if name == "mistral" else module, **BASE, **different}
-    return {key: value for key, value in config.items() if value is not None or key.startswith("sliding")}
+    return {key: value for key, value in config.items() if value is not None or key.startswith(("sliding", "rope_scaling"))}
 
 
 def build(module, config):
