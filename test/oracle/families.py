@@ -190,6 +190,20 @@ CASES = {
         "gpt_neox",
         {"layer_norm_eps": 1e-5, "rotary_emb_base": 5000, "rotary_pct": 0.5, "use_parallel_residual": False, **NEOX},
     ),
+    "dots1": ("dots1", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1, "attention_bias": False, "mlp_bias": False}),
+    "minicpm": ("minicpm", {"dim_model_base": 32, "scale_depth": 1.4, "scale_emb": 12}),
+    "nemotron": ("nemotron", {"hidden_act": "relu2", "norm_eps": 1e-5}),
+    "ernie4_5_moe": (
+        "ernie4_5_moe",
+        {
+            "use_bias": True,
+            "moe_num_experts": 8,
+            "moe_k": 2,
+            "moe_layer_start_index": 1,
+            "moe_intermediate_size": 64,
+            "moe_num_shared_experts": 2,
+        },
+    ),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 

@@ -26,6 +26,7 @@ defmodule Mlx.LM.Decoder.Experts do
     bias: false,
     activation: "silu",
     shared: nil,
+    shared_bias: false,
     shared_gate: false
   ]
 
@@ -51,7 +52,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:gate_bias`, `:bias` - whether the gate and the experts have biases, default false
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
-    * `:shared_gate` - whether that one has a gate, default false
+    * `:shared_bias`, `:shared_gate` - whether that one has biases, and a gate; default false
   """
   @spec new(keyword()) :: t()
   def new(options) do
@@ -62,11 +63,15 @@ defmodule Mlx.LM.Decoder.Experts do
       gate: Parameter.linear(width, experts, options.gate_bias),
       e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts})),
       switch_mlp: SwitchFeedForward.new(width, options.hidden, experts, options.bias, options.activation),
-      shared_expert: shared && GatedFeedForward.new(width: width, hidden: shared, activation: options.activation),
+      shared_expert: shared && shared_expert(options),
       shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1))
     ]
 
     __MODULE__ |> struct!(layers) |> struct!(Map.take(options, @constants))
+  end
+
+  defp shared_expert(%{width: width, shared: hidden, shared_bias: bias, activation: activation}) do
+    GatedFeedForward.new(width: width, hidden: hidden, bias: bias, activation: activation)
   end
 
   @doc "The outputs for `x`, `{batch, length, width}`."

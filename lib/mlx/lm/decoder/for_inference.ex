@@ -6,7 +6,7 @@ defmodule Mlx.LM.Decoder.ForInference do
   # One block after the other is computed, and what it was made of is given up.
 
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, ShiftedRMSNorm, SwitchLinear}
+  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, ShiftedLayerNorm, ShiftedRMSNorm, SwitchLinear}
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
   @type form :: :dense | :quantized
@@ -57,7 +57,7 @@ defmodule Mlx.LM.Decoder.ForInference do
     Mlx.dequantize(weight, scales, biases, QuantizedMatrix.packing(layer))
   end
 
-  defp shaped(%ShiftedRMSNorm{} = norm), do: ShiftedRMSNorm.summed(norm)
+  defp shaped(%kind{} = norm) when kind in [ShiftedRMSNorm, ShiftedLayerNorm], do: kind.summed(norm)
   defp shaped(%Linear{} = layer), do: if(on_cpu?(), do: DenseLinear.of(layer), else: layer)
   defp shaped(layer), do: layer
 

@@ -3,7 +3,7 @@ defmodule Mlx.LM.Decoder.Parameter do
   # Layers with zeros for arrays, which say the shapes that a file must have. The zeros are not computed.
 
   alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
-  alias Mlx.LM.Decoder.{HeadLayerNorm, ShiftedRMSNorm}
+  alias Mlx.LM.Decoder.{HeadLayerNorm, ShiftedLayerNorm, ShiftedRMSNorm}
 
   @doc "A linear layer."
   @spec linear(pos_integer(), pos_integer(), boolean()) :: Linear.t()
@@ -21,15 +21,20 @@ defmodule Mlx.LM.Decoder.Parameter do
     * `:rms` - root mean square
     * `:rms_plus_one` - the same, whose weight is one more than in the file
     * `:layer`, `:layer_without_bias`, `:layer_without_weight` - mean and variance
-    * `:heads` - `:layer_without_bias` with a weight for each head
+    * `:layer_plus_one` - the same, whose weight is one more than in the file
   """
-  @type norm :: {:rms | :rms_plus_one | :layer | :layer_without_bias | :layer_without_weight, float()}
+  @type norm :: {:rms | :rms_plus_one | :layer | :layer_plus_one | :layer_without_bias | :layer_without_weight, float()}
 
   @doc "A normalisation of so many features."
   @spec norm(norm(), pos_integer()) :: struct()
   def norm({:rms, eps}, width), do: %RMSNorm{weight: Mlx.zeros({width}), eps: eps}
   def norm({:rms_plus_one, eps}, width), do: %ShiftedRMSNorm{weight: Mlx.zeros({width}), eps: eps}
   def norm({:layer, eps}, width), do: layer_norm(Mlx.zeros({width}), Mlx.zeros({width}), width, eps)
+
+  def norm({:layer_plus_one, eps}, width) do
+    %ShiftedLayerNorm{weight: Mlx.zeros({width}), bias: Mlx.zeros({width}), eps: eps}
+  end
+
   def norm({:layer_without_bias, eps}, width), do: layer_norm(Mlx.zeros({width}), nil, width, eps)
   def norm({:layer_without_weight, eps}, width), do: layer_norm(nil, nil, width, eps)
 
