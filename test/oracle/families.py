@@ -74,6 +74,7 @@ GLM_EXPERTS = {
     "partial_rotary_factor": 0.5,
     "rope_scaling": None,
 }
+NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
 
 # name: (module of mlx_lm.models, what is different from BASE; None removes a key)
@@ -204,6 +205,11 @@ CASES = {
             "moe_num_shared_experts": 2,
         },
     ),
+    "gpt2": (
+        "gpt2",
+        {"n_ctx": 64, "n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 64, "layer_norm_epsilon": 1e-5, **NEOX},
+    ),
+    "qwen": ("qwen", {"kv_channels": 16, "layer_norm_epsilon": 1e-6, "intermediate_size": 256, **NO_GROUPS}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 
@@ -330,7 +336,17 @@ def join_stacks(weights):
     return renamed
 
 
+def transposed(weights):
+    """The names of OpenAI's GPT-2, whose matrices are transposed."""
+    renamed = {}
+    for key, value in weights.items():
+        matrix = ".h." in key and value.ndim == 2
+        renamed[key.removeprefix("model.")] = value.T if matrix else value
+    return renamed
+
+
 HF = {
+    "gpt2": transposed,
     "qwen3_vl_moe": join_stacks,
     "mixtral": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
     "qwen3_moe": split_experts({}),

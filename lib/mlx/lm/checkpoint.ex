@@ -46,7 +46,7 @@ defmodule Mlx.LM.Checkpoint do
 
     CalledFunction.name("Mlx.LM.Checkpoint.load", fn ->
       folder
-      |> tree(Keyword.take(options, [:type, :families]))
+      |> tree(type: options[:type] || default_type(), families: options[:families])
       |> Decoder.for_inference(form: options[:form])
     end)
   end
@@ -60,7 +60,7 @@ defmodule Mlx.LM.Checkpoint do
   @spec tree(Path.t(), keyword()) :: Decoder.t()
   def tree(folder, options \\ []) do
     folder = FilePath.string!(folder, :"LM.Checkpoint.tree")
-    [type, families] = Options.without_stream(options, :"LM.Checkpoint.tree", type: default_type(), families: %{})
+    [type, families] = Options.without_stream(options, :"LM.Checkpoint.tree", type: nil, families: %{})
 
     CalledFunction.name("Mlx.LM.Checkpoint.tree", fn ->
       fields = config(folder)

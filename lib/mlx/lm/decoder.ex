@@ -63,19 +63,17 @@ defmodule Mlx.LM.Decoder do
   """
   @spec new(Config.t()) :: t()
   def new(%Config{} = config) do
-    body = %{
+    body = [
       embed_tokens: Parameter.embedding(config.vocabulary, config.width),
+      embed_positions: config.positions && Parameter.embedding(config.positions, config.width),
+      embedding_norm: config.embedding_norm && Parameter.norm(config.embedding_norm, config.width),
       layers: for({branches, parts} <- config.blocks, do: block(branches, parts, config.width)),
       norm: Parameter.norm(config.norm, config.width)
-    }
+    ]
 
     %__MODULE__{
       config: config,
-      model:
-        if(norm = config.embedding_norm,
-          do: Map.put(body, :embedding_norm, Parameter.norm(norm, config.width)),
-          else: body
-        ),
+      model: for({name, part} <- body, part != nil, into: %{}, do: {name, part}),
       lm_head: if(not config.tied, do: Parameter.linear(config.width, config.vocabulary, config.output_bias))
     }
   end
@@ -146,7 +144,7 @@ defmodule Mlx.LM.Decoder do
   @doc "As `call/3`, with what the last block gives, `{batch, length, width}`, in place of logits."
   @spec hidden(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
   def hidden(%__MODULE__{model: model} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
-    start = {embedded(decoder, ids), {[], caches}, %{ids: ids}}
+    start = {embedded(decoder, ids, caches), {[], caches}, %{ids: ids}}
 
     {x, {used, []}, _step} =
       Enum.reduce(model.layers, start, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
@@ -154,10 +152,15 @@ defmodule Mlx.LM.Decoder do
     {x, Enum.reverse(used)}
   end
 
-  defp embedded(%__MODULE__{config: config, model: model}, ids) do
+  defp embedded(%__MODULE__{config: config, model: model}, ids, caches) do
     x = NN.Layer.call(model.embed_tokens, ids)
     x = if config.embedding_scale, do: Mlx.multiply(x, config.embedding_scale), else: x
+    x = if config.positions, do: Mlx.add(x, NN.Layer.call(model.embed_positions, positions(ids, caches))), else: x
     if config.embedding_norm, do: NN.Layer.call(model.embedding_norm, x), else: x
+  end
+
+  defp positions(ids, [%{length: start} | _caches]) do
+    Mlx.add(Mlx.arange(0, Mlx.axis_size(ids, 1), type: :s32), start)
   end
 
   defp output(%__MODULE__{config: config, model: model} = decoder, x) do

@@ -9,6 +9,7 @@ defmodule Mlx.LM.Decoder.Config do
   | `:blocks` | for each block `{branches, parts}`: the order (`Mlx.LM.Decoder.Block`), and the parts by their names |
   | `:norm` | the kind and epsilon of the last normalisation, such as `{:rms, 1.0e-6}` |
   | `:embedding_norm` | that of one after the embedding, or `nil` |
+  | `:positions` | how many positions have a learned vector, which is added to the embedding, or `nil` |
   | `:tied` | whether the embedding is the output matrix too |
   | `:output_bias` | whether the output matrix has a bias |
   | `:embedding_scale` | a factor of the embedding, or `nil` |
@@ -21,6 +22,7 @@ defmodule Mlx.LM.Decoder.Config do
   defstruct @enforce_keys ++
               [
                 embedding_norm: nil,
+                positions: nil,
                 tied: false,
                 output_bias: false,
                 embedding_scale: nil,
@@ -37,6 +39,7 @@ defmodule Mlx.LM.Decoder.Config do
           blocks: [{[[Mlx.LM.Decoder.Block.branch()]], [{atom(), part()}]}],
           norm: {atom(), float()},
           embedding_norm: {atom(), float()} | nil,
+          positions: pos_integer() | nil,
           tied: boolean(),
           output_bias: boolean(),
           embedding_scale: number() | nil,
