@@ -74,6 +74,7 @@ GLM_EXPERTS = {
     "partial_rotary_factor": 0.5,
     "rope_scaling": None,
 }
+LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
 
@@ -210,6 +211,12 @@ CASES = {
         {"n_ctx": 64, "n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 64, "layer_norm_epsilon": 1e-5, **NEOX},
     ),
     "qwen": ("qwen", {"kv_channels": 16, "layer_norm_epsilon": 1e-6, "intermediate_size": 256, **NO_GROUPS}),
+    "lille-130m": (
+        "lille-130m",
+        {"n_embd": 64, "n_head": 4, "n_kv_heads": 2, "n_layer": 3, "block_size": 128, "layer_norm_eps": 1e-5, **LILLE},
+    ),
+    "solar_open": ("solar_open", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1}),
+    "telechat3": ("telechat3", {"rope_scaling": {**YARN, "rope_type": "telechat3-yarn"}, "attention_bias": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 
@@ -336,6 +343,32 @@ def join_stacks(weights):
     return renamed
 
 
+def packed(weights):
+    """The names of OpenAI's files, whose experts are packed in blocks of 16 bytes."""
+    renamed = {}
+    for key, value in weights.items():
+        path, _, rest = key.partition(".experts.")
+        if not rest:
+            renamed[key] = value
+        elif not rest.startswith("up_proj"):
+            name, part = rest.split(".")
+            if name == "gate_proj":
+                name, up = "gate_up_proj", weights[key.replace("gate_proj", "up_proj")]
+                value = mx.stack([value, up], axis=2).flatten(1, 2)
+            if part == "weight":
+                part, value = "blocks", value.view(mx.uint8).reshape(*value.shape[:2], -1, 16)
+            renamed[f"{path}.experts.{name}_{part}"] = value
+    return renamed
+
+
+def pack_experts(folder, model, config):
+    """Saves the model as OpenAI does."""
+    experts = lambda path, _: ".experts." in path and path.endswith("_proj")
+    nn.quantize(model, group_size=32, bits=4, mode="mxfp4", class_predicate=experts)
+    mx.eval(model.parameters())
+    save(folder, model, {**config, "quantization_config": {"quant_method": "mxfp4"}}, packed)
+
+
 def transposed(weights):
     """The names of OpenAI's GPT-2, whose matrices are transposed."""
     renamed = {}
@@ -363,6 +396,8 @@ def main():
         save(folder / name, model, config)
         if name in HF:
             save(folder / f"{name}-hf", model, config, HF[name])
+        if name == "gpt_oss":
+            pack_experts(folder / f"{name}-mxfp4", build(module, config), config)
         config = quantize(model, config)
         mx.eval(model.parameters())
         save(folder / f"{name}-4bit", model, config)

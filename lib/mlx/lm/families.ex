@@ -42,6 +42,7 @@ defmodule Mlx.LM.Families do
     "internlm2" => Families.InternLM2,
     "internlm3" => Families.InternLM3,
     "iquestcoder" => Families.Llama,
+    "lille-130m" => Families.Lille,
     "llama" => Families.Llama,
     "mimo" => Families.MiMo,
     "minicpm" => Families.MiniCPM,
@@ -61,8 +62,10 @@ defmodule Mlx.LM.Families do
     "qwen3_moe" => Families.Qwen3MoE,
     "seed_oss" => Families.SeedOss,
     "smollm3" => Families.SmolLM3,
+    "solar_open" => Families.GLM4MoE,
     "stablelm" => Families.StableLM,
     "starcoder2" => Families.StarCoder2,
+    "telechat3" => Families.Llama,
     "xverse" => Families.Llama
   }
 
