@@ -58,6 +58,7 @@ defmodule Mlx.LM.Decoder.Experts do
   def new(options) do
     options = options |> Options.complete(:"LM.Decoder.Experts.new", @options) |> Map.new()
     %{width: width, experts: experts, shared: shared} = options
+    check!(options)
 
     layers = [
       gate: Parameter.linear(width, experts, options.gate_bias),
@@ -68,6 +69,18 @@ defmodule Mlx.LM.Decoder.Experts do
     ]
 
     __MODULE__ |> struct!(layers) |> struct!(Map.take(options, @constants))
+  end
+
+  defp check!(%{experts: experts, top: top, groups: groups}) do
+    if top > experts, do: raise(Mlx.Error, message: "the configuration chooses #{top} of #{experts} experts")
+
+    with {count, kept} <- groups do
+      if rem(experts, count) != 0 or kept > count or (count > 1 and div(experts, count) < 2) do
+        raise Mlx.Error,
+          message:
+            "the configuration chooses #{kept} of #{count} groups of #{experts} experts, which have two or more each"
+      end
+    end
   end
 
   defp shared_expert(%{width: width, shared: hidden, shared_bias: bias, activation: activation}) do
@@ -112,7 +125,7 @@ defmodule Mlx.LM.Decoder.Experts do
 
   # A group is as good as its two best experts together. Experts of the other groups are not chosen.
   defp in_groups(nil, wanted), do: wanted
-  defp in_groups({1, _kept}, wanted), do: wanted
+  defp in_groups({count, count}, wanted), do: wanted
 
   defp in_groups({groups, kept}, %Array{shape: {batch, length, experts}} = wanted) do
     grouped = Mlx.reshape(wanted, {batch, length, groups, div(experts, groups)})

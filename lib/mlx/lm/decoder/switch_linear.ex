@@ -9,6 +9,7 @@ defmodule Mlx.LM.Decoder.SwitchLinear do
   """
 
   alias Mlx.Array
+  alias Mlx.LM.Decoder.Parameter
 
   @enforce_keys [:weight, :bias]
   defstruct @enforce_keys
@@ -19,8 +20,8 @@ defmodule Mlx.LM.Decoder.SwitchLinear do
   @spec new(pos_integer(), pos_integer(), pos_integer(), boolean()) :: t()
   def new(experts, inputs, outputs, bias) do
     %__MODULE__{
-      weight: Mlx.zeros({experts, outputs, inputs}),
-      bias: if(bias, do: Mlx.zeros({experts, outputs}))
+      weight: Parameter.zeros({experts, outputs, inputs}),
+      bias: if(bias, do: Parameter.zeros({experts, outputs}))
     }
   end
 

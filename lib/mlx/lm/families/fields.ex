@@ -70,13 +70,13 @@ defmodule Mlx.LM.Families.Fields do
     read(fields, key, default, &(is_integer(&1) and &1 in range), expected)
   end
 
-  @doc "A number."
+  @doc "A number, of at most 30 digits."
   @spec number(t(), String.t(), number() | nil) :: number() | nil
-  def number(fields, key, default), do: read(fields, key, [default], &is_number/1, "a number")
+  def number(fields, key, default), do: read(fields, key, [default], &number?/1, "a number")
 
   @doc "A number that must be there."
   @spec number(t(), String.t()) :: number()
-  def number(%__MODULE__{} = fields, key), do: read(fields, key, [], &is_number/1, "a number")
+  def number(%__MODULE__{} = fields, key), do: read(fields, key, [], &number?/1, "a number")
 
   @doc "A positive number."
   @spec positive(t(), String.t(), number() | nil) :: number() | nil
@@ -86,7 +86,9 @@ defmodule Mlx.LM.Families.Fields do
   @spec positive(t(), String.t()) :: number()
   def positive(%__MODULE__{} = fields, key), do: read(fields, key, [], &positive?/1, "a positive number")
 
-  defp positive?(value), do: is_number(value) and value > 0
+  # Numbers of models are not so large or small that a product of two is none.
+  defp positive?(value), do: is_number(value) and value >= 1.0e-30 and value <= 1.0e30
+  defp number?(value), do: is_number(value) and abs(value) <= 1.0e30
 
   @doc "True or false."
   @spec flag(t(), String.t(), boolean()) :: boolean()

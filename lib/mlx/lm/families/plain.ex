@@ -79,13 +79,19 @@ defmodule Mlx.LM.Families.Plain do
     [
       width: width,
       heads: heads,
-      key_value_heads: Fields.size(fields, "num_key_value_heads", heads),
+      key_value_heads: key_value_heads(fields, heads),
       head_size: head_size,
       bias: bias,
       output_bias: bias
     ]
     |> Keyword.merge(different)
     |> Keyword.put_new_lazy(:rope, fn -> Rope.read(fields, head_size) end)
+  end
+
+  defp key_value_heads(fields, heads) do
+    shared = Fields.size(fields, "num_key_value_heads", heads)
+    if rem(heads, shared) != 0, do: Fields.refuse(fields, "num_key_value_heads", "a divisor of the #{heads} heads")
+    shared
   end
 
   @doc "The features of a head."
