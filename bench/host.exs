@@ -7,7 +7,7 @@ defmodule Bench.Host do
   # built of mlx.nn.
 
   alias Bench.{LlamaShapes, Rounds, Table}
-  alias Mlx.LM.{Decoding, Llama, Sampler, Weights}
+  alias Mlx.LM.{Decoder, Decoding, GGUFModel, Sampler}
 
   @rounds 5
   @prompt 16
@@ -31,7 +31,7 @@ defmodule Bench.Host do
 
   def run do
     %{model: model} = Mlx.LM.load(System.fetch_env!("MLX_TEST_MODEL"))
-    models = [narrow(model.config), model]
+    models = [narrow(model), model]
     arrays = Mlx.eval(for _array <- 1..@arrays, do: Mlx.ones({8}))
     calls = [Mlx.compile(&first/1), Mlx.compile(&all/1), fn arrays -> Mlx.compile(&all/1).(arrays) end]
     arguments = Enum.map([@prompt, @tokens, @arrays, @calls | Enum.flat_map(models, &sizes/1)], &to_string/1)
@@ -50,34 +50,44 @@ defmodule Bench.Host do
     IO.puts("host ratio: #{Table.format(us / py)}")
   end
 
-  defp narrow(config) do
-    width = config.heads * @narrow_head
-    config = %{config | width: width, head_size: @narrow_head, rope_dimensions: @narrow_head}
+  defp narrow(%Decoder{model: %{layers: [%{self_attn: attention} | _] = blocks}}) do
+    %{heads: heads, key_value_heads: key_value_heads} = attention
+    width = heads * @narrow_head
 
     shapes =
       LlamaShapes.of(
-        layers: config.layers,
+        layers: length(blocks),
         width: width,
-        heads: config.heads,
-        key_value_heads: config.key_value_heads,
+        heads: heads,
+        key_value_heads: key_value_heads,
         head: @narrow_head,
         hidden: @narrow_hidden,
         vocabulary: @narrow_vocabulary
       )
 
-    tensors = Map.new(shapes, fn {name, shape} -> {"#{name}.weight", Mlx.Random.normal(shape)} end)
-    Llama.new(Weights.new(tensors, "the narrow model"), config)
+    metadata = %{
+      "llama.block_count" => length(blocks),
+      "llama.embedding_length" => width,
+      "llama.attention.head_count" => heads,
+      "llama.attention.head_count_kv" => key_value_heads,
+      "llama.attention.key_length" => @narrow_head,
+      "llama.attention.layer_norm_rms_epsilon" => 1.0e-5,
+      "llama.context_length" => 8192
+    }
+
+    shapes
+    |> Map.new(fn {name, shape} -> {"#{name}.weight", Mlx.Random.normal(shape)} end)
+    |> GGUFModel.new(metadata, "the narrow model")
   end
 
-  defp sizes(%Llama{config: config, blocks: [block | _], output: output}) do
-    hidden = Mlx.axis_size(block.feed_forward.down.matrix, 0)
-    vocabulary = Mlx.axis_size(output.matrix, 1)
-    [config.layers, config.width, config.heads, config.key_value_heads, hidden, vocabulary]
+  defp sizes(%Decoder{config: config, model: %{layers: [%{self_attn: attention, mlp: mlp} | _] = blocks}}) do
+    hidden = Mlx.axis_size(mlp.down_proj.matrix, 0)
+    [length(blocks), config.width, attention.heads, attention.key_value_heads, hidden, config.vocabulary]
   end
 
   defp token(model) do
     decode = Decoding.compile(model)
-    {logits, caches} = Llama.call(model, Mlx.reshape(Mlx.iota({@prompt}), {1, @prompt}), Llama.caches(model))
+    {logits, caches} = Decoder.call(model, Mlx.reshape(Mlx.iota({@prompt}), {1, @prompt}), Decoder.caches(model))
     {token, sampler} = Sampler.sample(Sampler.new(), logits)
     # The first token is recorded.
     {_times, next} = step(decode, {Mlx.eval(token), sampler, caches})

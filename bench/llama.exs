@@ -5,7 +5,7 @@ defmodule Bench.Llama do
   # llama.py makes the same models of mlx-lm's classes. Quantized matrices have 4 bits and groups of 32.
 
   alias Bench.{LlamaShapes, Rounds, Table}
-  alias Mlx.LM.{Decoding, Llama, Tokenizer, Weights}
+  alias Mlx.LM.{Decoding, GGUFModel, Tokenizer}
   alias Mlx.LM.Tokenizer.ByteAlphabet
 
   @rounds 4
@@ -79,8 +79,7 @@ defmodule Bench.Llama do
   defp random(sizes, form) do
     metadata = metadata(sizes)
     type = if Mlx.Device.default() == :cpu, do: :f32, else: :bf16
-    weights = sizes |> tensors(form) |> Weights.new("random", type: type)
-    model = Llama.new(weights, Llama.Config.from_gguf(metadata))
+    model = sizes |> tensors(form) |> GGUFModel.new(metadata, "random", type: type)
     tokenizer = %{Tokenizer.from_gguf(metadata) | end_ids: MapSet.new()}
     %Mlx.LM{name: "random", model: model, decode: Decoding.compile(model), tokenizer: tokenizer, template: nil}
   end

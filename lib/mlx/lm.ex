@@ -26,9 +26,9 @@ defmodule Mlx.LM do
 
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
-  alias Mlx.LM.{ChatTemplate, Decoding, Generation, Llama, Response, Tokenizer, Weights}
+  alias Mlx.LM.{ChatTemplate, Decoder, Decoding, Generation, GGUFModel, Response, Tokenizer}
 
-  @architectures ["llama"]
+  @architectures GGUFModel.architectures()
 
   @enforce_keys [:name, :model, :decode, :tokenizer, :template]
   defstruct @enforce_keys
@@ -37,7 +37,7 @@ defmodule Mlx.LM do
 
   @type t :: %__MODULE__{
           name: String.t(),
-          model: Llama.t(),
+          model: Decoder.t(),
           decode: decode,
           tokenizer: Tokenizer.t(),
           template: ChatTemplate.t() | nil
@@ -52,7 +52,7 @@ defmodule Mlx.LM do
   Options:
 
     * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default `:dense` on a CPU and
-      `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Weights`)
+      `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Decoder.for_inference/2`)
     * `:type` - the floating-point type of everything else, by default `:f32` on a CPU and `:f16` on a GPU
 
   Raises `Mlx.Error` when the file can't be read, is of another architecture, or lacks something.
@@ -67,11 +67,8 @@ defmodule Mlx.LM do
   defp loaded(path, options) do
     %{metadata: metadata} = GGUFMetadata.read(path)
     check_architecture!(metadata, path)
-    config = Llama.Config.from_gguf(metadata)
     tokenizer = Tokenizer.from_gguf(metadata)
-    weights = path |> Mlx.IO.load(format: :gguf) |> Weights.new(Path.basename(path), options)
-
-    model = Llama.new(weights, config)
+    model = path |> Mlx.IO.load(format: :gguf) |> GGUFModel.new(metadata, Path.basename(path), options)
 
     %__MODULE__{
       name: metadata["general.name"] || Path.basename(path, ".gguf"),

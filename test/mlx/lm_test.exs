@@ -1,7 +1,7 @@
 defmodule Mlx.LMTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Context, Response}
+  alias Mlx.LM.{Context, Decoder, Response}
   alias Mlx.TinyLlama
 
   @moduletag :tmp_dir
@@ -48,7 +48,7 @@ defmodule Mlx.LMTest do
 
   test "a temperature of 0 is greedy", %{lm: lm} do
     %{ids: [first | _]} = Mlx.LM.generate(lm, [1, 2, 3], max_tokens: 5)
-    {logits, _caches} = Mlx.LM.Llama.call(lm.model, Mlx.array([[1, 2, 3]]), Mlx.LM.Llama.caches(lm.model))
+    {logits, _caches} = Decoder.call(lm.model, Mlx.array([[1, 2, 3]]), Decoder.caches(lm.model))
     assert first == logits |> Mlx.argmax() |> Mlx.to_number()
   end
 
@@ -186,7 +186,7 @@ defmodule Mlx.LMTest do
 
     test "takes the form of the weights", %{path: path} do
       lm = Mlx.LM.load(path, type: :bf16)
-      assert lm.model.norm.weight.type == :bf16
+      assert lm.model.model.norm.weight.type == :bf16
       assert lm.name == "tiny"
       assert_raise ArgumentError, ~r/form/, fn -> Mlx.LM.load(path, form: :packed) end
     end

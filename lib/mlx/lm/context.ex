@@ -7,27 +7,29 @@ defmodule Mlx.LM.Context do
   in place.
   """
 
-  alias Mlx.LM.{KeyValueCache, Llama}
+  alias Mlx.LM.{Cache, Decoder}
 
   @enforce_keys [:ids, :caches]
   defstruct @enforce_keys
 
-  @type t :: %__MODULE__{ids: [non_neg_integer()], caches: [KeyValueCache.t()]}
+  @type t :: %__MODULE__{ids: [non_neg_integer()], caches: [Cache.t()]}
 
   @doc "The context in which nothing was read."
-  @spec new(Llama.t()) :: t()
-  def new(model), do: %__MODULE__{ids: [], caches: Llama.caches(model)}
+  @spec new(Decoder.t()) :: t()
+  def new(model), do: %__MODULE__{ids: [], caches: Decoder.caches(model)}
 
   @doc """
-  Prepares a context for a prompt: what both start with stays.
+  Prepares a context for a prompt: what both start with stays. Caches that cannot forget a part of what was read, those of
+  recurrent layers and of sliding windows that were left, forget all of it where the prompt is no continuation.
 
   Returns it with the tokens that remain to be read, of which there is at least one.
   """
   @spec reuse(t(), [non_neg_integer(), ...]) :: {t(), [non_neg_integer(), ...]}
   def reuse(%__MODULE__{ids: ids, caches: caches}, prompt) do
-    length = min(common_prefix(ids, prompt, 0), length(prompt) - 1)
+    common = min(common_prefix(ids, prompt, 0), length(prompt) - 1)
+    {caches, length} = Cache.trim_all(caches, common)
     {kept, rest} = Enum.split(prompt, length)
-    {%__MODULE__{ids: kept, caches: Enum.map(caches, &KeyValueCache.trim(&1, length))}, rest}
+    {%__MODULE__{ids: kept, caches: caches}, rest}
   end
 
   defp common_prefix([id | a], [id | b], length), do: common_prefix(a, b, length + 1)

@@ -7,24 +7,26 @@ defmodule Mlx.LM.Decoding do
   #
   # The number of positions in the caches is an array to this function, so that it is compiled once for all; each call takes
   # as many positions of the caches as there are. It gives up the buffers of the caches that it is given, and MLX writes into
-  # them.
+  # them. What else a cache is made of comes from the model.
 
   alias Mlx.Array
-  alias Mlx.LM.{KeyValueCache, Llama, Sampler}
+  alias Mlx.LM.{Cache, Decoder, Sampler}
 
   @typedoc "What `compile/1` returns."
-  @opaque t :: (Array.t(), Sampler.t(), [{Array.t(), Array.t()}], Array.t() ->
-                  {Array.t(), Sampler.t(), [{Array.t(), Array.t()}]})
+  @opaque t :: (Array.t(), Sampler.t(), [tuple()], Array.t() -> {Array.t(), Sampler.t(), [tuple()]})
 
   @doc "The function for a model."
-  @spec compile(Llama.t()) :: t()
-  def compile(model), do: Mlx.compile(&decode(model, &1, &2, &3, &4), donate: [2])
+  @spec compile(Decoder.t()) :: t()
+  def compile(model) do
+    empty = Decoder.caches(model)
+    Mlx.compile(&decode(model, empty, &1, &2, &3, &4), donate: [2])
+  end
 
-  defp decode(model, token, sampler, buffers, position) do
-    caches = for {keys, values} <- buffers, do: %KeyValueCache{keys: keys, values: values, length: position}
-    {logits, caches} = Llama.call(model, Mlx.new_axis(token, 0), caches)
+  defp decode(model, empty, token, sampler, buffers, position) do
+    caches = Enum.zip_with(empty, buffers, &Cache.put_buffers(&1, &2, position))
+    {logits, caches} = Decoder.call(model, Mlx.new_axis(token, 0), caches)
     {token, sampler} = Sampler.sample(sampler, logits)
-    {token, sampler, buffers(caches)}
+    {token, sampler, Enum.map(caches, &Cache.buffers/1)}
   end
 
   @doc """
@@ -32,12 +34,10 @@ defmodule Mlx.LM.Decoding do
 
   Nothing is evaluated.
   """
-  @spec next(t(), Array.t(), Sampler.t(), [KeyValueCache.t()]) :: {Array.t(), Sampler.t(), [KeyValueCache.t()]}
-  def next(decode, token, sampler, [%KeyValueCache{length: length} | _] = caches) do
-    buffers = caches |> Enum.map(&KeyValueCache.make_room(&1, 1)) |> buffers()
+  @spec next(t(), Array.t(), Sampler.t(), [Cache.t()]) :: {Array.t(), Sampler.t(), [Cache.t()]}
+  def next(decode, token, sampler, [%{length: length} | _] = caches) do
+    buffers = for cache <- caches, do: cache |> Cache.make_room(1) |> Cache.buffers()
     {token, sampler, buffers} = decode.(token, sampler, buffers, Mlx.array(length))
-    {token, sampler, for({keys, values} <- buffers, do: %KeyValueCache{keys: keys, values: values, length: length + 1})}
+    {token, sampler, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, length + 1))}
   end
-
-  defp buffers(caches), do: for(%KeyValueCache{keys: keys, values: values} <- caches, do: {keys, values})
 end

@@ -10,7 +10,7 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.Memory
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
-  alias Mlx.LM.{Context, Decoding, Llama, Response, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.{Context, Decoder, Decoding, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Tokenizer.StreamDecoder
 
   @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 2048]
@@ -97,11 +97,11 @@ defmodule Mlx.LM.Generation do
 
     caches =
       Enum.reduce(parts, state.caches, fn part, caches ->
-        {_logits, caches} = Llama.call(state.model, Mlx.array([part]), caches)
+        {_logits, caches} = Decoder.call(state.model, Mlx.array([part]), caches)
         Mlx.eval(caches)
       end)
 
-    {logits, caches} = Llama.call(state.model, Mlx.array([last]), caches)
+    {logits, caches} = Decoder.call(state.model, Mlx.array([last]), caches)
     {token, sampler} = Sampler.sample(state.sampler, logits)
     %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler, read: length(ids)}
   end

@@ -1,22 +1,28 @@
-defmodule Mlx.LM.LlamaTest do
+defmodule Mlx.LM.GGUFModelTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Llama, Weights}
+  alias Mlx.LM.{Decoder, GGUFModel}
+  alias Mlx.LM.Decoder.DenseLinear
+  alias Mlx.NN.{Linear, QuantizedLinear}
   alias Mlx.TinyLlama
 
   @ids [7, 3, 200, 41, 99, 12, 250, 1, 77, 130]
 
-  defp config(changes \\ %{}), do: Llama.Config.from_gguf(TinyLlama.metadata(changes))
-
   # On a GPU the type would be f16.
-  defp model(tensors \\ TinyLlama.tensors(), options \\ [type: :f32]),
-    do: Llama.new(Weights.new(tensors, "tiny.gguf", options), config())
+  defp model(tensors \\ TinyLlama.tensors(), options \\ [type: :f32], changes \\ %{}) do
+    # Tensors that a model is made of are given up.
+    tensors
+    |> Map.new(fn {name, array} -> {name, Mlx.copy(array)} end)
+    |> GGUFModel.new(TinyLlama.metadata(changes), "tiny.gguf", options)
+  end
+
+  defp attention(model), do: hd(model.model.layers).self_attn
 
   # The logits after the last of the ids, which are read in parts.
   defp logits(model, parts) do
     {logits, _caches} =
-      Enum.reduce(parts, {nil, Llama.caches(model)}, fn part, {_logits, caches} ->
-        Llama.call(model, Mlx.array([part]), caches)
+      Enum.reduce(parts, {nil, Decoder.caches(model)}, fn part, {_logits, caches} ->
+        Decoder.call(model, Mlx.array([part]), caches)
       end)
 
     logits
@@ -29,7 +35,7 @@ defmodule Mlx.LM.LlamaTest do
 
   test "gives one row of logits for each sequence" do
     model = model()
-    {logits, caches} = Llama.call(model, Mlx.array([@ids, Enum.reverse(@ids)]), Llama.caches(model))
+    {logits, caches} = Decoder.call(model, Mlx.array([@ids, Enum.reverse(@ids)]), Decoder.caches(model))
     assert {logits.shape, logits.type} == {{2, 259}, :f32}
     assert Enum.map(caches, & &1.length) == [10, 10]
     assert_close(Mlx.slice(logits, [0, 0], [1, 259]), logits(model, [@ids]), 1.0e-5)
@@ -43,28 +49,42 @@ defmodule Mlx.LM.LlamaTest do
     assert_close(logits(model, [[7], Enum.drop(@ids, 1)]), whole, 1.0e-5)
   end
 
+  test "gives all logits, of which the last are those of a call" do
+    model = model()
+    {all, _caches} = Decoder.logits(model, Mlx.array([@ids]), Decoder.caches(model))
+    assert all.shape == {1, 10, 259}
+    assert_close(Mlx.slice(all, [0, 9, 0], [1, 1, 259]), Mlx.new_axis(logits(model, [@ids]), 1), 1.0e-5)
+    assert_close(Mlx.slice(all, [0, 3, 0], [1, 1, 259]), Mlx.new_axis(logits(model, [Enum.take(@ids, 4)]), 1), 1.0e-5)
+  end
+
   test "looks at the order of the tokens and at nothing after a position" do
     model = model()
     swapped = [3, 7 | Enum.drop(@ids, 2)]
     refute Mlx.to_binary(logits(model, [@ids])) == Mlx.to_binary(logits(model, [swapped]))
 
-    {_logits, [first | _]} = Llama.call(model, Mlx.array([@ids]), Llama.caches(model))
-    {_logits, [other | _]} = Llama.call(model, Mlx.array([Enum.take(@ids, 9) ++ [8]]), Llama.caches(model))
+    {_logits, [first | _]} = Decoder.call(model, Mlx.array([@ids]), Decoder.caches(model))
+    {_logits, [other | _]} = Decoder.call(model, Mlx.array([Enum.take(@ids, 9) ++ [8]]), Decoder.caches(model))
     shape = [1, 2, 9, 16]
     assert_close(Mlx.slice(first.keys, [0, 0, 0, 0], shape), Mlx.slice(other.keys, [0, 0, 0, 0], shape), 1.0e-6)
+  end
+
+  test "matrices of one input are one" do
+    assert %{q_proj: nil, k_proj: nil, v_proj: nil} = attention(model())
+    assert %{gate_proj: nil, up_proj: nil} = hd(model().model.layers).mlp
   end
 
   test "quantized weights give the same in both forms" do
     tensors = TinyLlama.quantized_tensors()
     quantized = model(tensors, form: :quantized, type: :f32)
-    assert %{bits: 8, group_size: 32} = hd(quantized.blocks).attention.projection.matrix
+    assert %QuantizedLinear{bits: 8, group_size: 32} = attention(quantized).qkv_proj
     dense = model(tensors, form: :dense, type: :f32)
-    assert %Mlx.Array{shape: {64, 128}} = hd(dense.blocks).attention.projection.matrix
+    assert [%kind{}] = [attention(dense).qkv_proj]
+    assert kind in [DenseLinear, Linear]
     assert_close(logits(quantized, [@ids]), logits(dense, [@ids]), 1.0e-4)
     assert_close(logits(quantized, [@ids]), logits(model(), [@ids]), 0.1)
   end
 
-  test "matrices that are quantized in different ways become dense where they are one layer" do
+  test "matrices that are quantized in different ways stay apart" do
     tensors = TinyLlama.quantized_tensors()
 
     mixed =
@@ -73,7 +93,7 @@ defmodule Mlx.LM.LlamaTest do
       })
 
     model = model(mixed, form: :quantized, type: :f32)
-    assert %Mlx.Array{} = hd(model.blocks).attention.projection.matrix
+    assert %{qkv_proj: nil, k_proj: %QuantizedLinear{}} = attention(model)
     assert_close(logits(model, [@ids]), logits(model(), [@ids]), 0.1)
   end
 
@@ -101,42 +121,50 @@ defmodule Mlx.LM.LlamaTest do
     refute Mlx.to_binary(logits(model(Map.merge(tensors, biased)), [@ids])) == Mlx.to_binary(plain)
   end
 
-  test "names a tensor that is missing" do
-    for name <- ["blk.1.attn_k.weight", "output_norm.weight", "token_embd.weight"] do
-      assert_raise Mlx.Error, ~r/tiny\.gguf has no tensor "#{Regex.escape(name)}"/, fn ->
-        model(Map.delete(TinyLlama.tensors(), name))
-      end
+  test "scales positions where the file says so" do
+    linear = %{"llama.rope.scaling.type" => "linear", "llama.rope.scaling.factor" => 4.0}
+    assert attention(model(TinyLlama.tensors(), [type: :f32], linear)).rope.scale == 0.25
+    assert attention(model()).rope.scale == 1.0
+  end
+
+  test "names a tensor that is missing, one of another shape, and one that has no place" do
+    tensors = TinyLlama.tensors()
+
+    for {name, ours} <- [
+          {"blk.1.attn_k.weight", "model.layers.1.self_attn.k_proj.weight {32, 64} is missing"},
+          {"output_norm.weight", "model.norm.weight {64} is missing"}
+        ] do
+      assert_raise Mlx.Error, ~r/^tiny\.gguf .*#{Regex.escape(ours)}/, fn -> model(Map.delete(tensors, name)) end
+    end
+
+    assert_raise Mlx.Error, ~r/model\.norm\.weight has the shape \{63\}, expected \{64\}/, fn ->
+      model(Map.put(tensors, "output_norm.weight", Mlx.zeros({63})))
+    end
+
+    assert_raise Mlx.Error, ~r/model\.layers\.2\.self_attn\.q_proj\.weight \{1\} has no place in the model/, fn ->
+      model(Map.put(tensors, "blk.2.attn_q.weight", Mlx.zeros({1})))
     end
   end
 
   test "refuses an unknown form" do
-    assert_raise ArgumentError, ~r/:form/, fn -> Weights.new(%{}, "tiny.gguf", form: :packed) end
+    assert_raise ArgumentError, ~r/:form/, fn -> model(TinyLlama.tensors(), form: :packed) end
   end
 
-  describe "the configuration" do
-    test "is that of the metadata, with Llama's defaults" do
-      config = config(%{"llama.rope.scaling.type" => "linear", "llama.rope.scaling.factor" => 4.0})
-      assert %{layers: 2, heads: 4, key_value_heads: 2, head_size: 16, rope_dimensions: 16, rope_scale: 0.25} = config
-      metadata = Map.drop(TinyLlama.metadata(), ["llama.attention.head_count_kv", "llama.rope.freq_base"])
-      assert %{key_value_heads: 4, rope_base: 10_000.0, rope_scale: 1.0} = Llama.Config.from_gguf(metadata)
-    end
-
+  describe "the metadata" do
     for {key, value} <- [
           {"block_count", 0},
           {"embedding_length", "wide"},
           {"context_length", nil},
-          {"attention.layer_norm_rms_epsilon", :nan}
+          {"attention.layer_norm_rms_epsilon", :nan},
+          {"expert_count", 8},
+          {"rope.scaling.type", "yarn"},
+          {"rope.dimension_count", 18}
         ] do
-      test "names #{key} when it is #{inspect(value)}" do
-        assert_raise Mlx.Error, ~r/llama\.#{unquote(key)}/, fn ->
-          config(%{"llama.#{unquote(key)}" => unquote(value)})
-        end
+      test "is refused when #{key} is #{inspect(value)}" do
+        expected = if unquote(key) == "rope.dimension_count", do: ~r/rotated/, else: ~r/llama\.#{unquote(key)} is/
+        changes = %{"llama.#{unquote(key)}" => unquote(value)}
+        assert_raise Mlx.Error, expected, fn -> model(TinyLlama.tensors(), [], changes) end
       end
-    end
-
-    test "refuses what the model does not have" do
-      assert_raise Mlx.Error, ~r/experts/, fn -> config(%{"llama.expert_count" => 8}) end
-      assert_raise Mlx.Error, ~r/yarn/, fn -> config(%{"llama.rope.scaling.type" => "yarn"}) end
     end
   end
 end

@@ -1,0 +1,60 @@
+defmodule Mlx.LM.Cache do
+  @moduledoc """
+  What a part of a model keeps of the tokens that it has read. Each part chooses the kind of its cache:
+
+    * `Mlx.LM.KeyValueCache` - the keys and values of all positions
+    * `Mlx.LM.RotatingCache` - those of the last positions only, for attention with a sliding window
+    * `Mlx.LM.StateCache` - a state of a fixed size, for recurrent parts
+
+  A cache of another kind is a struct with the field `:length`, the number of positions that it has read, whose module
+  implements this behaviour. Nothing changes in place for the caller: go on with the cache that a function returns.
+
+  In a compiled step the length is an array without axes. The arrays of the cache go in and out of the step as they are
+  (`c:buffers/1` and `c:put_buffers/3`), with room for the next position (`c:make_room/2`).
+  """
+
+  use Mlx.Arguments.Mismatch
+
+  alias Mlx.Array
+
+  @typedoc "A cache of any kind."
+  @type t :: %{:__struct__ => module(), :length => non_neg_integer() | Array.t(), optional(atom()) => term()}
+
+  @doc "The arrays of a cache that has read something, as a tuple."
+  @callback buffers(t()) :: tuple()
+
+  @doc "The cache with these arrays, which hold so many positions."
+  @callback put_buffers(t(), tuple(), non_neg_integer() | Array.t()) :: t()
+
+  @doc "The cache with room in its arrays for so many more positions."
+  @callback make_room(t(), non_neg_integer()) :: t()
+
+  @doc "Whether the cache can forget everything after its first positions."
+  @callback can_trim?(t(), non_neg_integer()) :: boolean()
+
+  @doc "The cache with only its first positions."
+  @callback trim(t(), non_neg_integer()) :: t()
+
+  @doc """
+  Forgets everything after the first `length` positions, in caches of which all can do that; otherwise everything.
+  Returns the caches and the number of positions that they keep.
+
+      iex> {[cache], 0} = Mlx.LM.Cache.trim_all([Mlx.LM.StateCache.new()], 0)
+      iex> cache.length
+      0
+  """
+  @spec trim_all([t()], non_neg_integer()) :: {[t()], non_neg_integer()}
+  def trim_all(caches, length) when is_list(caches) and is_integer(length) and length >= 0 do
+    length = if Enum.all?(caches, fn %kind{} = cache -> kind.can_trim?(cache, length) end), do: length, else: 0
+    {Enum.map(caches, fn %kind{} = cache -> kind.trim(cache, length) end), length}
+  end
+
+  @doc false
+  def buffers(%kind{} = cache), do: kind.buffers(cache)
+
+  @doc false
+  def put_buffers(%kind{} = cache, buffers, length), do: kind.put_buffers(cache, buffers, length)
+
+  @doc false
+  def make_room(%kind{} = cache, count), do: kind.make_room(cache, count)
+end

@@ -1,0 +1,229 @@
+defmodule Mlx.LM.Checkpoint do
+  @moduledoc """
+  Models in folders, as Hugging Face has them: `config.json`, and the tensors in `model.safetensors`, or in several files
+  that `model.safetensors.index.json` lists.
+
+  | in `config.json` | |
+  | --- | --- |
+  | `model_type` | the family, see `Mlx.LM.Families` |
+  | `quantization` | how matrices are quantized that have scales: `group_size`, `bits` and `mode`, also for single layers |
+  | `eos_token_id` | the tokens that end a text, with those of `generation_config.json` |
+
+  Nothing of a folder is run.
+  """
+
+  use Mlx.Arguments.Mismatch
+
+  alias Mlx.{Array, Type}
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
+  alias Mlx.IO.{FilePath, JSON}
+  alias Mlx.LM.{Decoder, Families, Names, Quantization}
+  alias Mlx.LM.Families.Fields
+
+  @index "model.safetensors.index.json"
+
+  @options [form: nil, type: nil, families: %{}]
+
+  @doc """
+  The model of a folder, ready to run (`Mlx.LM.Decoder.for_inference/2`).
+
+  Options:
+
+    * `:form` - the form of quantized matrices, `:quantized` or `:dense`; by default `:dense` on a CPU and `:quantized` on
+      a GPU
+    * `:type` - the floating-point type, by default `:f32` on a CPU and that of the file on a GPU
+    * `:families` - types of models of your own, a map of types and modules (`Mlx.LM.Family`)
+
+  The files are read while the model is made, one block after the other.
+
+  Raises `Mlx.Error` with the file when something cannot be read, and names tensors that are missing, are of another
+  shape, or have no place in the model.
+  """
+  @spec load(Path.t(), keyword()) :: Decoder.t()
+  def load(folder, options \\ []) do
+    folder = FilePath.string!(folder, :"LM.Checkpoint.load")
+    options = Options.complete(options, :"LM.Checkpoint.load", @options)
+
+    CalledFunction.name("Mlx.LM.Checkpoint.load", fn ->
+      folder
+      |> tree(type: options[:type] || default_type(), families: options[:families])
+      |> Decoder.for_inference(form: options[:form])
+    end)
+  end
+
+  @doc """
+  The model of a folder with the paths that its tensors have, for training, or to save it. Its arrays are read when they
+  are evaluated.
+
+  Takes the options `:type`, by default that of the file, and `:families` of `load/2`.
+  """
+  @spec tree(Path.t(), keyword()) :: Decoder.t()
+  def tree(folder, options \\ []) do
+    folder = FilePath.string!(folder, :"LM.Checkpoint.tree")
+    [type, families] = Options.without_stream(options, :"LM.Checkpoint.tree", type: nil, families: %{})
+
+    CalledFunction.name("Mlx.LM.Checkpoint.tree", fn ->
+      fields = config(folder)
+      from_tensors(tensors(folder), fields, type: type, families: families, source: folder)
+    end)
+  end
+
+  @doc """
+  The model of these tensors, by the names that they have in files, and the fields of a `config.json`.
+
+  Options: `:type` and `:families` of `load/2`, and `:source`, the name of the tensors in errors.
+  """
+  @spec from_tensors(%{String.t() => Array.t()}, Fields.t(), keyword()) :: Decoder.t()
+  def from_tensors(tensors, fields, options \\ [])
+
+  def from_tensors(tensors, %Fields{} = fields, options) when is_map(tensors) and not is_struct(tensors) do
+    defaults = [type: nil, families: %{}, source: "the tensors"]
+    [type, families, source] = Options.without_stream(options, :"LM.Checkpoint.from_tensors", defaults)
+    type = if type, do: Type.normalize!(type, :"LM.Checkpoint.from_tensors")
+    {family, text} = Families.find(fields, families: families)
+    names = family.names()
+    tensors = for {name, array} <- tensors, ours = Names.ours(name, names), into: %{}, do: {ours, array}
+    text = Fields.put_new(text, "tie_word_embeddings", not is_map_key(tensors, "lm_head.weight"))
+    config = family.config(text)
+    tensors = tensors |> family.tensors(text) |> without_output(config)
+
+    config
+    |> Decoder.new()
+    |> Quantization.of(tensors, fields, names)
+    |> filled(Map.new(tensors, fn {name, array} -> {name, in_type(array, name, type)} end), source)
+  end
+
+  defp without_output(tensors, %{tied: false}), do: tensors
+
+  defp without_output(tensors, _tied),
+    do: Map.reject(tensors, fn {name, _array} -> String.starts_with?(name, "lm_head.") end)
+
+  # The scales of some modes are bytes, and packed weights words.
+  defp in_type(array, _name, nil), do: array
+
+  defp in_type(%Array{type: own} = array, _name, type) when own in [:f32, :f16, :bf16, :f64],
+    do: Mlx.as_type(array, type)
+
+  defp in_type(array, _name, _type), do: array
+
+  defp default_type, do: if(Mlx.Device.default() == :cpu, do: :f32)
+
+  # Strict loading: the paths of the decoder are the names of the tensors.
+  defp filled(decoder, tensors, source) do
+    wanted = Map.new(Mlx.Tree.flatten(Map.take(decoder, [:model, :lm_head])))
+    missing = for {name, array} <- wanted, not is_map_key(tensors, name), do: "#{name} #{shape(array)} is missing"
+
+    wrong =
+      for {name, %Array{shape: given}} <- tensors, expected = wanted[name], expected.shape != given do
+        "#{name} has the shape #{inspect(given)}, expected #{inspect(expected.shape)}"
+      end
+
+    unknown =
+      for {name, array} <- tensors,
+          not is_map_key(wanted, name),
+          do: "#{name} #{shape(array)} has no place in the model"
+
+    refuse!(missing ++ wrong ++ unknown, source)
+    parts = Mlx.Tree.unflatten(tensors, Map.take(decoder, [:model, :lm_head]))
+    Map.merge(decoder, parts)
+  end
+
+  defp shape(%Array{shape: shape}), do: inspect(shape)
+
+  @shown 8
+
+  defp refuse!([], _source), do: :ok
+
+  defp refuse!(problems, source) do
+    {shown, more} = problems |> Enum.sort() |> Enum.split(@shown)
+    rest = if more == [], do: [], else: ["and #{length(more)} more"]
+    raise Mlx.Error, message: "#{source} does not fit its configuration: #{Enum.join(shown ++ rest, "; ")}"
+  end
+
+  @doc "The fields of the `config.json` of a folder."
+  @spec config(Path.t()) :: Fields.t()
+  def config(folder) do
+    path = Path.join(FilePath.string!(folder, :"LM.Checkpoint.config"), "config.json")
+    CalledFunction.name("Mlx.LM.Checkpoint.config", fn -> Fields.new(json!(path), path) end)
+  end
+
+  @doc """
+  The tokens that end a text, by `config.json` and `generation_config.json`.
+  """
+  @spec end_ids(Path.t()) :: [non_neg_integer()]
+  def end_ids(folder) do
+    folder = FilePath.string!(folder, :"LM.Checkpoint.end_ids")
+
+    CalledFunction.name("Mlx.LM.Checkpoint.end_ids", fn ->
+      generation = Path.join(folder, "generation_config.json")
+      more = if File.regular?(generation), do: [Fields.new(json!(generation), generation)], else: []
+      config = config(folder)
+      own = [config | List.wrap(Fields.under(config, "text_config"))]
+      (own ++ more) |> Enum.flat_map(&ids/1) |> Enum.uniq()
+    end)
+  end
+
+  defp ids(fields) do
+    ids = List.wrap(fields.map["eos_token_id"])
+    valid? = Enum.all?(ids, &(is_integer(&1) and &1 >= 0))
+    if valid?, do: ids, else: Fields.refuse(fields, "eos_token_id", "a token, or a list of tokens")
+  end
+
+  @doc "The tensors of a folder by their names. They are read when they are evaluated."
+  @spec tensors(Path.t()) :: %{String.t() => Array.t()}
+  def tensors(folder) do
+    folder = FilePath.string!(folder, :"LM.Checkpoint.tensors")
+
+    CalledFunction.name("Mlx.LM.Checkpoint.tensors", fn ->
+      case files(folder) do
+        [] -> raise Mlx.Error, message: "#{folder} has no model.safetensors, and no #{@index}"
+        files -> Enum.reduce(files, %{}, &Map.merge(&2, Mlx.IO.load(&1, format: :safetensors)))
+      end
+    end)
+  end
+
+  defp files(folder) do
+    index = Path.join(folder, @index)
+
+    if File.regular?(index) do
+      map =
+        Fields.under(Fields.new(json!(index), index), "weight_map") ||
+          Fields.refuse(Fields.new(%{}, index), "weight_map", "an object")
+
+      for file <- map.map |> Map.values() |> Enum.uniq() |> Enum.sort(), do: inside!(file, folder, index)
+    else
+      Enum.filter([Path.join(folder, "model.safetensors")], &File.regular?/1)
+    end
+  end
+
+  # An index names files beside it and no others.
+  defp inside!(file, folder, index) do
+    if not is_binary(file) or file in ["", ".", ".."] or Path.basename(file) != file or not String.valid?(file) do
+      raise Mlx.Error, message: "#{index}: expected names of files in weight_map, got: #{Given.text(file)}"
+    end
+
+    Path.join(folder, file)
+  end
+
+  @most_json 64 * 1024 * 1024
+
+  defp json!(path) do
+    with {:ok, %File.Stat{type: :regular, size: size}} when size <= @most_json <- File.stat(path),
+         {:ok, text} <- File.read(path) do
+      case decoded!(text, path) do
+        map when is_map(map) -> map
+        other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
+      end
+    else
+      {:ok, %File.Stat{type: :regular}} -> raise Mlx.Error, message: "#{path} is larger than #{@most_json} bytes"
+      {:ok, _stat} -> raise Mlx.Error, message: "#{path} is no file"
+      {:error, reason} -> raise Mlx.Error, message: "cannot read #{path}: #{:file.format_error(reason)}"
+    end
+  end
+
+  defp decoded!(text, path) do
+    JSON.decode!(text)
+  rescue
+    error in Mlx.Error -> reraise Mlx.Error, [message: "#{path} is no JSON: #{error.message}"], __STACKTRACE__
+  end
+end

@@ -1,0 +1,42 @@
+defmodule Mlx.LM.Decoder.Activation do
+  @moduledoc false
+  # The activations of feed-forward layers by the names that configurations have for them.
+
+  alias Mlx.Array
+  alias Mlx.NN.Activations
+
+  @functions %{
+    "silu" => &Activations.silu/1,
+    "swish" => &Activations.silu/1,
+    "gelu" => &Activations.gelu/1,
+    "gelu_new" => &Activations.gelu_approx/1,
+    "gelu_pytorch_tanh" => &Activations.gelu_approx/1,
+    "gelu_fast" => &Activations.gelu_fast_approx/1,
+    "relu" => &Activations.relu/1,
+    "relu2" => &Activations.relu2/1
+  }
+
+  @limit 7.0
+  @slope 1.702
+
+  @doc "The names."
+  @spec names() :: [String.t()]
+  def names, do: ["clipped_swiglu" | Map.keys(@functions)]
+
+  @doc "The activation of an array."
+  @spec call(String.t(), Array.t()) :: Array.t()
+  def call("silu", x), do: x |> Mlx.sigmoid() |> Mlx.multiply(x)
+  def call(name, x), do: Map.fetch!(@functions, name).(x)
+
+  @doc """
+  The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other.
+  """
+  @spec gate(String.t(), Array.t(), Array.t()) :: Array.t()
+  def gate("clipped_swiglu", gate, up) do
+    gate = Mlx.min(gate, @limit)
+    up = up |> Mlx.clip(-@limit, @limit) |> Mlx.add(1)
+    Mlx.multiply(up, Mlx.multiply(gate, Mlx.sigmoid(Mlx.multiply(gate, @slope))))
+  end
+
+  def gate(name, gate, up), do: Mlx.multiply(call(name, gate), up)
+end

@@ -1,0 +1,235 @@
+defmodule Mlx.LM.Decoder.Attention do
+  @moduledoc """
+  Causal attention, in which groups of query heads share one head of keys and values:
+
+      q, k, v = q_proj(x), k_proj(x), v_proj(x)
+      y = o_proj(softmax(scale * rotate(q) rotate(k)' + causal mask) v)
+
+  The matrices of q, k and v are in `qkv_proj` in place of the three when they are joined, in a file or by `join/1`.
+  """
+
+  @behaviour Mlx.LM.Decoder.Mixer
+
+  alias Mlx.{Array, Fast, NN}
+  alias Mlx.Arguments.Options
+  alias Mlx.LM.{KeyValueCache, RotatingCache}
+  alias Mlx.LM.Decoder.{Joined, Parameter, RoPE}
+
+  @options [
+    width: nil,
+    heads: nil,
+    key_value_heads: nil,
+    head_size: nil,
+    bias: false,
+    output_bias: false,
+    joined: false,
+    norm: nil,
+    norm_of: :heads,
+    rope: nil,
+    scale: nil,
+    soft_cap: nil,
+    window: nil,
+    sinks: false,
+    gated: false,
+    temperature: nil
+  ]
+
+  @constants [:heads, :key_value_heads, :head_size, :norm_of, :rope, :scale, :soft_cap, :window, :gated, :temperature]
+
+  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :o_proj, :q_norm, :k_norm, :sinks] ++ @constants
+
+  @type t :: %__MODULE__{}
+
+  @doc """
+  Attention with zeros for arrays.
+
+  Options:
+
+    * `:width`, `:heads`, `:key_value_heads`, `:head_size` - sizes
+    * `:bias`, `:output_bias` - whether q, k and v, and the output, have biases; default false
+    * `:joined` - whether a file holds q, k and v as one matrix, default false
+    * `:norm` - the normalisation of queries and keys, such as `{:rms, 1.0e-6}`, default `nil`
+    * `:norm_of` - what it normalises: `:heads`, each of them; `:whole`, all of them together; `:each`, each with a weight
+      of its own; or `:rotated`, each after the rotation
+    * `:rope` - an `Mlx.LM.Decoder.RoPE`, or `nil` for no rotation
+    * `:scale` - of the scores, default `1 / sqrt(head_size)`
+    * `:soft_cap` - scores become `cap * tanh(score / cap)`, default `nil`
+    * `:window` - how many positions a position sees, default `nil` for all before it
+    * `:sinks` - whether each head has a score that takes attention from all positions, default false
+    * `:gated` - whether `q_proj` gives for each head a gate beside the query, default false
+    * `:temperature` - `{beta, length}`: queries grow by `1 + beta log(1 + floor(position / length))`, default `nil`
+  """
+  @impl true
+  @spec new(keyword()) :: t()
+  def new(options) do
+    options = options |> Options.complete(:"LM.Decoder.Attention.new", @options) |> Map.new()
+    %{width: width, heads: heads, key_value_heads: shared, head_size: size} = options
+    queries = if options.gated, do: 2 * heads * size, else: heads * size
+
+    inputs =
+      if options.joined do
+        [qkv_proj: Parameter.linear(width, (heads + 2 * shared) * size, options.bias)]
+      else
+        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * size] do
+          {name, Parameter.linear(width, outputs, options.bias)}
+        end
+      end
+
+    layers = [
+      o_proj: Parameter.linear(heads * size, width, options.output_bias),
+      q_norm: norm(options, heads),
+      k_norm: norm(options, shared),
+      sinks: if(options.sinks, do: Mlx.zeros({heads}))
+    ]
+
+    constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size)}, @constants)
+    __MODULE__ |> struct!(inputs ++ layers) |> struct!(constants)
+  end
+
+  defp norm(%{norm: nil}, _heads), do: nil
+  defp norm(%{norm_of: :whole} = options, heads), do: Parameter.norm(options.norm, heads * options.head_size)
+  defp norm(%{norm_of: :each, norm: {_, eps}} = options, heads), do: Parameter.head_norm(eps, heads, options.head_size)
+  defp norm(options, _heads), do: Parameter.norm(options.norm, options.head_size)
+
+  @impl true
+  def cache(%__MODULE__{window: nil}), do: KeyValueCache.new()
+  def cache(%__MODULE__{window: window}), do: RotatingCache.new(window)
+
+  @impl true
+  def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
+    {queries, keys, values, gate} = projections(attention, x)
+    {queries, keys} = rotated(attention, queries, keys, cache.length)
+    {y, cache} = attend(attention, tempered(attention, queries, cache.length), keys, values, cache)
+    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
+    {NN.Layer.call(attention.o_proj, gated(y, gate)), cache, step}
+  end
+
+  # Queries and keys before the rotation, values, and the gate of the outputs.
+  defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
+    [queries, keys, values] =
+      for layer <- [attention.q_proj, attention.k_proj, attention.v_proj], do: NN.Layer.call(layer, x)
+
+    {queries, gate} = without_gate(attention, queries)
+    shape = {batch, length, attention.key_value_heads, attention.head_size}
+
+    {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
+     values |> Mlx.reshape(shape) |> swap(), gate}
+  end
+
+  # Without norms, queries and keys stay together until they are rotated.
+  defp projections(%__MODULE__{q_norm: nil, temperature: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
+    %{heads: heads, key_value_heads: shared} = attention
+
+    all =
+      attention.qkv_proj |> NN.Layer.call(x) |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
+
+    [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
+    {{:together, rotated}, nil, values, nil}
+  end
+
+  defp projections(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x) do
+    %{heads: heads, key_value_heads: shared, head_size: size} = attention
+
+    [queries, keys, values] =
+      attention.qkv_proj |> NN.Layer.call(x) |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
+
+    {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
+     values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil}
+  end
+
+  defp heads(%__MODULE__{head_size: size, norm_of: norm_of}, norm, %Array{shape: {batch, length, features}} = x) do
+    shape = {batch, length, div(features, size), size}
+
+    case norm_of do
+      _any when norm == nil -> x |> Mlx.reshape(shape) |> swap()
+      :whole -> norm |> NN.Layer.call(x) |> Mlx.reshape(shape) |> swap()
+      :rotated -> x |> Mlx.reshape(shape) |> swap()
+      _heads -> norm |> NN.Layer.call(Mlx.reshape(x, shape)) |> swap()
+    end
+  end
+
+  defp without_gate(%__MODULE__{gated: false}, queries), do: {queries, nil}
+
+  defp without_gate(%__MODULE__{heads: heads, head_size: size}, %Array{shape: {batch, length, _}} = queries) do
+    [queries, gate] = queries |> Mlx.reshape({batch, length, heads, 2 * size}) |> Mlx.split(2, axis: -1)
+    {Mlx.reshape(queries, {batch, length, heads * size}), Mlx.reshape(gate, {batch, length, heads * size})}
+  end
+
+  defp gated(y, nil), do: y
+  defp gated(y, gate), do: Mlx.multiply(y, Mlx.sigmoid(gate))
+
+  # {batch, length, heads, features} <-> {batch, heads, length, features}
+  defp swap(x), do: Mlx.transpose(x, axes: [0, 2, 1, 3])
+
+  defp rotated(%__MODULE__{heads: heads} = attention, {:together, both}, nil, offset) do
+    [queries, keys] = attention |> rotate(both, offset) |> Mlx.split([heads], axis: 1)
+    {queries, keys}
+  end
+
+  defp rotated(%__MODULE__{norm_of: :rotated, q_norm: %{}} = attention, queries, keys, offset) do
+    {NN.Layer.call(attention.q_norm, rotate(attention, queries, offset)),
+     NN.Layer.call(attention.k_norm, rotate(attention, keys, offset))}
+  end
+
+  defp rotated(attention, queries, keys, offset) do
+    {rotate(attention, queries, offset), rotate(attention, keys, offset)}
+  end
+
+  defp rotate(%__MODULE__{rope: nil}, x, _offset), do: x
+  defp rotate(%__MODULE__{rope: rope}, x, offset), do: RoPE.call(rope, x, offset)
+
+  defp tempered(%__MODULE__{temperature: nil}, queries, _offset), do: queries
+
+  defp tempered(%__MODULE__{temperature: {beta, original}}, %Array{shape: {_, _, length, _}} = queries, offset) do
+    positions = Mlx.add(Mlx.arange(0, length, type: :s32), offset)
+
+    growth =
+      positions |> Mlx.divide(original) |> Mlx.floor() |> Mlx.add(1) |> Mlx.log() |> Mlx.multiply(beta) |> Mlx.add(1)
+
+    Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
+  end
+
+  defp attend(%__MODULE__{soft_cap: nil, sinks: nil} = attention, queries, keys, values, %KeyValueCache{} = cache) do
+    KeyValueCache.attend(cache, queries, keys, values, scale: attention.scale)
+  end
+
+  defp attend(attention, queries, keys, values, %kind{} = cache) do
+    {keys, values, mask, cache} = kind.update(cache, keys, values)
+    {output(attention, queries, keys, values, mask), cache}
+  end
+
+  defp output(%__MODULE__{soft_cap: nil} = attention, queries, keys, values, mask) do
+    options = [scale: attention.scale, mask: mask, sinks: attention.sinks]
+    Fast.scaled_dot_product_attention(queries, keys, values, options)
+  end
+
+  defp output(%__MODULE__{soft_cap: cap} = attention, queries, keys, values, mask) do
+    %Array{shape: {batch, heads, length, size}} = queries
+    shared = attention.key_value_heads
+    grouped = queries |> Mlx.multiply(attention.scale) |> Mlx.reshape({batch, shared, div(heads, shared), length, size})
+    scores = Mlx.matmul(grouped, keys |> Mlx.new_axis(2) |> Mlx.swap_axes(-1, -2))
+    scores = scores |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap) |> masked(mask)
+    scores = Mlx.softmax(scores, axes: -1, precise: true)
+    scores |> Mlx.matmul(Mlx.new_axis(values, 2)) |> Mlx.reshape({batch, heads, length, size})
+  end
+
+  defp masked(scores, nil), do: scores
+
+  defp masked(%Array{shape: shape} = scores, :causal) do
+    [queries, keys] = [elem(shape, 3), elem(shape, 4)]
+    at = Mlx.arange(keys - queries, keys, type: :s32)
+    masked(scores, Mlx.less_equal(Mlx.new_axis(Mlx.arange(0, keys, type: :s32), 0), Mlx.new_axis(at, 1)))
+  end
+
+  defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
+
+  @impl true
+  def join(%__MODULE__{qkv_proj: nil, gated: false} = attention) do
+    case Joined.linear([attention.q_proj, attention.k_proj, attention.v_proj]) do
+      nil -> attention
+      joined -> %{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined}
+    end
+  end
+
+  def join(attention), do: attention
+end

@@ -1,0 +1,87 @@
+defmodule Mlx.LM.Decoder.Block do
+  @moduledoc """
+  One block of a decoder: parts by their names, and the branches that add them to the residual stream.
+
+  A block is a plain map, so that each configuration has the parts, and so the names, that its files have. Under
+  `:branches` stands the order: a list of steps, each of which is a list of branches that are computed from the same
+  stream and added to it:
+
+      x = x + branch(x) + ...         for each step
+      branch(x) = scale * after(part(before(x)))
+
+  | field of a branch | |
+  | --- | --- |
+  | `:part` | the name of the part |
+  | `:before`, `:after` | the names of normalisations, or absent |
+  | `:scale` | a factor, or absent |
+
+  For example, Llama's blocks are
+
+      [[%{before: :input_layernorm, part: :self_attn}], [%{before: :post_attention_layernorm, part: :mlp}]]
+
+  A part is a mixer (`Mlx.LM.Decoder.Mixer`), or a layer of `Mlx.NN`.
+  """
+
+  alias Mlx.{Array, LM, NN}
+  alias Mlx.LM.Decoder.Mixer
+
+  @type branch :: %{
+          required(:part) => atom(),
+          optional(:before) => atom() | nil,
+          optional(:after) => atom() | nil,
+          optional(:scale) => number() | nil
+        }
+
+  @type t :: %{required(:branches) => [[branch()]], optional(atom()) => struct()}
+
+  @doc "The mixers of a block, in the order in which they are called."
+  @spec mixers(t()) :: [Mixer.t()]
+  def mixers(%{branches: steps} = block) do
+    for branches <- steps, %{part: name} <- branches, part = Map.fetch!(block, name), mixer?(part), do: part
+  end
+
+  @doc "Whether a part is a mixer."
+  @spec mixer?(struct()) :: boolean()
+  def mixer?(%module{}), do: Code.ensure_loaded?(module) and function_exported?(module, :cache, 1)
+
+  @doc """
+  The outputs for `x`, with the caches that the mixers of the block left, the last one first, those that are not yet
+  used, and the step.
+  """
+  @spec call(t(), Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()) ::
+          {Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()}
+  def call(%{branches: steps} = block, x, caches, step) do
+    Enum.reduce(steps, {x, caches, step}, fn branches, {x, caches, step} ->
+      Enum.reduce(branches, {x, caches, step}, fn branch, {sum, caches, step} ->
+        {y, caches, step} = branch(block, branch, x, caches, step)
+        {Mlx.add(sum, y), caches, step}
+      end)
+    end)
+  end
+
+  defp branch(block, %{part: name} = branch, x, caches, step) do
+    x = normalized(block, branch[:before], x)
+    {y, caches, step} = part(Map.fetch!(block, name), x, caches, step)
+    y = normalized(block, branch[:after], y)
+    {if(branch[:scale], do: Mlx.multiply(y, branch[:scale]), else: y), caches, step}
+  end
+
+  defp normalized(_block, nil, x), do: x
+  defp normalized(block, name, x), do: NN.Layer.call(Map.fetch!(block, name), x)
+
+  defp part(%module{} = part, x, {used, left}, step) do
+    cond do
+      not mixer?(part) ->
+        {NN.Layer.call(part, x), {used, left}, step}
+
+      module.cache(part) == nil ->
+        {y, nil, step} = module.call(part, x, nil, step)
+        {y, {used, left}, step}
+
+      true ->
+        [cache | left] = left
+        {y, cache, step} = module.call(part, x, cache, step)
+        {y, {[cache | used], left}, step}
+    end
+  end
+end

@@ -1,0 +1,161 @@
+defmodule Mlx.LM.Decoder.Experts do
+  @moduledoc """
+  A feed-forward layer of several experts, of which each token takes a few, with or without one that all take:
+
+      scores, chosen = the `top` experts by gate(x)
+      y = sum of scores * expert(x) + shared_expert(x)
+
+  An expert is a gated feed-forward layer. All experts lie in the three stacks of matrices of `switch_mlp`.
+  """
+
+  alias Mlx.{Array, NN}
+  alias Mlx.Arguments.Options
+  alias Mlx.LM.Decoder.{GatedFeedForward, Parameter, SwitchFeedForward}
+
+  @options [
+    width: nil,
+    experts: nil,
+    top: nil,
+    hidden: nil,
+    scores: :softmax,
+    normalize: false,
+    scale: 1.0,
+    correction: false,
+    groups: nil,
+    gate_bias: false,
+    bias: false,
+    activation: "silu",
+    shared: nil,
+    shared_bias: false,
+    shared_gate: false
+  ]
+
+  @constants [:top, :scores, :normalize, :scale, :groups]
+
+  @derive NN.Layer
+  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate] ++ @constants
+
+  @type t :: %__MODULE__{}
+
+  @doc """
+  A layer with zeros for arrays.
+
+  Options:
+
+    * `:width`, `:experts`, `:top`, `:hidden` - sizes: the features, the experts, those that a token takes, and the hidden
+      features of one
+    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` over the chosen ones, or `:sigmoid`
+    * `:normalize` - whether the scores of the chosen experts are divided by their sum, default false
+    * `:scale` - a factor of the scores, default 1.0
+    * `:correction` - whether there is a bias that counts for the choice and not for the scores, default false
+    * `:groups` - `{groups, kept}`: only experts of the best groups are chosen, default `nil`
+    * `:gate_bias`, `:bias` - whether the gate and the experts have biases, default false
+    * `:activation` - default `"silu"`
+    * `:shared` - the hidden features of the expert that all take, default `nil` for none
+    * `:shared_bias`, `:shared_gate` - whether that one has biases, and a gate; default false
+  """
+  @spec new(keyword()) :: t()
+  def new(options) do
+    options = options |> Options.complete(:"LM.Decoder.Experts.new", @options) |> Map.new()
+    %{width: width, experts: experts, shared: shared} = options
+    check!(options)
+
+    layers = [
+      gate: Parameter.linear(width, experts, options.gate_bias),
+      e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts})),
+      switch_mlp: SwitchFeedForward.new(width, options.hidden, experts, options.bias, options.activation),
+      shared_expert: shared && shared_expert(options),
+      shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1))
+    ]
+
+    __MODULE__ |> struct!(layers) |> struct!(Map.take(options, @constants))
+  end
+
+  defp check!(%{experts: experts, top: top, groups: groups}) do
+    if top > experts, do: raise(Mlx.Error, message: "the configuration chooses #{top} of #{experts} experts")
+
+    with {count, kept} <- groups do
+      if rem(experts, count) != 0 or kept > count or (count > 1 and div(experts, count) < 2) do
+        raise Mlx.Error,
+          message:
+            "the configuration chooses #{kept} of #{count} groups of #{experts} experts, which have two or more each"
+      end
+    end
+  end
+
+  defp shared_expert(%{width: width, shared: hidden, shared_bias: bias, activation: activation}) do
+    GatedFeedForward.new(width: width, hidden: hidden, bias: bias, activation: activation)
+  end
+
+  @doc "The outputs for `x`, `{batch, length, width}`."
+  @spec call(t(), Array.t()) :: Array.t()
+  def call(%__MODULE__{} = layer, x) do
+    {scores, chosen} = choose(layer, NN.Layer.call(layer.gate, x))
+    y = SwitchFeedForward.call(layer.switch_mlp, x, chosen)
+    y = y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
+    with_shared(layer, y, x)
+  end
+
+  defp choose(%__MODULE__{scores: :softmax_of_chosen} = layer, logits) do
+    chosen = greatest(logits, layer.top)
+    {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.softmax(axes: -1, precise: true), chosen}
+  end
+
+  defp choose(%__MODULE__{} = layer, logits) do
+    scores = scores(layer.scores, logits)
+    wanted = if layer.e_score_correction_bias, do: Mlx.add(scores, layer.e_score_correction_bias), else: scores
+    chosen = layer.groups |> in_groups(wanted) |> greatest(layer.top)
+    taken = Mlx.take_along_axis(scores, chosen, axis: -1)
+    {scaled(layer, normalized(layer, taken)), chosen}
+  end
+
+  defp scores(:softmax, logits), do: Mlx.softmax(logits, axes: -1, precise: true)
+  defp scores(:sigmoid, logits), do: logits |> Mlx.as_type(:f32) |> Mlx.sigmoid()
+
+  defp normalized(%__MODULE__{normalize: false}, scores), do: scores
+
+  defp normalized(%__MODULE__{scores: :sigmoid}, scores) do
+    Mlx.divide(scores, Mlx.add(Mlx.sum(scores, axes: [-1], keep_axes: true), 1.0e-20))
+  end
+
+  defp normalized(_layer, scores), do: Mlx.divide(scores, Mlx.sum(scores, axes: [-1], keep_axes: true))
+
+  defp scaled(%__MODULE__{scale: scale}, scores) when scale == 1, do: scores
+  defp scaled(%__MODULE__{scale: scale}, scores), do: Mlx.multiply(scores, scale)
+
+  # A group is as good as its two best experts together. Experts of the other groups are not chosen.
+  defp in_groups(nil, wanted), do: wanted
+  defp in_groups({count, count}, wanted), do: wanted
+
+  defp in_groups({groups, kept}, %Array{shape: {batch, length, experts}} = wanted) do
+    grouped = Mlx.reshape(wanted, {batch, length, groups, div(experts, groups)})
+    worth = grouped |> Mlx.top_k(2, axis: -1) |> Mlx.sum(axes: [-1])
+    worst = worth |> Mlx.argpartition(groups - kept - 1) |> Mlx.slice([0, 0, 0], [batch, length, groups - kept])
+    worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
+
+    grouped
+    |> Mlx.put_along_axis(worst, Mlx.array(0, type: wanted.type), axis: -2)
+    |> Mlx.reshape({batch, length, experts})
+  end
+
+  defp greatest(%Array{shape: shape} = scores, count) do
+    lengths = shape |> Tuple.to_list() |> List.replace_at(-1, count)
+    starts = List.duplicate(0, tuple_size(shape))
+    scores |> Mlx.negate() |> Mlx.argpartition(count - 1) |> Mlx.slice(starts, lengths)
+  end
+
+  defp with_shared(%__MODULE__{shared_expert: nil}, y, _x), do: y
+
+  defp with_shared(%__MODULE__{shared_expert: shared, shared_expert_gate: nil}, y, x) do
+    Mlx.add(y, GatedFeedForward.call(shared, x))
+  end
+
+  defp with_shared(%__MODULE__{shared_expert: shared, shared_expert_gate: gate}, y, x) do
+    Mlx.add(y, Mlx.multiply(Mlx.sigmoid(NN.Layer.call(gate, x)), GatedFeedForward.call(shared, x)))
+  end
+
+  @doc "The layer with joined matrices of the shared expert, where they can be."
+  @spec join(t()) :: t()
+  def join(%__MODULE__{shared_expert: nil} = layer), do: layer
+  def join(%__MODULE__{shared_expert: shared} = layer), do: %{layer | shared_expert: GatedFeedForward.join(shared)}
+end

@@ -1,0 +1,65 @@
+defmodule Mlx.LM.Decoder.ForInference do
+  @moduledoc false
+  # A loaded decoder as it runs fastest: with joined matrices, normalisations that have their sums, matrices in the wanted
+  # form, and dense ones in the order of memory that the device reads fastest. Its paths are no longer the names in files.
+  #
+  # One block after the other is computed, and what it was made of is given up.
+
+  alias Mlx.LM.Decoder
+  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, ShiftedLayerNorm, ShiftedRMSNorm, SwitchLinear}
+  alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
+
+  @type form :: :dense | :quantized
+
+  @doc "The decoder, whose former arrays are given up. All arrays are computed."
+  @spec of(Decoder.t(), form()) :: Decoder.t()
+  def of(%Decoder{model: model} = decoder, form) do
+    # The largest matrix comes first: while it is made, there is no other beside it.
+    lm_head = output(decoder.lm_head, model.embed_tokens, form)
+    embedding = Mlx.eval(model.embed_tokens)
+    layers = for block <- model.layers, do: block(block, form)
+    norms = for {name, %{} = norm} <- Map.take(model, [:norm, :embedding_norm]), into: %{}, do: {name, shaped(norm)}
+    Mlx.eval(%{decoder | lm_head: lm_head, model: Map.merge(%{model | embed_tokens: embedding, layers: layers}, norms)})
+  end
+
+  # A dense matrix of the output stands beside a quantized embedding, of which only the rows of tokens are unpacked.
+  defp output(nil, %QuantizedEmbedding{} = embedding, :dense) do
+    shaped(%Linear{weight: unpacked(embedding), bias: nil})
+  end
+
+  defp output(nil, %Embedding{weight: weight}, _form) do
+    if on_cpu?(), do: DenseLinear.of(%Linear{weight: weight, bias: nil}, kept: true)
+  end
+
+  defp output(nil, _embedding, :quantized), do: nil
+  defp output(layer, _embedding, form), do: layer |> formed(form) |> shaped() |> Mlx.eval()
+
+  defp block(block, form) do
+    block
+    |> Mlx.NN.map_layers(fn _path, layer -> formed(layer, form) end)
+    |> Map.new(fn
+      {:branches, branches} -> {:branches, branches}
+      {name, %module{} = part} -> {name, if(function_exported?(module, :join, 1), do: module.join(part), else: part)}
+    end)
+    |> Mlx.NN.map_layers(fn _path, layer -> shaped(layer) end)
+    |> Mlx.eval()
+  end
+
+  defp formed(%QuantizedLinear{bias: bias} = layer, :dense), do: %Linear{weight: unpacked(layer), bias: bias}
+
+  defp formed(%QuantizedSwitchLinear{bias: bias} = layer, :dense) do
+    %SwitchLinear{weight: unpacked(layer), bias: bias}
+  end
+
+  defp formed(layer, _form), do: layer
+
+  defp unpacked(%{weight: weight, scales: scales, biases: biases} = layer) do
+    Mlx.dequantize(weight, scales, biases, QuantizedMatrix.packing(layer))
+  end
+
+  defp shaped(%kind{} = norm) when kind in [ShiftedRMSNorm, ShiftedLayerNorm], do: kind.summed(norm)
+  defp shaped(%Linear{} = layer), do: if(on_cpu?(), do: DenseLinear.of(layer), else: layer)
+  defp shaped(layer), do: layer
+
+  defp on_cpu?, do: Mlx.Device.default() == :cpu
+end

@@ -1,0 +1,60 @@
+defmodule Mlx.LM.Decoder.Parameter do
+  @moduledoc false
+  # Layers with zeros for arrays, which say the shapes that a file must have. The zeros are not computed.
+
+  alias Mlx.Array
+  alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
+  alias Mlx.LM.Decoder.{HeadLayerNorm, ShiftedLayerNorm, ShiftedRMSNorm}
+
+  @largest 0x7FFFFFFF
+
+  @doc "Zeros. Raises `Mlx.Error` for a shape that no array has."
+  @spec zeros(tuple()) :: Array.t()
+  def zeros(shape) do
+    if Enum.any?(Tuple.to_list(shape), &(&1 not in 1..@largest)) do
+      raise Mlx.Error,
+        message: "the configuration asks for an array of the shape #{inspect(shape)}, and no array has that"
+    end
+
+    Mlx.zeros(shape)
+  end
+
+  @doc "A linear layer."
+  @spec linear(pos_integer(), pos_integer(), boolean()) :: Linear.t()
+  def linear(inputs, outputs, bias \\ false) do
+    %Linear{weight: zeros({outputs, inputs}), bias: if(bias, do: zeros({outputs}))}
+  end
+
+  @doc "An embedding."
+  @spec embedding(pos_integer(), pos_integer()) :: Embedding.t()
+  def embedding(count, width), do: %Embedding{weight: zeros({count, width})}
+
+  @typedoc """
+  The kind of a normalisation and its epsilon:
+
+    * `:rms` - root mean square
+    * `:rms_plus_one` - the same, whose weight is one more than in the file
+    * `:layer`, `:layer_without_bias`, `:layer_without_weight` - mean and variance
+    * `:layer_plus_one` - the same, whose weight is one more than in the file
+  """
+  @type norm :: {:rms | :rms_plus_one | :layer | :layer_plus_one | :layer_without_bias | :layer_without_weight, float()}
+
+  @doc "A normalisation of so many features."
+  @spec norm(norm(), pos_integer()) :: struct()
+  def norm({:rms, eps}, width), do: %RMSNorm{weight: zeros({width}), eps: eps}
+  def norm({:rms_plus_one, eps}, width), do: %ShiftedRMSNorm{weight: zeros({width}), eps: eps}
+  def norm({:layer, eps}, width), do: layer_norm(zeros({width}), zeros({width}), width, eps)
+
+  def norm({:layer_plus_one, eps}, width) do
+    %ShiftedLayerNorm{weight: zeros({width}), bias: zeros({width}), eps: eps}
+  end
+
+  def norm({:layer_without_bias, eps}, width), do: layer_norm(zeros({width}), nil, width, eps)
+  def norm({:layer_without_weight, eps}, width), do: layer_norm(nil, nil, width, eps)
+
+  @doc "A normalisation with a weight for each of the heads."
+  @spec head_norm(float(), pos_integer(), pos_integer()) :: HeadLayerNorm.t()
+  def head_norm(eps, heads, width), do: %HeadLayerNorm{weight: zeros({heads, width}), eps: eps}
+
+  defp layer_norm(weight, bias, width, eps), do: %LayerNorm{weight: weight, bias: bias, dims: width, eps: eps}
+end

@@ -1,0 +1,152 @@
+defmodule Mlx.LM.Families do
+  @moduledoc """
+  The types of models that can be loaded: what `model_type` of a `config.json` means.
+
+  A type of your own is a module (`Mlx.LM.Family`), given with the option `:families` of `Mlx.LM.load/2`, or in the
+  configuration:
+
+      config :mlx, families: %{"my_type" => MyFamily}
+
+  Of a model for pictures or sounds too, the part for text is loaded.
+  """
+
+  use Mlx.Arguments.Mismatch
+
+  alias Mlx.Arguments.{Given, Options}
+  alias Mlx.LM.Families
+  alias Mlx.LM.Families.Fields
+
+  @families %{
+    "apertus" => Families.Apertus,
+    "cohere" => Families.Cohere,
+    "cohere2" => Families.Cohere2,
+    "dots1" => Families.Dots1,
+    "ernie4_5" => Families.Ernie45,
+    "ernie4_5_moe" => Families.Ernie45MoE,
+    "exaone" => Families.Exaone,
+    "exaone4" => Families.Exaone4,
+    "gemma" => Families.Gemma,
+    "gemma2" => Families.Gemma2,
+    "gemma3" => Families.Gemma3,
+    "gemma3_text" => Families.Gemma3,
+    "glm" => Families.GLM,
+    "glm4" => Families.GLM4,
+    "glm4_moe" => Families.GLM4MoE,
+    "gpt2" => Families.GPT2,
+    "gpt_neox" => Families.GPTNeoX,
+    "gpt_oss" => Families.GptOss,
+    "granite" => Families.Granite,
+    "granitemoe" => Families.GraniteMoE,
+    "helium" => Families.Helium,
+    "hunyuan_v1_dense" => Families.HunyuanV1Dense,
+    "internlm2" => Families.InternLM2,
+    "internlm3" => Families.InternLM3,
+    "iquestcoder" => Families.Llama,
+    "lille-130m" => Families.Lille,
+    "llama" => Families.Llama,
+    "mimo" => Families.MiMo,
+    "minicpm" => Families.MiniCPM,
+    "ministral3" => Families.Ministral3,
+    "mistral" => Families.Llama,
+    "mixtral" => Families.Mixtral,
+    "nemotron" => Families.Nemotron,
+    "olmo2" => Families.Olmo2,
+    "olmo3" => Families.Olmo3,
+    "olmoe" => Families.OlmoE,
+    "phi" => Families.Phi,
+    "phi3" => Families.Phi3,
+    "qwen" => Families.Qwen,
+    "qwen2" => Families.Qwen2,
+    "qwen2_moe" => Families.Qwen2MoE,
+    "qwen3" => Families.Qwen3,
+    "qwen3_moe" => Families.Qwen3MoE,
+    "seed_oss" => Families.SeedOss,
+    "smollm3" => Families.SmolLM3,
+    "solar_open" => Families.GLM4MoE,
+    "stablelm" => Families.StableLM,
+    "starcoder2" => Families.StarCoder2,
+    "telechat3" => Families.Llama,
+    "xverse" => Families.Llama
+  }
+
+  # Types of models whose text part has a type of its own, and which that is without a word.
+  @wrappers %{
+    "llava" => "llama",
+    "mistral3" => "llama",
+    "pixtral" => "llama",
+    "qwen2_5_vl" => "qwen2",
+    "qwen2_vl" => "qwen2",
+    "qwen3_vl" => "qwen3",
+    "qwen3_vl_moe" => "qwen3_moe"
+  }
+
+  # The types that the text parts of those have.
+  @text_types %{
+    "qwen2_5_vl_text" => "qwen2",
+    "qwen2_vl_text" => "qwen2",
+    "qwen3_vl_text" => "qwen3",
+    "qwen3_vl_moe_text" => "qwen3_moe"
+  }
+
+  @doc """
+  All types, in order.
+
+      iex> "qwen3" in Mlx.LM.Families.types()
+      true
+  """
+  @spec types() :: [String.t()]
+  def types, do: Enum.sort(Map.keys(known(%{})) ++ Map.keys(@wrappers))
+
+  @doc """
+  The family of a configuration, and the fields that it reads: those of the part for text.
+
+  Options:
+
+    * `:families` - a map of types and modules, which count before others
+
+  Examples:
+
+      iex> {module, fields} = Mlx.LM.Families.find(Mlx.LM.Families.Fields.new(%{"model_type" => "qwen3"}))
+      iex> {module.names(), fields.map}
+      {[], %{"model_type" => "qwen3"}}
+
+  Raises `Mlx.Error` for a type that is not known.
+  """
+  @spec find(Fields.t(), keyword()) :: {module(), Fields.t()}
+  def find(fields, options \\ [])
+
+  def find(%Fields{} = fields, options) do
+    [own] = Options.without_stream(options, :"LM.Families.find", families: %{})
+
+    if not is_map(own) or is_struct(own) do
+      raise ArgumentError,
+            "Mlx.LM.Families.find: expected :families to be a map of types and modules, got: #{Given.text(own)}"
+    end
+
+    known = known(own)
+    type = Fields.text(fields, "model_type")
+    text = text(fields)
+    found = known[type] || known[text_type(type, text)]
+
+    if is_atom(found) and found != nil and Code.ensure_loaded?(found) do
+      {found, text}
+    else
+      Fields.refuse(fields, "model_type", "one of #{Enum.join(types(), ", ")}")
+    end
+  end
+
+  defp known(own), do: @families |> Map.merge(Map.new(Application.get_env(:mlx, :families, %{}))) |> Map.merge(own)
+
+  # What the text part does not say stands beside it.
+  defp text(fields) do
+    case Fields.under(fields, "text_config") do
+      nil -> fields
+      text -> %{text | map: fields.map |> Map.delete("text_config") |> Map.merge(text.map)}
+    end
+  end
+
+  defp text_type(type, text) do
+    inner = Fields.text(text, "model_type", nil)
+    if default = @wrappers[type], do: if(inner in [nil, type], do: default, else: Map.get(@text_types, inner, inner))
+  end
+end

@@ -1,0 +1,24 @@
+defmodule Mlx.LM.Families.Granite do
+  @moduledoc false
+  # Llama with four factors.
+
+  use Mlx.LM.Family
+
+  alias Mlx.LM.Families.{Fields, Plain}
+
+  @impl true
+  def config(fields), do: config(fields, [])
+
+  @doc "The configuration with what is different in a descendant."
+  @spec config(Fields.t(), keyword()) :: Mlx.LM.Decoder.Config.t()
+  def config(fields, different) do
+    own = [
+      attention: [scale: Fields.number(fields, "attention_multiplier")],
+      embedding_scale: Fields.number(fields, "embedding_multiplier"),
+      residual_scale: Fields.number(fields, "residual_multiplier"),
+      logit_scale: 1 / Fields.positive(fields, "logits_scaling")
+    ]
+
+    Plain.config(fields, own ++ different)
+  end
+end

@@ -1,0 +1,40 @@
+defmodule Mlx.LM.Families.GraniteMoE do
+  @moduledoc false
+  # Granite with experts, whose scores are a softmax of those that were chosen. In files of IBM the matrices of the gate
+  # and the other factor are one.
+
+  use Mlx.LM.Family
+
+  alias Mlx.LM.Decoder.Experts
+  alias Mlx.LM.Families.{Fields, Granite, Tensors}
+
+  @impl true
+  def config(fields) do
+    Granite.config(fields,
+      feed_forward:
+        {Experts,
+         width: Fields.size(fields, "hidden_size"),
+         experts: Fields.size(fields, "num_local_experts"),
+         top: Fields.size(fields, "num_experts_per_tok"),
+         hidden: Fields.size(fields, "intermediate_size"),
+         scores: :softmax_of_chosen}
+    )
+  end
+
+  @impl true
+  def names, do: [{"block_sparse_moe.router.layer", "mlp.gate"}, {"block_sparse_moe", "mlp"}]
+
+  @impl true
+  def tensors(tensors, _fields) do
+    Tensors.replace(tensors, ~r/\.mlp\.(input|output)_linear\.weight$/, fn name, array ->
+      case String.split(name, ~r/\.(?=(input|output)_linear)/) do
+        [path, "output_linear.weight"] ->
+          [{"#{path}.switch_mlp.down_proj.weight", array}]
+
+        [path, "input_linear.weight"] ->
+          [gate, up] = Mlx.split(array, 2, axis: 1)
+          [{"#{path}.switch_mlp.gate_proj.weight", gate}, {"#{path}.switch_mlp.up_proj.weight", up}]
+      end
+    end)
+  end
+end

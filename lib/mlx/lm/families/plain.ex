@@ -1,0 +1,136 @@
+defmodule Mlx.LM.Families.Plain do
+  @moduledoc """
+  The configuration of a decoder as Llama's is made, with what is different. Most families are this with a few lines.
+  """
+
+  alias Mlx.LM.Decoder.{Attention, Config, GatedFeedForward}
+  alias Mlx.LM.Families.{Fields, Rope}
+
+  @norms %{
+    pre:
+      {[[%{before: :input_layernorm, part: :self_attn}], [%{before: :post_attention_layernorm, part: :mlp}]],
+       [:input_layernorm, :post_attention_layernorm]},
+    post:
+      {[[%{part: :self_attn, after: :post_attention_layernorm}], [%{part: :mlp, after: :post_feedforward_layernorm}]],
+       [:post_attention_layernorm, :post_feedforward_layernorm]},
+    sandwich:
+      {[
+         [%{before: :input_layernorm, part: :self_attn, after: :post_attention_layernorm}],
+         [%{before: :pre_feedforward_layernorm, part: :mlp, after: :post_feedforward_layernorm}]
+       ], [:input_layernorm, :post_attention_layernorm, :pre_feedforward_layernorm, :post_feedforward_layernorm]},
+    parallel:
+      {[[%{before: :input_layernorm, part: :self_attn}, %{before: :input_layernorm, part: :mlp}]], [:input_layernorm]},
+    parallel_pre:
+      {[[%{before: :input_layernorm, part: :self_attn}, %{before: :post_attention_layernorm, part: :mlp}]],
+       [:input_layernorm, :post_attention_layernorm]}
+  }
+
+  @doc """
+  The configuration of these fields.
+
+  Options say what is different from Llama:
+
+    * `:norm` - the kind of all normalisations, default `{:rms, rms_norm_eps}`
+    * `:norms` - where they stand: `:pre` (before each part), `:post` (after it), `:sandwich` (both), `:parallel` (one
+      before both parts, which are added together) or `:parallel_pre` (the same with one for each)
+    * `:attention` - options of `Mlx.LM.Decoder.Attention`
+    * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
+    * `:block` - a function of the number of a block that gives `:attention` and `:feed_forward` of this one
+    * `:mixer` - as `:block`, for a mixer `{name, {module, options}}` in place of `:self_attn`
+    * `:residual_scale` - a factor of what each part adds
+    * those of `Mlx.LM.Decoder.Config`
+  """
+  @spec config(Fields.t(), keyword()) :: Config.t()
+  def config(fields, different \\ []) do
+    norm = Keyword.get_lazy(different, :norm, fn -> {:rms, Fields.positive(fields, "rms_norm_eps")} end)
+    {own, others} = Keyword.split(different, [:norm, :norms, :attention, :feed_forward, :block, :residual_scale])
+
+    struct!(
+      %Config{
+        vocabulary: Fields.size(fields, "vocab_size"),
+        width: Fields.size(fields, "hidden_size"),
+        context_length: Fields.size(fields, "max_position_embeddings", 4096),
+        tied: Fields.flag(fields, "tie_word_embeddings", true),
+        norm: norm,
+        blocks: for(index <- 0..(Fields.layers(fields, "num_hidden_layers") - 1), do: block(fields, index, norm, own))
+      },
+      others
+    )
+  end
+
+  defp block(fields, index, norm, different) do
+    this = if fun = different[:block], do: fun.(index), else: []
+    {steps, norms} = Map.fetch!(@norms, different[:norms] || :pre)
+    attention = attention(fields, Keyword.merge(different[:attention] || [], this[:attention] || []))
+    feed_forward = feed_forward(fields, this[:feed_forward] || different[:feed_forward] || [])
+    parts = [self_attn: {Attention, attention}, mlp: feed_forward]
+    {scaled(steps, different[:residual_scale]), parts ++ for(name <- norms, do: {name, {:norm, norm}})}
+  end
+
+  defp scaled(steps, nil), do: steps
+  defp scaled(steps, scale), do: for(branches <- steps, do: Enum.map(branches, &Map.put(&1, :scale, scale)))
+
+  defp attention(fields, different) do
+    heads = Fields.size(fields, "num_attention_heads")
+    width = Fields.size(fields, "hidden_size")
+    head_size = different[:head_size] || head_size(fields)
+    bias = Keyword.get_lazy(different, :bias, fn -> Fields.flag(fields, "attention_bias", false) end)
+
+    [
+      width: width,
+      heads: heads,
+      key_value_heads: key_value_heads(fields, heads),
+      head_size: head_size,
+      bias: bias,
+      output_bias: bias
+    ]
+    |> Keyword.merge(different)
+    |> Keyword.put_new_lazy(:rope, fn -> Rope.read(fields, head_size) end)
+  end
+
+  defp key_value_heads(fields, heads) do
+    shared = Fields.size(fields, "num_key_value_heads", heads)
+    if rem(heads, shared) != 0, do: Fields.refuse(fields, "num_key_value_heads", "a divisor of the #{heads} heads")
+    shared
+  end
+
+  @doc "The features of a head."
+  @spec head_size(Fields.t()) :: pos_integer()
+  def head_size(fields) do
+    {width, heads} = {Fields.size(fields, "hidden_size"), Fields.size(fields, "num_attention_heads")}
+    size = Fields.size(fields, "head_dim", div(width, heads))
+    if size == 0, do: Fields.refuse(fields, "num_attention_heads", "at most #{width}, the hidden_size")
+    size
+  end
+
+  defp feed_forward(_fields, {module, options}), do: {module, options}
+
+  defp feed_forward(fields, different) do
+    options = Keyword.merge([width: Fields.size(fields, "hidden_size")], different)
+    options = Keyword.put_new_lazy(options, :hidden, fn -> Fields.size(fields, "intermediate_size") end)
+    {GatedFeedForward, Keyword.put_new_lazy(options, :bias, fn -> Fields.flag(fields, "mlp_bias", false) end)}
+  end
+
+  @doc """
+  The windows of the layers, a list of sizes or `nil` for a layer that sees everything.
+
+  Layers are listed in `layer_types`; without that, `default` is a function of the number of a layer that is true for one
+  with a window.
+  """
+  @spec windows(Fields.t(), (non_neg_integer() -> boolean()), pos_integer() | nil) :: [pos_integer() | nil]
+  def windows(fields, default, window \\ nil) do
+    count = Fields.layers(fields, "num_hidden_layers")
+    kinds = Fields.list(fields, "layer_types", count, nil)
+    windowed = if kinds, do: Enum.map(kinds, &windowed?(fields, &1)), else: Enum.map(0..(count - 1), default)
+
+    for windowed? <- windowed do
+      if windowed?, do: window || Fields.size(fields, "sliding_window")
+    end
+  end
+
+  defp windowed?(_fields, "sliding_attention"), do: true
+  defp windowed?(_fields, "full_attention"), do: false
+
+  defp windowed?(fields, _other),
+    do: Fields.refuse(fields, "layer_types", ~s("full_attention" or "sliding_attention" for each))
+end

@@ -1,0 +1,52 @@
+defmodule Mlx.LM.Families.Qwen3MoE do
+  @moduledoc false
+  # Qwen 3 with experts.
+
+  use Mlx.LM.Family
+
+  alias Mlx.LM.Decoder.Experts
+  alias Mlx.LM.Families.{Fields, Plain, Qwen3, Tensors}
+
+  @impl true
+  def config(fields) do
+    plain = Map.get(fields.map, "mlp_only_layers") || []
+    if not is_list(plain), do: Fields.refuse(fields, "mlp_only_layers", "a list of the numbers of layers")
+    step = Fields.size(fields, "decoder_sparse_step", 1)
+
+    Plain.config(fields,
+      attention: Qwen3.attention(fields),
+      block: fn layer ->
+        if layer not in plain and rem(layer + 1, step) == 0, do: [feed_forward: experts(fields)], else: []
+      end
+    )
+  end
+
+  defp experts(fields) do
+    {Experts,
+     width: Fields.size(fields, "hidden_size"),
+     experts: Fields.size(fields, "num_experts"),
+     top: Fields.size(fields, "num_experts_per_tok"),
+     hidden: Fields.size(fields, "moe_intermediate_size"),
+     normalize: Fields.flag(fields, "norm_topk_prob", false)}
+  end
+
+  # In files of models for pictures too, the experts are stacks, and the gate and the other factor one of them.
+  @impl true
+  def tensors(tensors, _fields) do
+    tensors |> Tensors.stack_experts() |> Tensors.replace(~r/\.mlp\.experts\.(gate_up|down)_proj$/, &parts/2)
+  end
+
+  defp parts(name, array) do
+    [path, matrix] = String.split(name, ".experts.")
+    transposed = Mlx.matrix_transpose(array)
+
+    case matrix do
+      "down_proj" ->
+        [{"#{path}.switch_mlp.down_proj.weight", transposed}]
+
+      "gate_up_proj" ->
+        [gate, up] = Mlx.split(transposed, 2, axis: -2)
+        [{"#{path}.switch_mlp.gate_proj.weight", gate}, {"#{path}.switch_mlp.up_proj.weight", up}]
+    end
+  end
+end

@@ -1,0 +1,43 @@
+defmodule Mlx.LM.Families.Tensors do
+  @moduledoc "Changes of the tensors of a file that several families need."
+
+  alias Mlx.LM.Family
+
+  @expert ~r/^(.*)\.experts\.(\d+)\.(\w+)\.(weight|scales|biases|bias)$/
+
+  @doc """
+  The tensors with the matrices of experts, `PATH.experts.N.NAME.weight`, as one stack `PATH.switch_mlp.NAME.weight`, also
+  for quantized ones and biases. `names` are other names of the three matrices.
+
+      iex> tensors = for n <- 0..1, into: %{}, do: {"mlp.experts.\#{n}.w1.weight", Mlx.full({2, 3}, n)}
+      iex> stacked = Mlx.LM.Families.Tensors.stack_experts(tensors, %{"w1" => "gate_proj"})
+      iex> for {name, array} <- stacked, do: {name, array.shape}
+      [{"mlp.switch_mlp.gate_proj.weight", {2, 2, 3}}]
+  """
+  @spec stack_experts(Family.tensors(), %{String.t() => String.t()}) :: Family.tensors()
+  def stack_experts(tensors, names \\ %{}) do
+    {experts, others} = Enum.split_with(tensors, fn {name, _array} -> name =~ @expert end)
+
+    experts
+    |> Enum.group_by(&stack(&1, names), fn {name, array} -> {expert(name), array} end)
+    |> Map.new(fn {name, arrays} -> {name, arrays |> List.keysort(0) |> Enum.map(&elem(&1, 1)) |> Mlx.stack()} end)
+    |> Map.merge(Map.new(others))
+  end
+
+  defp stack({name, _array}, names) do
+    [_all, path, _expert, matrix, part] = Regex.run(@expert, name)
+    "#{path}.switch_mlp.#{Map.get(names, matrix, matrix)}.#{part}"
+  end
+
+  defp expert(name), do: @expert |> Regex.run(name) |> Enum.at(2) |> String.to_integer()
+
+  @doc "The tensors with each one whose name matches replaced by the pairs that `fun.(name, array)` gives."
+  @spec replace(Family.tensors(), Regex.t(), (String.t(), Mlx.Array.t() -> [{String.t(), Mlx.Array.t()}])) ::
+          Family.tensors()
+  def replace(tensors, pattern, fun) do
+    for {name, array} <- tensors,
+        pair <- if(name =~ pattern, do: fun.(name, array), else: [{name, array}]),
+        into: %{},
+        do: pair
+  end
+end

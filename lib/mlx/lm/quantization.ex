@@ -1,0 +1,104 @@
+defmodule Mlx.LM.Quantization do
+  @moduledoc false
+  # The layers of a decoder that are quantized in a file: those whose weight has scales there.
+  #
+  # How they are packed stands in `quantization` of config.json, for all of them and, under their names, for single ones.
+
+  alias Mlx.Array
+  alias Mlx.LM.{Decoder, Names}
+  alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchLinear}
+  alias Mlx.LM.Families.Fields
+  alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear}
+
+  # mode, group size and bits that it has by default
+  @modes %{"affine" => {64, 4}, "mxfp4" => {32, 4}, "mxfp8" => {32, 8}, "nvfp4" => {16, 4}}
+  @bits [2, 3, 4, 5, 6, 8]
+
+  # How quantizers call what is one of these modes.
+  @methods %{"mxfp4" => "mxfp4", "mxfp8" => "mxfp8"}
+
+  @doc "The decoder with quantized layers where the tensors have scales. Its arrays are zeros of the right shapes."
+  @spec of(Decoder.t(), %{String.t() => Array.t()}, Fields.t(), [{String.t(), String.t()}]) :: Decoder.t()
+  def of(decoder, tensors, fields, names) do
+    case settings(fields) do
+      nil ->
+        decoder
+
+      settings ->
+        single = single(settings, names)
+        parts = Map.take(decoder, [:model, :lm_head])
+        Map.merge(decoder, Mlx.NN.map_layers(parts, &layer(&1, &2, tensors, single, settings)))
+    end
+  end
+
+  defp settings(fields) do
+    Fields.under(fields, "quantization") || of_method(fields)
+  end
+
+  defp of_method(fields) do
+    with %Fields{} = settings <- Fields.under(fields, "quantization_config") do
+      if Fields.has?(settings, "group_size") and not Fields.has?(settings, "quant_method"),
+        do: settings,
+        else: %{
+          settings
+          | map: %{
+              "mode" =>
+                Fields.choice(settings, "quant_method", Map.keys(@methods), nil) ||
+                  Fields.refuse(settings, "quant_method", "a string")
+            }
+        }
+    end
+  end
+
+  # The settings of single layers by the paths that they have in the decoder.
+  defp single(settings, names) do
+    for {name, value} <- settings.map, is_map(value) or is_boolean(value), into: %{} do
+      {Names.ours(name, names) || name, if(is_map(value), do: Fields.under(settings, name), else: value)}
+    end
+  end
+
+  defp layer(path, %kind{} = layer, tensors, single, settings) when kind in [Linear, Embedding, SwitchLinear] do
+    if is_map_key(tensors, "#{path}.scales") do
+      own = with true <- Map.get(single, path, true), do: settings
+      if own == false, do: layer, else: quantized(layer, packing(own, settings), tensors["#{path}.scales"])
+    else
+      layer
+    end
+  end
+
+  defp layer(_path, other, _tensors, _single, _settings), do: other
+
+  defp packing(own, settings) do
+    mode =
+      Fields.choice(own, "mode", Map.keys(@modes), nil) || Fields.choice(settings, "mode", Map.keys(@modes), "affine")
+
+    {group_size, bits} = @modes[mode]
+    bits = Fields.size(own, "bits", bits)
+    if bits not in @bits, do: Fields.refuse(own, "bits", "one of #{Enum.join(@bits, ", ")}")
+    [group_size: Fields.size(own, "group_size", group_size), bits: bits, mode: String.to_existing_atom(mode)]
+  end
+
+  defp quantized(%Linear{weight: weight, bias: bias}, packing, scales) do
+    struct!(QuantizedLinear, [bias: bias] ++ arrays(weight, packing, scales) ++ packing)
+  end
+
+  defp quantized(%Embedding{weight: weight}, packing, scales) do
+    struct!(QuantizedEmbedding, arrays(weight, packing, scales) ++ packing)
+  end
+
+  defp quantized(%SwitchLinear{weight: weight, bias: bias}, packing, scales) do
+    struct!(QuantizedSwitchLinear, [bias: bias] ++ arrays(weight, packing, scales) ++ packing)
+  end
+
+  defp arrays(%Array{shape: shape}, packing, scales) do
+    rows = Tuple.delete_at(shape, tuple_size(shape) - 1)
+    columns = elem(shape, tuple_size(shape) - 1)
+    groups = Mlx.zeros(Tuple.insert_at(rows, tuple_size(rows), div(columns, packing[:group_size])), type: scales.type)
+
+    [
+      weight: Mlx.zeros(Tuple.insert_at(rows, tuple_size(rows), div(columns * packing[:bits], 32)), type: :u32),
+      scales: groups,
+      biases: if(packing[:mode] == :affine, do: groups)
+    ]
+  end
+end

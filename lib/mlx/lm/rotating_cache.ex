@@ -1,0 +1,160 @@
+defmodule Mlx.LM.RotatingCache do
+  @moduledoc """
+  The keys and values of the last positions, for attention that looks at a window of `window` positions: a position sees
+  itself and the `window - 1` before it.
+
+  They lie in buffers `{batch, heads, room, features}`. The one of the position `p` is at `rem(p, window)`, so that a new
+  one takes the place of the one that left the window. The buffers grow by steps of 256 positions up to the window.
+
+      cache = Mlx.LM.RotatingCache.new(512)
+      {keys, values, mask, cache} = Mlx.LM.RotatingCache.update(cache, keys, values)
+
+  Python: `RotatingKVCache` of `mlx_lm.models.cache`.
+  """
+
+  @behaviour Mlx.LM.Cache
+
+  use Mlx.Arguments.Mismatch
+
+  alias Mlx.Array
+  alias Mlx.LM.KeyValueCache
+
+  @step 256
+
+  @enforce_keys [:window]
+  defstruct [:window, keys: nil, values: nil, length: 0]
+
+  @type t :: %__MODULE__{
+          window: pos_integer(),
+          keys: Array.t() | nil,
+          values: Array.t() | nil,
+          length: non_neg_integer() | Array.t()
+        }
+
+  @doc """
+  An empty cache for a window of so many positions.
+
+      iex> Mlx.LM.RotatingCache.new(512).window
+      512
+  """
+  @spec new(pos_integer()) :: t()
+  def new(window) when is_integer(window) and window > 0, do: %__MODULE__{window: window}
+
+  @doc """
+  Adds the keys and values of the next positions, `{batch, heads, length, features}`.
+
+  Returns the keys and values that these positions may look at, the mask that says who looks at whom (`nil`, `:causal`, or
+  booleans `{length, keys}`), and the cache.
+
+      iex> part = Mlx.ones({1, 2, 3, 8})
+      iex> {_keys, _values, :causal, cache} = Mlx.LM.RotatingCache.update(Mlx.LM.RotatingCache.new(4), part, part)
+      iex> {keys, _values, mask, cache} = Mlx.LM.RotatingCache.update(cache, part, part)
+      iex> {keys.shape, mask.shape, cache.keys.shape, cache.length}
+      {{1, 2, 7, 8}, {3, 7}, {1, 2, 4, 8}, 6}
+  """
+  @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), nil | :causal | Array.t(), t()}
+  def update(%__MODULE__{length: start} = cache, %Array{shape: {_, _, 1, _}} = keys, %Array{} = values)
+      when start != 0 do
+    roomy = if is_integer(start), do: make_room(cache, 1), else: cache
+    place = if is_integer(start), do: rem(start, cache.window), else: Mlx.remainder(start, cache.window)
+    written = %{roomy | keys: written(roomy.keys, keys, place), values: written(roomy.values, values, place)}
+    if is_integer(start), do: KeyValueCache.release([cache.keys, cache.values, roomy.keys, roomy.values])
+    {written.keys, written.values, filled(written, start), %{written | length: next(start, 1)}}
+  end
+
+  def update(%__MODULE__{length: 0, window: window} = cache, %Array{shape: {_, _, length, _}} = keys, %Array{} = values) do
+    mask =
+      cond do
+        length == 1 -> nil
+        length <= window -> :causal
+        true -> seen(positions(0, length), positions(0, length), window)
+      end
+
+    {keys, values, mask, kept(cache, keys, values)}
+  end
+
+  def update(%__MODULE__{length: start} = cache, %Array{shape: {_, _, length, _}} = keys, %Array{} = values)
+      when is_integer(start) do
+    {_batch, _heads, room, _features} = cache.keys.shape
+    new = positions(start, length)
+    mask = seen(new, Mlx.concatenate([places(start, room, cache.window), new]), cache.window)
+    {both(cache.keys, keys), both(cache.values, values), mask, kept(cache, keys, values)}
+  end
+
+  defp written(buffer, part, place), do: Mlx.put_slice(buffer, [0, 0, place, 0], part)
+  defp both(old, new), do: Mlx.concatenate([old, new], axis: 2)
+  defp next(%Array{} = length, count), do: Mlx.add(length, count)
+  defp next(length, count), do: length + count
+  defp positions(start, length), do: Mlx.arange(start, start + length, type: :s32)
+
+  # Until the buffers are full, what lies behind the position is not yet written.
+  defp filled(%__MODULE__{keys: %Array{shape: {_, _, room, _}}}, start) when is_integer(start) and start >= room - 1,
+    do: nil
+
+  defp filled(%__MODULE__{keys: %Array{shape: {_, _, room, _}}}, start) do
+    Mlx.new_axis(Mlx.less_equal(Mlx.arange(0, room, type: :s32), start), 0)
+  end
+
+  # Which of the keys at some positions the queries at others see.
+  defp seen(queries, keys, window) do
+    [queries, keys] = [Mlx.new_axis(queries, 1), Mlx.new_axis(keys, 0)]
+
+    keys
+    |> Mlx.less_equal(queries)
+    |> Mlx.logical_and(Mlx.greater(keys, Mlx.subtract(queries, window)))
+    |> Mlx.logical_and(Mlx.greater_equal(keys, 0))
+  end
+
+  # The positions that the places of the buffers hold after `length` ones; negative where they hold nothing.
+  defp places(length, room, window) do
+    back = Mlx.remainder(Mlx.subtract(length - 1 + window, Mlx.arange(0, room, type: :s32)), window)
+    Mlx.subtract(length - 1, back)
+  end
+
+  # The cache after these keys and values.
+  defp kept(%__MODULE__{length: start, window: window} = cache, keys, values) do
+    count = Mlx.axis_size(keys, 2)
+    room = room(start + count, window)
+    places = places(start + count, room, window)
+    index = places |> Mlx.subtract(start) |> Mlx.clip(0, count - 1)
+    new? = places |> Mlx.greater_equal(start) |> Mlx.reshape({1, 1, room, 1})
+
+    [keys, values] =
+      for {buffer, part} <- [{cache.keys, keys}, {cache.values, values}] do
+        new = Mlx.take(part, index, axis: 2)
+        if start == 0, do: new, else: Mlx.select(new?, new, grown(buffer, room))
+      end
+
+    %{cache | keys: keys, values: values, length: start + count}
+  end
+
+  defp room(length, window), do: min(window, div(length + @step - 1, @step) * @step)
+
+  defp grown(%Array{shape: {_, _, room, _}} = buffer, wanted) when wanted <= room, do: buffer
+
+  defp grown(%Array{shape: {batch, heads, room, features}, type: type} = buffer, wanted) do
+    Mlx.concatenate([buffer, Mlx.zeros({batch, heads, wanted - room, features}, type: type)], axis: 2)
+  end
+
+  @impl true
+  def buffers(%__MODULE__{keys: keys, values: values}), do: {keys, values}
+
+  @impl true
+  def put_buffers(%__MODULE__{} = cache, {keys, values}, length) do
+    %{cache | keys: keys, values: values, length: length}
+  end
+
+  @impl true
+  def make_room(%__MODULE__{length: length, window: window} = cache, count) do
+    room = room(length + count, window)
+    %{cache | keys: grown(cache.keys, room), values: grown(cache.values, room)}
+  end
+
+  @impl true
+  def can_trim?(%__MODULE__{length: length, window: window}, kept) do
+    kept in [0, length] or (kept < length and length <= window)
+  end
+
+  @impl true
+  def trim(%__MODULE__{} = cache, length), do: %{cache | length: length}
+end

@@ -1,0 +1,122 @@
+defmodule Mlx.LM.FamiliesTest do
+  use ExUnit.Case, async: false
+
+  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Families, Sampler}
+
+  @moduletag :oracle
+  @moduletag :tmp_dir
+  @moduletag timeout: 900_000
+
+  @script Path.expand("../../oracle/families.py", __DIR__)
+  @tolerance 1.0e-4
+
+  # The types of models that mlx-lm has and that are not here.
+  @missing ~w(Klear afm7 afmoe baichuan_m1 bailing_hybrid bailing_moe bailing_moe_linear bailing_moe_v3 bitnet
+              dbrx deepseek deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v41 exaone_moe falcon_h1 gear gemma3n
+              gemma4 gemma4_text glm4_moe_lite glm_moe_dsa gpt_bigcode gptj granitemoehybrid hunyuan
+              iquestloopcoder jamba kimi_k25 kimi_k3 kimi_linear kimi_vl laguna lfm2 lfm2-vl lfm2_moe llama4
+              llama4_text longcat_flash longcat_flash_ngram mamba mamba2 mellum mimo_v2_flash minicpm3 minimax
+              minimax_m3_vl mistral4 muse_glimmer muse_spark nanbeige nanochat nemotron-nas nemotron_h olmo
+              olmo_hybrid openelm phi3small phimoe phixtral plamo plamo2 plamo3 prism_hadamard_qwen35 qwen3_5
+              qwen3_5_moe qwen3_next recurrent_gemma rwkv7 spark2_5 step3p5 talkie youtu_llm)
+
+  defp python(arguments) do
+    {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments, stderr_to_stdout: true)
+    assert status == 0, output
+    output
+  end
+
+  defp distance(a, b) do
+    [most, scale] = for x <- [Mlx.subtract(a, b), b], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
+    most / scale
+  end
+
+  # The logits of the prompt and of each step after it, and the token before each step.
+  defp one_by_one(model, ids, tokens) do
+    {prompt, caches} = Decoder.logits(model, ids, Decoder.caches(model))
+
+    {steps, _caches} =
+      Enum.map_reduce(tokens, caches, fn token, caches -> Decoder.call(model, Mlx.array([[token]]), caches) end)
+
+    {Mlx.squeeze(prompt, axes: [0]), Mlx.concatenate(steps)}
+  end
+
+  defp compiled(model, ids, count) do
+    decode = Decoding.compile(model)
+    {logits, caches} = Decoder.call(model, ids, Decoder.caches(model))
+    {first, sampler} = Sampler.sample(Sampler.new(temperature: 0), logits)
+
+    {tokens, _state} =
+      Enum.map_reduce(1..count, {first, sampler, caches}, fn _step, {token, sampler, caches} ->
+        Mlx.eval([token, caches])
+        {Mlx.to_number(Mlx.squeeze(token)), Decoding.next(decode, token, sampler, caches)}
+      end)
+
+    tokens
+  end
+
+  defp in_parts(model, ids) do
+    {logits, _caches} =
+      ids
+      |> Mlx.split([7, 30], axis: 1)
+      |> Enum.reduce({nil, Decoder.caches(model)}, fn part, {_logits, caches} -> Decoder.call(model, part, caches) end)
+
+    logits
+  end
+
+  # Positions whose base depends on the length are those of the part that is read.
+  defp depends_on_parts?(folder), do: folder =~ "dynamic"
+
+  defp problems(folder) do
+    expected = Mlx.IO.load(Path.join(folder, "expected.safetensors"))
+    tokens = Mlx.to_list(expected["tokens"])
+    {length, vocabulary} = expected["prompt"].shape
+    model = Checkpoint.load(folder, form: :quantized)
+    {prompt, steps} = one_by_one(model, expected["ids"], tokens)
+    last = Mlx.slice(expected["prompt"], [length - 1, 0], [1, vocabulary])
+
+    [
+      prompt: distance(prompt, expected["prompt"]),
+      steps: distance(steps, expected["steps"]),
+      parts: if(depends_on_parts?(folder), do: 0, else: distance(in_parts(model, expected["ids"]), last)),
+      tokens: if(compiled(model, expected["ids"], length(tokens)) == tokens, do: 0, else: 1)
+    ]
+    |> Enum.filter(fn {_what, distance} -> not (distance <= @tolerance) end)
+  end
+
+  test "models of mlx-lm's classes give the same here, in one go, in parts, step by step, compiled and quantized",
+       %{tmp_dir: folder} do
+    python([@script, folder])
+    cases = Enum.sort(File.ls!(folder))
+    assert length(cases) > 60
+
+    wrong =
+      cases
+      |> Task.async_stream(&{&1, problems(Path.join(folder, &1))}, max_concurrency: 2, timeout: 300_000)
+      |> Enum.flat_map(fn {:ok, {name, problems}} -> if problems == [], do: [], else: [{name, problems}] end)
+
+    assert wrong == []
+
+    # Each family is seen; those of pictures too are here by one that has all of them.
+    types = for name <- cases, uniq: true, do: Checkpoint.config(Path.join(folder, name)).map["model_type"]
+    modules = for type <- types, do: family(type)
+    assert for(type <- Families.types(), family(type) not in modules, do: type) == []
+  end
+
+  test "the types are those that mlx-lm has, but for some that are known to be missing" do
+    list = """
+    import importlib.util, pathlib
+    folder = pathlib.Path(importlib.util.find_spec("mlx_lm").submodule_search_locations[0]) / "models"
+    print(*[path.stem for path in folder.glob("*.py") if "class Model(" in path.read_text()])
+    """
+
+    theirs = ["-c", list] |> python() |> String.split()
+    assert length(theirs) > 100
+    assert Enum.sort(theirs -- Families.types()) == Enum.sort(@missing)
+  end
+
+  defp family(type) do
+    {module, _fields} = Families.find(Families.Fields.new(%{"model_type" => type}))
+    module
+  end
+end

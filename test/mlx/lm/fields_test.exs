@@ -1,0 +1,151 @@
+defmodule Mlx.LM.FieldsTest do
+  use ExUnit.Case, async: true
+
+  alias Mlx.LM.{Decoder, Families}
+  alias Mlx.LM.Families.Fields
+
+  # What all families together read.
+  @config %{
+    "hidden_size" => 64,
+    "num_hidden_layers" => 3,
+    "intermediate_size" => 128,
+    "num_attention_heads" => 4,
+    "num_key_value_heads" => 2,
+    "head_dim" => 16,
+    "rms_norm_eps" => 1.0e-5,
+    "vocab_size" => 96,
+    "max_position_embeddings" => 128,
+    "original_max_position_embeddings" => 64,
+    "tie_word_embeddings" => false,
+    "rope_theta" => 10_000,
+    "rope_traditional" => false,
+    "rope_scaling" => %{"type" => "linear", "factor" => 2.0, "alpha" => 3.0},
+    "rope_parameters" => %{
+      "llama_4_scaling_beta" => 0.1,
+      "original_max_position_embeddings" => 16,
+      "rope_theta" => 1.0e4
+    },
+    "partial_rotary_factor" => 0.5,
+    "layer_types" => ["full_attention", "sliding_attention", "full_attention"],
+    "sliding_window" => 8,
+    "sliding_window_pattern" => 2,
+    "attention_bias" => true,
+    "attention_out_bias" => true,
+    "mlp_bias" => true,
+    "use_bias" => true,
+    "qkv_bias" => true,
+    "bias" => true,
+    "no_rope_layers" => [1, 0, 1],
+    "no_rope_layer_interval" => 2,
+    "num_experts" => 4,
+    "num_local_experts" => 4,
+    "n_routed_experts" => 4,
+    "n_shared_experts" => 1,
+    "moe_num_experts" => 4,
+    "moe_k" => 2,
+    "moe_layer_interval" => 1,
+    "moe_num_shared_experts" => 1,
+    "num_experts_per_tok" => 2,
+    "moe_intermediate_size" => 32,
+    "shared_expert_intermediate_size" => 32,
+    "decoder_sparse_step" => 1,
+    "mlp_only_layers" => [0],
+    "norm_topk_prob" => true,
+    "routed_scaling_factor" => 1.5,
+    "n_group" => 2,
+    "topk_group" => 1,
+    "first_k_dense_replace" => 1,
+    "query_pre_attn_scalar" => 16,
+    "attn_logit_softcapping" => 50.0,
+    "final_logit_softcapping" => 30.0,
+    "rope_local_base_freq" => 1.0e4,
+    "logits_scaling" => 2.0,
+    "attention_multiplier" => 0.5,
+    "embedding_multiplier" => 2.0,
+    "residual_multiplier" => 0.5,
+    "layer_norm_eps" => 1.0e-5,
+    "layer_norm_epsilon" => 1.0e-5,
+    "norm_eps" => 1.0e-5,
+    "norm_epsilon" => 1.0e-5,
+    "logit_scale" => 0.1,
+    "layer_norm_bias" => true,
+    "use_qk_norm" => true,
+    "qk_layernorm" => true,
+    "use_qkv_bias" => true,
+    "use_parallel_residual" => true,
+    "rotary_pct" => 0.5,
+    "rotary_emb_base" => 10_000,
+    "n_embd" => 64,
+    "n_head" => 4,
+    "n_kv_heads" => 2,
+    "n_layer" => 3,
+    "n_positions" => 32,
+    "block_size" => 32,
+    "num_layers" => 3,
+    "kv_channels" => 16,
+    "no_bias" => true,
+    "scale_emb" => 2,
+    "scale_depth" => 1.4,
+    "dim_model_base" => 32
+  }
+
+  @values [
+            nil,
+            0,
+            -1,
+            1,
+            3,
+            7,
+            1.5,
+            -0.5,
+            1.0e308,
+            1.0e-300,
+            2_147_483_647,
+            99_999_999_999,
+            "x",
+            "",
+            [],
+            [1, 2, 3],
+            ["L"],
+            %{}
+          ] ++
+            [
+              true,
+              %{"type" => "yarn"},
+              %{"type" => "longrope", "long_factor" => [1.0]},
+              %{"type" => "dynamic", "factor" => 0.001}
+            ]
+
+  defp made(type, config) do
+    {family, fields} = Families.find(Fields.new(Map.put(config, "model_type", type)))
+    Decoder.new(family.config(fields))
+  end
+
+  defp base("exaone4"), do: %{@config | "sliding_window_pattern" => "LG"}
+  defp base(_type), do: @config
+
+  test "each family reads a configuration of all fields" do
+    for type <- Families.types(), do: assert(%Decoder{} = made(type, base(type)))
+  end
+
+  test "a wrong value of any field gives a decoder or an error that says what is wrong" do
+    :rand.seed(:exsss, 4)
+    cases = for type <- Families.types(), key <- Map.keys(@config), value <- @values, do: {type, key, value}
+
+    wrong =
+      for {type, key, value} <- Enum.take_random(cases, 200_000), problem = problem(type, key, value), do: problem
+
+    assert Enum.take(Enum.uniq_by(wrong, &Exception.message(elem(&1, 3))), 20) == []
+  end
+
+  defp problem(type, key, value) do
+    made(type, Map.put(base(type), key, value))
+    nil
+  rescue
+    error in Mlx.Error ->
+      if error.message =~ ~r/config\.json|array limit|the configuration/, do: nil, else: {type, key, value, error}
+
+    error ->
+      {type, key, value, error}
+  end
+end

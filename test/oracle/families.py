@@ -1,0 +1,407 @@
+"""Models of mlx-lm's own classes with random weights, and what they compute: what Mlx.LM.Decoder is compared with.
+
+    families.py FOLDER
+
+Makes for each case FOLDER/NAME with config.json, model.safetensors and expected.safetensors, which holds a prompt, its
+logits, and the logits and tokens of some greedy steps after it; FOLDER/NAME-4bit is the same model quantized. Cases with
+the names that Hugging Face's files have are FOLDER/NAME-hf.
+"""
+
+import importlib
+import importlib.util
+import json
+import pathlib
+import sys
+import types
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_map
+
+# The models need nothing of what the package itself imports.
+package = types.ModuleType("mlx_lm")
+package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
+sys.modules["mlx_lm"] = package
+
+PROMPT, STEPS, WINDOW = 40, 16, 16
+
+BASE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 128,
+    "max_position_embeddings": 512,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+}
+
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 32.0, "beta_slow": 1.0}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+SU = {"type": "longrope", "short_factor": [1.0] * 6, "long_factor": [1.0, 1.1, 1.3, 1.7, 2.5, 4.0]}
+MINISTRAL = {**YARN, "rope_theta": 10000.0, "llama_4_scaling_beta": 0.3, "original_max_position_embeddings": 16}
+WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
+
+GRANITE = {
+    "logits_scaling": 4.0,
+    "attention_multiplier": 0.3,
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.4,
+    "attention_bias": True,
+    "mlp_bias": True,
+    "tie_word_embeddings": True,
+}
+GLM_EXPERTS = {
+    "moe_intermediate_size": 64,
+    "norm_topk_prob": True,
+    "head_dim": 16,
+    "n_shared_experts": 1,
+    "n_routed_experts": 8,
+    "routed_scaling_factor": 1.5,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "use_qk_norm": True,
+    "attention_bias": True,
+    "partial_rotary_factor": 0.5,
+    "rope_scaling": None,
+}
+LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
+NO_GROUPS = {"num_key_value_heads": None}
+NEOX = {"num_key_value_heads": None, "intermediate_size": None}
+
+# name: (module of mlx_lm.models, what is different from BASE; None removes a key)
+CASES = {
+    "llama": ("llama", {}),
+    "llama-rope": ("llama", {"rope_scaling": LLAMA3, "attention_bias": True, "mlp_bias": True, "head_dim": 32}),
+    "llama-dynamic": ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "max_position_embeddings": 32}),
+    "llama-linear": ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}, "tie_word_embeddings": True}),
+    "mistral": ("llama", {"layer_types": WINDOWS, "sliding_window": WINDOW}),
+    "ministral3": ("ministral3", {"rope_parameters": MINISTRAL, "layer_types": WINDOWS, "sliding_window": WINDOW}),
+    "mistral3": ("mistral3", {"text_config": {**BASE, "model_type": "mistral", "rope_traditional": False}}),
+    "pixtral": ("pixtral", {"text_config": {**BASE, "model_type": "mistral", "rope_traditional": False}}),
+    "qwen2_vl": ("qwen2_vl", {"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}),
+    "qwen3_vl": ("qwen3_vl", {"text_config": {**BASE, "head_dim": 16, "model_type": "qwen3_vl_text"}}),
+    "qwen3_vl_moe": (
+        "qwen3_vl_moe",
+        {
+            "text_config": {
+                **BASE,
+                **EXPERTS,
+                "model_type": "qwen3_vl_moe_text",
+                "head_dim": 16,
+                "decoder_sparse_step": 1,
+                "mlp_only_layers": [],
+                "norm_topk_prob": True,
+            }
+        },
+    ),
+    "qwen2": ("qwen2", {"tie_word_embeddings": True}),
+    "qwen3": ("qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
+    "qwen3-parameters": (
+        "qwen3",
+        {"head_dim": 16, "rope_theta": None, "rope_parameters": {**YARN, "rope_theta": 1000.0}},
+    ),
+    "gemma": ("gemma", {"head_dim": 32, "tie_word_embeddings": True}),
+    "gemma2": ("gemma2", {"head_dim": 32, "query_pre_attn_scalar": 24.0, "tie_word_embeddings": True}),
+    "gemma3_text": (
+        "gemma3_text",
+        {"head_dim": 32, "sliding_window": WINDOW, "sliding_window_pattern": 2, "query_pre_attn_scalar": 24},
+    ),
+    "gemma3": (
+        "gemma3",
+        {"text_config": {**BASE, "head_dim": 32, "sliding_window": WINDOW, "sliding_window_pattern": 2, "model_type": "gemma3_text"}},
+    ),
+    "phi3": (
+        "phi3",
+        {"partial_rotary_factor": 0.75, "rope_scaling": SU, "original_max_position_embeddings": 64},
+    ),
+    "qwen3_moe": (
+        "qwen3_moe",
+        {**EXPERTS, "head_dim": 16, "decoder_sparse_step": 1, "mlp_only_layers": [1], "norm_topk_prob": True},
+    ),
+    "qwen2_moe": ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 128}),
+    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 64}),
+    "gpt_oss": (
+        "gpt_oss",
+        {
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 64,
+            "head_dim": 32,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "rope_scaling": YARN,
+        },
+    ),
+    "granite": ("granite", GRANITE),
+    "smollm3": ("smollm3", {"no_rope_layers": [1, 0, 1], "tie_word_embeddings": True}),
+    "olmo2": ("olmo2", {}),
+    "olmo3": ("olmo3", {"sliding_window": WINDOW, "layer_types": WINDOWS, "rope_scaling": YARN}),
+    "cohere": ("cohere", {"use_qk_norm": True, "tie_word_embeddings": True, "attention_bias": True}),
+    "cohere-bias": ("cohere", {"layer_norm_bias": True, "tie_word_embeddings": True}),
+    "cohere2": (
+        "cohere2",
+        {"head_dim": 16, "sliding_window": WINDOW, "sliding_window_pattern": 2, "tie_word_embeddings": True},
+    ),
+    "starcoder2": ("starcoder2", {"norm_epsilon": 1e-5, "tie_word_embeddings": True}),
+    "glm4": ("glm4", {"attention_bias": True, "head_dim": 32, "partial_rotary_factor": 0.5}),
+    "stablelm": ("stablelm", {"use_qkv_bias": True, "partial_rotary_factor": 0.25, "layer_norm_eps": 1e-5}),
+    "stablelm-parallel": (
+        "stablelm",
+        {
+            "use_qkv_bias": False,
+            "partial_rotary_factor": 0.5,
+            "layer_norm_eps": 1e-5,
+            "use_parallel_residual": True,
+            "qk_layernorm": True,
+        },
+    ),
+    "internlm2": ("internlm2", {"bias": False}),
+    "internlm3": ("internlm3", {"qkv_bias": True, "bias": True}),
+    "exaone4": (
+        "exaone4",
+        {"head_dim": 16, "rope_scaling": LLAMA3, "sliding_window": WINDOW, "sliding_window_pattern": "LG"},
+    ),
+    "exaone4-global": (
+        "exaone4",
+        {"head_dim": 16, "rope_scaling": LLAMA3, "sliding_window": None, "sliding_window_pattern": None},
+    ),
+    "seed_oss": ("seed_oss", {"head_dim": 32, "attention_bias": True}),
+    "ernie4_5": ("ernie4_5", {"head_dim": 16, "use_bias": True, "tie_word_embeddings": True}),
+    "hunyuan_v1_dense": ("hunyuan_v1_dense", {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}}),
+    "helium": ("helium", {"head_dim": 16, "attention_bias": True, "mlp_bias": True}),
+    "mimo": ("mimo", {}),
+    "exaone": ("exaone", {"num_layers": 3, "num_hidden_layers": None, "layer_norm_epsilon": 1e-5}),
+    "glm": ("glm", {"head_dim": 32, "attention_bias": True}),
+    "olmoe": ("olmoe", {**EXPERTS, "intermediate_size": 64}),
+    "granitemoe": ("granitemoe", {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "glm4_moe": ("glm4_moe", {**GLM_EXPERTS, "n_group": 4, "topk_group": 2}),
+    "glm4_moe-one-group": ("glm4_moe", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1, "use_qk_norm": False}),
+    "phi": ("phi", {"partial_rotary_factor": 0.5, "layer_norm_eps": 1e-5}),
+    "gpt_neox": ("gpt_neox", {"layer_norm_eps": 1e-5, "rotary_emb_base": 10000, "rotary_pct": 0.25, **NEOX}),
+    "gpt_neox-serial": (
+        "gpt_neox",
+        {"layer_norm_eps": 1e-5, "rotary_emb_base": 5000, "rotary_pct": 0.5, "use_parallel_residual": False, **NEOX},
+    ),
+    "dots1": ("dots1", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1, "attention_bias": False, "mlp_bias": False}),
+    "minicpm": ("minicpm", {"dim_model_base": 32, "scale_depth": 1.4, "scale_emb": 12}),
+    "nemotron": ("nemotron", {"hidden_act": "relu2", "norm_eps": 1e-5}),
+    "ernie4_5_moe": (
+        "ernie4_5_moe",
+        {
+            "use_bias": True,
+            "moe_num_experts": 8,
+            "moe_k": 2,
+            "moe_layer_start_index": 1,
+            "moe_intermediate_size": 64,
+            "moe_num_shared_experts": 2,
+        },
+    ),
+    "gpt2": (
+        "gpt2",
+        {"n_ctx": 64, "n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 64, "layer_norm_epsilon": 1e-5, **NEOX},
+    ),
+    "qwen": ("qwen", {"kv_channels": 16, "layer_norm_epsilon": 1e-6, "intermediate_size": 256, **NO_GROUPS}),
+    "lille-130m": (
+        "lille-130m",
+        {"n_embd": 64, "n_head": 4, "n_kv_heads": 2, "n_layer": 3, "block_size": 128, "layer_norm_eps": 1e-5, **LILLE},
+    ),
+    "solar_open": ("solar_open", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1}),
+    "telechat3": ("telechat3", {"rope_scaling": {**YARN, "rope_type": "telechat3-yarn"}, "attention_bias": True}),
+    "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
+}
+
+
+def configuration(name, module, different):
+    config = {"model_type": "mistral" if name == "mistral" else module, **BASE, **different}
+    return {key: value for key, value in config.items() if value is not None or key.startswith(("sliding", "rope_scaling"))}
+
+
+def build(module, config):
+    classes = importlib.import_module(f"mlx_lm.models.{module}")
+    # The classes change what they are given.
+    model = classes.Model(classes.ModelArgs.from_dict(json.loads(json.dumps(config))))
+    if getattr(model, "tie_word_embeddings", None) is False and config["tie_word_embeddings"]:
+        model.tie_word_embeddings = True
+        model.pop("lm_head")
+    model.update(tree_map(random_weight, model.parameters()))
+    mx.eval(model.parameters())
+    return model
+
+
+def random_weight(weight):
+    if weight.ndim == 0:
+        return weight
+    noise = mx.random.normal(weight.shape)
+    return 1 + 0.2 * noise if weight.ndim == 1 else 0.15 * noise
+
+
+def caches(model):
+    if hasattr(model, "make_cache"):
+        return model.make_cache()
+    cache = importlib.import_module("mlx_lm.models.cache")
+    layers = model.layers() if callable(model.layers) else model.layers
+    return [cache.KVCache() for _ in layers]
+
+
+def expected(model, vocabulary):
+    ids = mx.random.randint(0, vocabulary, (1, PROMPT))
+    cache = caches(model)
+    prompt = model(ids, cache=cache)
+    logits, tokens = [prompt[:, -1]], []
+    for _ in range(STEPS):
+        tokens.append(mx.argmax(logits[-1], axis=-1))
+        logits.append(model(tokens[-1][None], cache=cache)[:, -1])
+        mx.eval(logits[-1])
+    return {"ids": ids, "prompt": prompt[0], "steps": mx.concatenate(logits[1:]), "tokens": mx.concatenate(tokens)}
+
+
+def quantize(model, config):
+    config = {**config, "quantization": {"group_size": 32, "bits": 4, "mode": "affine"}}
+    own = getattr(model, "quant_predicate", None)
+    # Some models have a property, and some a method that gives it.
+    own = own() if own is not None and own.__code__.co_argcount <= 1 else own
+
+    def wanted(path, layer):
+        if not hasattr(layer, "to_quantized") or layer.weight.shape[-1] % 64:
+            return False
+        settings = own(path, layer) if own else True
+        if isinstance(settings, dict):
+            config["quantization"][path] = settings
+        return settings
+
+    nn.quantize(model, group_size=32, bits=4, class_predicate=wanted)
+    return config
+
+
+def save(folder, model, config, rename=None):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = dict(tree_flatten(model.parameters()))
+    for key in ["ids", "prompt"]:
+        assert key not in weights
+    text = config.get("text_config", config)
+    mx.save_safetensors(str(folder / "model.safetensors"), rename(weights) if rename else weights)
+    mx.save_safetensors(str(folder / "expected.safetensors"), expected(model, text["vocab_size"]))
+
+
+def split_experts(names):
+    def rename(weights):
+        renamed = {}
+        for key, value in weights.items():
+            path, _, rest = key.partition(".switch_mlp.")
+            if rest:
+                matrix, part = rest.split(".")
+                for expert in range(value.shape[0]):
+                    renamed[f"{path}.experts.{expert}.{names.get(matrix, matrix)}.{part}"] = value[expert]
+            else:
+                renamed[key] = value
+        return renamed
+
+    return rename
+
+
+def join_gates(weights):
+    """The names and shapes of OpenAI's files, whose matrices of experts are not packed."""
+    renamed = {}
+    for key, value in weights.items():
+        path, _, rest = key.partition(".experts.")
+        if rest.startswith("gate_proj"):
+            up = weights[key.replace("gate_proj", "up_proj")]
+            value = mx.stack([value, up], axis=2).flatten(1, 2)
+        name, _, part = rest.partition(".")
+        if rest and not name == "up_proj":
+            name = name.replace("gate_proj", "gate_up_proj") + ("_bias" if part == "bias" else "")
+            renamed[f"{path}.experts.{name}"] = value if part == "bias" else value.swapaxes(-1, -2)
+        elif not rest:
+            renamed[key] = value
+    return renamed
+
+
+def join_stacks(weights):
+    """The names and shapes of files of Qwen 3 VL."""
+    renamed = {}
+    for key, value in weights.items():
+        key = key.replace("language_model.model.", "model.language_model.").replace("language_model.lm_head", "lm_head")
+        path, _, rest = key.partition(".switch_mlp.")
+        if rest.startswith("gate_proj"):
+            up = weights[f"language_model.model.{path.removeprefix('model.language_model.')}.switch_mlp.up_proj.weight"]
+            renamed[f"{path}.experts.gate_up_proj"] = mx.concatenate([value, up], axis=1).swapaxes(-1, -2)
+        elif rest.startswith("down_proj"):
+            renamed[f"{path}.experts.down_proj"] = value.swapaxes(-1, -2)
+        elif not rest:
+            renamed[key] = value
+    return renamed
+
+
+def packed(weights):
+    """The names of OpenAI's files, whose experts are packed in blocks of 16 bytes."""
+    renamed = {}
+    for key, value in weights.items():
+        path, _, rest = key.partition(".experts.")
+        if not rest:
+            renamed[key] = value
+        elif not rest.startswith("up_proj"):
+            name, part = rest.split(".")
+            if name == "gate_proj":
+                name, up = "gate_up_proj", weights[key.replace("gate_proj", "up_proj")]
+                value = mx.stack([value, up], axis=2).flatten(1, 2)
+            if part == "weight":
+                part, value = "blocks", value.view(mx.uint8).reshape(*value.shape[:2], -1, 16)
+            renamed[f"{path}.experts.{name}_{part}"] = value
+    return renamed
+
+
+def pack_experts(folder, model, config):
+    """Saves the model as OpenAI does."""
+    experts = lambda path, _: ".experts." in path and path.endswith("_proj")
+    nn.quantize(model, group_size=32, bits=4, mode="mxfp4", class_predicate=experts)
+    mx.eval(model.parameters())
+    save(folder, model, {**config, "quantization_config": {"quant_method": "mxfp4"}}, packed)
+
+
+def transposed(weights):
+    """The names of OpenAI's GPT-2, whose matrices are transposed."""
+    renamed = {}
+    for key, value in weights.items():
+        matrix = ".h." in key and value.ndim == 2
+        renamed[key.removeprefix("model.")] = value.T if matrix else value
+    return renamed
+
+
+HF = {
+    "gpt2": transposed,
+    "qwen3_vl_moe": join_stacks,
+    "mixtral": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
+    "qwen3_moe": split_experts({}),
+    "gpt_oss": join_gates,
+}
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    for index, (name, (module, different)) in enumerate(CASES.items()):
+        mx.random.seed(index)
+        config = configuration(name, module, different)
+        model = build(module, config)
+        save(folder / name, model, config)
+        if name in HF:
+            save(folder / f"{name}-hf", model, config, HF[name])
+        if name == "gpt_oss":
+            pack_experts(folder / f"{name}-mxfp4", build(module, config), config)
+        config = quantize(model, config)
+        mx.eval(model.parameters())
+        save(folder / f"{name}-4bit", model, config)
+        print(name, flush=True)
+
+
+main()
