@@ -175,23 +175,23 @@ defmodule Mlx.LM.Generation do
 
   defp next(:done), do: {:halt, :done}
 
-  defp next(%__MODULE__{left: 1} = state), do: accept(state, state, :length)
+  defp next(%__MODULE__{left: 1} = state), do: accept(state, Mlx.to_number(state.token), state.sampler, :length)
 
   defp next(state) do
     ahead = decode(state)
-    accept(%{ahead | fed: [Mlx.to_number(state.token) | ahead.fed]}, state, :continue)
+    id = Mlx.to_number(state.token)
+    accept(%{ahead | fed: [id | ahead.fed]}, id, state.sampler, :continue)
   end
 
-  # `former` has the token that is accepted, and its log-probabilities.
-  defp accept(state, former, outcome) do
-    id = Mlx.to_number(former.token)
+  # `sampler` is the one that chose the token.
+  defp accept(state, id, sampler, outcome) do
     state = first_token(state)
 
     if id in state.end_ids do
       finish(state, flush(state), :stop, 1)
     else
       {text, decoder} = StreamDecoder.push(state.decoder, id)
-      {events, state} = told(%{state | decoder: decoder, ids: [id | state.ids]}, former.sampler)
+      {events, state} = told(%{state | decoder: decoder, ids: [id | state.ids]}, sampler)
       {more, state} = emit(state, StopStrings.push(state.stop, text), outcome)
       {events ++ more, state}
     end

@@ -32,26 +32,45 @@ defmodule Mlx.LM.Sampler.Choice do
     end
   end
 
-  # Python applies top-k last. Without XTC it may as well be the first, and then there are few tokens to sort.
-  defp draw(%{xtc_probability: probability, top_k: count} = sampler, %Array{shape: {1, size}} = logprobs, key)
-       when probability == 0 and is_integer(count) and count < size do
-    tokens = Filters.most_probable(logprobs, count)
-    total = if sampler.top_p < 1, do: logprobs |> Mlx.exp() |> Mlx.sum(axes: [-1], keep_axes: true)
-    kept = sampler |> filter(Mlx.take_along_axis(logprobs, tokens, axis: -1), total)
-    place = sampler |> categorical(kept, key) |> Mlx.new_axis(-1)
-    tokens |> Mlx.take_along_axis(place, axis: -1) |> Mlx.squeeze(axes: [-1])
-  end
-
-  defp draw(%{xtc_probability: probability} = sampler, logprobs, key) when probability == 0 do
-    categorical(sampler, filter(sampler, logprobs, nil), key)
-  end
-
   defp draw(sampler, logprobs, key) do
-    [key, xtc_key] = key |> Mlx.Random.split() |> Mlx.unstack()
-    kept = filter(sampler, logprobs, nil)
-    excluded = Filters.xtc(kept, sampler.xtc_threshold, sampler.xtc_special_tokens)
-    kept = Mlx.select(Mlx.less_equal(Mlx.Random.uniform({}, key: xtc_key), sampler.xtc_probability), excluded, kept)
-    categorical(sampler, Filters.top_k(kept, sampler.top_k), key)
+    [key, xtc_key] = if xtc?(sampler), do: key |> Mlx.Random.split() |> Mlx.unstack(), else: [key, nil]
+
+    case candidates(sampler, logprobs, xtc_key) do
+      {row, nil} ->
+        categorical(sampler, row, key)
+
+      {row, tokens} ->
+        place = sampler |> categorical(row, key) |> Mlx.new_axis(-1)
+        tokens |> Mlx.take_along_axis(place, axis: -1) |> Mlx.squeeze(axes: [-1])
+    end
+  end
+
+  defp xtc?(%{xtc_probability: probability}), do: probability > 0
+
+  @doc """
+  The log-probabilities of the tokens with minus infinity for those that are left out, and what tokens they are of: nil
+  for all in their order. The key says whether XTC is applied.
+  """
+  @spec candidates(map(), Array.t(), Array.t() | nil) :: {Array.t(), Array.t() | nil}
+  def candidates(%{top_k: count} = sampler, %Array{shape: {1, size}} = logprobs, xtc_key) do
+    cond do
+      xtc?(sampler) ->
+        {sampler |> filter(logprobs, nil) |> exclude(sampler, xtc_key) |> Filters.top_k(count), nil}
+
+      # Python applies top-k last. Without XTC it may as well be the first, and then there are few tokens to sort.
+      is_integer(count) and count < size ->
+        tokens = Filters.most_probable(logprobs, count)
+        total = if sampler.top_p < 1, do: logprobs |> Mlx.exp() |> Mlx.sum(axes: [-1], keep_axes: true)
+        {filter(sampler, Mlx.take_along_axis(logprobs, tokens, axis: -1), total), tokens}
+
+      true ->
+        {filter(sampler, logprobs, nil), nil}
+    end
+  end
+
+  defp exclude(logprobs, sampler, key) do
+    excluded = Filters.xtc(logprobs, sampler.xtc_threshold, sampler.xtc_special_tokens)
+    Mlx.select(Mlx.less_equal(Mlx.Random.uniform({}, key: key), sampler.xtc_probability), excluded, logprobs)
   end
 
   defp filter(sampler, logprobs, total) do
