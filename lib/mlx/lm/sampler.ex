@@ -151,7 +151,7 @@ defmodule Mlx.LM.Sampler do
   def new(options \\ []) do
     options = Options.complete(options, :"LM.Sampler.new", OptionTable.defaults(@table))
     CalledFunction.name("Mlx.LM.Sampler.new", fn -> OptionTable.check!(@table, options) end)
-    {seed, options} = Keyword.pop!(options, :seed)
+    {seed, options} = @table |> OptionTable.with_floats(options) |> Keyword.pop!(:seed)
     %{xtc_special_tokens: spared, logit_bias: bias} = Map.new(options)
 
     struct!(__MODULE__, [

@@ -12,7 +12,7 @@ defmodule Mlx.LM.Sampler.LogitBias do
   def new(bias) when bias == %{}, do: nil
 
   def new(bias) do
-    {tokens, numbers} = Enum.unzip(bias)
+    {tokens, numbers} = Enum.unzip(for {token, number} <- bias, do: {token, number * 1.0})
     {Mlx.array([tokens], type: :s32), Mlx.array([numbers], type: :f32)}
   end
 

@@ -49,6 +49,14 @@ defmodule Mlx.LM.Sampler.OptionTable do
     :ok
   end
 
+  @doc "The options with their numbers as floats, after `check!/2`: MLX takes no integers of more than 64 bits."
+  @spec with_floats(t(), keyword()) :: keyword()
+  def with_floats(table, options) do
+    for {name, value} <- options, do: {name, if(number?(table[name]), do: value * 1.0, else: value)}
+  end
+
+  defp number?({_default, kind}), do: is_tuple(kind) and elem(kind, 0) in [:number, :number_over]
+
   defp of?(value, {:number, low, high}), do: is_number(value) and value >= low and value <= high
   defp of?(value, {:number_over, low, high}), do: is_number(value) and value > low and value <= high
   defp of?(value, {:integer, low, nil}), do: is_integer(value) and value >= low
