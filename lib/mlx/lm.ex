@@ -19,14 +19,14 @@ defmodule Mlx.LM do
 
   A model belongs to no process. It can be used by several at once, which then take turns on the device.
 
-  Python: `mlx_lm.load`, `mlx_lm.generate`, `mlx_lm.stream_generate`.
+  Python: `mlx_lm.load`, `mlx_lm.generate`, `mlx_lm.stream_generate`, `mlx_lm.perplexity`.
   """
 
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
-  alias Mlx.LM.{ChatTemplate, Decoder, Decoding, Generation, GGUFModel, Response, Tokenizer}
+  alias Mlx.LM.{ChatTemplate, Decoder, Decoding, Generation, GGUFModel, Perplexity, Response, Tokenizer}
 
   @architectures GGUFModel.architectures()
 
@@ -107,16 +107,24 @@ defmodule Mlx.LM do
 
   @doc """
   Generates text as a stream of `{:text, string}`, of which the last element is `{:done, response}` with a
-  `Mlx.LM.Response`.
+  `Mlx.LM.Response`. With the option `:logprobs` there are elements `{:token, map}`, too: each token as soon as it is
+  known, with its log-probability (see `Mlx.LM.Response`).
 
   Options:
 
     * `:max_tokens` - the most tokens to generate, default 256
     * `:stop` - strings that end the text, which are no part of it, default `[]`
+    * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
+    * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
     * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
-    * those of `Mlx.LM.Sampler`: `:temperature`, `:top_k`, `:top_p`, `:min_p`, `:repetition_penalty`,
-      `:repetition_context` and `:seed`
+    * `:progress` - a function that is called with `{:prefill, done, total}` while the prompt is read: before the first
+      token of it, after each step, and when the first token of the answer is known
+    * those of `Mlx.LM.Sampler`: #{Enum.map_join(Mlx.LM.Sampler.options(), ", ", &"`#{inspect(&1)}`")}.
+      `:xtc_special_tokens` are by default the end tokens and those of a line break
+
+  A stream that is not read to its end gives the memory of its caches back at once, and so does one whose consumer raises.
+  That of a process that is killed comes back with the process.
 
   Raises `ArgumentError` for an empty prompt and wrong options, and `Mlx.Error` for a prompt that is longer than the
   model's context length.
@@ -129,6 +137,47 @@ defmodule Mlx.LM do
   defp events(lm, prompt, options, called) do
     parts = ["Mlx.LM.encode", "Mlx.LM.Generation.events"]
     CalledFunction.name(called, parts, fn -> Generation.events(lm, encode(lm, prompt), options) end)
+  end
+
+  @doc """
+  How well the model foretells a text, which is a string or a list of tokens. The text is cut into windows of one length,
+  and each of them is read by itself; what is left over at the end is left out. A text that is shorter than a window is
+  one. A map:
+
+    * `:perplexity` - the exponential of `:loss`; `:infinity` where that is no float any more
+    * `:standard_error` - that of the perplexity; nil for a single token
+    * `:loss` - the mean negative log-likelihood of a token
+    * `:tokens`, `:windows` - how many were foretold, and in how many windows. The first token of a window is not foretold
+
+  Options:
+
+    * `:window` - the number of tokens in a window; by default 512, or the model's context length where that is less
+    * `:windows` - the most windows to read; default `nil`, all
+    * `:batch_size` - how many windows are read at once, default 1
+    * `:progress` - a function that is called with `{:windows, done, total}`
+
+  Raises `ArgumentError` for a text of fewer than two tokens and for wrong options, and `Mlx.Error` when the model gives
+  logits that are not finite.
+
+  Python: `mlx_lm.perplexity`.
+  """
+  @spec perplexity(t(), String.t() | [Tokenizer.id()], keyword()) :: %{
+          perplexity: float() | :infinity,
+          standard_error: float() | :infinity | nil,
+          loss: float(),
+          tokens: pos_integer(),
+          windows: pos_integer()
+        }
+  def perplexity(lm, text, options \\ [])
+
+  def perplexity(%__MODULE__{} = lm, text, options) do
+    {ids, options} =
+      CalledFunction.name("Mlx.LM.perplexity", fn ->
+        options = Perplexity.options!(lm, options)
+        {Perplexity.ids!(lm, text), options}
+      end)
+
+    Perplexity.of(lm.model, ids, options)
   end
 
   @doc "The tokens of a prompt."

@@ -96,7 +96,8 @@ defmodule Mlx.MessagesTest do
      "Mlx.PrintOptions.set: unknown option :digits, expected one of :precision"},
     {&Mlx.Metal.start_capture/1, [1], "Mlx.Metal.start_capture: expected a path, which is a string, got: 1"},
     {&Mlx.LM.load/1, [1], "Mlx.LM.load: expected a path, which is a string, got: 1"},
-    {&Mlx.LM.Sampler.new/1, [[top_k: 0]], "Mlx.LM.Sampler.new: expected :top_k to be a positive integer, got: 0"},
+    {&Mlx.LM.Sampler.new/1, [[top_k: 0]],
+     "Mlx.LM.Sampler.new: expected :top_k to be a positive integer, or nil, got: 0"},
     {&Mlx.Random.permutation/1, [nil], "Mlx.Random.permutation: expected an Mlx.Array or an integer, got: nil"}
   ]
 

@@ -107,15 +107,22 @@ class Llama:
         gate, up = self.linears[f"{block}.ffn_gate"](x), self.linears[f"{block}.ffn_up"](x)
         return self.linears[f"{block}.ffn_down"](gate * mx.sigmoid(gate) * up)
 
-    def __call__(self, ids, caches):
-        """Logits of the position after the last of ids, of shape (1, length) -> (1, vocabulary)."""
+    def hidden(self, ids, caches):
+        """What the last block gives for each of ids, of shape (batch, length) -> (batch, length, width)."""
         x = self.linears["token_embd"].rows(ids)
         for layer in self.layers:
             block = f"blk.{layer}"
             x = x + self.attention(block, self.norm(f"{block}.attn_norm", x), caches[layer])
             x = x + self.mlp(block, self.norm(f"{block}.ffn_norm", x))
-        x = self.norm("output_norm", x[:, -1, :])
-        return self.linears.get("output", self.linears["token_embd"])(x)
+        return x
+
+    def output(self, x):
+        """Logits of what the last block gives."""
+        return self.linears.get("output", self.linears["token_embd"])(self.norm("output_norm", x))
+
+    def __call__(self, ids, caches):
+        """Logits of the position after the last of ids, of shape (1, length) -> (1, vocabulary)."""
+        return self.output(self.hidden(ids, caches)[:, -1, :])
 
     def generate(self, prompt, max_tokens):
         """Greedy tokens, the seconds until the first of them and the seconds of the others."""

@@ -39,6 +39,7 @@ import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optimizers  # noqa: E402
 import mlx.utils as utils  # noqa: E402
+import sampling  # noqa: E402
 
 TYPES = {
     "bool": mx.bool_, "u8": mx.uint8, "u16": mx.uint16, "u32": mx.uint32, "u64": mx.uint64,
@@ -98,7 +99,8 @@ def evaluate(request):
     header, payload = request.split(b"\n\n", 1)
     expression, *lines = header.decode().split("\n")
     # One scope: a lambda sees no local names of an expression.
-    scope = {"mx": mx, "nn": nn, "optimizers": optimizers, "utils": utils, "layers": layers, "ggml": ggml}
+    scope = {"mx": mx, "nn": nn, "optimizers": optimizers, "utils": utils, "layers": layers, "ggml": ggml,
+             "sampling": sampling}
     result = eval(expression, scope | read_arrays(lines, payload))
     results = result if isinstance(result, (list, tuple)) else [result]
     encoded = [encode_array(as_array(item)) for item in results]

@@ -8,18 +8,42 @@ defmodule Mlx.LM.Generation do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.Memory
+  alias Mlx.{Memory, Tree}
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
   alias Mlx.LM.{Context, Decoder, Decoding, Response, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.Sampler.OptionTable
   alias Mlx.LM.Tokenizer.StreamDecoder
 
-  @defaults [max_tokens: 256, stop: [], context: nil, prefill_step: 2048]
+  @table [
+    max_tokens: {256, {:integer, 1, nil}},
+    stop: {[], :any},
+    stop_ids: {nil, {:optional, :tokens}},
+    ignore_eos: {false, :boolean},
+    context: {nil, {:optional, {:struct, Context}}},
+    prefill_step: {2048, {:integer, 1, nil}},
+    progress: {nil, {:optional, {:function, 1}}}
+  ]
 
-  @typedoc "A piece of text, or the end."
-  @type event :: {:text, String.t()} | {:done, Response.t()}
+  @typedoc "A token with its log-probabilities, where they were asked for, a piece of text, or the end."
+  @type event :: {:token, Response.token()} | {:text, String.t()} | {:done, Response.t()}
 
-  @enforce_keys [:model, :decode, :tokenizer, :prompt, :sampler, :decoder, :stop, :step, :caches, :fed, :left, :started]
-  defstruct @enforce_keys ++ [:token, :read, :first_token, ids: [], text: []]
+  @enforce_keys [
+    :model,
+    :decode,
+    :tokenizer,
+    :end_ids,
+    :prompt,
+    :sampler,
+    :decoder,
+    :stop,
+    :step,
+    :progress,
+    :caches,
+    :fed,
+    :left,
+    :started
+  ]
+  defstruct @enforce_keys ++ [:token, :read, :first_token, ids: [], text: [], logprobs: []]
 
   @doc """
   The stream of events of a generation: pieces of text, and at last the response. See `Mlx.LM.events/3` for the options.
@@ -28,25 +52,30 @@ defmodule Mlx.LM.Generation do
   """
   @spec events(Mlx.LM.t(), [non_neg_integer()], keyword()) :: Enumerable.t()
   def events(%Mlx.LM{} = lm, prompt, options) do
-    known = @defaults ++ for(name <- Sampler.options(), do: {name, nil})
+    known = OptionTable.defaults(@table) ++ for(name <- Sampler.options(), do: {name, nil})
     complete = Options.complete(options, :"LM.Generation.events", known)
-    sampling = Keyword.take(options, Sampler.options())
+    sampling = sampling(lm, Keyword.take(options, Sampler.options()))
     stop = CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
     stream_wired(fn -> start(lm, prompt, stop, sampling, complete) end)
   end
 
   # Returns the stop strings.
   defp check!(lm, prompt, options, sampling) do
-    for name <- [:max_tokens, :prefill_step], do: check_positive!(name, options[name])
-
-    if not (is_nil(options[:context]) or is_struct(options[:context], Context)) do
-      raise ArgumentError, "expected :context to be an Mlx.LM.Context, got: #{Given.text(options[:context])}"
-    end
-
+    OptionTable.check!(@table, options)
     stop = StopStrings.new(options[:stop])
-    Sampler.new(sampling)
+    sampling |> Sampler.new() |> Sampler.check_vocabulary!(Tokenizer.size(lm.tokenizer), "Mlx.LM.Generation.events")
     check_prompt!(lm, prompt)
     stop
+  end
+
+  # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.
+  defp sampling(lm, options) do
+    Keyword.put_new_lazy(options, :xtc_special_tokens, fn ->
+      if options[:xtc_probability] in [nil, 0, 0.0],
+        do: [],
+        else:
+          Enum.uniq(Enum.to_list(lm.tokenizer.end_ids) ++ Tokenizer.encode(lm.tokenizer, "\n", bos: false, eos: false))
+    end)
   end
 
   # The model stays in the memory of a GPU while the stream runs.
@@ -62,26 +91,37 @@ defmodule Mlx.LM.Generation do
           {[], {ticket, start.()}}
       end,
       fn
-        {ticket, _state} -> Memory.release(ticket)
-        ticket -> Memory.release(ticket)
+        {ticket, state} ->
+          abandon(state)
+          Memory.release(ticket)
+
+        ticket ->
+          Memory.release(ticket)
       end
     )
   end
 
+  # Nobody else has the caches of a generation that was left before its end.
+  defp abandon(:done), do: :ok
+  defp abandon(%__MODULE__{caches: caches}), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
+
   defp start(lm, prompt, stop, sampling, options) do
     started = System.monotonic_time()
     {context, rest} = Context.reuse(options[:context] || Context.new(lm.model), prompt)
+    sampler = Sampler.new(sampling)
 
     read(
       %__MODULE__{
         model: lm.model,
-        decode: lm.decode,
+        decode: decode(lm, sampler),
         tokenizer: lm.tokenizer,
+        end_ids: end_ids(lm, options),
         prompt: length(prompt),
-        sampler: Sampler.observe(Sampler.new(sampling), Mlx.array([prompt])),
+        sampler: Sampler.observe(sampler, Mlx.array([prompt])),
         decoder: StreamDecoder.new(lm.tokenizer, special: false),
         stop: stop,
         step: options[:prefill_step],
+        progress: options[:progress] || fn _progress -> :ok end,
         caches: context.caches,
         fed: Enum.reverse(prompt),
         left: min(options[:max_tokens], lm.model.config.context_length - length(prompt) + 1),
@@ -91,47 +131,84 @@ defmodule Mlx.LM.Generation do
     )
   end
 
+  # What was compiled with functions of the user's own is of no use to others, so it ends with the generation.
+  defp decode(lm, %Sampler{logits_processors: [], sampler: nil}), do: lm.decode
+  defp decode(lm, _sampler), do: Decoding.compile(lm.model)
+
+  defp end_ids(lm, options) do
+    cond do
+      options[:stop_ids] -> MapSet.new(options[:stop_ids])
+      options[:ignore_eos] -> MapSet.new()
+      true -> lm.tokenizer.end_ids
+    end
+  end
+
   # Reads the prompt in parts, which bounds the memory that attention takes, and schedules the first token.
   defp read(state, ids) do
+    total = length(ids)
     {last, parts} = ids |> Enum.chunk_every(state.step) |> List.pop_at(-1)
+    state.progress.({:prefill, 0, total})
 
-    caches =
-      Enum.reduce(parts, state.caches, fn part, caches ->
+    {caches, _done} =
+      Enum.reduce(parts, {state.caches, 0}, fn part, {caches, done} ->
         {_logits, caches} = Decoder.call(state.model, Mlx.array([part]), caches)
-        Mlx.eval(caches)
+        caches = Mlx.eval(caches)
+        done = done + length(part)
+        state.progress.({:prefill, done, total})
+        {caches, done}
       end)
 
     {logits, caches} = Decoder.call(state.model, Mlx.array([last]), caches)
     {token, sampler} = Sampler.sample(state.sampler, logits)
-    %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler, read: length(ids)}
+    %{schedule(state, token, sampler) | caches: caches, read: total}
   end
 
   defp decode(state) do
     {token, sampler, caches} = Decoding.next(state.decode, state.token, state.sampler, state.caches)
-    %{state | token: Mlx.async_eval(token), caches: caches, sampler: sampler, left: state.left - 1}
+    %{schedule(state, token, sampler) | caches: caches, left: state.left - 1}
+  end
+
+  defp schedule(state, token, sampler) do
+    {token, last} = Mlx.async_eval({token, sampler.last})
+    %{state | token: token, sampler: %{sampler | last: last}}
   end
 
   defp next(:done), do: {:halt, :done}
 
-  defp next(%__MODULE__{token: token, left: 1} = state) do
-    accept(state, Mlx.to_number(token), :length)
-  end
+  defp next(%__MODULE__{left: 1} = state), do: accept(state, Mlx.to_number(state.token), state.sampler, :length)
 
-  defp next(%__MODULE__{token: token} = state) do
+  defp next(state) do
     ahead = decode(state)
-    id = Mlx.to_number(token)
-    accept(%{ahead | fed: [id | ahead.fed]}, id, :continue)
+    id = Mlx.to_number(state.token)
+    accept(%{ahead | fed: [id | ahead.fed]}, id, state.sampler, :continue)
   end
 
-  defp accept(state, id, outcome) do
-    state = %{state | first_token: state.first_token || System.monotonic_time()}
+  # `sampler` is the one that chose the token.
+  defp accept(state, id, sampler, outcome) do
+    state = first_token(state)
 
-    if Tokenizer.end?(state.tokenizer, id) do
+    if id in state.end_ids do
       finish(state, flush(state), :stop, 1)
     else
       {text, decoder} = StreamDecoder.push(state.decoder, id)
-      emit(%{state | decoder: decoder, ids: [id | state.ids]}, StopStrings.push(state.stop, text), outcome)
+      {events, state} = told(%{state | decoder: decoder, ids: [id | state.ids]}, sampler)
+      {more, state} = emit(state, StopStrings.push(state.stop, text), outcome)
+      {events ++ more, state}
     end
+  end
+
+  defp first_token(%__MODULE__{first_token: nil, read: read} = state) do
+    state.progress.({:prefill, read, read})
+    %{state | first_token: System.monotonic_time()}
+  end
+
+  defp first_token(state), do: state
+
+  defp told(state, %Sampler{last: nil}), do: {[], state}
+
+  defp told(state, sampler) do
+    token = Sampler.logprobs(sampler)
+    {[{:token, token}], %{state | logprobs: [token | state.logprobs]}}
   end
 
   defp emit(state, {:stop, text}, _outcome), do: finish(state, text, :stop, 0)
@@ -165,6 +242,7 @@ defmodule Mlx.LM.Generation do
     %Response{
       text: IO.iodata_to_binary([state.text, text]),
       ids: Enum.reverse(state.ids),
+      logprobs: state.sampler.logprobs && Enum.reverse(state.logprobs),
       finish_reason: reason,
       prompt_tokens: state.prompt,
       prompt_tokens_per_second: rate(state.read, state.started, state.first_token),
@@ -193,11 +271,5 @@ defmodule Mlx.LM.Generation do
 
     # Raises for what is not in the vocabulary.
     Enum.each(prompt, &Tokenizer.bytes(lm.tokenizer, &1))
-  end
-
-  defp check_positive!(_name, value) when is_integer(value) and value > 0, do: :ok
-
-  defp check_positive!(name, value) do
-    raise ArgumentError, "expected #{inspect(name)} to be a positive integer, got: #{Given.text(value)}"
   end
 end

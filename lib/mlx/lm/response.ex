@@ -4,6 +4,8 @@ defmodule Mlx.LM.Response do
 
     * `:text` - all of the text
     * `:ids` - the tokens, without the end token
+    * `:logprobs` - with the option `:logprobs`, a map for each of these tokens: `:id`, `:logprob`, and `:top`, the most
+      probable tokens and their log-probabilities in order; otherwise nil. See `Mlx.LM.Sampler.logprobs/1`
     * `:finish_reason` - `:stop` at an end token or a stop string, `:length` when `:max_tokens` or the model's context
       length is reached
     * `:prompt_tokens`, `:prompt_tokens_per_second` - the tokens of the prompt, and the speed up to the first token of the
@@ -28,11 +30,15 @@ defmodule Mlx.LM.Response do
     :peak_memory,
     :context
   ]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [:logprobs]
+
+  @typedoc "A token, the logarithm of its probability, and the most probable tokens with theirs."
+  @type token :: %{id: non_neg_integer(), logprob: float(), top: [{non_neg_integer(), float()}]}
 
   @type t :: %__MODULE__{
           text: String.t(),
           ids: [non_neg_integer()],
+          logprobs: [token()] | nil,
           finish_reason: :stop | :length,
           prompt_tokens: pos_integer(),
           prompt_tokens_per_second: float(),

@@ -1,171 +1,268 @@
 defmodule Mlx.LM.Sampler do
   @moduledoc """
-  Chooses a token from logits.
+  Chooses a token from logits, in three steps.
 
-  Options, all of which may be combined:
+  First the logits are changed:
 
-    * `:temperature` - divides the logits. `0.0` (default) always takes the most probable token; then the other options
-      but the repetition penalty have no effect
-    * `:top_k` - choose among this many most probable tokens; default `nil`, all
-    * `:top_p` - choose among the fewest most probable tokens whose probabilities reach this sum; default `1.0`
-    * `:min_p` - leave out tokens less probable than this fraction of the most probable; default `0.0`
-    * `:repetition_penalty` - divides the positive logits of recent tokens and multiplies the negative ones; default `1.0`
-    * `:repetition_context` - how many tokens are recent, default 64
-    * `:seed` - an integer from 0 to `2 ** 64 - 1`. The same seed gives the same tokens; by default it is a random one
+  | option | meaning | default |
+  | --- | --- | --- |
+  | `:logit_bias` | a map of tokens to numbers, which are added to the logits of these tokens | `%{}` |
+  | `:repetition_penalty` | divides the positive logits of recent tokens by this number and multiplies the negative ones with it | `1.0` |
+  | `:repetition_context` | how many tokens are recent to it | `64` |
+  | `:presence_penalty` | is subtracted from the logits of recent tokens | `0.0` |
+  | `:presence_context` | how many tokens are recent to it | `64` |
+  | `:frequency_penalty` | is subtracted from the logit of a recent token as often as it came | `0.0` |
+  | `:frequency_context` | how many tokens are recent to it | `64` |
+  | `:logits_processors` | functions of your own, see below | `[]` |
+  | `:processor_context` | how many tokens these functions see | `256` |
 
-  The probabilities that `:top_p` and `:min_p` speak of are those before the temperature.
+  Then the log-probabilities of the tokens are computed, and some tokens are left out:
+
+  | option | meaning | default |
+  | --- | --- | --- |
+  | `:top_p` | keeps the fewest most probable tokens whose probabilities reach this sum | `1.0`, all |
+  | `:min_p` | keeps tokens at least this many times as probable as the most probable one | `0.0`, all |
+  | `:min_tokens_to_keep` | the number of most probable tokens that `:min_p` keeps anyhow | `1` |
+  | `:xtc_probability` | how probable it is that XTC ("exclude top choices") is applied to a token | `0.0` |
+  | `:xtc_threshold` | XTC leaves out all tokens more probable than this, but for the least probable of them; at most `0.5` | `0.1` |
+  | `:xtc_special_tokens` | tokens that XTC never leaves out | `[]` |
+  | `:top_k` | keeps this many most probable tokens | `nil`, all |
+
+  At last a token is chosen:
+
+  | option | meaning | default |
+  | --- | --- | --- |
+  | `:temperature` | divides the log-probabilities; `0.0` takes the most probable token, and then no token is left out before | `0.0` |
+  | `:seed` | an integer from 0 to `2 ** 64 - 1`. The same seed gives the same tokens | a random one |
+  | `:sampler` | a function of your own, which chooses in place of all this, see below | `nil` |
+  | `:logprobs` | how many of the most probable tokens `logprobs/1` tells of; `nil` for no log-probabilities | `nil` |
+
+  The probabilities of the filters are those before the temperature.
 
       iex> sampler = Mlx.LM.Sampler.new(temperature: 0.8, top_k: 1, seed: 7)
       iex> {token, _sampler} = Mlx.LM.Sampler.sample(sampler, Mlx.array([[0.5, 2.0, 1.0]]))
       iex> Mlx.to_list(token)
       [1]
+
+  ## Functions of your own
+
+  A function of `:logits_processors` takes tokens and logits, and returns logits. The logits have the shape
+  `{1, vocabulary}` and the type `:f32`. The tokens are the last `:processor_context`, with the latest at the end; those of
+  the prompt are among them. Where fewer tokens came, the array begins with `-1`.
+
+  The function `:sampler` takes the log-probabilities `{1, vocabulary}` and returns a token, an array of integers and of the
+  shape `{1}`. Random numbers that it draws without a key, as `Mlx.Random.categorical/2` does, come from `:seed`.
+
+      iex> never_twice = fn tokens, logits ->
+      ...>   Mlx.put_along_axis(logits, Mlx.new_axis(tokens[-1], 0) |> Mlx.new_axis(0), :neg_infinity, axis: 1)
+      ...> end
+      iex> sampler = Mlx.LM.Sampler.new(logits_processors: [never_twice]) |> Mlx.LM.Sampler.observe(Mlx.array([[1]]))
+      iex> {token, _sampler} = Mlx.LM.Sampler.sample(sampler, Mlx.array([[0.5, 2.0, 1.0]]))
+      iex> Mlx.to_list(token)
+      [2]
+
+  In a generation these functions run for the first token, and once more while the step that gives all others is compiled
+  (`Mlx.compile/2`). They cannot read the values of arrays there, and what they do besides does not happen for each token.
+
+  Python: `mlx_lm.sample_utils.make_sampler` and `make_logits_processors`, of which contexts have 20 tokens by default.
   """
 
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Array
-  alias Mlx.Arguments.{Given, Options}
+  alias Mlx.Arguments.{CalledFunction, Options}
+  alias Mlx.LM.Sampler.{Choice, LogitBias, LogProbabilities, OptionTable, Penalties, RecentTokens, UserFunctions}
 
-  @defaults [
-    temperature: 0.0,
-    top_k: nil,
-    top_p: 1.0,
-    min_p: 0.0,
-    repetition_penalty: 1.0,
-    repetition_context: 64,
-    seed: nil
+  @great OptionTable.great()
+  @context {:integer, 1, 0x100000}
+
+  @table [
+    temperature: {0.0, {:number, 0, @great}},
+    top_k: {nil, {:optional, {:integer, 1, nil}}},
+    top_p: {1.0, {:number_over, 0, 1}},
+    min_p: {0.0, {:number, 0, 1}},
+    min_tokens_to_keep: {1, {:integer, 1, nil}},
+    xtc_probability: {0.0, {:number, 0, 1}},
+    xtc_threshold: {0.1, {:number, 0, 0.5}},
+    xtc_special_tokens: {[], :tokens},
+    logit_bias: {%{}, :bias},
+    repetition_penalty: {1.0, {:number, 1 / @great, @great}},
+    repetition_context: {64, @context},
+    presence_penalty: {0.0, {:number, -@great, @great}},
+    presence_context: {64, @context},
+    frequency_penalty: {0.0, {:number, -@great, @great}},
+    frequency_context: {64, @context},
+    logits_processors: {[], {:functions, 2}},
+    processor_context: {256, @context},
+    sampler: {nil, {:optional, {:function, 1}}},
+    logprobs: {nil, {:optional, {:integer, 0, nil}}},
+    seed: {nil, {:optional, :seed}}
   ]
 
-  @enforce_keys [:temperature, :top_k, :top_p, :min_p, :repetition_penalty, :repetition_context, :key]
-  defstruct @enforce_keys ++ [recent: nil]
+  @names Keyword.keys(@table)
+
+  @enforce_keys (@names -- [:seed]) ++ [:key, :recent, :greatest_token]
+  defstruct @enforce_keys ++ [last: nil]
+
+  @typep logprobs :: LogProbabilities.t()
 
   @type t :: %__MODULE__{
           temperature: number(),
           top_k: pos_integer() | nil,
           top_p: number(),
           min_p: number(),
+          min_tokens_to_keep: pos_integer(),
+          xtc_probability: number(),
+          xtc_threshold: number(),
+          xtc_special_tokens: Array.t() | nil,
+          logit_bias: {Array.t(), Array.t()} | nil,
           repetition_penalty: number(),
           repetition_context: pos_integer(),
+          presence_penalty: number(),
+          presence_context: pos_integer(),
+          frequency_penalty: number(),
+          frequency_context: pos_integer(),
+          logits_processors: [(Array.t(), Array.t() -> Array.t())],
+          processor_context: pos_integer(),
+          sampler: (Array.t() -> Array.t()) | nil,
+          logprobs: non_neg_integer() | nil,
           key: Array.t(),
-          recent: Array.t() | nil
+          recent: Array.t() | nil,
+          greatest_token: integer(),
+          last: logprobs | nil
         }
 
-  @doc "The names of the options."
-  @spec options() :: [atom()]
-  def options, do: Keyword.keys(@defaults)
+  @doc """
+  The names of the options.
 
-  @doc "A sampler. Raises `ArgumentError` for an unknown option or a value out of range."
+      iex> :temperature in Mlx.LM.Sampler.options()
+      true
+  """
+  @spec options() :: [atom()]
+  def options, do: @names
+
+  @doc """
+  A sampler. Raises `ArgumentError` for an unknown option or a value out of range.
+
+      iex> Mlx.LM.Sampler.new(temperature: 0.7).temperature
+      0.7
+  """
   @spec new(keyword()) :: t()
   def new(options \\ []) do
-    {seed, options} = options |> Options.complete(:"LM.Sampler.new", @defaults) |> Keyword.pop!(:seed)
-    Enum.each(options, &check!/1)
-    struct!(__MODULE__, [{:key, Mlx.Random.key(seed!(seed))} | options])
+    options = Options.complete(options, :"LM.Sampler.new", OptionTable.defaults(@table))
+    CalledFunction.name("Mlx.LM.Sampler.new", fn -> OptionTable.check!(@table, options) end)
+    {seed, options} = @table |> OptionTable.with_floats(options) |> Keyword.pop!(:seed)
+    %{xtc_special_tokens: spared, logit_bias: bias} = Map.new(options)
+
+    struct!(__MODULE__, [
+      {:key, Mlx.Random.key(seed || :rand.uniform(0x100000000) - 1)},
+      {:recent, options |> window() |> RecentTokens.new()},
+      {:greatest_token, Enum.max(spared ++ Map.keys(bias), fn -> -1 end)}
+      | Keyword.merge(options, xtc_special_tokens: spared(spared), logit_bias: LogitBias.new(bias))
+    ])
   end
 
-  @doc "Takes note of tokens `{1, n}` that came before, for the repetition penalty."
+  defp window(options) do
+    max(Penalties.window(options), if(options[:logits_processors] == [], do: 0, else: options[:processor_context]))
+  end
+
+  # The indices of an array {1, vocabulary}.
+  defp spared([]), do: nil
+  defp spared(tokens), do: Mlx.array([tokens], type: :s32)
+
+  @doc """
+  Takes note of tokens `{1, n}` that came before, for the penalties and the functions of `:logits_processors`.
+
+      iex> sampler = Mlx.LM.Sampler.new(presence_penalty: 1.5) |> Mlx.LM.Sampler.observe(Mlx.array([[1, 1]]))
+      iex> {token, _sampler} = Mlx.LM.Sampler.sample(sampler, Mlx.array([[0.5, 2.0, 1.0]]))
+      iex> Mlx.to_list(token)
+      [2]
+  """
   @spec observe(t(), Array.t()) :: t()
-  def observe(%__MODULE__{repetition_penalty: penalty} = sampler, %Array{}) when penalty == 1, do: sampler
-
-  def observe(%__MODULE__{recent: nil} = sampler, %Array{} = tokens) do
-    # What is penalized does not depend on how often a token came: so there are as many at once as there will be later.
-    first = Mlx.broadcast(Mlx.slice(tokens, [0, 0], [1, 1]), {1, sampler.repetition_context})
-    observe(%{sampler | recent: first}, tokens)
+  def observe(%__MODULE__{} = sampler, %Array{shape: {1, _count}} = tokens) do
+    %{sampler | recent: RecentTokens.observe(sampler.recent, tokens)}
   end
 
-  def observe(%__MODULE__{recent: recent, repetition_context: context} = sampler, %Array{} = tokens) do
-    seen = Mlx.concatenate([recent, tokens], axis: 1)
-    %{sampler | recent: Mlx.slice(seen, [0, Mlx.axis_size(tokens, 1)], [1, context])}
+  def observe(%__MODULE__{}, %Array{} = tokens) do
+    raise ArgumentError,
+          "Mlx.LM.Sampler.observe: expected tokens of the shape {1, n}, got an array of the shape #{inspect(tokens.shape)}"
   end
 
   @doc """
   A token, an array `{1}`, for logits `{1, vocabulary}`, and the sampler for the next one.
 
   The logits are not evaluated, and neither is the token.
+
+      iex> sampler = Mlx.LM.Sampler.new(logit_bias: %{2 => 5.0})
+      iex> {token, _sampler} = Mlx.LM.Sampler.sample(sampler, Mlx.array([[0.5, 2.0, 1.0]]))
+      iex> Mlx.to_list(token)
+      [2]
+
+  Raises `ArgumentError` when a token of `:logit_bias` or `:xtc_special_tokens` is not in the vocabulary, and when a
+  function of the user's own returns something else.
   """
   @spec sample(t(), Array.t()) :: {Array.t(), t()}
-  def sample(%__MODULE__{} = sampler, %Array{} = logits) do
-    {token, sampler} = choose(sampler, penalize(sampler, logits))
+  def sample(%__MODULE__{} = sampler, %Array{shape: {1, size}} = logits) when size > 0 do
+    check_vocabulary!(sampler, size, "Mlx.LM.Sampler.sample")
+    row = row(sampler, logits)
+    {token, sampler} = Choice.choose(sampler, row)
     token = Mlx.as_type(token, :s32)
+
+    sampler =
+      if sampler.logprobs, do: %{sampler | last: LogProbabilities.of(row, token, sampler.logprobs)}, else: sampler
+
     {token, observe(sampler, Mlx.new_axis(token, 0))}
   end
 
-  defp choose(%__MODULE__{temperature: temperature} = sampler, logits) when temperature == 0 do
-    {Mlx.argmax(logits, axis: -1), sampler}
+  def sample(%__MODULE__{}, %Array{shape: shape}) do
+    raise ArgumentError,
+          "Mlx.LM.Sampler.sample: expected logits of the shape {1, vocabulary}, got an array of the shape #{inspect(shape)}"
   end
 
-  defp choose(%__MODULE__{key: key} = sampler, logits) do
-    [key, next] = key |> Mlx.Random.split() |> Mlx.unstack()
-    {draw(sampler, Mlx.as_type(logits, :f32), key), %{sampler | key: next}}
+  @doc false
+  @spec check_vocabulary!(t(), pos_integer(), String.t()) :: :ok
+  def check_vocabulary!(%__MODULE__{greatest_token: token}, size, _function) when token < size, do: :ok
+
+  def check_vocabulary!(%__MODULE__{greatest_token: token}, size, function) do
+    raise ArgumentError,
+          "#{function}: expected the tokens of :logit_bias and :xtc_special_tokens to be in the vocabulary, from 0 to " <>
+            "#{size - 1}, got: #{token}"
   end
 
-  defp draw(%__MODULE__{top_k: nil, top_p: top_p, min_p: min_p} = sampler, logits, key)
-       when top_p == 1 and min_p == 0 do
-    categorical(sampler, logits, key)
+  # What a token is chosen by: logits where they are enough, and otherwise log-probabilities.
+  defp row(sampler, logits) do
+    row = logits |> LogitBias.apply(sampler.logit_bias) |> processed(sampler)
+
+    if Choice.of_logprobs?(sampler) or sampler.logprobs do
+      row = Mlx.as_type(row, :f32)
+      Mlx.subtract(row, Mlx.logsumexp(row, axes: [-1], keep_axes: true))
+    else
+      row
+    end
   end
 
-  # All filters keep a start of the tokens in the order of their probability.
-  defp draw(sampler, logits, key) do
-    order = order(sampler, logits)
-    sorted = Mlx.take_along_axis(logits, order, axis: -1)
-    probabilities = Mlx.exp(Mlx.subtract(sorted, Mlx.logsumexp(logits, axes: [-1], keep_axes: true)))
-    place = sampler |> categorical(filter(sampler, sorted, probabilities), key) |> Mlx.new_axis(-1)
-    order |> Mlx.take_along_axis(place, axis: -1) |> Mlx.squeeze(axes: [-1])
+  defp processed(logits, %__MODULE__{recent: nil}), do: logits
+
+  defp processed(logits, sampler) do
+    penalized = Penalties.apply(sampler, sampler.recent, Mlx.as_type(logits, :f32))
+    UserFunctions.process(sampler.logits_processors, sampler.recent, sampler.processor_context, penalized)
   end
 
-  defp categorical(sampler, logits, key), do: Mlx.Random.categorical(Mlx.divide(logits, sampler.temperature), key: key)
+  @doc """
+  The log-probability of the token that was sampled last, and those of the most probable ones, with the option `:logprobs`;
+  otherwise nil. They are those after all penalties, and before the temperature and the filters.
 
-  # The most probable tokens, which are much cheaper to find than to sort all.
-  defp order(%__MODULE__{top_k: count}, %Array{shape: {batch, size}} = logits)
-       when is_integer(count) and count < size do
-    top = logits |> Mlx.negate() |> Mlx.argpartition(count - 1) |> Mlx.slice([0, 0], [batch, count])
-    Mlx.take_along_axis(top, descending(Mlx.take_along_axis(logits, top, axis: -1)), axis: -1)
-  end
+      iex> sampler = Mlx.LM.Sampler.new(logprobs: 2)
+      iex> logits = Mlx.log(Mlx.array([[0.25, 0.5, 0.125, 0.125]]))
+      iex> {_token, sampler} = Mlx.LM.Sampler.sample(sampler, logits)
+      iex> %{id: 1, top: [{1, first}, {0, second}]} = Mlx.LM.Sampler.logprobs(sampler)
+      iex> {Float.round(:math.exp(first), 4), Float.round(:math.exp(second), 4)}
+      {0.5, 0.25}
 
-  defp order(_sampler, logits), do: descending(logits)
-
-  defp descending(logits), do: logits |> Mlx.negate() |> Mlx.argsort(axis: -1)
-
-  defp filter(sampler, sorted, probabilities) do
-    sorted
-    |> keep_if(sampler.top_p < 1, fn ->
-      probabilities |> Mlx.cumulative_sum(axis: -1, inclusive: false) |> Mlx.less(sampler.top_p)
-    end)
-    |> keep_if(sampler.min_p > 0, fn ->
-      [greatest | _] = Mlx.split(probabilities, [1], axis: -1)
-      Mlx.greater_equal(probabilities, Mlx.multiply(greatest, sampler.min_p))
-    end)
-  end
-
-  defp keep_if(logits, false, _kept), do: logits
-  defp keep_if(logits, true, kept), do: Mlx.select(kept.(), logits, :neg_infinity)
-
-  defp penalize(%__MODULE__{recent: nil}, logits), do: logits
-
-  defp penalize(%__MODULE__{recent: recent, repetition_penalty: penalty}, logits) do
-    seen = Mlx.take_along_axis(logits, recent, axis: -1)
-    less_likely = Mlx.select(Mlx.less(seen, 0), Mlx.multiply(seen, penalty), Mlx.divide(seen, penalty))
-    Mlx.put_along_axis(logits, recent, less_likely, axis: -1)
-  end
-
-  defp seed!(nil), do: :rand.uniform(0x100000000) - 1
-  defp seed!(seed) when is_integer(seed) and seed in 0..0xFFFFFFFFFFFFFFFF, do: seed
-  defp seed!(seed), do: invalid!(:seed, seed, "an integer from 0 to 2 ** 64 - 1")
-
-  defp check!({:temperature, value}) when is_number(value) and value >= 0, do: :ok
-  defp check!({:temperature, value}), do: invalid!(:temperature, value, "a number from 0 on")
-  defp check!({:top_k, value}) when is_nil(value) or (is_integer(value) and value > 0), do: :ok
-  defp check!({:top_k, value}), do: invalid!(:top_k, value, "a positive integer")
-  defp check!({:top_p, value}) when is_number(value) and value > 0 and value <= 1, do: :ok
-  defp check!({:top_p, value}), do: invalid!(:top_p, value, "a number over 0 and up to 1")
-  defp check!({:min_p, value}) when is_number(value) and value >= 0 and value <= 1, do: :ok
-  defp check!({:min_p, value}), do: invalid!(:min_p, value, "a number from 0 to 1")
-  defp check!({:repetition_penalty, value}) when is_number(value) and value > 0, do: :ok
-  defp check!({:repetition_penalty, value}), do: invalid!(:repetition_penalty, value, "a number over 0")
-  defp check!({:repetition_context, value}) when is_integer(value) and value > 0, do: :ok
-  defp check!({:repetition_context, value}), do: invalid!(:repetition_context, value, "a positive integer")
-
-  @spec invalid!(atom(), term(), String.t()) :: no_return()
-  defp invalid!(name, value, expected) do
-    raise ArgumentError, "Mlx.LM.Sampler.new: expected #{inspect(name)} to be #{expected}, got: #{Given.text(value)}"
-  end
+  It waits until the token is computed.
+  """
+  @spec logprobs(t()) ::
+          %{id: non_neg_integer(), logprob: float(), top: [{non_neg_integer(), float()}]} | nil
+  def logprobs(%__MODULE__{last: nil}), do: nil
+  def logprobs(%__MODULE__{last: last}), do: LogProbabilities.read(last)
 end
