@@ -100,8 +100,11 @@ defmodule Mlx.LM.Encoder.Checkpoint do
     wanted = Enum.flat_map(expected, fn {_path, _shape, names} -> names end)
 
     case wanted -- Map.keys(found) do
-      [] -> :ok
-      missing -> fail!("the file has no tensor #{list(missing)}; it has #{map_size(found)} tensors, such as #{some(found)}")
+      [] ->
+        :ok
+
+      missing ->
+        fail!("the file has no tensor #{list(missing)}; it has #{map_size(found)} tensors, such as #{some(found)}")
     end
 
     unknown = for {name, {original, _tensor}} <- found, name not in wanted, not (name =~ @unused), do: original

@@ -45,7 +45,9 @@ defmodule Mlx.LM.Encoder.Family do
         Settings.fail!("model_type is missing, expected one of #{Enum.join(types(), ", ")}")
 
       other ->
-        Settings.fail!("model_type is #{inspect(other)}, and the encoders that can be loaded are #{Enum.join(types(), ", ")}")
+        Settings.fail!(
+          "model_type is #{inspect(other)}, and the encoders that can be loaded are #{Enum.join(types(), ", ")}"
+        )
     end
   end
 end

@@ -25,7 +25,8 @@ defmodule Mlx.LM.Encoder.Settings do
 
   @doc "A positive number."
   @spec number!(json(), key(), number() | nil) :: number()
-  def number!(json, key, default \\ nil), do: check!(json, key, default, &(is_number(&1) and &1 > 0), "a positive number")
+  def number!(json, key, default \\ nil),
+    do: check!(json, key, default, &(is_number(&1) and &1 > 0), "a positive number")
 
   @doc "A boolean."
   @spec boolean!(json(), key(), boolean()) :: boolean()

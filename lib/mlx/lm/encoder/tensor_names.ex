@@ -36,7 +36,8 @@ defmodule Mlx.LM.Encoder.TensorNames do
 
   defp without(name, prefixes) do
     Enum.find_value(prefixes, name, fn prefix ->
-      if String.starts_with?(name, prefix), do: binary_part(name, byte_size(prefix), byte_size(name) - byte_size(prefix))
+      if String.starts_with?(name, prefix),
+        do: binary_part(name, byte_size(prefix), byte_size(name) - byte_size(prefix))
     end)
   end
 

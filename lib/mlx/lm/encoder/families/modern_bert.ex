@@ -59,7 +59,10 @@ defmodule Mlx.LM.Encoder.Families.ModernBert do
     if not is_map(rope), do: Settings.fail!("rope_parameters has #{inspect(rope)} for #{type}, expected an object")
     kind = Map.get(rope, "rope_type", "default")
     Settings.refuse!([{kind != "default", "rope_parameters has the rope_type #{inspect(kind)}"}])
-    if rope["rope_theta"], do: Settings.number!(rope, "rope_theta"), else: base(Map.delete(json, "rope_parameters"), type)
+
+    if rope["rope_theta"],
+      do: Settings.number!(rope, "rope_theta"),
+      else: base(Map.delete(json, "rope_parameters"), type)
   end
 
   defp base(json, @whole), do: Settings.number!(json, "global_rope_theta", 160_000.0)

@@ -19,7 +19,8 @@ defmodule Mlx.LM.Encoder.Families.NomicBert do
       hidden_size: Settings.size!(json, ["hidden_size", "n_embd"]),
       intermediate_size: Settings.size!(json, ["intermediate_size", "n_inner"]),
       heads: Settings.size!(json, ["num_attention_heads", "n_head"]),
-      layers: List.duplicate(%{rope: base(json), window: nil}, Settings.layers!(json, ["num_hidden_layers", "n_layer"])),
+      layers:
+        List.duplicate(%{rope: base(json), window: nil}, Settings.layers!(json, ["num_hidden_layers", "n_layer"])),
       norm_eps: Settings.number!(json, ["layer_norm_eps", "layer_norm_epsilon"], 1.0e-12) * 1.0,
       token_types: Settings.size!(json, "type_vocab_size", 2),
       attention_bias: Settings.boolean!(json, "qkv_proj_bias", false),
@@ -40,7 +41,8 @@ defmodule Mlx.LM.Encoder.Families.NomicBert do
       {json["parallel_block"] == true, "parallel_block is true"},
       {json["use_rms_norm"] == true, "use_rms_norm is true"},
       {json["rotary_emb_interleaved"] == true, "rotary_emb_interleaved is true"},
-      {json["rotary_emb_fraction"] not in [nil, 1, 1.0], "rotary_emb_fraction is #{inspect(json["rotary_emb_fraction"])}"},
+      {json["rotary_emb_fraction"] not in [nil, 1, 1.0],
+       "rotary_emb_fraction is #{inspect(json["rotary_emb_fraction"])}"},
       {json["rotary_emb_scale_base"] != nil, "rotary_emb_scale_base is set"},
       {Map.get(json, "qkv_proj_bias", false) != Map.get(json, "mlp_fc1_bias", false),
        "only one of qkv_proj_bias and mlp_fc1_bias is true"}
@@ -67,7 +69,10 @@ defmodule Mlx.LM.Encoder.Families.NomicBert do
   # Where longer texts are read with other angles, they are cut at the length of the training.
   defp max_length(json) do
     longest = Settings.size!(json, ["max_position_embeddings", "n_positions"], 2048)
-    if json["rotary_scaling_factor"], do: min(longest, Settings.size!(json, "max_trained_positions", 2048)), else: longest
+
+    if json["rotary_scaling_factor"],
+      do: min(longest, Settings.size!(json, "max_trained_positions", 2048)),
+      else: longest
   end
 
   @impl true
