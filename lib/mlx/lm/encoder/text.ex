@@ -68,6 +68,12 @@ defmodule Mlx.LM.Encoder.Text do
   @spec special(t()) :: non_neg_integer()
   def special(%__MODULE__{front: front, back: back}), do: length(front) + length(back)
 
+  @doc "How many special tokens a pair has."
+  @spec special_of_pair(t()) :: non_neg_integer()
+  def special_of_pair(%__MODULE__{front: front, back: back, separators: separators}) do
+    length(front) + (separators + 1) * length(back)
+  end
+
   @doc "The tokens of a text, at most so many, the special ones at its end among them."
   @spec single(t(), String.t(), pos_integer()) :: sequence()
   def single(%__MODULE__{} = text, string, longest) do
