@@ -3,9 +3,11 @@
     encoder.py make FAMILY FOLDER [KEY=VALUE ...]   writes a config.json, with these changes, and random weights
     encoder.py run FOLDER                           reads {"sequences": [{"ids": [...], "types": [...]}, ...]}, writes
                                                     {"vectors": [...], "logits": [...]}
-    encoder.py minilm FOLDER                        the same, with the mean of each text's vectors, of the length 1
+    encoder.py texts FOLDER                         reads {"texts": [...]}, writes {"ids": [...], "vectors": [...]}: the
+                                                    tokens, and the mean of their vectors with the length 1
 
-Each sequence is computed alone and in double precision, so there is neither padding nor a mask of it.
+Each sequence is computed alone and in double precision, so there is neither padding nor a mask of it. The tokens of texts
+are those of Python's `tokenizers`.
 
 Sources: Devlin et al., "BERT" (2018); Liu et al., "RoBERTa" (2019); Warner et al., "Smarter, Better, Faster, Longer"
 (2024) for ModernBERT; Nussbaum et al., "Nomic Embed" (2024); Su et al., "RoFormer" (2021).
@@ -340,21 +342,41 @@ def make(family, folder, *changes):
         json.dump(config, file)
 
 
-def run(folder, reduce=lambda x: x):
+def load(folder):
     with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     tensors = read_tensors(os.path.join(folder, "model.safetensors"))
     prefix, model, logits = FAMILIES[config["model_type"]]
     inside = any(name.startswith(prefix) for name in tensors)
     weights = Weights(tensors, prefix if inside else "")
-    vectors, scores = [], []
-    for sequence in json.load(sys.stdin)["sequences"]:
-        ids = sequence["ids"]
-        x = model(config, weights, np.array(ids), np.array(sequence.get("types") or [0] * len(ids)))
-        vectors.append(reduce(x).tolist())
-        if inside:
-            scores.append(logits(config, weights, Weights(tensors), x).tolist())
-    json.dump({"vectors": vectors, "logits": scores}, sys.stdout)
+
+    def vectors(ids, types):
+        return model(config, weights, np.array(ids), np.array(types or [0] * len(ids)))
+
+    def scores(x):
+        return logits(config, weights, Weights(tensors), x)
+
+    return vectors, scores if inside else None
+
+
+def run(folder):
+    read, score = load(folder)
+    sequences = json.load(sys.stdin)["sequences"]
+    vectors = [read(sequence["ids"], sequence.get("types")) for sequence in sequences]
+    logits = [score(x).tolist() for x in vectors] if score else []
+    json.dump({"vectors": [x.tolist() for x in vectors], "logits": logits}, sys.stdout)
+
+
+def texts(folder):
+    from tokenizers import Tokenizer
+
+    read, _score = load(folder)
+    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    tokenizer.no_padding()
+    with open(os.path.join(folder, "sentence_bert_config.json")) as file:
+        tokenizer.enable_truncation(json.load(file)["max_seq_length"])
+    ids = [tokenizer.encode(text).ids for text in json.load(sys.stdin)["texts"]]
+    json.dump({"ids": ids, "vectors": [unit_mean(read(each, None)).tolist() for each in ids]}, sys.stdout)
 
 
 def unit_mean(x):
@@ -364,4 +386,4 @@ def unit_mean(x):
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"make": make, "run": run, "minilm": lambda folder: run(folder, unit_mean)}[command](*arguments)
+    {"make": make, "run": run, "texts": texts}[command](*arguments)

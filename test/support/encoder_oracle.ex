@@ -10,15 +10,18 @@ defmodule Mlx.EncoderOracle do
   end
 
   @doc "What it computes of sequences of tokens, lists or `{ids, types}`: `vectors` and `logits`."
-  def run(folder, sequences, command \\ "run") do
+  def run(folder, sequences) do
     sequences =
       for sequence <- sequences do
         {ids, types} = if is_tuple(sequence), do: sequence, else: {sequence, nil}
         %{ids: ids, types: types}
       end
 
-    [command, folder] |> python(JSON.encode!(%{sequences: sequences})) |> JSON.decode!()
+    ["run", folder] |> python(JSON.encode!(%{sequences: sequences})) |> JSON.decode!()
   end
+
+  @doc "The tokens of texts, `ids`, and the means of their vectors with the length 1, `vectors`."
+  def texts(folder, texts), do: ["texts", folder] |> python(JSON.encode!(%{texts: texts})) |> JSON.decode!()
 
   # The input is a file, because a port cannot end its own.
   defp python(arguments, input) do
