@@ -34,22 +34,22 @@ defmodule Mlx.LM.MiniLMTest do
   setup_all do
     folder = System.fetch_env!("MLX_TEST_EMBEDDER")
     %{"ids" => ids, "vectors" => vectors} = EncoderOracle.texts(folder, @texts)
-    %{folder: folder, ids: ids, expected: Mlx.array(vectors, type: :f32), embedder: Embedder.load(folder)}
+    %{folder: folder, ids: ids, expected: Mlx.array(vectors, type: :f32), mini_lm: Embedder.load(folder)}
   end
 
   defp distance(a, b), do: a |> Mlx.subtract(b) |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
 
-  test "is read with the settings of its files", %{embedder: embedder} do
+  test "is read with the settings of its files", %{mini_lm: embedder} do
     assert {embedder.pooling, embedder.normalize, embedder.max_length} == {[:mean], true, 256}
     assert {embedder.similarity, Embedder.dims(embedder)} == {:cosine, 384}
   end
 
-  test "its embeddings are those of numpy", %{embedder: embedder, ids: ids, expected: expected} do
+  test "its embeddings are those of numpy", %{mini_lm: embedder, ids: ids, expected: expected} do
     assert length(ids) == 20
     assert distance(Embedder.embed_ids(embedder, ids), expected) < 1.0e-5
   end
 
-  test "like texts are alike", %{embedder: embedder, ids: ids} do
+  test "like texts are alike", %{mini_lm: embedder, ids: ids} do
     vectors = Embedder.embed_ids(embedder, ids)
     alike = Embedder.similarity(embedder, vectors, vectors) |> Mlx.to_list()
 
@@ -63,7 +63,7 @@ defmodule Mlx.LM.MiniLMTest do
   end
 
   if Code.ensure_loaded?(Tokenizer) and function_exported?(Tokenizer, :from_folder, 1) do
-    test "its embeddings of texts are those of Python's tokenizers and numpy", %{embedder: embedder, expected: expected} do
+    test "its embeddings of texts are those of Python's tokenizers and numpy", %{mini_lm: embedder, expected: expected} do
       assert distance(Embedder.embed(embedder, @texts), expected) < 1.0e-5
     end
   end
