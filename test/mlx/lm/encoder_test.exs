@@ -234,6 +234,8 @@ defmodule Mlx.LM.EncoderTest do
     test "without weights is refused", %{tmp_dir: folder} do
       TinyEncoder.write(folder, "config.json", TinyEncoder.config())
       assert refusal(folder) =~ "#{folder} has neither model.safetensors nor model.safetensors.index.json"
+      File.write!(folder <> "/pytorch_model.bin", "")
+      assert refusal(folder) =~ "; pytorch_model.bin is not read, and Python's transformers can save it as safetensors"
     end
 
     test "lacks a tensor, or has one too many", %{tmp_dir: folder} do
@@ -315,6 +317,54 @@ defmodule Mlx.LM.EncoderTest do
         assert refusal(folder) =~ path
       end
     end
+  end
+
+  # Each value of each family in turn, and those that only some files have.
+  test "a configuration with a wrong value gives a model or an error that says so" do
+    wrong = [nil, true, false, -1, 0, 1, 1.5, 10 ** 12, "", "full_attention", [], [1], %{}, %{"full_attention" => []}]
+
+    sizes = %{
+      "vocab_size" => 60,
+      "hidden_size" => 32,
+      "intermediate_size" => 48,
+      "num_attention_heads" => 4,
+      "num_hidden_layers" => 2
+    }
+
+    keys = %{
+      "bert" =>
+        ~w(max_position_embeddings layer_norm_eps hidden_act type_vocab_size position_embedding_type is_decoder),
+      "roberta" => ~w(max_position_embeddings pad_token_id layer_norm_eps type_vocab_size),
+      "modernbert" =>
+        ~w(norm_eps norm_bias attention_bias mlp_bias hidden_activation local_attention global_attn_every_n_layers
+           global_rope_theta local_rope_theta layer_types rope_parameters classifier_pooling classifier_activation
+           classifier_bias),
+      "nomic_bert" =>
+        ~w(n_embd n_layer n_head n_inner n_positions activation_function rotary_emb_base rotary_emb_fraction prenorm
+           rotary_scaling_factor max_trained_positions qkv_proj_bias mlp_fc1_bias type_vocab_size rope_parameters num_experts
+           moe_every_n_layers)
+    }
+
+    outcomes =
+      for {family, keys} <- keys,
+          config = Map.put(sizes, "model_type", family),
+          key <- keys ++ Map.keys(sizes) ++ ["model_type", "num_labels", "id2label"],
+          value <- wrong,
+          classifier? <- [false, true] do
+        outcome(Map.put(config, key, value), classifier?)
+      end
+
+    assert Enum.count(outcomes, &(&1 == :model)) > 300
+    assert Enum.count(outcomes, &(&1 == :error)) > 700
+  end
+
+  defp outcome(config, classifier?) do
+    %Encoder{} = config |> Encoder.Family.fetch!() |> apply(:config, [config, classifier?]) |> Encoder.build()
+    :model
+  rescue
+    error in Mlx.Error ->
+      assert Exception.message(error) =~ ~r/^(config.json: |Mlx.zeros: an array of shape)/
+      :error
   end
 
   test "the names of tensors follow the tables of the families" do

@@ -21,8 +21,15 @@ defmodule Mlx.LM.Encoder.Checkpoint do
     cond do
       File.regular?(Path.join(folder, @file_name)) -> Mlx.IO.load(Path.join(folder, @file_name))
       File.regular?(Path.join(folder, @index)) -> from_index(folder)
-      true -> fail!("#{folder} has neither #{@file_name} nor #{@index}")
+      true -> fail!("#{folder} has neither #{@file_name} nor #{@index}#{pickled(folder)}")
     end
+  end
+
+  # Such a file holds code as well as numbers.
+  defp pickled(folder) do
+    if File.exists?(Path.join(folder, "pytorch_model.bin")),
+      do: "; pytorch_model.bin is not read, and Python's transformers can save it as safetensors",
+      else: ""
   end
 
   # Each tensor comes from the file that the index names.

@@ -12,6 +12,8 @@ defmodule Mlx.LM.Encoder.Families.ModernBert do
 
   @impl true
   def config(json, classifier?) do
+    Settings.refuse!([{json["rope_scaling"] != nil, "rope_scaling is set"}])
+
     Config.new(
       vocab_size: Settings.size!(json, "vocab_size"),
       hidden_size: Settings.size!(json, "hidden_size"),
@@ -48,6 +50,10 @@ defmodule Mlx.LM.Encoder.Families.ModernBert do
     types
   end
 
+  defp types(%{"layer_types" => other}, _count) when other != nil do
+    Settings.fail!("layer_types is #{inspect(other, limit: 8)}, expected a list of #{@whole} and #{@local}")
+  end
+
   defp types(json, count) do
     every = Settings.size!(json, "global_attn_every_n_layers", 3)
     for index <- 0..(count - 1), do: if(rem(index, every) == 0, do: @whole, else: @local)
@@ -63,6 +69,10 @@ defmodule Mlx.LM.Encoder.Families.ModernBert do
     if rope["rope_theta"],
       do: Settings.number!(rope, "rope_theta"),
       else: base(Map.delete(json, "rope_parameters"), type)
+  end
+
+  defp base(%{"rope_parameters" => other}, _type) when other != nil and not is_map(other) do
+    Settings.fail!("rope_parameters is #{inspect(other, limit: 8)}, expected an object")
   end
 
   defp base(json, @whole), do: Settings.number!(json, "global_rope_theta", 160_000.0)

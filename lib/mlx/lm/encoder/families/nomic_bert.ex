@@ -37,6 +37,7 @@ defmodule Mlx.LM.Encoder.Families.NomicBert do
 
     Settings.refuse!([
       {moe, "the model is a mixture of experts"},
+      {json["rope_scaling"] != nil, "rope_scaling is set"},
       {json["prenorm"] == true, "prenorm is true"},
       {json["parallel_block"] == true, "parallel_block is true"},
       {json["use_rms_norm"] == true, "use_rms_norm is true"},
