@@ -95,14 +95,17 @@ defmodule Mlx.LM.EncoderTest do
     end
   end
 
-  # Blocks of queries, and windows at their edges.
+  # Blocks of queries, and windows at their edges. Angles of late positions have the digits of f32 in Python's transformers,
+  # too, whose vectors are 1.2e-5 away, of numbers up to 4.5.
+  @tolerance_of_long 5.0e-5
+
   @tag :oracle
   test "a long text is read in blocks", %{tmp_dir: folder} do
     EncoderOracle.make("modernbert", folder, %{"num_hidden_layers" => 2, "global_attn_every_n_layers" => 2})
-    ids = for index <- 0..1299, do: 2 + rem(index * index + 7 * index, 58)
+    ids = for index <- 0..1899, do: 2 + rem(index * index + 7 * index, 58)
     %{"vectors" => [expected]} = EncoderOracle.run(folder, [ids])
     encoder = Embedder.load(folder).encoder
-    assert distance(hd(vectors(encoder, [ids])), Mlx.array(expected, type: :f32)) < @tolerance
+    assert distance(hd(vectors(encoder, [ids])), Mlx.array(expected, type: :f32)) < @tolerance_of_long
 
     # A shorter one beside it, which leaves whole blocks of padding.
     [_long, short] = vectors(encoder, [ids, hd(@ids)])
@@ -393,7 +396,8 @@ defmodule Mlx.LM.EncoderTest do
 
   test "the scores of a very long text are never in memory all at once" do
     assert Attention.scores(512) == 512 * 512
-    assert Attention.scores(8192) == 1024 * 8192
+    assert Attention.scores(8192) == 128 * 8192
+    assert Attention.scores(1_000_000) == 64 * 1_000_000
   end
 
   test "an encoder is shown by the types and shapes of its arrays" do

@@ -11,8 +11,9 @@ defmodule Mlx.LM.Encoder.Attention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.LM.Encoder.{Config, Parameter}
 
-  # Queries at a time.
-  @block 512
+  # Of one head, at a time.
+  @most_scores 2 ** 20
+  @smallest_block 64
 
   @derive {Inspect, only: [:heads, :rope, :window]}
   @enforce_keys [:query_key_value, :output, :heads, :rope, :window]
@@ -40,7 +41,9 @@ defmodule Mlx.LM.Encoder.Attention do
 
   @doc "The greatest number of scores that one head has at a time for a text of this length."
   @spec scores(pos_integer()) :: pos_integer()
-  def scores(length), do: min(length, 2 * @block) * length
+  def scores(length), do: min(length, block_size(length)) * length
+
+  defp block_size(length), do: max(@smallest_block, div(@most_scores, length))
 
   @doc "The outputs for `x`, `{batch, length, width}`, where the first `lengths`, `{batch}`, of the positions are tokens."
   @spec call(t(), Array.t(), Array.t()) :: Array.t()
@@ -59,25 +62,36 @@ defmodule Mlx.LM.Encoder.Attention do
   defp rotate(x, nil), do: x
   defp rotate(x, base), do: Fast.rope(x, elem(x.shape, 3), base: base)
 
-  defp attend(%Array{shape: {_, _, length, _}} = queries, keys, values, lengths, window) when length <= 2 * @block do
-    block(queries, keys, values, lengths, window, {0, length}, {0, length})
+  defp attend(%Array{shape: {_, _, length, _}} = queries, keys, values, lengths, window) do
+    case block_size(length) do
+      size when size >= length ->
+        block(queries, keys, values, lengths, window, {0, length}, {0, length})
+
+      size ->
+        starts = 0..(length - 1)//size
+        rows = for start <- starts, do: {start, min(size, length - start)}
+        in_blocks(queries, keys, values, lengths, window, rows)
+    end
   end
 
-  defp attend(%Array{shape: {_, _, length, _}} = queries, keys, values, lengths, window) do
-    blocks =
-      for start <- 0..(length - 1)//@block do
-        count = min(@block, length - start)
-        seen = seen(start, count, length, window)
-        block(queries, keys, values, lengths, window, {start, count}, seen)
-      end
+  defp in_blocks(%Array{shape: {_, _, length, _}} = queries, keys, values, lengths, window, rows) do
+    {blocks, _last} =
+      Enum.map_reduce(rows, nil, fn rows, former ->
+        block = block(behind(queries, former), keys, values, lengths, window, rows, seen(rows, length, window))
+        {block, block}
+      end)
 
     Mlx.concatenate(blocks, axis: 2)
   end
 
-  # The keys that a block of queries can see.
-  defp seen(_start, _count, length, nil), do: {0, length}
+  # MLX would compute the scores of all blocks before it uses those of the first.
+  defp behind(x, nil), do: x
+  defp behind(x, former), do: hd(Mlx.depends([x], [former]))
 
-  defp seen(start, count, length, window) do
+  # The keys that a block of queries can see.
+  defp seen(_rows, length, nil), do: {0, length}
+
+  defp seen({start, count}, length, window) do
     first = max(0, start - window)
     {first, min(length, start + count + window) - first}
   end

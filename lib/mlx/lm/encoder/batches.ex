@@ -11,6 +11,7 @@ defmodule Mlx.LM.Encoder.Batches do
 
   # Of one layer, at a time: half a gigabyte of numbers of four bytes.
   @most_scores 2 ** 27
+  @most_tokens 2 ** 14
   @shortest 8
 
   @typedoc "`heads` of the attention, rows of a batch at most, and positions of a sequence at most."
@@ -44,7 +45,7 @@ defmodule Mlx.LM.Encoder.Batches do
   @doc "How many of `left` sequences one batch of this length takes."
   @spec rows(pos_integer(), pos_integer(), limits()) :: pos_integer()
   def rows(left, length, limits) do
-    fitting = max(1, div(@most_scores, limits.heads * Attention.scores(length)))
+    fitting = max(1, min(div(@most_scores, limits.heads * Attention.scores(length)), div(@most_tokens, length)))
 
     if left >= limits.batch_size and fitting >= limits.batch_size,
       do: limits.batch_size,
