@@ -4,7 +4,7 @@ defmodule Mix.Tasks.MlxEmbedTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Mlx.Embed
-  alias Mlx.LM.{Embedder, Tokenizer}
+  alias Mlx.LM.Tokenizer
   alias Mlx.TinyEncoder
 
   @moduletag :tmp_dir
@@ -51,6 +51,8 @@ defmodule Mix.Tasks.MlxEmbedTest do
   end
 
   if Code.ensure_loaded?(Tokenizer) and function_exported?(Tokenizer, :from_folder, 1) do
+    alias Mlx.LM.Embedder
+
     defp save(folder) do
       letters = for {letter, id} <- Enum.with_index(?a..?z), into: %{}, do: {<<letter>>, id + 5}
 

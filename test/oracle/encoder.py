@@ -172,7 +172,26 @@ def nomic_bert(config, weights, ids, types):
     return x
 
 
+def distilbert(config, weights, ids, _types):
+    eps, w = 1e-12, weights
+    x = w.get("embeddings.word_embeddings.weight")[ids] + w.get("embeddings.position_embeddings.weight")[: len(ids)]
+    x = w.norm("embeddings.LayerNorm", x, eps)
+    for index in range(config["n_layers"]):
+        name = f"transformer.layer.{index}"
+        q, k, v = (w.linear(f"{name}.attention.{part}_lin", x) for part in "qkv")
+        y = w.linear(f"{name}.attention.out_lin", attention(q, k, v, config["n_heads"]))
+        x = w.norm(f"{name}.sa_layer_norm", x + y, eps)
+        y = ACTIVATIONS[config["activation"]](w.linear(f"{name}.ffn.lin1", x))
+        x = w.norm(f"{name}.output_layer_norm", x + w.linear(f"{name}.ffn.lin2", y), eps)
+    return x
+
+
+def distilbert_logits(_config, _weights, heads, x):
+    return heads.linear("classifier", ACTIVATIONS["relu"](heads.linear("pre_classifier", x[0])))
+
+
 FAMILIES = {
+    "distilbert": ("distilbert.", distilbert, distilbert_logits),
     "bert": ("bert.", bert, bert_logits),
     "roberta": ("roberta.", roberta, roberta_logits),
     "xlm-roberta": ("roberta.", roberta, roberta_logits),
@@ -199,6 +218,16 @@ ROBERTA = {**BERT, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e
 
 CONFIGS = {
     "bert": BERT,
+    "distilbert": {
+        "vocab_size": 60,
+        "dim": 32,
+        "hidden_dim": 48,
+        "n_heads": 4,
+        "n_layers": 3,
+        "max_position_embeddings": 70,
+        "activation": "gelu",
+        "pad_token_id": 0,
+    },
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "modernbert": {
@@ -270,6 +299,22 @@ def bert_shapes(config):
     return shapes
 
 
+def distilbert_shapes(config):
+    width, hidden = config["dim"], config["hidden_dim"]
+    shapes = [
+        ("embeddings.word_embeddings.weight", (config["vocab_size"], width)),
+        ("embeddings.position_embeddings.weight", (config["max_position_embeddings"], width)),
+        *norm("embeddings.LayerNorm", width),
+    ]
+    for index in range(config["n_layers"]):
+        name = f"transformer.layer.{index}"
+        for part in ("q_lin", "k_lin", "v_lin", "out_lin"):
+            shapes += linear(f"{name}.attention.{part}", width, width)
+        shapes += norm(f"{name}.sa_layer_norm", width) + norm(f"{name}.output_layer_norm", width)
+        shapes += linear(f"{name}.ffn.lin1", width, hidden) + linear(f"{name}.ffn.lin2", hidden, width)
+    return shapes
+
+
 def modernbert_shapes(config):
     width, hidden, bias = config["hidden_size"], config["intermediate_size"], config["norm_bias"]
     shapes = [("embeddings.tok_embeddings.weight", (config["vocab_size"], width)), *norm("embeddings.norm", width, bias)]
@@ -302,7 +347,9 @@ def nomic_bert_shapes(config):
 
 def classifier_shapes(family, config, labels):
     """What is in the model, and what is beside it."""
-    width = config.get("hidden_size", config.get("n_embd"))
+    width = config.get("hidden_size") or config.get("n_embd") or config["dim"]
+    if family == "distilbert":
+        return [], linear("pre_classifier", width, width) + linear("classifier", width, labels)
     if family == "modernbert":
         head = linear("head.dense", width, width, config["classifier_bias"])
         return [], head + norm("head.norm", width, config["norm_bias"]) + linear("classifier", width, labels)
@@ -313,6 +360,7 @@ def classifier_shapes(family, config, labels):
 
 SHAPES = {
     "bert": bert_shapes,
+    "distilbert": distilbert_shapes,
     "roberta": bert_shapes,
     "xlm-roberta": bert_shapes,
     "modernbert": modernbert_shapes,
@@ -334,7 +382,7 @@ def make(family, folder, *changes):
     tensors = {}
     for name, shape in shapes:
         deviation = 0.5 if len(shape) == 1 else 1 / math.sqrt(shape[1])
-        centre = 1.0 if "orm" in name and name.endswith("weight") or name == "emb_ln.weight" else 0.0
+        centre = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
         tensors[name] = centre + deviation * generator.standard_normal(shape)
     os.makedirs(folder, exist_ok=True)
     write_tensors(os.path.join(folder, "model.safetensors"), tensors)

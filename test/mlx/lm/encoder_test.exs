@@ -17,6 +17,7 @@ defmodule Mlx.LM.EncoderTest do
   @families [
     {"bert", %{}},
     {"bert", %{"hidden_act" => "relu"}},
+    {"distilbert", %{}},
     {"roberta", %{}},
     {"xlm-roberta", %{}},
     {"modernbert", %{}},
@@ -26,6 +27,7 @@ defmodule Mlx.LM.EncoderTest do
 
   @classifiers [
     {"bert", %{"num_labels" => 1}},
+    {"distilbert", %{"num_labels" => 2}},
     {"roberta", %{"num_labels" => 3}},
     {"modernbert", %{"num_labels" => 1}},
     {"modernbert", %{"num_labels" => 2, "classifier_pooling" => "mean", "classifier_bias" => true}},
@@ -191,7 +193,7 @@ defmodule Mlx.LM.EncoderTest do
 
     for {changes, said} <- [
           {%{"model_type" => "gpt9"},
-           "model_type is \"gpt9\", and the encoders that can be loaded are bert, camembert"},
+           "model_type is \"gpt9\", and the encoders that can be loaded are bert, camembert, distilbert"},
           {%{"model_type" => nil}, "model_type is missing, expected one of bert"},
           {%{"hidden_size" => "16"}, "hidden_size is \"16\", expected a positive integer"},
           {%{"hidden_size" => 0}, "hidden_size is 0, expected a positive integer"},

@@ -10,7 +10,7 @@ defmodule Mlx.LM.Encoder.Checkpoint do
   @index "model.safetensors.index.json"
 
   # What files hold that no embedding and no score is made of: heads for other tasks, and numbers that can be computed.
-  @unused ~r/^(cls|lm_head|pooler|classifier|head|decoder|predictions)\.|(position_ids|token_type_ids|inv_freq)$/
+  @unused ~r/^(cls|lm_head|pooler|classifier|head|decoder|predictions|pre_classifier|vocab_\w+)\.|(position_ids|token_type_ids|inv_freq)$/
 
   # Of the names in a message.
   @shown 5

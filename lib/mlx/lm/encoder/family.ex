@@ -24,6 +24,7 @@ defmodule Mlx.LM.Encoder.Family do
   @families %{
     "bert" => Families.Bert,
     "camembert" => Families.Roberta,
+    "distilbert" => Families.DistilBert,
     "modernbert" => Families.ModernBert,
     "nomic_bert" => Families.NomicBert,
     "roberta" => Families.Roberta,
