@@ -4,6 +4,7 @@
 #include <mlx/scheduler.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -11,6 +12,8 @@
 
 #include "core/evaluation/scheduling.hpp"
 #include "core/handles/error.hpp"
+#include "core/streams/late_failure.hpp"
+#include "core/streams/streams.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -53,14 +56,21 @@ class EndOfTasks {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-bool spin_until(Clock::time_point end, const UnsettledArrays& arrays) {
-  while (!arrays.all_arrived()) {
+template <typename Arrived>
+bool spin_until(Clock::time_point end, const Arrived& arrived) {
+  while (!arrived()) {
     if (Clock::now() > end) {
       return false;
     }
     sched_yield();
   }
   return true;
+}
+
+bool on_gpu(const UnsettledArrays& arrays) {
+  bool found = false;
+  arrays.for_each_stream([&](const Array&, mlx_stream stream) { found |= device_of(stream) == MLX_GPU; });
+  return found;
 }
 
 // One waits on a normal scheduler at a time.
@@ -80,8 +90,21 @@ void sleep_until(Clock::time_point end, const UnsettledArrays& arrays) {
 
 void wait_briefly(const UnsettledArrays& arrays) {
   const auto start = Clock::now();
-  if (!spin_until(start + longest_spin, arrays)) {
-    sleep_until(start + longest_sleep, arrays);
+  if (spin_until(start + longest_spin, [&] { return arrays.all_arrived(); })) {
+    return;
+  }
+  // A GPU tells nobody of the end of its work within a time.
+  if (on_gpu(arrays)) {
+    throw NeedsDirtyScheduler();
+  }
+  sleep_until(start + longest_sleep, arrays);
+}
+
+void spin_until_arrival(std::span<const ArrayHandle> arrays) {
+  if (Streams::instance().has(MLX_GPU)) {
+    spin_until(Clock::now() + longest_spin, [&] {
+      return std::ranges::all_of(arrays, [](const ArrayHandle& array) { return has_arrived(array.get()); });
+    });
   }
 }
 

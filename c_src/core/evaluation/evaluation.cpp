@@ -7,12 +7,14 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "core/array/graph_lock.hpp"
 #include "core/evaluation/brief_wait.hpp"
 #include "core/evaluation/cpu_inputs.hpp"
+#include "core/evaluation/familiar_graphs.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
 #include "core/evaluation/unsettled_arrays.hpp"
@@ -70,8 +72,7 @@ class Evaluation {
   }
 
  private:
-  // Under the locks of the graphs: a short wait, and no node but those that are asked for. Only on a CPU, where nothing
-  // but what is known to be fallible fails late.
+  // Under the locks of the graphs: a short wait, and no node but those that are asked for.
   void evaluate_inline() const {
     require_short_work();
     if (!arrays_.all_scheduled()) {
@@ -86,13 +87,38 @@ class Evaluation {
     }
   }
 
+  // With a GPU, only what waits for no CPU stream and is known not to make kernels is short.
   void require_short_work() const {
-    // Encoding for a GPU can compile kernels.
-    bool long_work = Streams::instance().has(MLX_GPU);
-    arrays_.for_each([&](const Array& array) { long_work |= array.graph().nodes() > most_nodes_scheduled_inline; });
-    if (long_work) {
+    const bool has_gpu = Streams::instance().has(MLX_GPU);
+    if (has_many_nodes() || (has_gpu && (uses_cpu() || (!arrays_.all_scheduled() && !is_familiar(structure()))))) {
       throw NeedsDirtyScheduler();
     }
+  }
+
+  bool has_many_nodes() const {
+    bool many = false;
+    arrays_.for_each([&](const Array& array) { many |= array.graph().nodes() > most_nodes_scheduled_inline; });
+    return many;
+  }
+
+  bool uses_cpu() const {
+    bool used = false;
+    arrays_.for_each([&](const Array& array) { used |= array.graph().uses_cpu(); });
+    return used;
+  }
+
+  // Of a small graph for a GPU.
+  std::optional<GraphStructure> structure() const {
+    if (!Streams::instance().has(MLX_GPU) || has_many_nodes()) {
+      return std::nullopt;
+    }
+    std::vector<mlx_array> outputs;
+    arrays_.for_each([&](const Array& array) { outputs.push_back(array.get()); });
+    return structure_of(outputs, most_nodes_scheduled_inline);
+  }
+
+  static bool is_familiar(const std::optional<GraphStructure>& structure) {
+    return structure && FamiliarGraphs::instance().contains(*structure);
   }
 
   // Others use the graphs while this waits, and have sentinels that they may ask.
@@ -159,10 +185,11 @@ class Evaluation {
       return {};
     }
     std::unique_lock<std::mutex> lock;
+    const std::optional<GraphStructure> graph = structure();
     try {
       wait_for_inputs(outputs);
       lock = Scheduling::instance().lock(waiting_);
-      schedule_undisturbed(outputs);
+      schedule_undisturbed(outputs, is_familiar(graph) ? Kernels::are_there : Kernels::may_be_made);
     } catch (const Error& error) {
       lock = {};
       // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
@@ -174,19 +201,21 @@ class Evaluation {
       }
       throw;
     }
+    if (graph) {
+      FamiliarGraphs::instance().add(*graph);
+    }
     arrays_.for_each([](const Array& array) { array.graph().evaluated(); });
     return lock;
   }
 
   void wait_for_inputs(std::span<const mlx_array> outputs) const {
-    bool uses_cpu = false;
-    arrays_.for_each([&](const Array& array) { uses_cpu |= array.graph().uses_cpu(); });
-    if (uses_cpu && has_cuda()) {
+    if (uses_cpu() && has_cuda()) {
       wait_for_cpu_inputs(outputs);
     }
   }
 
   static void wait_for(std::span<const ArrayHandle> sentinels) {
+    spin_until_arrival(sentinels);
     for (const ArrayHandle& sentinel : sentinels) {
       wait_for_arrival(sentinel.get());
     }

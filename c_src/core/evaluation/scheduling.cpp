@@ -70,7 +70,7 @@ void between_schedules(const std::function<void()>& work) {
 
 // MLX ends each evaluation with a node that has all outputs as its inputs, on the stream of the first that it has to
 // schedule. No node on a GPU may have an input of f64; and these are computed on a CPU.
-void schedule_outputs(std::span<const mlx_array> outputs) {
+void schedule_outputs(std::span<const mlx_array> outputs, Kernels kernels) {
   ArrayVectorHandle ordered(mlx_vector_array_new());
   const auto append = [&](bool doubles) {
     for (const mlx_array output : outputs) {
@@ -81,15 +81,21 @@ void schedule_outputs(std::span<const mlx_array> outputs) {
   };
   append(true);
   append(false);
-  if (mlx_vector_array_size(ordered.get()) > 0) {
-    drive([&] { check(mlx_async_eval(ordered.get())); });
+  const auto work = [&] { check(mlx_async_eval(ordered.get())); };
+  if (mlx_vector_array_size(ordered.get()) == 0) {
+    return;
+  }
+  if (kernels == Kernels::are_there) {
+    work();
+  } else {
+    drive(work);
   }
 }
 
-void schedule_undisturbed(std::span<const mlx_array> outputs) {
+void schedule_undisturbed(std::span<const mlx_array> outputs, Kernels kernels) {
   for (int disturbances = 0;; ++disturbances) {
     try {
-      schedule_outputs(outputs);
+      schedule_outputs(outputs, kernels);
       return;
     } catch (const Error& error) {
       if (!is_of_some_command_buffer(error.what())) {

@@ -51,13 +51,16 @@ class Scheduling {
 // Runs what uses the encoders, or frees memory that streams may use, while nothing is being scheduled.
 void between_schedules(const std::function<void()>& work);
 
+// Whether all kernels of a graph are known to be there.
+enum class Kernels { are_there, may_be_made };
+
 // Schedules the graphs of arrays; to be called under the lock of the scheduling.
-void schedule_outputs(std::span<const mlx_array> outputs);
+void schedule_outputs(std::span<const mlx_array> outputs, Kernels kernels = Kernels::may_be_made);
 
 // The same, but for the failures of other evaluations. On a GPU MLX throws such a failure into the evaluation that it
 // schedules next. The one that failed sees it by the marks on its arrays, and this one is scheduled again, unless it
 // rests on arrays that failed.
-void schedule_undisturbed(std::span<const mlx_array> outputs);
+void schedule_undisturbed(std::span<const mlx_array> outputs, Kernels kernels);
 
 // Waits for all that was scheduled on the stream, and throws what failed there and nobody was told of. Under the lock
 // of the scheduling.

@@ -20,6 +20,9 @@
 namespace mlx_nif {
 namespace {
 
+// A buffer moves as a whole, however small the part of it that is read.
+constexpr std::size_t most_bytes_moved_briefly = 256 * 1024;
+
 bool is_row_major(mlx_array array) {
   bool result = false;
   check(_mlx_array_is_row_contiguous(&result, array));
@@ -52,7 +55,7 @@ std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting) {
   if (!buffers_stay()) {
     if (waiting == Waiting::unlimited) {
       lock.lock();
-    } else if (!lock.try_lock()) {
+    } else if (array_of(row_major).buffer_size() > most_bytes_moved_briefly || !lock.try_lock()) {
       throw NeedsDirtyScheduler();
     }
   }
