@@ -18,6 +18,10 @@ defmodule Mlx.LM.Tokenizer.ByteAlphabet do
   for byte <- @printable, do: def(character(unquote(byte)), do: unquote(<<byte::utf8>>))
   for {byte, code} <- @others, do: def(character(unquote(byte)), do: unquote(<<code::utf8>>))
 
+  @doc "Bytes as the characters that stand for them."
+  @spec text(binary) :: String.t()
+  def text(bytes), do: for(<<byte <- bytes>>, into: "", do: character(byte))
+
   @doc """
   The bytes that a token stands for, or `:error` when it has a character that stands for none.
 
