@@ -2,14 +2,13 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
   @moduledoc false
   # What is done to a text before it is cut: the object `normalizer` of a `tokenizer.json`.
 
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, CharacterCategory, Fields, Growth, LoneBytes, Pattern, PatternField}
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, Growth, LoneBytes, OlderCategories, Pattern, PatternField}
   alias Mlx.LM.Tokenizer.Normalizer.{Bert, CharacterMap, Composition}
 
   @opaque t :: [term]
 
   @kinds ~w(Sequence NFC NFD NFKC NFKD Lowercase Strip StripAccents Replace Prepend BertNormalizer Nmt Precompiled) ++
            ~w(ByteLevel)
-  @marks CharacterCategory.mask("M")
   @forms %{"NFC" => :nfc, "NFD" => :nfd, "NFKC" => :nfkc, "NFKD" => :nfkd}
   @deepest 20
 
@@ -117,7 +116,7 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
   defp step({:strip, left, right}, text, _lone), do: text |> strip_left(left) |> strip_right(right)
 
   defp step(:strip_accents, text, _lone),
-    do: for(<<code::utf8 <- text>>, not CharacterCategory.in?(code, @marks), into: "", do: <<code::utf8>>)
+    do: for(<<code::utf8 <- text>>, not OlderCategories.mark?(code), into: "", do: <<code::utf8>>)
 
   defp step({:replace, pattern, content}, text, _lone), do: Pattern.replace(pattern, text, content)
   defp step({:prepend, _prefix}, "", _lone), do: ""

@@ -134,7 +134,7 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   def bert, do: [white(), {:characters, punctuation(), :isolated}]
 
   defp white, do: {:characters, CharacterSet.new(CharacterSet.space()), :removed}
-  defp punctuation, do: CharacterSet.new({:any, [CharacterSet.categories("P") | @symbols_of_ascii]})
+  defp punctuation, do: CharacterSet.new({:any, [:older_punctuation | @symbols_of_ascii]})
 
   # Steps that cut as a scanner does.
   defp known([{:characters, numbers, :isolated}, {:scan, %{family: :words, numbers: :any} = kind} | rest]) do

@@ -2,16 +2,13 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Bert do
   @moduledoc false
   # The normalizer of BERT: cleans text, puts spaces around Chinese characters, and takes accents and capitals away.
 
-  alias Mlx.LM.Tokenizer.{CharacterCategory, Fields}
+  alias Mlx.LM.Tokenizer.{Fields, OlderCategories}
   alias Mlx.LM.Tokenizer.Normalizer.Composition
 
   @enforce_keys [:clean, :chinese, :accents, :lowercase]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{clean: boolean, chinese: boolean, accents: boolean, lowercase: boolean}
-
-  @others CharacterCategory.mask("C")
-  @nonspacing CharacterCategory.mask("Mn")
 
   @doc "Reads the object of the kind `BertNormalizer`."
   @spec read(map, String.t()) :: t
@@ -40,15 +37,16 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Bert do
 
   defp clean(code, bert) do
     cond do
+      bert.clean and code in ~c"\t\n\r" -> " "
+      bert.clean and (code == 0xFFFD or OlderCategories.other?(code)) -> ""
       bert.clean and Composition.white?(code) -> " "
-      bert.clean and (code == 0xFFFD or CharacterCategory.in?(code, @others)) -> ""
       bert.chinese and chinese?(code) -> <<?\s, code::utf8, ?\s>>
       true -> <<code::utf8>>
     end
   end
 
   defp strip_accents(text) do
-    for <<code::utf8 <- Composition.apply(text, :nfd)>>, not CharacterCategory.in?(code, @nonspacing),
+    for <<code::utf8 <- Composition.apply(text, :nfd)>>, not OlderCategories.nonspacing?(code),
       into: "",
       do: <<code::utf8>>
   end

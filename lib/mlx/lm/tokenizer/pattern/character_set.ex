@@ -2,15 +2,16 @@ defmodule Mlx.LM.Tokenizer.Pattern.CharacterSet do
   @moduledoc false
   # Sets of characters of regular expressions. A set answers for ASCII from a table, and else by its definition.
 
-  alias Mlx.LM.Tokenizer.{CharacterCategory, Scripts}
+  alias Mlx.LM.Tokenizer.{CharacterCategory, OlderCategories, Scripts}
 
   @typedoc """
-  What is in a set: a range, categories (as `CharacterCategory.mask/1` gives them), a script, everything of several or
+  What is in a set: a range, categories (as `CharacterCategory.mask/1` gives them), punctuation of Unicode 8, a script, everything of several or
   what all of several have, all but something, and what differs from a member only in case.
   """
   @type definition ::
           {:range, char, char}
           | {:categories, non_neg_integer}
+          | :older_punctuation
           | {:script, String.t()}
           | {:any, [definition]}
           | {:all, [definition]}
@@ -50,6 +51,7 @@ defmodule Mlx.LM.Tokenizer.Pattern.CharacterSet do
 
   defp defined?({:range, from, to}, code), do: code >= from and code <= to
   defp defined?({:categories, bits}, code), do: CharacterCategory.in?(code, bits)
+  defp defined?(:older_punctuation, code), do: OlderCategories.punctuation?(code)
   defp defined?({:script, name}, code), do: Scripts.of(code) == name
   defp defined?({:any, definitions}, code), do: any?(definitions, code)
   defp defined?({:all, definitions}, code), do: all?(definitions, code)
