@@ -262,7 +262,7 @@ defmodule Mlx.LM.Tokenizer do
   @doc false
   # A token as the decoder takes it, or nil for a special one that is left out.
   def written(%__MODULE__{} = tokenizer, id, special, function) do
-    case Table.get(tokenizer.decoded, id) || Table.get(tokenizer.tokens, id) do
+    case found(tokenizer.decoded, id) || Table.get(tokenizer.tokens, id) do
       nil ->
         raise ArgumentError,
               "Mlx.LM.Tokenizer.#{function}: token #{Given.text(id)} is not in the vocabulary of #{tokenizer.tokens.size} tokens"
@@ -271,6 +271,9 @@ defmodule Mlx.LM.Tokenizer do
         if special or not AddedTokens.special?(tokenizer.added, id), do: token
     end
   end
+
+  defp found(%{size: 0}, _id), do: nil
+  defp found(table, id), do: Table.get(table, id)
 
   defp special!(options, function) do
     [special] = Options.without_stream(options, :"LM.Tokenizer.#{function}", special: true)

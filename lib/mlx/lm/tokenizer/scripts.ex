@@ -7,12 +7,20 @@ defmodule Mlx.LM.Tokenizer.Scripts do
   @file_of_ranges Path.join(__DIR__, "scripts.txt")
   @external_resource @file_of_ranges
 
-  ranges =
-    for line <- File.stream!(@file_of_ranges), [name | ranges] = String.split(line), range <- ranges do
+  # The characters that SentencePiece's cut has in another script than Unicode 16: it knows Unicode 8.
+  @file_of_older Path.join(__DIR__, "older_scripts.txt")
+  @external_resource @file_of_older
+
+  read = fn file ->
+    for line <- File.stream!(file), [name | ranges] = String.split(line), range <- ranges do
       [from | to] = String.split(range, "-")
       from = String.to_integer(from, 16)
       {from, if(to == [], do: from, else: String.to_integer(hd(to), 16)), name}
     end
+  end
+
+  ranges = read.(@file_of_ranges)
+  @older @file_of_older |> read.() |> Enum.sort() |> List.to_tuple()
 
   @ranges ranges |> Enum.sort() |> List.to_tuple()
   @names ranges
@@ -22,16 +30,16 @@ defmodule Mlx.LM.Tokenizer.Scripts do
 
   @doc "The script of a code point, or nil."
   @spec of(char) :: String.t() | nil
-  def of(code), do: search(code, 0, tuple_size(@ranges) - 1)
+  def of(code), do: search(@ranges, code, 0, tuple_size(@ranges) - 1)
 
-  defp search(_code, low, high) when low > high, do: nil
+  defp search(_ranges, _code, low, high) when low > high, do: nil
 
-  defp search(code, low, high) do
+  defp search(ranges, code, low, high) do
     middle = (low + high) >>> 1
 
-    case elem(@ranges, middle) do
-      {from, _to, _name} when code < from -> search(code, low, middle - 1)
-      {_from, to, _name} when code > to -> search(code, middle + 1, high)
+    case elem(ranges, middle) do
+      {from, _to, _name} when code < from -> search(ranges, code, low, middle - 1)
+      {_from, to, _name} when code > to -> search(ranges, code, middle + 1, high)
       {_from, _to, name} -> name
     end
   end
@@ -66,8 +74,9 @@ defmodule Mlx.LM.Tokenizer.Scripts do
   defp joined(0x30FC), do: "Han"
 
   defp joined(code) do
-    case of(code) do
+    case search(@older, code, 0, tuple_size(@older) - 1) || of(code) do
       script when script in ["Hiragana", "Katakana"] -> "Han"
+      script when script in [nil, "Any"] -> :any
       script -> script
     end
   end
