@@ -66,6 +66,7 @@ defmodule Mlx.LM.Tokenizer do
           added: added,
           decoder: decoder,
           decoded: table,
+          special: table,
           named: keyword(String.t()),
           front: [id],
           back: [id],
@@ -79,7 +80,19 @@ defmodule Mlx.LM.Tokenizer do
         }
 
   @derive {Inspect, only: [:bos, :eos, :add_bos, :add_eos]}
-  @enforce_keys [:tokens, :ids, :normalizer, :pre_tokenizer, :model, :added, :decoder, :decoded, :named, :end_ids]
+  @enforce_keys [
+    :tokens,
+    :ids,
+    :normalizer,
+    :pre_tokenizer,
+    :model,
+    :added,
+    :decoder,
+    :decoded,
+    :special,
+    :named,
+    :end_ids
+  ]
   defstruct @enforce_keys ++ [:bos, :eos, :unknown, :padding, front: [], back: [], add_bos: false, add_eos: false]
 
   @doc """
@@ -268,7 +281,7 @@ defmodule Mlx.LM.Tokenizer do
               "Mlx.LM.Tokenizer.#{function}: token #{Given.text(id)} is not in the vocabulary of #{tokenizer.tokens.size} tokens"
 
       token ->
-        if special or not AddedTokens.special?(tokenizer.added, id), do: token
+        if special or Table.get(tokenizer.special, id) == nil, do: token
     end
   end
 

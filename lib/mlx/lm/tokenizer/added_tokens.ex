@@ -6,7 +6,7 @@ defmodule Mlx.LM.Tokenizer.AddedTokens do
   alias Mlx.LM.Tokenizer.{CharacterCategory, Fields, Normalizer, Table}
   alias Mlx.LM.Tokenizer.Normalizer.Composition
 
-  @enforce_keys [:patterns, :tokens, :special]
+  @enforce_keys [:patterns, :tokens]
   defstruct @enforce_keys
 
   @typedoc "An added token: what it is called in a file, and how it is looked for."
@@ -23,13 +23,12 @@ defmodule Mlx.LM.Tokenizer.AddedTokens do
   @typep table :: Table.t()
 
   @typedoc """
-  The patterns of tokens that are in the text as it is and of those in the normalized one, the tokens by what is looked
-  for, and the ids of special tokens.
+  The patterns of tokens that are in the text as it is and of those in the normalized one, and the tokens by what is
+  looked for.
   """
   @type t :: %__MODULE__{
           patterns: %{raw: :binary.cp() | nil, normalized: :binary.cp() | nil},
-          tokens: %{raw: table, normalized: table},
-          special: table
+          tokens: %{raw: table, normalized: table}
         }
 
   @word Enum.reduce(~w(L M Nd Nl Pc), 0, &Bitwise.bor(CharacterCategory.mask(&1), &2))
@@ -98,14 +97,9 @@ defmodule Mlx.LM.Tokenizer.AddedTokens do
 
     %__MODULE__{
       patterns: %{raw: pattern(raw), normalized: pattern(normalized)},
-      tokens: %{raw: Table.new(raw), normalized: Table.new(normalized)},
-      special: for(token <- tokens, token.special, into: %{}, do: {token.id, true}) |> Table.new()
+      tokens: %{raw: Table.new(raw), normalized: Table.new(normalized)}
     }
   end
-
-  @doc "Whether an id is that of a special token."
-  @spec special?(t, non_neg_integer) :: boolean
-  def special?(added, id), do: Table.get(added.special, id) == true
 
   defp pattern(tokens) when map_size(tokens) == 0, do: nil
   defp pattern(tokens), do: tokens |> Map.keys() |> :binary.compile_pattern()

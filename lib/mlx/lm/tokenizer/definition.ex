@@ -63,6 +63,7 @@ defmodule Mlx.LM.Tokenizer.Definition do
     named = named.(ids)
     written = Map.new(ids, fn {token, id} -> {id, token} end)
     special = for token <- added, token.special, do: token
+    decoded = decoded(added, parts.normalizer)
 
     struct!(
       Tokenizer,
@@ -71,7 +72,8 @@ defmodule Mlx.LM.Tokenizer.Definition do
         ids: Table.new(ids),
         tokens: Table.new(written),
         added: AddedTokens.new(added, parts.normalizer),
-        decoded: added |> decoded(parts.normalizer) |> Table.new(),
+        decoded: Table.new(decoded),
+        special: for(%{id: id} <- special, not is_map_key(decoded, id), into: %{}, do: {id, true}) |> Table.new(),
         named: named.tokens,
         bos: named.ids[:bos_token],
         eos: named.ids[:eos_token],
@@ -91,7 +93,7 @@ defmodule Mlx.LM.Tokenizer.Definition do
 
   defp cut(%{pre_tokenizer: pre_tokenizer}, _vocabulary), do: pre_tokenizer
 
-  # Tokens that are looked for in normalized text are decoded as they look there.
+  # Tokens that are looked for in normalized text are decoded as they look there. The reference never takes these for special.
   defp decoded(added, normalizer) do
     for %{normalized: true, content: content, id: id} <- added,
         text = Normalizer.apply(normalizer, content, false),

@@ -27,9 +27,8 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
         object
         |> Fields.get("processors", :list, place)
         |> Fields.each("#{place}.processors", &read(Fields.check(&1, :object, &2), &2, depth + 1))
-        |> Enum.reduce({[], []}, fn {front, back}, {inner_front, inner_back} ->
-          {front ++ inner_front, inner_back ++ back}
-        end)
+        |> Enum.reject(&(&1 == {[], []}))
+        |> one("#{place}.processors")
 
       "ByteLevel" ->
         {[], []}
@@ -41,6 +40,10 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
         {[pair(object, "cls", place)], [pair(object, "sep", place)]}
     end
   end
+
+  defp one([], _place), do: {[], []}
+  defp one([edges], _place), do: edges
+  defp one(_several, place), do: Fields.fail(place, "has more than one part that adds tokens, which is not supported")
 
   defp pair(object, name, place) do
     case Fields.get(object, name, :list, place) do

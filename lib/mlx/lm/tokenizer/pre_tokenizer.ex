@@ -16,10 +16,8 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   @deepest 20
   @schemes %{"first" => :first, "always" => :always, "never" => :never}
 
-  # Characters of words as Python's and Rust's `\w` has them, which is more than Oniguruma's.
-  @more_of_words [{0x200C, 0x200D}, {0x24B6, 0x24E9}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}]
-  @word {:any,
-         Enum.map(~w(L M Nd Nl Pc), &CharacterSet.categories/1) ++ for({a, b} <- @more_of_words, do: {:range, a, b})}
+  # Characters of words as Rust's `\w` has them.
+  @word {:any, [CharacterSet.word(:in_brackets), {:range, 0x200C, 0x200D}]}
   @symbols_of_ascii for code <- ~c"$+<=>^`|~", do: {:range, code, code}
 
   @doc "Reads the pre-tokenizer; `nil` is one that cuts nothing."

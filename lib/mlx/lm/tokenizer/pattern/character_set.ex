@@ -24,13 +24,23 @@ defmodule Mlx.LM.Tokenizer.Pattern.CharacterSet do
             [{0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}]
   @space {:any, for({from, to} <- @spaces, do: {:range, from, to})}
 
-  @doc "The definitions of white space, of the characters of words and of decimal digits."
+  # Letters in circles.
+  @circled for {from, to} <- [{0x24B6, 0x24E9}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}],
+               do: {:range, from, to}
+
+  # Oniguruma takes digits and fractions of Latin-1 for characters of words, but not in brackets.
+  @latin1 for {from, to} <- [{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}], do: {:range, from, to}
+
+  @doc "The definition of white space."
   @spec space() :: definition
   def space, do: @space
 
-  @spec word() :: definition
-  def word, do: {:any, Enum.map(~w(L M Nd Pc), &categories/1)}
+  @doc "The definition of `\\w`, which is another in brackets."
+  @spec word(:alone | :in_brackets) :: definition
+  def word(:in_brackets), do: {:any, Enum.map(~w(L M Nd Nl Pc), &categories/1) ++ @circled}
+  def word(:alone), do: {:any, [word(:in_brackets) | @latin1]}
 
+  @doc "The definition of decimal digits."
   @spec digit() :: definition
   def digit, do: categories("Nd")
 

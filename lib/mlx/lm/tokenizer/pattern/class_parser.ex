@@ -56,8 +56,8 @@ defmodule Mlx.LM.Tokenizer.Pattern.ClassParser do
   @spec escape(String.t()) :: {CharacterSet.definition(), String.t()}
   def escape("s" <> rest), do: {CharacterSet.space(), rest}
   def escape("S" <> rest), do: {{:not, CharacterSet.space()}, rest}
-  def escape("w" <> rest), do: {CharacterSet.word(), rest}
-  def escape("W" <> rest), do: {{:not, CharacterSet.word()}, rest}
+  def escape("w" <> rest), do: {CharacterSet.word(:alone), rest}
+  def escape("W" <> rest), do: {{:not, CharacterSet.word(:alone)}, rest}
   def escape("d" <> rest), do: {CharacterSet.digit(), rest}
   def escape("D" <> rest), do: {{:not, CharacterSet.digit()}, rest}
   def escape("h" <> rest), do: {@hexadecimal, rest}
@@ -145,14 +145,9 @@ defmodule Mlx.LM.Tokenizer.Pattern.ClassParser do
   end
 
   defp posix("space"), do: CharacterSet.space()
-  defp posix("word"), do: CharacterSet.word()
+  defp posix("word"), do: CharacterSet.word(:in_brackets)
   defp posix("xdigit"), do: @hexadecimal
-  defp posix("upper"), do: CharacterSet.categories("Lu")
-  defp posix("lower"), do: CharacterSet.categories("Ll")
-
-  defp posix("punct"),
-    do: {:any, [CharacterSet.categories("P"), {:any, for(code <- ~c"$+<=>^`|~", do: {:range, code, code})}]}
-
+  defp posix("punct"), do: CharacterSet.categories("P")
   defp posix("blank"), do: {:any, [CharacterSet.categories("Zs"), {:range, ?\t, ?\t}]}
   defp posix("ascii"), do: {:range, 0, 127}
   defp posix(_name), do: nil
@@ -203,8 +198,11 @@ defmodule Mlx.LM.Tokenizer.Pattern.ClassParser do
   end
 
   defp bracket(name) when name in ["digit", "cntrl"], do: named(name)
+  defp bracket("punct"), do: {:any, [CharacterSet.categories("P"), CharacterSet.categories("S")]}
   defp bracket(name), do: posix(name) || Parser.wrong("[:#{name}:] is not supported")
 
+  defp member("\\w" <> rest), do: {CharacterSet.word(:in_brackets), rest}
+  defp member("\\W" <> rest), do: {{:not, CharacterSet.word(:in_brackets)}, rest}
   defp member("\\b" <> rest), do: {{:range, ?\b, ?\b}, rest}
   defp member("\\" <> rest), do: escape(rest)
   defp member(<<code::utf8, rest::binary>>), do: {{:range, code, code}, rest}

@@ -114,8 +114,12 @@ defmodule Mlx.LM.Tokenizer.Pattern.Parser do
   defp atom("\\A" <> rest, _flags), do: {[{:anchor, :start}], rest}
   defp atom("\\z" <> rest, _flags), do: {[{:anchor, :end}], rest}
   defp atom("\\Z" <> rest, _flags), do: {[{:anchor, :last_line}], rest}
-  defp atom("\\b" <> rest, _flags), do: {[{:anchor, {:boundary, false, CharacterSet.new(CharacterSet.word())}}], rest}
-  defp atom("\\B" <> rest, _flags), do: {[{:anchor, {:boundary, true, CharacterSet.new(CharacterSet.word())}}], rest}
+
+  defp atom("\\b" <> rest, _flags),
+    do: {[{:anchor, {:boundary, false, CharacterSet.new(CharacterSet.word(:alone))}}], rest}
+
+  defp atom("\\B" <> rest, _flags),
+    do: {[{:anchor, {:boundary, true, CharacterSet.new(CharacterSet.word(:alone))}}], rest}
 
   defp atom("\\R" <> rest, _flags) do
     {[
