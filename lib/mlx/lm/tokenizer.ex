@@ -301,6 +301,18 @@ defmodule Mlx.LM.Tokenizer do
   @spec token(t, id) :: binary | nil
   def token(%__MODULE__{tokens: tokens}, id) when is_integer(id), do: Table.get(tokens, id)
 
+  @doc """
+  The tokens that have a name, as a chat template takes them: `bos_token`, `eos_token`, `unk_token`, `pad_token` and, in
+  files of Hugging Face, `sep_token`, `cls_token` and `mask_token`, as far as the model has them.
+
+      iex> json = ~s({"model": {"type": "WordLevel", "vocab": {"a": 0, "</s>": 1}, "unk_token": "a"}})
+      iex> tokenizer = Mlx.LM.Tokenizer.from_json(json, config: %{"eos_token" => "</s>"})
+      iex> Mlx.LM.Tokenizer.named_tokens(tokenizer)
+      [eos_token: "</s>"]
+  """
+  @spec named_tokens(t) :: keyword(String.t())
+  def named_tokens(%__MODULE__{named: named}), do: named
+
   @doc "The number of tokens in the vocabulary."
   @spec size(t) :: pos_integer
   def size(%__MODULE__{tokens: tokens}), do: tokens.size
