@@ -15,6 +15,14 @@ model =
     []
   end
 
+tokenizers =
+  if File.dir?(System.get_env("MLX_TEST_TOKENIZERS", "")) do
+    []
+  else
+    IO.puts("MLX_TEST_TOKENIZERS is no folder: the tests that read tokenizers of models are left out.")
+    [:tokenizers]
+  end
+
 # Some tests call native functions, which leave this to their callers; MLX decides once.
 # With kernels that come in the background, the last digits of results would change between two calls.
 Application.put_env(:mlx, :kernels, :wait)
@@ -22,4 +30,4 @@ Mlx.Transforms.KernelMaking.allow()
 
 # A busy neighbour on two cores makes a test of many files fifty times slower, as each call of a dirty scheduler waits for
 # a core. A test that hangs still ends.
-ExUnit.start(exclude: oracle ++ model, timeout: 600_000)
+ExUnit.start(exclude: oracle ++ model ++ tokenizers, timeout: 600_000)
