@@ -220,7 +220,10 @@ defmodule Mlx.LM.Tokenizer do
 
   def decode(%__MODULE__{} = tokenizer, ids, options) when length(ids) >= 0 do
     special = special!(options, :decode)
+    CalledFunction.name("Mlx.LM.Tokenizer.decode", fn -> text(tokenizer, ids, special) end)
+  end
 
+  defp text(tokenizer, ids, special) do
     {texts, state} =
       Enum.flat_map_reduce(ids, Decoder.start(tokenizer.decoder), fn id, state ->
         case written(tokenizer, id, special, :decode) do

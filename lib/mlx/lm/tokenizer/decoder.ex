@@ -144,7 +144,7 @@ defmodule Mlx.LM.Tokenizer.Decoder do
   end
 
   defp part({:replace, pattern, content, _single}, token),
-    do: {:cont, pattern |> Pattern.replace(token, content) |> Growth.check(token)}
+    do: {:cont, pattern |> Pattern.replace(token, content) |> Growth.check_token(token)}
 
   defp part({:metaspace, replacement, _first}, token), do: {:cont, :binary.replace(token, replacement, " ", [:global])}
   defp part({:word_piece, prefix, _cleans}, token), do: {:cont, without_prefix(token, prefix)}

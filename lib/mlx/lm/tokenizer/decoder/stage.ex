@@ -168,7 +168,7 @@ defmodule Mlx.LM.Tokenizer.Decoder.Stage do
   defp cleaned(text),
     do: Enum.reduce(@cleaned, text, fn {from, to}, text -> :binary.replace(text, from, to, [:global]) end)
 
-  defp grown(text, pattern, content), do: pattern |> Pattern.replace(text, content) |> Growth.check(text)
+  defp grown(text, pattern, content), do: pattern |> Pattern.replace(text, content) |> Growth.check_token(text)
 
   @doc "A text with every place of a string replaced; an empty string is in front of each character and at the end."
   @spec replaced(String.t(), String.t(), String.t()) :: String.t()
