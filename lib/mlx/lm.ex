@@ -117,6 +117,7 @@ defmodule Mlx.LM do
     * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
     * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
+    * `:template` - variables of the chat template, as `encode/3` takes them
     * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
     * `:progress` - a function that is called with `{:prefill, done, total}` while the prompt is read: before the first
       token of it, after each step, and when the first token of the answer is known
@@ -136,7 +137,8 @@ defmodule Mlx.LM do
   # The events of the function that was called.
   defp events(lm, prompt, options, called) do
     parts = ["Mlx.LM.encode", "Mlx.LM.Generation.events"]
-    CalledFunction.name(called, parts, fn -> Generation.events(lm, encode(lm, prompt), options) end)
+    {template, options} = if Keyword.keyword?(options), do: Keyword.split(options, [:template]), else: {[], options}
+    CalledFunction.name(called, parts, fn -> Generation.events(lm, encode(lm, prompt, template), options) end)
   end
 
   @doc """
@@ -180,32 +182,52 @@ defmodule Mlx.LM do
     Perplexity.of(lm.model, ids, options)
   end
 
-  @doc "The tokens of a prompt."
-  @spec encode(t(), prompt()) :: [Tokenizer.id()]
-  def encode(%__MODULE__{} = lm, text) when is_binary(text), do: Tokenizer.encode(lm.tokenizer, text)
-  def encode(%__MODULE__{}, [id | _] = ids) when is_integer(id), do: ids
-  def encode(%__MODULE__{}, []), do: []
+  @doc """
+  The tokens of a prompt.
 
-  def encode(%__MODULE__{template: nil} = lm, [_ | _]) do
+  Option:
+
+    * `:template` - variables of the chat template for a list of messages, a keyword list such as
+      `[tools: [%{...}], enable_thinking: false]`, default `[]`
+  """
+  @spec encode(t(), prompt(), keyword()) :: [Tokenizer.id()]
+  def encode(lm, prompt, options \\ [])
+
+  def encode(%__MODULE__{} = lm, prompt, options) do
+    [variables] = Options.without_stream(options, :"LM.encode", template: [])
+
+    if not Keyword.keyword?(variables) do
+      raise ArgumentError, "Mlx.LM.encode: expected :template to be a keyword list, got: #{Given.text(variables)}"
+    end
+
+    tokens(lm, prompt, variables)
+  end
+
+  defp tokens(lm, text, _variables) when is_binary(text), do: Tokenizer.encode(lm.tokenizer, text)
+  defp tokens(_lm, [id | _] = ids, _variables) when is_integer(id), do: ids
+  defp tokens(_lm, [], _variables), do: []
+
+  defp tokens(%{template: nil} = lm, [_ | _], _variables) do
     raise ArgumentError,
           "Mlx.LM.encode: #{lm.name} has no chat template; give a string, and not messages, as the prompt"
   end
 
-  def encode(%__MODULE__{} = lm, [_ | _] = messages) do
-    text = CalledFunction.name("Mlx.LM.encode", ["Mlx.LM.ChatTemplate.render"], fn -> render(lm, messages) end)
+  defp tokens(lm, [_ | _] = messages, variables) do
+    text =
+      CalledFunction.name("Mlx.LM.encode", ["Mlx.LM.ChatTemplate.render"], fn -> render(lm, messages, variables) end)
+
     # The template writes what the file's settings would otherwise add.
     Tokenizer.encode(lm.tokenizer, text, bos: false, eos: false)
   end
 
-  def encode(%__MODULE__{}, other) do
+  defp tokens(_lm, other, _variables) do
     raise ArgumentError,
           "Mlx.LM.encode: expected the prompt to be a string, messages or tokens, got: #{Given.text(other)}"
   end
 
-  defp render(lm, messages) do
-    token = fn id -> (id && Tokenizer.token(lm.tokenizer, id)) || "" end
-    variables = [bos_token: token.(lm.tokenizer.bos), eos_token: token.(lm.tokenizer.eos)]
-    ChatTemplate.render(lm.template, messages, [add_generation_prompt: true] ++ variables)
+  defp render(lm, messages, variables) do
+    named = Keyword.merge([bos_token: "", eos_token: ""], Tokenizer.named_tokens(lm.tokenizer))
+    ChatTemplate.render(lm.template, messages, Keyword.merge([add_generation_prompt: true] ++ named, variables))
   end
 
   defp template(metadata) do

@@ -139,6 +139,21 @@ defmodule Mlx.LMTest do
       assert Mlx.LM.encode(lm, @messages) == Mlx.LM.encode(lm, "user:Hello<|im_end|><|im_start|>")
     end
 
+    test "gives variables to the template", %{lm: lm} do
+      template =
+        Mlx.LM.ChatTemplate.compile("{{ messages[0].content }}{{ mark }}{{ 1 if add_generation_prompt else 0 }}")
+
+      lm = %{lm | template: template}
+      assert Mlx.LM.encode(lm, @messages, template: [mark: "!"]) == Mlx.LM.encode(lm, "Hello!1")
+      variables = [mark: "?", add_generation_prompt: false]
+      response = Mlx.LM.generate(lm, @messages, options(template: variables))
+      assert response.prompt_tokens == length(Mlx.LM.encode(lm, "Hello?0"))
+
+      assert_raise ArgumentError, ~r/^Mlx.LM.encode: expected :template/, fn ->
+        Mlx.LM.encode(lm, @messages, template: 1)
+      end
+    end
+
     test "must not be empty", %{lm: lm} do
       for prompt <- ["", []],
           do: assert_raise(ArgumentError, "Mlx.LM.stream: the prompt is empty", fn -> Mlx.LM.stream(lm, prompt) end)

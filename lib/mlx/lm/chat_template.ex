@@ -18,7 +18,8 @@ defmodule Mlx.LM.ChatTemplate do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Arguments.{CalledFunction, Given}
-  alias Mlx.LM.ChatTemplate.{Evaluator, Parser, Value}
+  alias Mlx.IO.FilePath
+  alias Mlx.LM.ChatTemplate.{Evaluator, Parser, Sources, Value}
 
   @enforce_keys [:statements]
   defstruct @enforce_keys
@@ -37,6 +38,36 @@ defmodule Mlx.LM.ChatTemplate do
   def compile(source) when is_binary(source), do: %__MODULE__{statements: Parser.parse(source)}
 
   @doc """
+  Reads the template of a model's folder, as models on Hugging Face have it, or gives `nil` where there is none.
+
+  It is the file `chat_template.jinja`, or else what `chat_template.json` or `tokenizer_config.json` have under
+  `chat_template`: one template, or a list of them with names. `name` is the one to read, by default `"default"`; the
+  others are also in files `additional_chat_templates/NAME.jinja`.
+
+  Raises `Mlx.Error` for a file that cannot be read, for a template that is wrong, and for a name that there is not.
+  """
+  @spec from_folder(Path.t(), String.t()) :: t | nil
+  def from_folder(path, name \\ "default")
+
+  def from_folder(path, name) when is_binary(name) do
+    path = FilePath.string!(path, :"LM.ChatTemplate.from_folder")
+
+    CalledFunction.name("Mlx.LM.ChatTemplate.from_folder", fn ->
+      case Sources.of(path) do
+        %{^name => source} ->
+          compile(source)
+
+        sources when sources == %{} or name == "default" ->
+          nil
+
+        sources ->
+          known = sources |> Map.keys() |> Enum.sort() |> Enum.map_join(", ", &inspect/1)
+          raise Mlx.Error, message: "#{path} has no chat template #{inspect(name)}; it has #{known}"
+      end
+    end)
+  end
+
+  @doc """
   The text of `messages`, a list of maps with `role` and `content` (keys may be atoms or strings).
 
   Every option is a variable of the template. Templates know:
@@ -44,6 +75,7 @@ defmodule Mlx.LM.ChatTemplate do
     * `:add_generation_prompt` - whether to end with the start of the assistant's answer (default `false`)
     * `:bos_token`, `:eos_token` - the text of these tokens
     * `:tools`, `:documents` - lists of maps (default `nil`)
+    * a model's own switches, such as `:enable_thinking`
 
   Values are `nil`, booleans, numbers, strings, atoms, lists, tuples, maps and keyword lists; a map is in the order of its
   keys, a keyword list in its own. A function can be called by the template.

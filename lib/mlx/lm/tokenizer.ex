@@ -1,6 +1,9 @@
 defmodule Mlx.LM.Tokenizer do
   @moduledoc """
-  Turns text into tokens and tokens into text, with the byte-level byte-pair vocabulary that a GGUF file holds.
+  Turns text into tokens and tokens into text, as the files of a model say.
+
+  `from_folder/1` reads Hugging Face's `tokenizer.json` and the files beside it, `from_json/2` one such file that is in
+  memory, and `from_gguf/1` the metadata of a GGUF file.
 
       iex> letters = Enum.map(0..255, &Mlx.LM.Tokenizer.ByteAlphabet.character/1)
       iex> tokenizer =
@@ -27,31 +30,46 @@ defmodule Mlx.LM.Tokenizer do
 
   The metadata of a model is that of its file: `Mlx.IO.GGUFMetadata.read("model.gguf").metadata`.
 
-  The tokens are those of the PyPI package `tokenizers` with the model's own `tokenizer.json`, for any text. Text need not
-  be UTF-8: bytes that are not are encoded as they are. A byte that the vocabulary has no token for is left out (as the
-  reference does; SmolLM2 has none for a few control characters, such as `<<4>>`).
+  The tokens are those of the PyPI package `tokenizers` with the model's own `tokenizer.json`, for any text. What that file
+  says of truncation and padding is left out, as Python's `transformers` does; so is dropout, which is for training.
+
+  Text need not be UTF-8. Bytes that are not are encoded as they are where the vocabulary has tokens for bytes, and are
+  unknown characters where it has none. A byte or a character that the vocabulary has neither a token nor an unknown token
+  for is left out (as the reference does; SmolLM2 has none for a few control characters, such as `<<4>>`).
+
+  Python: `tokenizers.Tokenizer`, `transformers.AutoTokenizer`.
   """
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, BytePairEncoding, PreTokenizer, StreamDecoder, Table}
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
+  alias Mlx.IO.FilePath
+  alias Mlx.LM.Tokenizer.{AddedTokens, Decoder, Definition, Folder, GGUF, LoneBytes, Model, Normalizer, PreTokenizer}
+  alias Mlx.LM.Tokenizer.{StreamDecoder, Table}
 
   @typedoc "A token's number."
   @type id :: non_neg_integer
 
   @typep table :: Table.t()
-  @typep encoding :: BytePairEncoding.t()
+  @typep normalizer :: Normalizer.t()
   @typep pre_tokenizer :: PreTokenizer.t()
+  @typep model :: Model.t()
+  @typep added :: AddedTokens.t()
+  @typep decoder :: Decoder.t()
 
   @type t :: %__MODULE__{
           tokens: table,
-          pieces: table,
           ids: table,
-          encoding: encoding,
+          normalizer: normalizer,
           pre_tokenizer: pre_tokenizer,
-          special: MapSet.t(id),
-          patterns: %{all: :binary.cp() | nil, user: :binary.cp() | nil},
+          model: model,
+          added: added,
+          decoder: decoder,
+          decoded: table,
+          special: table,
+          named: keyword(String.t()),
+          front: [id],
+          back: [id],
           bos: id | nil,
           eos: id | nil,
           unknown: id | nil,
@@ -62,64 +80,82 @@ defmodule Mlx.LM.Tokenizer do
         }
 
   @derive {Inspect, only: [:bos, :eos, :add_bos, :add_eos]}
-  @enforce_keys [:tokens, :pieces, :ids, :encoding, :pre_tokenizer, :special, :patterns, :end_ids]
-  defstruct @enforce_keys ++ [:bos, :eos, :unknown, :padding, add_bos: false, add_eos: false]
-
-  # Token types of a GGUF file.
-  @control 3
-  @user_defined 4
-
-  # Control tokens that end an answer, whatever the file names as its end token.
-  @end_tokens [
-    "<|endoftext|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|end_of_text|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<end_of_turn>",
-    "<end_of_utterance>",
-    "<｜end▁of▁sentence｜>"
+  @enforce_keys [
+    :tokens,
+    :ids,
+    :normalizer,
+    :pre_tokenizer,
+    :model,
+    :added,
+    :decoder,
+    :decoded,
+    :special,
+    :named,
+    :end_ids
   ]
+  defstruct @enforce_keys ++ [:bos, :eos, :unknown, :padding, front: [], back: [], add_bos: false, add_eos: false]
+
+  @doc """
+  Makes a tokenizer from a folder with a `tokenizer.json`, as models on Hugging Face have it.
+
+  `tokenizer_config.json` and `special_tokens_map.json` name the tokens that begin and end a text, and
+  `generation_config.json`, or else `config.json`, those that end an answer, where these files are there.
+
+  Raises `Mlx.Error` where a file cannot be read, or has something that is missing, unknown or of the wrong type, with its
+  place.
+  """
+  @spec from_folder(Path.t()) :: t
+  def from_folder(path) do
+    path = FilePath.string!(path, :"LM.Tokenizer.from_folder")
+    CalledFunction.name("Mlx.LM.Tokenizer.from_folder", fn -> Folder.tokenizer(path) end)
+  end
+
+  @doc """
+  Makes a tokenizer from the content of a `tokenizer.json`.
+
+  Options:
+
+    * `:config` - what `tokenizer_config.json` says, a map with strings as keys, default `%{}`
+    * `:end_ids` - the tokens that end an answer beside the end token; by default those that are known to
+
+  Raises `Mlx.Error` as `from_folder/1` does.
+
+      iex> json = ~s({"model": {"type": "WordLevel", "vocab": {"hello": 0, "world": 1, "<unk>": 2}, "unk_token": "<unk>"},
+      ...>   "pre_tokenizer": {"type": "Whitespace"}})
+      iex> tokenizer = Mlx.LM.Tokenizer.from_json(json)
+      iex> Mlx.LM.Tokenizer.encode(tokenizer, "hello, world")
+      [0, 2, 1]
+  """
+  @spec from_json(binary, keyword) :: t
+  def from_json(json, options \\ [])
+
+  def from_json(json, options) when is_binary(json) do
+    [config, end_ids] = Options.without_stream(options, :"LM.Tokenizer.from_json", config: %{}, end_ids: nil)
+
+    if not is_map(config) do
+      raise ArgumentError, "Mlx.LM.Tokenizer.from_json: expected :config to be a map, got: #{Given.text(config)}"
+    end
+
+    if end_ids != nil and not (is_list(end_ids) and Enum.all?(end_ids, &(is_integer(&1) and &1 >= 0))) do
+      raise ArgumentError,
+            "Mlx.LM.Tokenizer.from_json: expected :end_ids to be a list of tokens, got: #{Given.text(end_ids)}"
+    end
+
+    CalledFunction.name("Mlx.LM.Tokenizer.from_json", fn ->
+      json |> Folder.decode("tokenizer.json") |> Definition.tokenizer(config, end_ids)
+    end)
+  end
 
   @doc """
   Makes a tokenizer from the metadata of a GGUF file.
 
-  Needs `tokenizer.ggml.model` to be `"gpt2"` (byte-level byte-pair encoding) and `tokenizer.ggml.pre` to be a known
-  pre-tokenizer. Raises `Mlx.Error` where something is missing, unknown or does not
-  fit together.
+  Needs `tokenizer.ggml.model` to be `"gpt2"` (byte-level byte-pair encoding) with a known `tokenizer.ggml.pre`, `"llama"`
+  or `"gemma4"` (SentencePiece's byte-pair encoding), or `"t5"` (SentencePiece's unigram model). Raises `Mlx.Error` where
+  something is missing, unknown or does not fit together.
   """
   @spec from_gguf(%{String.t() => Mlx.IO.GGUFMetadata.value()}) :: t
   def from_gguf(metadata) when is_map(metadata) do
-    check_model(metadata)
-    pre_tokenizer = pre_tokenizer(metadata)
-    tokens = strings(metadata, "tokens")
-    ids = tokens |> Enum.with_index() |> Map.new()
-    types = types(metadata, length(tokens))
-    special = for {type, id} <- Enum.with_index(types), type in [@control, @user_defined], into: MapSet.new(), do: id
-    tuple = List.to_tuple(tokens)
-    ending = for name <- ["eos", "eot", "eom"], id = special_id(metadata, name, tuple), do: id
-    control = for {@control, id} <- Enum.with_index(types), do: id
-
-    %__MODULE__{
-      tokens: by_id(tokens),
-      pieces: tokens |> Enum.zip_with(types, &piece/2) |> by_id(),
-      ids: Table.new(ids),
-      encoding: BytePairEncoding.new(ids, strings(metadata, "merges")),
-      pre_tokenizer: pre_tokenizer,
-      special: special,
-      patterns: %{
-        all: pattern(for {token, type} <- Enum.zip(tokens, types), type in [@control, @user_defined], do: token),
-        user: pattern(for {token, @user_defined} <- Enum.zip(tokens, types), do: token)
-      },
-      bos: special_id(metadata, "bos", tuple),
-      eos: special_id(metadata, "eos", tuple),
-      unknown: special_id(metadata, "unknown", tuple),
-      padding: special_id(metadata, "padding", tuple),
-      end_ids: MapSet.new(ending ++ Enum.filter(control, &(elem(tuple, &1) in @end_tokens))),
-      add_bos: Map.get(metadata, "tokenizer.ggml.add_bos_token", pre_tokenizer.bos),
-      add_eos: Map.get(metadata, "tokenizer.ggml.add_eos_token", false)
-    }
+    CalledFunction.name("Mlx.LM.Tokenizer.from_gguf", fn -> GGUF.tokenizer(metadata) end)
   end
 
   @doc """
@@ -127,10 +163,10 @@ defmodule Mlx.LM.Tokenizer do
 
   Options:
 
-    * `:special` - whether the text of a control token, such as `<|im_end|>`, is that token (default `true`). Pass `false`
+    * `:special` - whether the text of a special token, such as `<|im_end|>`, is that token (default `true`). Pass `false`
       for text that is not trusted. Tokens that the model's makers added as plain text are always recognised.
-    * `:bos`, `:eos` - whether to put the beginning-of-text token in front and the end token behind. The defaults are what
-      the file says.
+    * `:bos`, `:eos` - whether to put what begins a text in front and what ends it behind: the tokens that the file puts
+      there or, where it puts none, the token that begins or ends a text. The defaults are what the file says.
   """
   @spec encode(t, binary, keyword) :: [id]
   def encode(tokenizer, text, options \\ [])
@@ -138,15 +174,44 @@ defmodule Mlx.LM.Tokenizer do
   def encode(%__MODULE__{} = tokenizer, text, options) when is_binary(text) do
     defaults = [special: true, bos: tokenizer.add_bos, eos: tokenizer.add_eos]
     [special, bos, eos] = Options.without_stream(options, :"LM.Tokenizer.encode", defaults)
-    pattern = if special, do: tokenizer.patterns.all, else: tokenizer.patterns.user
-    ids = text |> segments(pattern) |> encode_segments(tokenizer)
-    edge(bos, tokenizer.bos) ++ ids ++ edge(eos, tokenizer.eos)
+    ids = CalledFunction.name("Mlx.LM.Tokenizer.encode", fn -> ids(tokenizer, text, special) end)
+    edge(bos, tokenizer.front, tokenizer.bos) ++ ids ++ edge(eos, tokenizer.back, tokenizer.eos)
   end
+
+  defp ids(tokenizer, text, special) do
+    {text, lone} = LoneBytes.hide(text)
+
+    {encoded, _cache} =
+      tokenizer.added
+      |> AddedTokens.split(:raw, text, true, special)
+      |> Enum.flat_map(&normalized(&1, tokenizer, special, lone))
+      |> Enum.reduce({[], %{}}, fn
+        {text, first}, {encoded, cache} ->
+          words = PreTokenizer.split(tokenizer.pre_tokenizer, text, first, lone)
+          Model.encode(tokenizer.model, words, lone, cache, encoded)
+
+        id, {encoded, cache} ->
+          {[[id] | encoded], cache}
+      end)
+
+    encoded |> Enum.reverse() |> :lists.append()
+  end
+
+  defp normalized({text, first}, %{normalizer: normalizer, added: added}, special, lone) do
+    first = first and Normalizer.keeps_start?(normalizer, text)
+    AddedTokens.split(added, :normalized, Normalizer.apply(normalizer, text, lone), first, special)
+  end
+
+  defp normalized(id, _tokenizer, _special, _lone), do: [id]
+
+  defp edge(true, [], id) when id != nil, do: [id]
+  defp edge(true, ids, _id), do: ids
+  defp edge(_add, _ids, _id), do: []
 
   @doc """
   The text of a list of tokens. Bytes that are not UTF-8 become `U+FFFD`.
 
-  With `special: false` control tokens are left out.
+  With `special: false` special tokens are left out.
 
   Raises `ArgumentError` for an id that is not in the vocabulary.
   """
@@ -155,11 +220,19 @@ defmodule Mlx.LM.Tokenizer do
 
   def decode(%__MODULE__{} = tokenizer, ids, options) when length(ids) >= 0 do
     special = special!(options, :decode)
+    CalledFunction.name("Mlx.LM.Tokenizer.decode", fn -> text(tokenizer, ids, special) end)
+  end
 
-    ids
-    |> Enum.map(&bytes(tokenizer, &1, special, :decode))
-    |> IO.iodata_to_binary()
-    |> String.replace_invalid()
+  defp text(tokenizer, ids, special) do
+    {texts, state} =
+      Enum.flat_map_reduce(ids, Decoder.start(tokenizer.decoder), fn id, state ->
+        case written(tokenizer, id, special, :decode) do
+          nil -> {[], state}
+          token -> state |> Decoder.push(token) |> then(fn {text, state} -> {[text], state} end)
+        end
+      end)
+
+    IO.iodata_to_binary([texts, Decoder.flush(state)])
   end
 
   @doc """
@@ -188,24 +261,35 @@ defmodule Mlx.LM.Tokenizer do
   end
 
   @doc """
-  The bytes of one token. With `special: false` those of a control token are none.
+  The bytes that one token stands for inside of a text. With `special: false` those of a special token are none.
 
   Raises `ArgumentError` for an id that is not in the vocabulary.
   """
   @spec bytes(t, id, keyword) :: binary
   def bytes(tokenizer, id, options \\ [])
-  def bytes(%__MODULE__{} = tokenizer, id, options), do: bytes(tokenizer, id, special!(options, :bytes), :bytes)
 
-  defp bytes(%__MODULE__{pieces: pieces} = tokenizer, id, special, function) do
-    case Table.get(pieces, id) do
-      nil ->
-        raise ArgumentError,
-              "Mlx.LM.Tokenizer.#{function}: token #{Given.text(id)} is not in the vocabulary of #{pieces.size} tokens"
-
-      piece ->
-        if special or id not in tokenizer.special, do: piece, else: ""
+  def bytes(%__MODULE__{} = tokenizer, id, options) do
+    case written(tokenizer, id, special!(options, :bytes), :bytes) do
+      nil -> ""
+      token -> Decoder.bytes(tokenizer.decoder, token)
     end
   end
+
+  @doc false
+  # A token as the decoder takes it, or nil for a special one that is left out.
+  def written(%__MODULE__{} = tokenizer, id, special, function) do
+    case found(tokenizer.decoded, id) || Table.get(tokenizer.tokens, id) do
+      nil ->
+        raise ArgumentError,
+              "Mlx.LM.Tokenizer.#{function}: token #{Given.text(id)} is not in the vocabulary of #{tokenizer.tokens.size} tokens"
+
+      token ->
+        if special or Table.get(tokenizer.special, id) == nil, do: token
+    end
+  end
+
+  defp found(%{size: 0}, _id), do: nil
+  defp found(table, id), do: Table.get(table, id)
 
   defp special!(options, function) do
     [special] = Options.without_stream(options, :"LM.Tokenizer.#{function}", special: true)
@@ -220,6 +304,18 @@ defmodule Mlx.LM.Tokenizer do
   @spec token(t, id) :: binary | nil
   def token(%__MODULE__{tokens: tokens}, id) when is_integer(id), do: Table.get(tokens, id)
 
+  @doc """
+  The tokens that have a name, as a chat template takes them: `bos_token`, `eos_token`, `unk_token`, `pad_token` and, in
+  files of Hugging Face, `sep_token`, `cls_token` and `mask_token`, as far as the model has them.
+
+      iex> json = ~s({"model": {"type": "WordLevel", "vocab": {"a": 0, "</s>": 1}, "unk_token": "a"}})
+      iex> tokenizer = Mlx.LM.Tokenizer.from_json(json, config: %{"eos_token" => "</s>"})
+      iex> Mlx.LM.Tokenizer.named_tokens(tokenizer)
+      [eos_token: "</s>"]
+  """
+  @spec named_tokens(t) :: keyword(String.t())
+  def named_tokens(%__MODULE__{named: named}), do: named
+
   @doc "The number of tokens in the vocabulary."
   @spec size(t) :: pos_integer
   def size(%__MODULE__{tokens: tokens}), do: tokens.size
@@ -227,129 +323,4 @@ defmodule Mlx.LM.Tokenizer do
   @doc "Whether a token ends the answer: the end token of the file, or one such as `<|im_end|>`."
   @spec end?(t, id) :: boolean
   def end?(%__MODULE__{end_ids: ids}, id) when is_integer(id), do: id in ids
-
-  # Metadata
-
-  defp check_model(metadata) do
-    case metadata do
-      %{"tokenizer.ggml.model" => "gpt2"} ->
-        :ok
-
-      %{"tokenizer.ggml.model" => model} ->
-        fail("tokenizer.ggml.model is #{inspect(model)}; only \"gpt2\" is supported")
-
-      _none ->
-        fail("the metadata has no tokenizer.ggml.model")
-    end
-  end
-
-  defp pre_tokenizer(metadata) do
-    name = Map.get(metadata, "tokenizer.ggml.pre", "gpt-2")
-
-    case PreTokenizer.fetch(name) do
-      {:ok, pre_tokenizer} ->
-        pre_tokenizer
-
-      :error ->
-        known = Enum.join(PreTokenizer.names(), ", ")
-        fail("tokenizer.ggml.pre is #{inspect(name)}, which is not a known pre-tokenizer; known are #{known}")
-    end
-  end
-
-  defp strings(metadata, name) do
-    case metadata["tokenizer.ggml." <> name] do
-      [first | _] = strings when is_binary(first) -> strings
-      _other -> fail("the metadata has no list of strings tokenizer.ggml.#{name}")
-    end
-  end
-
-  defp types(metadata, count) do
-    case metadata["tokenizer.ggml.token_type"] do
-      nil -> List.duplicate(1, count)
-      types when length(types) == count -> types
-      _other -> fail("tokenizer.ggml.token_type has not as many elements as tokenizer.ggml.tokens (#{count})")
-    end
-  end
-
-  defp special_id(metadata, name, tokens) do
-    case metadata["tokenizer.ggml.#{name}_token_id"] do
-      nil -> nil
-      id when is_integer(id) and id >= 0 and id < tuple_size(tokens) -> id
-      id -> fail("tokenizer.ggml.#{name}_token_id is #{inspect(id)}, which is not in the vocabulary")
-    end
-  end
-
-  defp by_id(list), do: list |> Enum.with_index() |> Map.new(fn {element, id} -> {id, element} end) |> Table.new()
-
-  # Tokens that were added to a vocabulary are written as they read, all others in the byte alphabet.
-  defp piece(token, type) when type in [@control, @user_defined], do: token
-
-  defp piece(token, _type) do
-    case ByteAlphabet.bytes(token) do
-      {:ok, bytes} -> bytes
-      :error -> token
-    end
-  end
-
-  defp pattern(tokens) do
-    case Enum.reject(tokens, &(&1 == "")) do
-      [] -> nil
-      tokens -> :binary.compile_pattern(tokens)
-    end
-  end
-
-  # Encoding
-
-  # Text and special tokens in turn, text first.
-  defp segments(text, nil), do: [text]
-
-  defp segments(text, pattern) do
-    {segments, from} =
-      text
-      |> :binary.matches(pattern)
-      |> Enum.flat_map_reduce(0, fn {at, size}, from ->
-        {[binary_part(text, from, at - from), binary_part(text, at, size)], at + size}
-      end)
-
-    segments ++ [binary_part(text, from, byte_size(text) - from)]
-  end
-
-  defp encode_segments(segments, tokenizer), do: encode_segments(segments, tokenizer, %{}, [])
-
-  defp encode_segments([text | rest], tokenizer, cache, encoded) do
-    {encoded, cache} = text |> PreTokenizer.split(tokenizer.pre_tokenizer) |> encode_words(tokenizer, cache, encoded)
-
-    case rest do
-      [] -> encoded |> Enum.reverse() |> :lists.append()
-      [token | rest] -> encode_segments(rest, tokenizer, cache, [[Table.get(tokenizer.ids, token)] | encoded])
-    end
-  end
-
-  defp encode_words([], _tokenizer, cache, encoded), do: {encoded, cache}
-
-  defp encode_words([word | words], tokenizer, cache, encoded) do
-    case cache do
-      %{^word => ids} ->
-        encode_words(words, tokenizer, cache, [ids | encoded])
-
-      _new ->
-        ids = encode_word(word, tokenizer)
-        encode_words(words, tokenizer, Map.put(cache, word, ids), [ids | encoded])
-    end
-  end
-
-  defp encode_word(word, %{pre_tokenizer: %{whole_words: true}} = tokenizer) do
-    case Table.get(tokenizer.ids, for(<<byte <- word>>, into: "", do: ByteAlphabet.character(byte))) do
-      nil -> BytePairEncoding.encode(tokenizer.encoding, word)
-      id -> [id]
-    end
-  end
-
-  defp encode_word(word, tokenizer), do: BytePairEncoding.encode(tokenizer.encoding, word)
-
-  defp edge(true, id) when id != nil, do: [id]
-  defp edge(_add, _id), do: []
-
-  @spec fail(String.t()) :: no_return
-  defp fail(problem), do: raise(Mlx.Error, message: "Mlx.LM.Tokenizer.from_gguf: #{problem}")
 end

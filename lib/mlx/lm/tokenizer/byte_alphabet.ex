@@ -18,6 +18,10 @@ defmodule Mlx.LM.Tokenizer.ByteAlphabet do
   for byte <- @printable, do: def(character(unquote(byte)), do: unquote(<<byte::utf8>>))
   for {byte, code} <- @others, do: def(character(unquote(byte)), do: unquote(<<code::utf8>>))
 
+  @doc "Bytes as the characters that stand for them."
+  @spec text(binary) :: String.t()
+  def text(bytes), do: for(<<byte <- bytes>>, into: "", do: character(byte))
+
   @doc """
   The bytes that a token stands for, or `:error` when it has a character that stands for none.
 
@@ -29,15 +33,23 @@ defmodule Mlx.LM.Tokenizer.ByteAlphabet do
   @spec bytes(binary) :: {:ok, binary} | :error
   def bytes(token), do: bytes(token, <<>>)
 
+  # The byte of each code point up to the last that stands for one, or nil.
+  @last 255 + length(@others)
+  @of_code List.to_tuple(
+             for code <- 0..@last do
+               if code in @printable,
+                 do: code,
+                 else: Enum.find_value(@others, fn {byte, other} -> other == code && byte end)
+             end
+           )
+
+  defp bytes(<<code::utf8, rest::binary>>, bytes) when code <= @last do
+    case elem(@of_code, code) do
+      nil -> :error
+      byte -> bytes(rest, <<bytes::binary, byte>>)
+    end
+  end
+
   defp bytes(<<>>, bytes), do: {:ok, bytes}
-
-  for byte <- @printable do
-    defp bytes(<<unquote(byte)::utf8, rest::binary>>, bytes), do: bytes(rest, <<bytes::binary, unquote(byte)>>)
-  end
-
-  for {byte, code} <- @others do
-    defp bytes(<<unquote(code)::utf8, rest::binary>>, bytes), do: bytes(rest, <<bytes::binary, unquote(byte)>>)
-  end
-
   defp bytes(_rest, _bytes), do: :error
 end

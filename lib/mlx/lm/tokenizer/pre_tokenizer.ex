@@ -1,229 +1,284 @@
 defmodule Mlx.LM.Tokenizer.PreTokenizer do
   @moduledoc false
-  # Cuts text into the words that byte-pair encoding never merges across.
+  # How a text is cut into words, which the model then makes tokens of: the object `pre_tokenizer` of a `tokenizer.json`.
   #
-  # The reference pre-tokenizers are regular expressions. The two families of them that are known here are scanners, which
-  # are linear in the text, take no offence at bytes that are not UTF-8 (each counts as one `:other` character), and don't
-  # depend on the Unicode version of a regular expression library:
-  #
-  #   * `:words`, of GPT-2:
-  #
-  #         's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
-  #
-  #     With `numbers: 1` every digit is first cut out on its own, so that what is around it ends there.
-  #
-  #   * `:lines`, of Llama 3, with `numbers` the most digits of a word:
-  #
-  #         (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|
-  #         \\s*[\\r\\n]+|\\s+(?!\\S)|\\s+
+  # It is read as a list of steps. Steps that are known to cut as `WordScanner` does are replaced by it, and the model may
+  # take the last step, the alphabet of bytes, upon itself.
 
-  alias Mlx.LM.Tokenizer.CharacterClass
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, LoneBytes, Pattern, PatternField, Scripts, Split}
+  alias Mlx.LM.Tokenizer.{Growth, WordScanner}
+  alias Mlx.LM.Tokenizer.Pattern.CharacterSet
 
-  @typedoc """
-  How a model cuts text: the family, the most digits of a word, whether text is first put in Unicode's composed form
-  (NFC), whether a word that is itself a token is that token whatever the merges say, and whether a text starts with the
-  beginning-of-text token unless the metadata says otherwise.
-  """
-  @type t :: %{
-          family: :words | :lines,
-          numbers: pos_integer | :any,
-          compose: boolean,
-          whole_words: boolean,
-          bos: boolean
-        }
+  @opaque t :: [term]
 
-  @gpt2 %{family: :words, numbers: :any, compose: false, whole_words: false, bos: false}
-  @digits %{@gpt2 | numbers: 1}
-  @llama3 %{family: :lines, numbers: 3, compose: false, whole_words: true, bos: true}
-  @qwen2 %{family: :lines, numbers: 1, compose: true, whole_words: false, bos: false}
+  @kinds ~w(Sequence ByteLevel Split Whitespace WhitespaceSplit Metaspace BertPreTokenizer Punctuation Digits) ++
+           ~w(CharDelimiterSplit UnicodeScripts FixedLength)
+  @deepest 20
+  @schemes %{"first" => :first, "always" => :always, "never" => :never}
 
-  @table %{
-    "gpt-2" => @gpt2,
-    "phi-2" => @gpt2,
-    "smollm" => @digits,
-    "starcoder" => @digits,
-    "refact" => @digits,
-    "llama-bpe" => @llama3,
-    "llama-v3" => @llama3,
-    "llama3" => @llama3,
-    "qwen2" => @qwen2
-  }
+  # Characters of words as Rust's `\w` has them.
+  @word {:any, [CharacterSet.word(:in_brackets), {:range, 0x200C, 0x200D}]}
+  @symbols_of_ascii for code <- ~c"$+<=>^`|~", do: {:range, code, code}
 
-  @doc "The names that `fetch/1` knows, as `tokenizer.ggml.pre` gives them."
-  @spec names() :: [String.t()]
-  def names, do: @table |> Map.keys() |> Enum.sort()
+  @doc "Reads the pre-tokenizer; `nil` is one that cuts nothing."
+  @spec read(term, String.t()) :: t
+  def read(object, place), do: object |> read(place, 0) |> known()
 
-  @doc "The pre-tokenizer of a name, or `:error`."
-  @spec fetch(String.t()) :: {:ok, t} | :error
-  def fetch(name), do: Map.fetch(@table, name)
+  defp read(nil, _place, _depth), do: []
+
+  defp read(_object, place, depth) when depth > @deepest,
+    do: Fields.fail(place, "is in more than #{@deepest} sequences")
+
+  defp read(object, place, depth) do
+    object = Fields.check(object, :object, place)
+
+    case Fields.get(object, "type", {:one_of, @kinds}, place) do
+      "Sequence" ->
+        object
+        |> Fields.get("pretokenizers", :list, place)
+        |> Fields.each("#{place}.pretokenizers", &read(Fields.check(&1, :object, &2), &2, depth + 1))
+        |> Enum.concat()
+
+      "ByteLevel" ->
+        byte_level(
+          Fields.get(object, "add_prefix_space", :boolean, place),
+          Fields.get(object, "use_regex", :boolean, place, true)
+        )
+
+      "Split" ->
+        inverted = Fields.get(object, "invert", :boolean, place, false)
+
+        [
+          {:split, PatternField.source(object, place), PatternField.read(object, place), behaviour(object, place),
+           inverted}
+        ]
+
+      "Whitespace" ->
+        [:words_and_others]
+
+      "WhitespaceSplit" ->
+        [white()]
+
+      "Metaspace" ->
+        metaspace(object, place)
+
+      "BertPreTokenizer" ->
+        bert()
+
+      "Punctuation" ->
+        [{:characters, punctuation(), behaviour(object, place)}]
+
+      "Digits" ->
+        numbers = CharacterSet.new(CharacterSet.categories("N"))
+        single = Fields.get(object, "individual_digits", :boolean, place)
+        [{:characters, numbers, if(single, do: :isolated, else: :contiguous)}]
+
+      "CharDelimiterSplit" ->
+        <<code::utf8>> = Fields.get(object, "delimiter", :character, place)
+        [{:characters, CharacterSet.new({:range, code, code}), :removed}]
+
+      "UnicodeScripts" ->
+        [:scripts]
+
+      "FixedLength" ->
+        case Fields.get(object, "length", :count, place, 5) do
+          0 -> Fields.fail("#{place}.length", "has to be at least 1, and is 0")
+          length -> [{:fixed, length}]
+        end
+    end
+  end
+
+  defp behaviour(object, place) do
+    behaviours = Split.behaviours()
+    behaviours[Fields.get(object, "behavior", {:one_of, Map.keys(behaviours)}, place, "Isolated")]
+  end
+
+  defp metaspace(object, place) do
+    replacement = Fields.get(object, "replacement", :character, place)
+    scheme = @schemes[Fields.get(object, "prepend_scheme", {:one_of, Map.keys(@schemes)}, place, "always")]
+    scheme = if Fields.get(object, "add_prefix_space", :boolean, place, true), do: scheme, else: :never
+    [{:metaspace, replacement, scheme, Fields.get(object, "split", :boolean, place, true)}]
+  end
+
+  @doc "The steps of `ByteLevel`."
+  @spec byte_level(boolean, boolean) :: t
+  def byte_level(prefix, regex) do
+    if(prefix, do: [{:prefix, " "}], else: []) ++ if(regex, do: [{:scan, WordScanner.gpt2()}], else: []) ++ [:bytes]
+  end
+
+  @doc "The steps that cut by a scanner or a regular expression, and make bytes characters."
+  @spec bytes_by(WordScanner.t() | String.t()) :: t
+  def bytes_by(%{} = kind), do: [{:scan, kind}, :bytes]
+  def bytes_by(regex), do: bytes_by_all([regex])
+
+  @doc "The same for several regular expressions, one after the other."
+  @spec bytes_by_all([String.t()]) :: t
+  def bytes_by_all(regexes) do
+    splits =
+      for regex <- regexes do
+        {:ok, pattern} = Pattern.regex(regex)
+        {:split, {:regex, regex}, pattern, :isolated, false}
+      end
+
+    known(splits ++ [:bytes])
+  end
+
+  @doc "The steps of `Metaspace` that always puts the character `▁` in front and cuts at it."
+  @spec metaspace() :: t
+  def metaspace, do: [{:metaspace, "▁", :always, true}]
+
+  @doc "The steps of `BertPreTokenizer`."
+  @spec bert() :: t
+  def bert, do: [white(), {:characters, punctuation(), :isolated}]
+
+  defp white, do: {:characters, CharacterSet.new(CharacterSet.space()), :removed}
+  defp punctuation, do: CharacterSet.new({:any, [:older_punctuation | @symbols_of_ascii]})
+
+  # Steps that cut as a scanner does.
+  defp known([{:characters, numbers, :isolated}, {:scan, %{family: :words, numbers: :any} = kind} | rest]) do
+    if numbers == CharacterSet.new(CharacterSet.categories("N")) do
+      [{:scan, %{kind | numbers: 1}} | known(rest)]
+    else
+      [{:characters, numbers, :isolated}, {:scan, kind} | known(rest)]
+    end
+  end
+
+  defp known([{:split, {:regex, regex}, _pattern, :isolated, false} = step | rest]) do
+    case WordScanner.known(regex) do
+      nil -> [step | known(rest)]
+      kind -> known([{:scan, kind} | rest])
+    end
+  end
+
+  defp known([step | rest]) do
+    case {step, known(rest)} do
+      {{:characters, _set, :isolated}, [{:scan, %{numbers: :any}} | _] = rest} -> known([step | rest])
+      {step, rest} -> [step | rest]
+    end
+  end
+
+  defp known([]), do: []
+
+  @doc "The steps without a last one that makes bytes characters, and whether there was one."
+  @spec without_bytes(t) :: {t, boolean}
+  def without_bytes(steps) do
+    case Enum.reverse(steps) do
+      [:bytes | rest] -> {Enum.reverse(rest), true}
+      _other -> {steps, false}
+    end
+  end
 
   @doc """
-  Cuts `text` into words, which make the text when they are joined.
-
-      iex> {:ok, smollm} = Mlx.LM.Tokenizer.PreTokenizer.fetch("smollm")
-      iex> Mlx.LM.Tokenizer.PreTokenizer.split("it's  12 o'clock!\\n", smollm)
-      ["it", "'s", "  ", "1", "2", " o", "'", "clock", "!", "\\n"]
+  The steps with one more, which cuts before each of a character that stands behind none of these others; see
+  `BytePairEncoding.cuts/1`.
   """
-  @spec split(binary, t) :: [binary]
-  def split(text, %{compose: true} = kind), do: words(String.normalize(text, :nfc), kind, [])
-  def split(text, kind), do: words(text, kind, [])
+  @spec with_cut(t, {String.t(), MapSet.t(char)}) :: t
+  def with_cut(steps, {character, behind}), do: steps ++ [{:cut, character, behind}]
 
-  defp words(<<>>, _kind, words), do: Enum.reverse(words)
-
-  defp words(text, kind, words) do
-    size = word(text, kind)
-    <<word::binary-size(size), rest::binary>> = text
-    words(rest, kind, [word | words])
+  @doc """
+  The words of a text. `first` says whether the text is the beginning of all text, `lone` whether bytes are written as
+  characters.
+  """
+  @spec split(t, String.t(), boolean, boolean) :: [String.t()]
+  def split(steps, text, first, lone) do
+    {texts, _first} = Enum.reduce(steps, {[text], first}, &step(&1, &2, lone))
+    texts
   end
 
-  # The size in bytes of the first word.
+  defp step({:scan, kind}, {texts, first}, _lone), do: {each(texts, &WordScanner.split(&1, kind)), first}
+  defp step(:bytes, {texts, first}, false), do: {Enum.map(texts, &ByteAlphabet.text/1), first}
+  defp step(:bytes, {texts, first}, true), do: {Enum.map(texts, &ByteAlphabet.text(LoneBytes.show(&1))), first}
+  defp step({:prefix, prefix}, {texts, first}, _lone), do: {Enum.map(texts, &prefixed(&1, prefix)), first}
 
-  defp word(text, %{family: :words, numbers: numbers}) do
-    with 0 <- contraction(text) do
-      case peek(text) do
-        {:space, _size} -> spaces_or_word(text, numbers)
-        {:number, size} when numbers == 1 -> size
-        {class, size} -> run(text, size, class)
-      end
+  defp step({:split, _source, pattern, behaviour, inverted}, texts, _lone) do
+    by_tiles(texts, behaviour, fn text ->
+      tiles = Pattern.tiles(pattern, text)
+      if inverted, do: Enum.map(tiles, fn {part, match} -> {part, not match} end), else: tiles
+    end)
+  end
+
+  defp step({:characters, set, behaviour}, texts, _lone), do: by_tiles(texts, behaviour, &Split.characters(&1, set))
+
+  defp step(:words_and_others, texts, _lone) do
+    white = CharacterSet.new(CharacterSet.space())
+    word = CharacterSet.new(@word)
+    texts |> by_tiles(:removed, &Split.characters(&1, white)) |> by_tiles(:isolated, &Split.runs(&1, word))
+  end
+
+  defp step({:metaspace, replacement, scheme, cuts}, {texts, first}, _lone) do
+    texts =
+      texts
+      |> Enum.with_index()
+      |> Enum.map(fn {text, index} ->
+        text = :binary.replace(text, " ", replacement, [:global])
+        if scheme == :always or (scheme == :first and first and index == 0), do: prefixed(text, replacement), else: text
+      end)
+
+    if cuts do
+      by_tiles({texts, first}, :merged_with_next, &Pattern.tiles(Pattern.string(replacement), &1))
+    else
+      {texts, first}
     end
   end
 
-  defp word(text, %{family: :lines, numbers: numbers}) do
-    with 0 <- any_case_contraction(text) do
-      case peek(text) do
-        {:letter, size} -> run(text, size, :letter)
-        {:number, size} -> digits(text, size, numbers - 1)
-        {class, size} -> led_word(text, class, size)
-      end
+  defp step(:scripts, {texts, first}, _lone), do: {each(texts, &Scripts.split/1), first}
+  defp step({:fixed, length}, {texts, first}, _lone), do: {each(texts, &fixed(&1, length)), first}
+  defp step({:cut, character, behind}, {texts, first}, _lone), do: {each(texts, &cut(&1, character, behind)), first}
+
+  defp each(texts, split), do: Enum.flat_map(texts, split)
+
+  defp by_tiles({[text], first}, behaviour, tiles) do
+    {parts, starts} = text |> tiles.() |> Split.parts(behaviour)
+    {parts, first and starts}
+  end
+
+  defp by_tiles({texts, first}, behaviour, tiles) do
+    {parts, starts} = texts |> Enum.map(&Split.parts(tiles.(&1), behaviour)) |> Enum.unzip()
+    {Enum.concat(parts), first and starts != [] and hd(starts)}
+  end
+
+  defp prefixed(text, prefix) do
+    if String.starts_with?(text, prefix), do: text, else: Growth.check(prefix <> text, text)
+  end
+
+  defp fixed(text, length) do
+    case characters(text, 0, length) do
+      size when size == byte_size(text) -> if text == "", do: [], else: [text]
+      size -> [binary_part(text, 0, size) | text |> binary_part(size, byte_size(text) - size) |> fixed(length)]
     end
   end
 
-  # A space belongs to the word behind it. Of more of them the last does; a digit that is cut out takes none.
-  defp spaces_or_word(<<?\s, rest::binary>> = text, numbers) do
-    case peek(rest) do
-      {:number, _size} when numbers == 1 -> 1
-      {class, size} when class != :space -> run(text, 1 + size, class)
-      _other -> spaces(text, numbers)
-    end
-  end
+  defp characters(_text, size, 0), do: size
 
-  defp spaces_or_word(text, numbers), do: spaces(text, numbers)
-
-  defp spaces(text, numbers) do
-    case space_run(text, 0, 0, 0) do
-      {size, _last, _line, :end} -> size
-      {size, _last, _line, :number} when numbers == 1 -> size
-      {size, last, _line, _class} -> all_but_last(size, last)
-    end
-  end
-
-  # A character that is no letter, number or line break may lead a word of letters; a space may lead one of others.
-  defp led_word(<<first, rest::binary>> = text, class, size) when first not in [?\r, ?\n] do
-    rest = if size == 1, do: rest, else: binary_part(text, size, byte_size(text) - size)
-
-    case {class, peek(rest)} do
-      {_class, {:letter, next}} -> run(text, size + next, :letter)
-      {:other, _next} -> text |> run(size, :other) |> line_breaks(text)
-      {:space, {:other, next}} when first == ?\s -> text |> run(1 + next, :other) |> line_breaks(text)
-      {:space, _next} -> lines(text)
-    end
-  end
-
-  defp led_word(text, :space, _size), do: lines(text)
-
-  defp lines(text) do
-    case space_run(text, 0, 0, 0) do
-      {_size, _last, line, _class} when line > 0 -> line
-      {size, _last, _line, :end} -> size
-      {size, last, _line, _class} -> all_but_last(size, last)
-    end
-  end
-
-  defp all_but_last(size, size), do: size
-  defp all_but_last(size, last), do: size - last
-
-  defp line_breaks(size, text) do
+  defp characters(text, size, left) do
     case text do
-      <<_word::binary-size(size), break, _rest::binary>> when break in [?\r, ?\n] -> line_breaks(size + 1, text)
-      _other -> size
+      <<_before::binary-size(size), code::utf8, _rest::binary>> ->
+        characters(text, size + byte_size(<<code::utf8>>), left - 1)
+
+      _end ->
+        size
     end
   end
 
-  defp digits(_text, size, 0), do: size
+  # Cuts
 
-  defp digits(text, size, left) do
-    <<_digits::binary-size(size), rest::binary>> = text
+  defp cut(text, character, behind) do
+    {parts, from} =
+      text
+      |> :binary.matches(character)
+      |> Enum.flat_map_reduce(0, fn {at, _size}, from ->
+        if at > from and last(text, at) not in behind, do: {[binary_part(text, from, at - from)], at}, else: {[], from}
+      end)
 
-    case peek(rest) do
-      {:number, next} -> digits(text, size + next, left - 1)
-      _other -> size
+    parts ++ [binary_part(text, from, byte_size(text) - from)]
+  end
+
+  defp last(text, at), do: last(text, at, 1)
+
+  defp last(text, at, size) do
+    case binary_part(text, at - size, size) do
+      <<code::utf8>> -> code
+      _part -> last(text, at, size + 1)
     end
   end
-
-  for {name, letters} <- [
-        contraction: fn letter -> [letter] end,
-        any_case_contraction: fn letter -> [letter, letter - 32] end
-      ] do
-    for {first, second} <- [{?r, ?e}, {?v, ?e}, {?l, ?l}], first <- letters.(first), second <- letters.(second) do
-      defp unquote(name)(<<?', unquote(first), unquote(second), _rest::binary>>), do: 3
-    end
-
-    for letter <- ~c"stmd", letter <- letters.(letter) do
-      defp unquote(name)(<<?', unquote(letter), _rest::binary>>), do: 2
-    end
-  end
-
-  # The long s is an s where case does not matter.
-  defp any_case_contraction(<<?', ?ſ::utf8, _rest::binary>>), do: 3
-  defp any_case_contraction(_text), do: 0
-  defp contraction(_text), do: 0
-
-  # The class and the size of the first character.
-  defp peek(<<code, _rest::binary>>) when code < 128, do: {CharacterClass.of(code), 1}
-  defp peek(<<code::utf8, _rest::binary>>), do: {CharacterClass.of(code), size(code)}
-  defp peek(<<_byte, _rest::binary>>), do: {:other, 1}
-  defp peek(<<>>), do: :end
-
-  # The size of `text` up to where the run of `class` that goes on at `from` ends.
-  defp run(text, from, class) do
-    <<_before::binary-size(from), rest::binary>> = text
-    count(rest, from, class)
-  end
-
-  defp count(<<code, rest::binary>>, size, class) when code < 128 do
-    if CharacterClass.of(code) == class, do: count(rest, size + 1, class), else: size
-  end
-
-  defp count(<<code::utf8, rest::binary>>, size, class) do
-    if CharacterClass.of(code) == class, do: count(rest, size + size(code), class), else: size
-  end
-
-  defp count(<<_byte, rest::binary>>, size, :other), do: count(rest, size + 1, :other)
-  defp count(_rest, size, _class), do: size
-
-  # White space: its size, that of its last character, the size up to its last line break, and what comes behind.
-  defp space_run(<<break, rest::binary>>, size, _last, _line) when break in [?\r, ?\n] do
-    space_run(rest, size + 1, 1, size + 1)
-  end
-
-  defp space_run(<<?\s, rest::binary>>, size, _last, line), do: space_run(rest, size + 1, 1, line)
-
-  defp space_run(text, size, last, line) do
-    case peek(text) do
-      {:space, next} ->
-        <<_space::binary-size(next), rest::binary>> = text
-        space_run(rest, size + next, next, line)
-
-      {class, _next} ->
-        {size, last, line, class}
-
-      :end ->
-        {size, last, line, :end}
-    end
-  end
-
-  defp size(code) when code < 0x80, do: 1
-  defp size(code) when code < 0x800, do: 2
-  defp size(code) when code < 0x10000, do: 3
-  defp size(_code), do: 4
 end

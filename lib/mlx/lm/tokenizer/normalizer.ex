@@ -1,0 +1,151 @@
+defmodule Mlx.LM.Tokenizer.Normalizer do
+  @moduledoc false
+  # What is done to a text before it is cut: the object `normalizer` of a `tokenizer.json`.
+
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, Growth, LoneBytes, OlderCategories, Pattern, PatternField}
+  alias Mlx.LM.Tokenizer.Normalizer.{Bert, CharacterMap, Composition}
+
+  @opaque t :: [term]
+
+  @kinds ~w(Sequence NFC NFD NFKC NFKD Lowercase Strip StripAccents Replace Prepend BertNormalizer Nmt Precompiled) ++
+           ~w(ByteLevel)
+  @forms %{"NFC" => :nfc, "NFD" => :nfd, "NFKC" => :nfkc, "NFKD" => :nfkd}
+  @deepest 20
+
+  @removed_by_nmt [0x01..0x08, 0x0B..0x0B, 0x0E..0x1F, 0x7F..0x7F, 0x8F..0x8F, 0x9F..0x9F]
+  @spaces_of_nmt [0x09..0x0A, 0x0C..0x0D, 0x1680..0x1680, 0x200B..0x200F, 0x2028..0x2029, 0x2581..0x2581] ++
+                   [0xFEFF..0xFEFF, 0xFFFD..0xFFFD]
+
+  @doc "Reads the normalizer; `nil` is one that does nothing."
+  @spec read(term, String.t()) :: t
+  def read(object, place), do: read(object, place, 0)
+
+  defp read(nil, _place, _depth), do: []
+
+  defp read(_object, place, depth) when depth > @deepest,
+    do: Fields.fail(place, "is in more than #{@deepest} sequences")
+
+  defp read(object, place, depth) do
+    object = Fields.check(object, :object, place)
+
+    case Fields.get(object, "type", {:one_of, @kinds}, place) do
+      "Sequence" ->
+        object
+        |> Fields.get("normalizers", :list, place)
+        |> Fields.each("#{place}.normalizers", &read(Fields.check(&1, :object, &2), &2, depth + 1))
+        |> Enum.concat()
+
+      "Strip" ->
+        [
+          {:strip, Fields.get(object, "strip_left", :boolean, place),
+           Fields.get(object, "strip_right", :boolean, place)}
+        ]
+
+      "Replace" ->
+        [{:replace, PatternField.read(object, place), Fields.get(object, "content", :string, place)}]
+
+      "Prepend" ->
+        [{:prepend, Fields.get(object, "prepend", :string, place)}]
+
+      "BertNormalizer" ->
+        [Bert.read(object, place)]
+
+      "Precompiled" ->
+        object |> Fields.get("precompiled_charsmap", :string, place) |> character_map(place)
+
+      "Lowercase" ->
+        [:lowercase]
+
+      "StripAccents" ->
+        [:strip_accents]
+
+      "Nmt" ->
+        [:nmt]
+
+      "ByteLevel" ->
+        [:bytes]
+
+      form ->
+        [@forms[form]]
+    end
+  end
+
+  defp character_map(base64, place) do
+    with {:ok, bytes} <- Base.decode64(base64), {:ok, map} <- CharacterMap.new(bytes) do
+      [{:map, map}]
+    else
+      _error -> Fields.fail("#{place}.precompiled_charsmap", "is not the map of characters of SentencePiece in base64")
+    end
+  end
+
+  @doc "The map of characters of SentencePiece, from its bytes."
+  @spec mapped(binary) :: {:ok, t} | :error
+  def mapped(bytes), do: with({:ok, map} <- CharacterMap.new(bytes), do: {:ok, [{:map, map}]})
+
+  @doc "A normalizer that puts text in front, if it is not empty, and replaces a string by another."
+  @spec spaces(String.t(), String.t(), String.t()) :: t
+  def spaces(prefix, string, content) do
+    if(prefix == "", do: [], else: [{:prepend, prefix}]) ++ [{:replace, Pattern.string(string), content}]
+  end
+
+  @doc "A normalizer that composes characters."
+  @spec composed() :: t
+  def composed, do: [:nfc]
+
+  @doc "The text that is cut. `lone` says whether bytes are written as characters."
+  @spec apply(t, String.t(), boolean) :: String.t()
+  def apply([], text, _lone), do: text
+
+  def apply(steps, text, lone) do
+    Enum.reduce(steps, text, fn step, current -> step |> step(current, lone) |> Growth.check(text) end)
+  end
+
+  @doc "Whether the text that is cut still begins with the character that the text began with."
+  @spec keeps_start?(t, String.t()) :: boolean
+  def keeps_start?(steps, <<first::utf8, _rest::binary>>) do
+    not Enum.any?(steps, fn
+      {:strip, true, _right} -> Composition.white?(first)
+      _step -> false
+    end)
+  end
+
+  def keeps_start?(_steps, _text), do: true
+
+  defp step(form, text, _lone) when form in [:nfc, :nfd, :nfkc, :nfkd], do: Composition.apply(text, form)
+  defp step(:lowercase, text, _lone), do: String.downcase(text)
+  defp step({:strip, left, right}, text, _lone), do: text |> strip_left(left) |> strip_right(right)
+
+  defp step(:strip_accents, text, _lone),
+    do: for(<<code::utf8 <- text>>, not OlderCategories.mark?(code), into: "", do: <<code::utf8>>)
+
+  defp step({:replace, pattern, content}, text, _lone), do: Pattern.replace(pattern, text, content)
+  defp step({:prepend, _prefix}, "", _lone), do: ""
+  defp step({:prepend, prefix}, text, _lone), do: prefix <> text
+  defp step({:map, map}, text, _lone), do: CharacterMap.apply(map, text)
+  defp step(:nmt, text, _lone), do: for(<<code::utf8 <- text>>, into: "", do: nmt(code))
+  defp step(:bytes, text, lone), do: ByteAlphabet.text(if lone, do: LoneBytes.show(text), else: text)
+  defp step(%Bert{} = bert, text, _lone), do: Bert.apply(bert, text)
+
+  for range <- @removed_by_nmt, do: defp(nmt(code) when code in unquote(Macro.escape(range)), do: "")
+  for range <- @spaces_of_nmt, do: defp(nmt(code) when code in unquote(Macro.escape(range)), do: " ")
+  defp nmt(code), do: <<code::utf8>>
+
+  defp strip_left(<<code::utf8, rest::binary>> = text, true),
+    do: if(Composition.white?(code), do: strip_left(rest, true), else: text)
+
+  defp strip_left(text, _no), do: text
+
+  defp strip_right(text, true), do: trimmed(text, byte_size(text))
+  defp strip_right(text, _no), do: text
+
+  defp trimmed(_text, 0), do: ""
+
+  defp trimmed(text, size) do
+    from = character_start(text, size - 1)
+    <<code::utf8>> = binary_part(text, from, size - from)
+    if Composition.white?(code), do: trimmed(text, from), else: binary_part(text, 0, size)
+  end
+
+  defp character_start(text, at),
+    do: if(:binary.at(text, at) in 0x80..0xBF, do: character_start(text, at - 1), else: at)
+end
