@@ -1,8 +1,8 @@
 defmodule Mlx.LM do
   @moduledoc """
-  Language models: loads a GGUF file and generates text with it.
+  Language models: loads one and generates text with it.
 
-      lm = Mlx.LM.load("SmolLM2-135M-Instruct.Q4_1.gguf")
+      lm = Mlx.LM.load("mlx-community/Qwen3-0.6B-4bit")
       messages = [%{role: "user", content: "What is the capital of France?"}]
 
       Mlx.LM.generate(lm, messages).text
@@ -26,7 +26,8 @@ defmodule Mlx.LM do
 
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
-  alias Mlx.LM.{ChatTemplate, Decoder, Decoding, Generation, GGUFModel, Perplexity, Response, Tokenizer}
+  alias Mlx.Hub
+  alias Mlx.LM.{ChatTemplate, Checkpoint, Decoder, Decoding, Generation, GGUFModel, Perplexity, Response, Tokenizer}
 
   @architectures GGUFModel.architectures()
 
@@ -47,28 +48,65 @@ defmodule Mlx.LM do
   @type prompt :: String.t() | [message()] | [Tokenizer.id()]
 
   @doc """
-  Loads a model from a GGUF file. Its architecture must be one of: #{Enum.join(@architectures, ", ")}.
+  Loads a model, by one of
+
+    * a folder with `config.json`, safetensors and `tokenizer.json`, as Hugging Face has them (`Mlx.LM.Checkpoint`)
+    * a GGUF file, of one of the architectures #{Enum.join(@architectures, ", ")}
+    * the name of a model on the Hugging Face Hub, such as `"mlx-community/Qwen3-0.6B-4bit"` or
+      `"mlx-community/Qwen3-0.6B-4bit@main"`, which is downloaded where it is not in the cache (`Mlx.Hub`)
 
   Options:
 
     * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default `:dense` on a CPU and
       `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Decoder.for_inference/2`)
-    * `:type` - the floating-point type of everything else, by default `:f32` on a CPU and `:f16` on a GPU
+    * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
+      `:f16` for a GGUF file
+    * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
 
-  Raises `Mlx.Error` when the file can't be read, is of another architecture, or lacks something.
+  Raises `Mlx.Error` when something can't be read, is of an unknown kind, or is missing.
+
+  Python: `mlx_lm.load`.
   """
   @spec load(Path.t(), keyword()) :: t()
-  def load(path, options \\ []) do
-    path = FilePath.string!(path, :"LM.load")
-    Options.complete(options, :"LM.load", form: nil, type: nil)
-    CalledFunction.name("Mlx.LM.load", fn -> loaded(path, options) end)
+  def load(model, options \\ []) do
+    model = FilePath.string!(model, :"LM.load")
+    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{})
+
+    CalledFunction.name("Mlx.LM.load", fn ->
+      path = Hub.resolve(model)
+      if File.dir?(path), do: of_folder(path, model, options), else: of_gguf(path, options)
+    end)
   end
 
-  defp loaded(path, options) do
+  # A download of a repository may hold nothing but one GGUF file.
+  defp of_folder(folder, name, options) do
+    case {File.exists?(Path.join(folder, "config.json")), Path.wildcard(Path.join(folder, "*.gguf"))} do
+      {false, [path]} -> of_gguf(path, options)
+      _other -> of_checkpoint(folder, name, options)
+    end
+  end
+
+  defp of_checkpoint(folder, name, options) do
+    model = Checkpoint.load(folder, options)
+
+    %__MODULE__{
+      name: name |> Path.expand() |> Path.basename(),
+      model: model,
+      decode: Decoding.compile(model),
+      tokenizer: Tokenizer.from_folder(folder),
+      template: ChatTemplate.from_folder(folder)
+    }
+  end
+
+  defp of_gguf(path, options) do
     %{metadata: metadata} = GGUFMetadata.read(path)
     check_architecture!(metadata, path)
     tokenizer = Tokenizer.from_gguf(metadata)
-    model = path |> Mlx.IO.load(format: :gguf) |> GGUFModel.new(metadata, Path.basename(path), options)
+
+    model =
+      path
+      |> Mlx.IO.load(format: :gguf)
+      |> GGUFModel.new(metadata, Path.basename(path), Keyword.take(options, [:form, :type]))
 
     %__MODULE__{
       name: metadata["general.name"] || Path.basename(path, ".gguf"),

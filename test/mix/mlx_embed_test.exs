@@ -4,7 +4,7 @@ defmodule Mix.Tasks.MlxEmbedTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Mlx.Embed
-  alias Mlx.LM.Tokenizer
+  alias Mlx.LM.Embedder
   alias Mlx.TinyEncoder
 
   @moduletag :tmp_dir
@@ -50,63 +50,59 @@ defmodule Mix.Tasks.MlxEmbedTest do
              ~s(the model has no prompt of the name "query"; it has none)
   end
 
-  if Code.ensure_loaded?(Tokenizer) and function_exported?(Tokenizer, :from_folder, 1) do
-    alias Mlx.LM.Embedder
+  defp save(folder) do
+    letters = for {letter, id} <- Enum.with_index(?a..?z), into: %{}, do: {<<letter>>, id + 5}
 
-    defp save(folder) do
-      letters = for {letter, id} <- Enum.with_index(?a..?z), into: %{}, do: {<<letter>>, id + 5}
+    tokenizer = %{
+      "model" => %{
+        "type" => "WordLevel",
+        "vocab" => Map.merge(letters, %{"[UNK]" => 1, "[CLS]" => 2, "[SEP]" => 3}),
+        "unk_token" => "[UNK]"
+      },
+      "pre_tokenizer" => %{"type" => "Whitespace"},
+      "post_processor" => %{"type" => "BertProcessing", "sep" => ["[SEP]", 3], "cls" => ["[CLS]", 2]}
+    }
 
-      tokenizer = %{
-        "model" => %{
-          "type" => "WordLevel",
-          "vocab" => Map.merge(letters, %{"[UNK]" => 1, "[CLS]" => 2, "[SEP]" => 3}),
-          "unk_token" => "[UNK]"
-        },
-        "pre_tokenizer" => %{"type" => "Whitespace"},
-        "post_processor" => %{"type" => "BertProcessing", "sep" => ["[SEP]", 3], "cls" => ["[CLS]", 2]}
-      }
+    settings = %{"prompts" => %{"query" => "q "}}
+    TinyEncoder.save(folder, %{}, %{"tokenizer.json" => tokenizer, "config_sentence_transformers.json" => settings})
+  end
 
-      settings = %{"prompts" => %{"query" => "q "}}
-      TinyEncoder.save(folder, %{}, %{"tokenizer.json" => tokenizer, "config_sentence_transformers.json" => settings})
-    end
+  defp numbers(output) do
+    for line <- String.split(output, "\n", trim: true), do: line |> String.split(" ") |> Enum.map(&String.to_float/1)
+  end
 
-    defp numbers(output) do
-      for line <- String.split(output, "\n", trim: true), do: line |> String.split(" ") |> Enum.map(&String.to_float/1)
-    end
+  defp assert_close(rows, vectors) do
+    assert {length(rows), length(hd(rows))} == vectors.shape
+    difference = Mlx.subtract(Mlx.array(rows, type: :f32), vectors)
+    assert difference |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number() == 0.0
+  end
 
-    defp assert_close(rows, vectors) do
-      assert {length(rows), length(hd(rows))} == vectors.shape
-      difference = Mlx.subtract(Mlx.array(rows, type: :f32), vectors)
-      assert difference |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number() == 0.0
-    end
+  test "writes a line of numbers for each text", %{tmp_dir: folder} do
+    texts = ["a b", "c", ""]
+    embedder = folder |> save() |> Embedder.load()
+    output = capture_io(fn -> Embed.run(["-m", folder | texts]) end)
+    assert_close(numbers(output), Embedder.embed(embedder, texts))
 
-    test "writes a line of numbers for each text", %{tmp_dir: folder} do
-      texts = ["a b", "c", ""]
-      embedder = folder |> save() |> Embedder.load()
-      output = capture_io(fn -> Embed.run(["-m", folder | texts]) end)
-      assert_close(numbers(output), Embedder.embed(embedder, texts))
+    input = capture_io(Enum.map_join(texts, &(&1 <> "\n")), fn -> Embed.run(["-m", folder]) end)
+    assert input == output
+    assert capture_io("", fn -> Embed.run(["-m", folder]) end) == ""
+  end
 
-      input = capture_io(Enum.map_join(texts, &(&1 <> "\n")), fn -> Embed.run(["-m", folder]) end)
-      assert input == output
-      assert capture_io("", fn -> Embed.run(["-m", folder]) end) == ""
-    end
+  test "writes objects of JSON", %{tmp_dir: folder} do
+    embedder = folder |> save() |> Embedder.load()
+    output = capture_io(fn -> Embed.run(["-m", folder, "--json", "a b", "c"]) end)
+    objects = for line <- String.split(output, "\n", trim: true), do: JSON.decode!(line)
+    assert Enum.map(objects, & &1["text"]) == ["a b", "c"]
+    assert_close(Enum.map(objects, & &1["embedding"]), Embedder.embed(embedder, ["a b", "c"]))
+  end
 
-    test "writes objects of JSON", %{tmp_dir: folder} do
-      embedder = folder |> save() |> Embedder.load()
-      output = capture_io(fn -> Embed.run(["-m", folder, "--json", "a b", "c"]) end)
-      objects = for line <- String.split(output, "\n", trim: true), do: JSON.decode!(line)
-      assert Enum.map(objects, & &1["text"]) == ["a b", "c"]
-      assert_close(Enum.map(objects, & &1["embedding"]), Embedder.embed(embedder, ["a b", "c"]))
-    end
-
-    test "passes the options on", %{tmp_dir: folder} do
-      embedder = folder |> save() |> Embedder.load(type: :bf16)
-      sizes = ~w(--pooling max --normalize --max-length 4 --batch-size 1 --type bf16)
-      output = capture_io(fn -> Embed.run(["-m", folder, "--prompt-name", "query", "a b c d"] ++ sizes) end)
-      options = [pooling: :max, normalize: true, max_length: 4]
-      assert_close(numbers(output), Embedder.embed(embedder, "a b c d", [prompt: :query] ++ options))
-      output = capture_io(fn -> Embed.run(["-m", folder, "-p", "z ", "a b c d"] ++ sizes) end)
-      assert_close(numbers(output), Embedder.embed(embedder, "a b c d", [prompt: "z "] ++ options))
-    end
+  test "passes the options on", %{tmp_dir: folder} do
+    embedder = folder |> save() |> Embedder.load(type: :bf16)
+    sizes = ~w(--pooling max --normalize --max-length 4 --batch-size 1 --type bf16)
+    output = capture_io(fn -> Embed.run(["-m", folder, "--prompt-name", "query", "a b c d"] ++ sizes) end)
+    options = [pooling: :max, normalize: true, max_length: 4]
+    assert_close(numbers(output), Embedder.embed(embedder, "a b c d", [prompt: :query] ++ options))
+    output = capture_io(fn -> Embed.run(["-m", folder, "-p", "z ", "a b c d"] ++ sizes) end)
+    assert_close(numbers(output), Embedder.embed(embedder, "a b c d", [prompt: "z "] ++ options))
   end
 end

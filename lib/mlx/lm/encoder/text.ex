@@ -36,9 +36,7 @@ defmodule Mlx.LM.Encoder.Text do
   defp encoding(encode, _folder, _function) when is_function(encode, 1), do: encode
 
   defp encoding(nil, folder, function) do
-    if function_exported?(Tokenizer, :from_folder, 1) and File.regular?(Path.join(folder, "tokenizer.json")) do
-      encoding(apply(Tokenizer, :from_folder, [folder]), folder, function)
-    end
+    if File.regular?(Path.join(folder, "tokenizer.json")), do: encoding(Tokenizer.from_folder(folder), folder, function)
   end
 
   defp encoding(other, _folder, function) do
