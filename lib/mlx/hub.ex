@@ -173,7 +173,8 @@ defmodule Mlx.Hub do
     end
   end
 
-  # Whoever names a file means one of this machine, unless it stands behind a repository.
+  # Whoever names a file means one of this machine, unless it stands behind a repository. What begins with a folder of this
+  # machine is a path.
   defp name_and_path(text) do
     {name, path} =
       case String.split(text, "/", parts: 3) do
@@ -182,7 +183,10 @@ defmodule Mlx.Hub do
       end
 
     file? = path == nil and Path.extname(text) in [".gguf", ".safetensors", ".json"]
-    if not file? and match?({:ok, _, _}, Name.parse(name)) and (path == nil or Name.path?(path)), do: {name, path}
+    here? = text |> String.split("/") |> hd() |> File.dir?()
+
+    if not file? and not here? and match?({:ok, _, _}, Name.parse(name)) and (path == nil or Name.path?(path)),
+      do: {name, path}
   end
 
   @doc """

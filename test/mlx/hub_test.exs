@@ -390,7 +390,17 @@ defmodule Mlx.HubTest do
       assert Hub.resolve(folder) == folder
       assert Hub.resolve(to_charlist(folder)) == folder
 
-      for path <- ["nowhere.gguf", "./nowhere", "/nowhere", "../a/b", "models/a.gguf", "a/b/../c", "a\0b", "~/x"] do
+      for path <- [
+            "nowhere.gguf",
+            "./nowhere",
+            "/nowhere",
+            "../a/b",
+            "models/a.gguf",
+            "lib/nowhere",
+            "a/b/../c",
+            "a\0b",
+            "~/x"
+          ] do
         assert_raise Mlx.Error, ~r/^Mlx.Hub.resolve: cannot read .*: no such file or folder/s, fn ->
           Hub.resolve(path)
         end

@@ -46,7 +46,7 @@ defmodule Mix.Mlx.CommandLine do
 
   @doc "Loads the model of `--model`, or the one that `bin/setup` brought."
   @spec load(keyword()) :: Mlx.LM.t()
-  def load(options), do: Mlx.LM.load(options[:model] || default_model())
+  def load(options), do: Mlx.LM.load(options[:model] || Path.expand(default_model()))
 
   @doc "Calls a function, and ends the virtual machine with one sentence where a model or its input can't be used."
   @spec or_exit((-> result)) :: result when result: var

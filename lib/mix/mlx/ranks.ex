@@ -26,8 +26,8 @@ defmodule Mix.Mlx.Ranks do
   @doc """
   Runs the commands, of the ranks from 0 on, until all have ended. `write` gets each line with its rank.
 
-  When one fails, the others have `patience` milliseconds to end by themselves, and are killed then. Returns the one that
-  failed first.
+  When one fails, the others have `patience` milliseconds to end by themselves, and are killed then. Returns the first one
+  that a signal ended, because its peers fail of that and may be seen to end before it, or else the one that failed first.
   """
   @spec run([command()], (non_neg_integer(), String.t() -> term()), non_neg_integer()) :: :ok | {:error, failure()}
   def run(commands, write, patience) do
@@ -73,6 +73,9 @@ defmodule Mix.Mlx.Ranks do
 
   defp failed(%{failure: nil, patience: patience} = state, rank, status),
     do: %{state | failure: {rank, status}, deadline: now() + patience}
+
+  defp failed(%{failure: {_rank, before}} = state, rank, status) when before <= 128 and status > 128,
+    do: %{state | failure: {rank, status}}
 
   defp failed(state, _rank, _status), do: state
 
