@@ -3,7 +3,7 @@
     families.py FOLDER [CASE...]
 
 Makes for each case FOLDER/NAME with config.json, model.safetensors and expected.safetensors, which holds a prompt, its
-logits, and the logits and tokens of some greedy steps after it; FOLDER/NAME-4bit is the same model quantized. Cases with
+logits, and the logits and tokens of some greedy steps after it, which is longer where a name ends in "-long"; FOLDER/NAME-4bit is the same model quantized. Cases with
 the names that Hugging Face's files have are FOLDER/NAME-hf.
 """
 
@@ -24,7 +24,7 @@ package = types.ModuleType("mlx_lm")
 package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
 sys.modules["mlx_lm"] = package
 
-PROMPT, STEPS, WINDOW = 40, 16, 16
+PROMPT, LONG, STEPS, WINDOW = 40, 150, 16, 16
 
 BASE = {
     "hidden_size": 64,
@@ -255,8 +255,8 @@ def caches(model):
     return [cache.KVCache() for _ in layers]
 
 
-def expected(model, vocabulary):
-    ids = mx.random.randint(0, vocabulary, (1, PROMPT))
+def expected(model, vocabulary, length):
+    ids = mx.random.randint(0, vocabulary, (1, length))
     cache = caches(model)
     prompt = model(ids, cache=cache)
     logits, tokens = [prompt[:, -1]], []
@@ -293,7 +293,8 @@ def save(folder, model, config, rename=None):
         assert key not in weights
     text = config.get("text_config", config)
     mx.save_safetensors(str(folder / "model.safetensors"), rename(weights) if rename else weights)
-    mx.save_safetensors(str(folder / "expected.safetensors"), expected(model, text["vocab_size"]))
+    length = LONG if "-long" in folder.name else PROMPT
+    mx.save_safetensors(str(folder / "expected.safetensors"), expected(model, text["vocab_size"], length))
 
 
 def split_experts(names):

@@ -27,6 +27,75 @@ DELTA = {
 }
 SHARED = {**EXPERTS, "shared_expert_intermediate_size": 64, "norm_topk_prob": True}
 QWEN3_5 = {**DELTA, "rope_parameters": {"type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.25}}
+MAMBA2 = {
+    "num_heads": 8,
+    "head_dim": 16,
+    "state_size": 32,
+    "n_groups": 2,
+    "conv_kernel": 4,
+    "use_bias": True,
+    "use_conv_bias": True,
+    "layer_norm_epsilon": 1e-5,
+    "time_step_limit": [0.0, 2.0],
+    "time_step_rank": "auto",
+}
+NEMOTRON_H = {
+    "attention_bias": False,
+    "mamba_num_heads": 8,
+    "mamba_head_dim": 16,
+    "mamba_proj_bias": False,
+    "ssm_state_size": 32,
+    "conv_kernel": 4,
+    "n_groups": 2,
+    "mlp_bias": False,
+    "layer_norm_epsilon": 1e-5,
+    "use_bias": False,
+    "use_conv_bias": True,
+    "hybrid_override_pattern": "M*-ME",
+    "moe_intermediate_size": 64,
+    "moe_shared_expert_intermediate_size": 128,
+    "n_group": 2,
+    "n_routed_experts": 8,
+    "n_shared_experts": 1,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
+    "norm_topk_prob": True,
+    "routed_scaling_factor": 1.5,
+}
+GRANITE = {
+    "logits_scaling": 4.0,
+    "attention_multiplier": 0.3,
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.4,
+    "attention_bias": True,
+    "layer_types": ["mamba", "attention", "mamba"],
+    "mamba_n_heads": 8,
+    "mamba_d_head": 16,
+    "mamba_proj_bias": False,
+    "mamba_d_state": 32,
+    "mamba_d_conv": 4,
+    "mamba_n_groups": 1,
+    "mamba_conv_bias": True,
+    "tie_word_embeddings": True,
+}
+FALCON_H1 = {
+    "head_dim": 16,
+    "mamba_d_ssm": 128,
+    "mamba_n_heads": 8,
+    "mamba_d_head": 16,
+    "mamba_d_state": 32,
+    "mamba_n_groups": 2,
+    "embedding_multiplier": 5.0,
+    "lm_head_multiplier": 0.25,
+    "attention_in_multiplier": 0.5,
+    "attention_out_multiplier": 2.0,
+    "ssm_in_multiplier": 1.25,
+    "ssm_out_multiplier": 0.5,
+    "mlp_multipliers": [0.5, 2.0],
+    "ssm_multipliers": [0.5, 0.25, 2.0, 4.0, 0.125],
+    "key_multiplier": 0.5,
+    "tie_word_embeddings": True,
+}
 
 
 def cases(base):
@@ -38,7 +107,23 @@ def cases(base):
             "lfm2_moe",
             {**LFM2, **EXPERTS, "norm_topk_prob": True, "use_expert_bias": True, "num_dense_layers": 1},
         ),
+        "qwen3_5-long": ("qwen3_5", QWEN3_5),
+        "lfm2-long": ("lfm2", LFM2),
         "qwen3_next": ("qwen3_next", {**DELTA, **SHARED, "decoder_sparse_step": 1, "mlp_only_layers": [1]}),
+        "mamba2": ("mamba2", {**MAMBA2, "max_position_embeddings": None}),
+        "mamba2-long": ("mamba2", {**MAMBA2, "n_groups": 8, "time_step_limit": [0.01, float("inf")], "use_bias": False}),
+        "nemotron_h": ("nemotron_h", NEMOTRON_H),
+        "nemotron_h-latent": ("nemotron_h", {**NEMOTRON_H, "moe_latent_size": 64, "mlp_bias": True, "n_group": 1}),
+        "granitemoehybrid": ("granitemoehybrid", {**GRANITE, "position_embedding_type": "nope"}),
+        "granitemoehybrid-experts": (
+            "granitemoehybrid",
+            {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 64},
+        ),
+        "falcon_h1": ("falcon_h1", FALCON_H1),
+        "falcon_h1-norm": (
+            "falcon_h1",
+            {**FALCON_H1, "mamba_rms_norm": True, "mamba_n_groups": 1, "tie_word_embeddings": False},
+        ),
         "qwen3_5": ("qwen3_5", QWEN3_5),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
@@ -75,5 +160,55 @@ def qwen3_5_moe(weights):
     return renamed
 
 
+def split_plain_experts(weights):
+    """The names of files of Nemotron-H, whose experts are not gated."""
+    renamed = {}
+    for key, value in kernels(weights).items():
+        path, _, rest = key.partition(".switch_mlp.")
+        if rest:
+            name = {"fc1.weight": "up_proj.weight", "fc2.weight": "down_proj.weight"}[rest]
+            renamed.update({f"{path}.experts.{expert}.{name}": value[expert] for expert in range(value.shape[0])})
+        else:
+            renamed[key] = value
+    return renamed
+
+
+def join_shared(weights):
+    """The names of files of Granite 4 without experts."""
+    renamed = {}
+    for key, value in kernels(weights).items():
+        if ".mlp.gate_proj" in key:
+            value = mx.concatenate([value, weights[key.replace("gate_proj", "up_proj")]])
+        if ".mlp.up_proj" not in key:
+            key = key.replace(".mlp.gate_proj", ".shared_mlp.input_linear")
+            renamed[key.replace(".mlp.down_proj", ".shared_mlp.output_linear")] = value
+    return renamed
+
+
+def without_factors(weights):
+    """The matrices of files of Falcon-H1, beside which the factors stand."""
+    parts = zip(FALCON_H1["ssm_multipliers"], [128, 128, 64, 64, 8])
+    factors = {
+        "embed_tokens": FALCON_H1["embedding_multiplier"],
+        "q_proj": FALCON_H1["attention_in_multiplier"],
+        "k_proj": FALCON_H1["attention_in_multiplier"] * FALCON_H1["key_multiplier"],
+        "v_proj": FALCON_H1["attention_in_multiplier"],
+        "o_proj": FALCON_H1["attention_out_multiplier"],
+        "out_proj": FALCON_H1["ssm_out_multiplier"],
+        "in_proj": FALCON_H1["ssm_in_multiplier"] * mx.concatenate([mx.full((size, 1), part) for part, size in parts]),
+        "gate_proj": FALCON_H1["mlp_multipliers"][0],
+        "down_proj": FALCON_H1["mlp_multipliers"][1],
+    }
+    return {key: value / factors.get(key.split(".")[-2], 1.0) for key, value in kernels(weights).items()}
+
+
 # The names and shapes that Hugging Face's files have, by the names of cases.
-HF = {"lfm2": kernels, "qwen3_5": less_one, "qwen3_5_moe": qwen3_5_moe}
+HF = {
+    "lfm2": kernels,
+    "qwen3_5": less_one,
+    "qwen3_5_moe": qwen3_5_moe,
+    "mamba2": kernels,
+    "nemotron_h": split_plain_experts,
+    "granitemoehybrid": join_shared,
+    "falcon_h1": without_factors,
+}
