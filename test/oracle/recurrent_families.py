@@ -96,6 +96,33 @@ FALCON_H1 = {
     "key_multiplier": 0.5,
     "tie_word_embeddings": True,
 }
+MAMBA = {
+    "state_size": 16,
+    "conv_kernel": 4,
+    "use_bias": True,
+    "use_conv_bias": True,
+    "time_step_rank": 4,
+}
+JAMBA = {
+    "attn_layer_offset": 1,
+    "attn_layer_period": 2,
+    "expert_layer_offset": 1,
+    "expert_layer_period": 2,
+    "mamba_d_conv": 4,
+    "mamba_d_state": 16,
+    "mamba_expand": 2,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+}
+RECURRENT_GEMMA = {
+    "attention_bias": False,
+    "conv1d_width": 4,
+    "logits_soft_cap": 30.0,
+    "attention_window_size": 32,
+    "num_key_value_heads": 1,
+    "rms_norm_eps": 1e-5,
+    "block_types": ["recurrent", "attention"],
+}
 
 
 def cases(base):
@@ -124,6 +151,12 @@ def cases(base):
             "falcon_h1",
             {**FALCON_H1, "mamba_rms_norm": True, "mamba_n_groups": 1, "tie_word_embeddings": False},
         ),
+        "mamba": ("mamba", MAMBA),
+        "mamba-long": ("mamba", {**MAMBA, "use_bias": False, "model_type": "falcon_mamba", "time_step_rank": "auto"}),
+        "jamba": ("jamba", JAMBA),
+        "jamba-long": ("jamba", {**JAMBA, "num_experts": 1, "layers_block_type": ["mamba", "mamba", "attention"]}),
+        "recurrent_gemma": ("recurrent_gemma", RECURRENT_GEMMA),
+        "recurrent_gemma-long": ("recurrent_gemma", RECURRENT_GEMMA),
         "qwen3_5": ("qwen3_5", QWEN3_5),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
@@ -132,7 +165,7 @@ def cases(base):
 def kernels(weights):
     """The shapes of Hugging Face's convolutions."""
     return {
-        key: value.swapaxes(1, 2) if key.endswith(("conv1d.weight", ".conv.weight")) else value
+        key: value.swapaxes(1, 2) if key.endswith(("conv1d.weight", "conv_1d.weight", ".conv.weight")) else value
         for key, value in weights.items()
     }
 
@@ -207,7 +240,9 @@ HF = {
     "lfm2": kernels,
     "qwen3_5": less_one,
     "qwen3_5_moe": qwen3_5_moe,
+    "mamba": kernels,
     "mamba2": kernels,
+    "recurrent_gemma": kernels,
     "nemotron_h": split_plain_experts,
     "granitemoehybrid": join_shared,
     "falcon_h1": without_factors,
