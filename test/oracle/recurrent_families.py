@@ -123,6 +123,30 @@ RECURRENT_GEMMA = {
     "rms_norm_eps": 1e-5,
     "block_types": ["recurrent", "attention"],
 }
+OLMO_HYBRID = {
+    **DELTA,
+    "linear_allow_neg_eigval": True,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    "attention_bias": False,
+    "head_dim": None,
+}
+BAILING = {
+    **EXPERTS,
+    "num_shared_experts": 1,
+    "norm_topk_prob": True,
+    "first_k_dense_replace": 1,
+    "layer_group_size": 2,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "group_norm_size": 2,
+    "use_qk_norm": True,
+    "score_function": "sigmoid",
+    "moe_router_enable_expert_bias": True,
+    "n_group": 4,
+    "topk_group": 2,
+    "routed_scaling_factor": 1.5,
+    "partial_rotary_factor": 0.5,
+}
 
 
 def cases(base):
@@ -157,6 +181,12 @@ def cases(base):
         "jamba-long": ("jamba", {**JAMBA, "num_experts": 1, "layers_block_type": ["mamba", "mamba", "attention"]}),
         "recurrent_gemma": ("recurrent_gemma", RECURRENT_GEMMA),
         "recurrent_gemma-long": ("recurrent_gemma", RECURRENT_GEMMA),
+        "olmo_hybrid": ("olmo_hybrid", OLMO_HYBRID),
+        "bailing_moe_linear": ("bailing_moe_linear", BAILING),
+        "bailing_moe_linear-long": (
+            "bailing_moe_linear",
+            {**BAILING, "hidden_size": 96, "num_attention_heads": 6, "use_qk_norm": False, "use_qkv_bias": True, "n_group": 1},
+        ),
         "qwen3_5": ("qwen3_5", QWEN3_5),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
@@ -241,6 +271,7 @@ HF = {
     "qwen3_5": less_one,
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
+    "olmo_hybrid": kernels,
     "mamba2": kernels,
     "recurrent_gemma": kernels,
     "nemotron_h": split_plain_experts,

@@ -18,6 +18,7 @@ defmodule Mlx.LM.Families do
 
   @families %{
     "apertus" => Families.Apertus,
+    "bailing_moe_linear" => Families.BailingMoELinear,
     "cohere" => Families.Cohere,
     "cohere2" => Families.Cohere2,
     "dots1" => Families.Dots1,
@@ -61,6 +62,7 @@ defmodule Mlx.LM.Families do
     "nemotron_h" => Families.NemotronH,
     "olmo2" => Families.Olmo2,
     "olmo3" => Families.Olmo3,
+    "olmo_hybrid" => Families.OlmoHybrid,
     "olmoe" => Families.OlmoE,
     "phi" => Families.Phi,
     "phi3" => Families.Phi3,

@@ -30,10 +30,11 @@ defmodule Mlx.LM.Decoder.GatedDelta do
     key_size: nil,
     kernel: nil,
     eps: nil,
-    joined: false
+    joined: false,
+    negative: false
   ]
 
-  @constants [:heads, :size, :key_heads, :key_size]
+  @constants [:heads, :size, :key_heads, :key_size, :negative]
   @smallest 1.0e-6
 
   defstruct [:in_proj_qkv, :in_proj_z, :in_proj_b, :in_proj_a, :in_proj_qkvz, :in_proj_ba] ++
@@ -52,6 +53,7 @@ defmodule Mlx.LM.Decoder.GatedDelta do
     * `:kernel` - how many positions the convolution sees
     * `:eps` - of the normalisation of the outputs
     * `:joined` - whether a file holds the joined matrices, default false
+    * `:negative` - whether the delta rule has twice `sigmoid(b)`, so that it can turn a value around; default false
   """
   @impl true
   @spec new(keyword()) :: t()
@@ -88,7 +90,8 @@ defmodule Mlx.LM.Decoder.GatedDelta do
     {queries, keys, values} = heads(mixer, Activation.call("silu", qkv))
     rate = Activations.softplus(Mlx.add(a, mixer.dt_bias))
     gates = Mlx.exp(Mlx.negate(Mlx.multiply(Mlx.exp(mixer."A_log"), rate)))
-    {y, state} = Fast.gated_delta_update(queries, keys, values, gates, Mlx.sigmoid(b), state: state)
+    beta = if mixer.negative, do: Mlx.multiply(Mlx.sigmoid(b), 2), else: Mlx.sigmoid(b)
+    {y, state} = Fast.gated_delta_update(queries, keys, values, gates, beta, state: state)
     y = Mlx.multiply(NN.Layer.call(mixer.norm, y), Activation.call("silu", Mlx.reshape(z, y.shape)))
     y = NN.Layer.call(mixer.out_proj, Mlx.reshape(y, {batch, length, mixer.heads * mixer.size}))
     {y, StateCache.put(cache, {convolution, state}, length), step}

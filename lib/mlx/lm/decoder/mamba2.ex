@@ -15,11 +15,11 @@ defmodule Mlx.LM.Decoder.Mamba2 do
 
   @behaviour Mlx.LM.Decoder.Mixer
 
-  alias Mlx.{Array, Fast, NN}
+  alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
   alias Mlx.LM.Decoder.{Activation, DecayedSum, Parameter, TimeConvolution}
-  alias Mlx.NN.{Activations, RMSNorm}
+  alias Mlx.NN.Activations
 
   @options [
     width: nil,
@@ -37,7 +37,7 @@ defmodule Mlx.LM.Decoder.Mamba2 do
     norm_first: false
   ]
 
-  @constants [:heads, :size, :groups, :state, :times, :norm_groups, :norm_first]
+  @constants [:heads, :size, :groups, :state, :times, :norm_first]
 
   defstruct [:in_proj, :conv1d, :dt_bias, :A_log, :D, :norm, :out_proj] ++ @constants
 
@@ -81,7 +81,7 @@ defmodule Mlx.LM.Decoder.Mamba2 do
       out_proj: Parameter.linear(heads * size, width, options.output_bias)
     )
     |> struct!(Map.take(options, @constants))
-    |> struct!(norm: options.norm && Parameter.norm({:rms, options.norm}, heads * size))
+    |> struct!(norm: options.norm && Parameter.group_norm(options.norm, options.norm_groups, heads * size))
   end
 
   @impl true
@@ -102,31 +102,20 @@ defmodule Mlx.LM.Decoder.Mamba2 do
     {y, StateCache.put(cache, {convolution, state}, length), step}
   end
 
-  @doc false
-  # The outputs of a state space and its last state; `mixer` has A_log and D.
-  def state_space(x, b, c, dt, mixer, state) do
+  # The outputs of the state space and its last state.
+  defp state_space(x, b, c, dt, mixer, state) do
     decays = Mlx.negate(Mlx.multiply(dt, Mlx.exp(mixer."A_log")))
     {y, state} = DecayedSum.call(c, b, Mlx.multiply(x, Mlx.new_axis(dt, -1)), decays, state)
     {Mlx.add(Mlx.as_type(y, x.type), Mlx.multiply(x, mixer."D" |> Mlx.as_type(x.type) |> Mlx.new_axis(-1))), state}
   end
 
-  defp times(dt, %__MODULE__{times: {least, most}} = mixer), do: times(dt, mixer.dt_bias, least, most)
-
-  @doc false
-  def times(dt, bias, least, most) do
+  defp times(dt, %__MODULE__{times: {least, most}, dt_bias: bias}) do
     dt = dt |> Mlx.as_type(:f32) |> Mlx.add(bias) |> Activations.softplus()
     dt = if least > 0, do: Mlx.max(dt, least), else: dt
     if most, do: Mlx.min(dt, most), else: dt
   end
 
   defp gated(%__MODULE__{norm: nil}, y, z), do: Activation.gate("silu", z, y)
-  defp gated(%__MODULE__{norm_first: true} = mixer, y, z), do: Activation.gate("silu", z, normalized(mixer, y))
-  defp gated(mixer, y, z), do: normalized(mixer, Activation.gate("silu", z, y))
-
-  defp normalized(%__MODULE__{norm_groups: 1, norm: norm}, y), do: NN.Layer.call(norm, y)
-
-  defp normalized(%__MODULE__{norm_groups: groups, norm: %RMSNorm{} = norm}, %Array{shape: {batch, length, _}} = y) do
-    parts = y |> Mlx.reshape({batch, length, groups, :auto}) |> Fast.rms_norm(nil, eps: norm.eps)
-    Mlx.multiply(norm.weight, Mlx.reshape(parts, y.shape))
-  end
+  defp gated(%__MODULE__{norm_first: true, norm: norm}, y, z), do: Activation.gate("silu", z, NN.Layer.call(norm, y))
+  defp gated(%__MODULE__{norm: norm}, y, z), do: NN.Layer.call(norm, Activation.gate("silu", z, y))
 end

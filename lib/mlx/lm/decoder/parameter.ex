@@ -4,7 +4,7 @@ defmodule Mlx.LM.Decoder.Parameter do
 
   alias Mlx.Array
   alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
-  alias Mlx.LM.Decoder.{HeadLayerNorm, ShiftedLayerNorm, ShiftedRMSNorm}
+  alias Mlx.LM.Decoder.{GroupRMSNorm, HeadLayerNorm, ShiftedLayerNorm, ShiftedRMSNorm}
 
   @largest 0x7FFFFFFF
 
@@ -55,6 +55,11 @@ defmodule Mlx.LM.Decoder.Parameter do
   @doc "A normalisation with a weight for each of the heads."
   @spec head_norm(float(), pos_integer(), pos_integer()) :: HeadLayerNorm.t()
   def head_norm(eps, heads, width), do: %HeadLayerNorm{weight: zeros({heads, width}), eps: eps}
+
+  @doc "A root mean square normalisation of so many equal parts."
+  @spec group_norm(float(), pos_integer(), pos_integer()) :: struct()
+  def group_norm(eps, 1, width), do: norm({:rms, eps}, width)
+  def group_norm(eps, groups, width), do: %GroupRMSNorm{weight: zeros({width}), eps: eps, groups: groups}
 
   defp layer_norm(weight, bias, width, eps), do: %LayerNorm{weight: weight, bias: bias, dims: width, eps: eps}
 end

@@ -39,8 +39,8 @@ defmodule Mlx.LM.Families.Plain do
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
     * `:mixers` - the mixers, which are called side by side: a keyword list of `name: {module, options}`, or
       `name: :attention` for the attention of the options; default `[self_attn: :attention]`
-    * `:block` - a function of the number of a block that gives `:attention`, `:feed_forward` and `:mixers` of this one,
-      such as `&if(rem(&1, 4) == 3, do: [], else: [mixers: [linear_attn: {GatedDelta, options}]])`
+    * `:block` - a function of the number of a block that gives `:attention`, `:feed_forward`, `:mixers` and `:norms` of
+      this one, such as `&if(rem(&1, 4) == 3, do: [], else: [mixers: [linear_attn: {GatedDelta, options}]])`
     * `:residual_scale` - a factor of what each part adds
     * those of `Mlx.LM.Decoder.Config`
   """
@@ -66,7 +66,7 @@ defmodule Mlx.LM.Families.Plain do
 
   defp block(fields, index, norm, different) do
     this = if fun = different[:block], do: fun.(index), else: []
-    {steps, norms} = Map.fetch!(@norms, different[:norms] || :pre)
+    {steps, norms} = Map.fetch!(@norms, this[:norms] || different[:norms] || :pre)
     mixers = this[:mixers] || different[:mixers] || [self_attn: :attention]
     attention = Keyword.merge(different[:attention] || [], this[:attention] || [])
     feed_forward = this[:feed_forward] || different[:feed_forward] || []

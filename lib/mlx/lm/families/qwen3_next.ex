@@ -44,7 +44,9 @@ defmodule Mlx.LM.Families.Qwen3Next do
     &(Enum.at(kinds, &1) == "full_attention")
   end
 
-  defp delta(fields) do
+  @doc "The options of the gated delta rule."
+  @spec delta(Fields.t()) :: keyword()
+  def delta(fields) do
     {heads, key_heads} = {Fields.size(fields, "linear_num_value_heads"), Fields.size(fields, "linear_num_key_heads")}
 
     if rem(heads, key_heads) != 0 do

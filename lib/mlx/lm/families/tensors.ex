@@ -3,7 +3,7 @@ defmodule Mlx.LM.Families.Tensors do
 
   alias Mlx.LM.Family
 
-  @kernel ~r/\.conv(_?1d)?\.weight$/
+  @kernel ~r/[._]conv(_?1d)?\.weight$/
   @expert ~r/^(.*)\.experts\.(\d+)\.(\w+)\.(weight|scales|biases|bias)$/
 
   @doc """
