@@ -7,6 +7,9 @@ defmodule Mlx.LM.Families.BailingMoELinear do
   alias Mlx.LM.Decoder.{DecayedAttention, Experts}
   alias Mlx.LM.Families.{Fields, Plain, Rope, Tensors}
 
+  # There is a number for each head.
+  @most_heads 4096
+
   @impl true
   def config(fields) do
     plain = Fields.count(fields, "first_k_dense_replace", 0)
@@ -36,6 +39,7 @@ defmodule Mlx.LM.Families.BailingMoELinear do
 
   defp linear(fields, layer) do
     {width, heads} = {Fields.size(fields, "hidden_size"), Fields.size(fields, "num_attention_heads")}
+    if heads > min(width, @most_heads), do: Fields.refuse(fields, "num_attention_heads", "at most #{@most_heads} heads")
     size = div(width, heads)
     groups = Fields.size(fields, "group_norm_size", 1)
     if rem(heads * size, groups) != 0, do: Fields.refuse(fields, "group_norm_size", "a divisor of #{heads * size}")
