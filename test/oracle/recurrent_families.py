@@ -147,6 +147,13 @@ BAILING = {
     "routed_scaling_factor": 1.5,
     "partial_rotary_factor": 0.5,
 }
+PLAMO2 = {
+    "hidden_size_per_head": 16,
+    "mamba_d_state": 16,
+    "mamba_num_heads": 8,
+    "intermediate_size": 128,
+    "tie_word_embeddings": True,
+}
 
 
 def cases(base):
@@ -187,6 +194,8 @@ def cases(base):
             "bailing_moe_linear",
             {**BAILING, "hidden_size": 96, "num_attention_heads": 6, "use_qk_norm": False, "use_qkv_bias": True, "n_group": 1},
         ),
+        "plamo2": ("plamo2", PLAMO2),
+        "plamo2-long": ("plamo2", {**PLAMO2, "mamba_step": 4}),
         "qwen3_5": ("qwen3_5", QWEN3_5),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
@@ -271,6 +280,7 @@ HF = {
     "qwen3_5": less_one,
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
+    "plamo2": kernels,
     "olmo_hybrid": kernels,
     "mamba2": kernels,
     "recurrent_gemma": kernels,

@@ -66,6 +66,7 @@ defmodule Mlx.LM.Families do
     "olmoe" => Families.OlmoE,
     "phi" => Families.Phi,
     "phi3" => Families.Phi3,
+    "plamo2" => Families.Plamo2,
     "qwen" => Families.Qwen,
     "qwen2" => Families.Qwen2,
     "qwen2_moe" => Families.Qwen2MoE,

@@ -7,6 +7,7 @@ defmodule Mlx.LM.RecurrentMixersTest do
     DecayedSum,
     GatedDelta,
     GatedRecurrence,
+    HeadMamba,
     LinearScan,
     Mamba,
     Mamba2,
@@ -24,6 +25,7 @@ defmodule Mlx.LM.RecurrentMixersTest do
     {Mamba2, width: @width, heads: 4, size: 8, groups: 2, state: 4, kernel: 4, norm: 1.0e-5, norm_groups: 2},
     {Mamba2, width: @width, heads: 2, size: 4, groups: 2, state: 4, kernel: 2, times: {0.1, 0.5}, norm_first: true},
     {Mamba, width: @width, inner: 24, state: 4, rank: 3, kernel: 4, bias: true, norms: {:rms, 1.0e-5}},
+    {HeadMamba, width: @width, heads: 4, size: 8, state: 4, rank: 3, kernel: 4, eps: 1.0e-5},
     {GatedRecurrence, width: @width, inner: 24, heads: 3, kernel: 4},
     {DecayedAttention,
      width: @width, heads: 3, head_size: 4, rope: RoPE.new(4), decays: [0.01, 0.3, 2.0], eps: 1.0e-5, norm_groups: 3}

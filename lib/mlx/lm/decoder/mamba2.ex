@@ -18,8 +18,7 @@ defmodule Mlx.LM.Decoder.Mamba2 do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, DecayedSum, Parameter, TimeConvolution}
-  alias Mlx.NN.Activations
+  alias Mlx.LM.Decoder.{Activation, Parameter, StateSpace, TimeConvolution}
 
   @options [
     width: nil,
@@ -97,22 +96,9 @@ defmodule Mlx.LM.Decoder.Mamba2 do
     [x, b, c] = "silu" |> Activation.call(mixed) |> Mlx.split([inner, inner + shared], axis: -1)
     x = Mlx.reshape(x, {batch, length, heads, size})
     [b, c] = for part <- [b, c], do: Mlx.reshape(part, {batch, length, groups, features})
-    {y, state} = state_space(x, b, c, times(dt, mixer), mixer, state)
+    {y, state} = StateSpace.call({x, b, c}, StateSpace.times(dt, mixer.dt_bias, mixer.times), mixer, state)
     y = NN.Layer.call(mixer.out_proj, gated(mixer, Mlx.reshape(y, {batch, length, inner}), z))
     {y, StateCache.put(cache, {convolution, state}, length), step}
-  end
-
-  # The outputs of the state space and its last state.
-  defp state_space(x, b, c, dt, mixer, state) do
-    decays = Mlx.negate(Mlx.multiply(dt, Mlx.exp(mixer."A_log")))
-    {y, state} = DecayedSum.call(c, b, Mlx.multiply(x, Mlx.new_axis(dt, -1)), decays, state)
-    {Mlx.add(Mlx.as_type(y, x.type), Mlx.multiply(x, mixer."D" |> Mlx.as_type(x.type) |> Mlx.new_axis(-1))), state}
-  end
-
-  defp times(dt, %__MODULE__{times: {least, most}, dt_bias: bias}) do
-    dt = dt |> Mlx.as_type(:f32) |> Mlx.add(bias) |> Activations.softplus()
-    dt = if least > 0, do: Mlx.max(dt, least), else: dt
-    if most, do: Mlx.min(dt, most), else: dt
   end
 
   defp gated(%__MODULE__{norm: nil}, y, z), do: Activation.gate("silu", z, y)

@@ -35,6 +35,7 @@ defmodule Mlx.LM.Families.Plain do
     * `:norms` - where they stand: `:pre` (before each part), `:post` (after it), `:sandwich` (both), `:parallel` (one
       before both parts, which are added together), `:parallel_pre` (the same with one for each), or `:alone` (one before
       the mixer, and no feed-forward layer)
+    * `:norm_kinds` - the kinds of single ones by their names, a keyword list
     * `:attention` - options of `Mlx.LM.Decoder.Attention`
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
     * `:mixers` - the mixers, which are called side by side: a keyword list of `name: {module, options}`, or
@@ -49,7 +50,7 @@ defmodule Mlx.LM.Families.Plain do
     norm = Keyword.get_lazy(different, :norm, fn -> {:rms, Fields.positive(fields, "rms_norm_eps")} end)
 
     {own, others} =
-      Keyword.split(different, [:norm, :norms, :attention, :feed_forward, :mixers, :block, :residual_scale])
+      Keyword.split(different, [:norm, :norms, :norm_kinds, :attention, :feed_forward, :mixers, :block, :residual_scale])
 
     struct!(
       %Config{
@@ -75,7 +76,7 @@ defmodule Mlx.LM.Families.Plain do
     {steps,
      for({name, mixer} <- mixers, do: {name, mixer(fields, mixer, attention)}) ++
        if(fed?(steps), do: [mlp: feed_forward(fields, feed_forward)], else: []) ++
-       for(name <- norms, do: {name, {:norm, norm}})}
+       for(name <- norms, do: {name, {:norm, different[:norm_kinds][name] || norm}})}
   end
 
   defp with_mixers(steps, names) do
