@@ -154,6 +154,14 @@ PLAMO2 = {
     "intermediate_size": 128,
     "tie_word_embeddings": True,
 }
+RWKV7 = {
+    "norm_eps": 1e-5,
+    "head_dim": 16,
+    "a_low_rank_dim": 16,
+    "v_low_rank_dim": 64,
+    "gate_low_rank_dim": 32,
+    "decay_low_rank_dim": 64,
+}
 
 
 def cases(base):
@@ -196,6 +204,8 @@ def cases(base):
         ),
         "plamo2": ("plamo2", PLAMO2),
         "plamo2-long": ("plamo2", {**PLAMO2, "mamba_step": 4}),
+        "rwkv7": ("rwkv7", RWKV7),
+        "rwkv7-long": ("rwkv7", {**RWKV7, "tie_word_embeddings": True}),
         "qwen3_5": ("qwen3_5", QWEN3_5),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
@@ -274,12 +284,19 @@ def without_factors(weights):
     return {key: value / factors.get(key.split(".")[-2], 1.0) for key, value in kernels(weights).items()}
 
 
+def flat(weights):
+    """The shapes of files of RWKV 7."""
+    ends = (".k_k", ".k_a", "g_norm.weight", "g_norm.bias")
+    return {key: value.flatten() if key.endswith(ends) else value for key, value in weights.items()}
+
+
 # The names and shapes that Hugging Face's files have, by the names of cases.
 HF = {
     "lfm2": kernels,
     "qwen3_5": less_one,
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
+    "rwkv7": flat,
     "plamo2": kernels,
     "olmo_hybrid": kernels,
     "mamba2": kernels,

@@ -76,6 +76,7 @@ defmodule Mlx.LM.Families do
     "qwen3_5_moe" => Families.Qwen35,
     "qwen3_next" => Families.Qwen3Next,
     "recurrent_gemma" => Families.RecurrentGemma,
+    "rwkv7" => Families.RWKV7,
     "seed_oss" => Families.SeedOss,
     "smollm3" => Families.SmolLM3,
     "solar_open" => Families.GLM4MoE,

@@ -16,7 +16,7 @@ defmodule Mlx.LM.FamiliesTest do
               glm4_moe_lite glm_moe_dsa gpt_bigcode gptj hunyuan iquestloopcoder kimi_k25 kimi_k3 kimi_linear
               kimi_vl laguna lfm2-vl llama4 llama4_text longcat_flash longcat_flash_ngram mellum mimo_v2_flash
               minicpm3 minimax minimax_m3_vl mistral4 muse_glimmer muse_spark nanbeige nanochat nemotron-nas olmo
-              openelm phi3small phimoe phixtral plamo plamo3 prism_hadamard_qwen35 rwkv7 spark2_5 step3p5 talkie
+              openelm phi3small phimoe phixtral plamo plamo3 prism_hadamard_qwen35 spark2_5 step3p5 talkie
               youtu_llm)
 
   defp python(arguments) do

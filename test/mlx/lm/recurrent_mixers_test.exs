@@ -3,8 +3,10 @@ defmodule Mlx.LM.RecurrentMixersTest do
   use ExUnit.Case, async: true
 
   alias Mlx.LM.Decoder.{
+    ChannelMixing,
     DecayedAttention,
     DecayedSum,
+    DeltaSum,
     GatedDelta,
     GatedRecurrence,
     HeadMamba,
@@ -12,7 +14,8 @@ defmodule Mlx.LM.RecurrentMixersTest do
     Mamba,
     Mamba2,
     RoPE,
-    ShortConvolution
+    ShortConvolution,
+    TimeMixing
   }
 
   @width 16
@@ -26,6 +29,8 @@ defmodule Mlx.LM.RecurrentMixersTest do
     {Mamba2, width: @width, heads: 2, size: 4, groups: 2, state: 4, kernel: 2, times: {0.1, 0.5}, norm_first: true},
     {Mamba, width: @width, inner: 24, state: 4, rank: 3, kernel: 4, bias: true, norms: {:rms, 1.0e-5}},
     {HeadMamba, width: @width, heads: 4, size: 8, state: 4, rank: 3, kernel: 4, eps: 1.0e-5},
+    {TimeMixing, width: @width, head_size: 4, decay_rank: 2, rate_rank: 3, value_rank: 2, gate_rank: 5, first: true},
+    {ChannelMixing, width: @width, hidden: 24},
     {GatedRecurrence, width: @width, inner: 24, heads: 3, kernel: 4},
     {DecayedAttention,
      width: @width, heads: 3, head_size: 4, rope: RoPE.new(4), decays: [0.01, 0.3, 2.0], eps: 1.0e-5, norm_groups: 3}
@@ -94,6 +99,23 @@ defmodule Mlx.LM.RecurrentMixersTest do
     assert distance(outputs, Mlx.multiply(scores, values)) < 1.0e-5
   end
 
+  test "the delta rule in chunks is Mlx.Fast's, also where all keys are alike" do
+    for keys <- [Mlx.Random.normal({2, 150, 3, 8}), Mlx.ones({2, 150, 3, 8})], decay <- [0.0, -0.4, -30.0] do
+      keys = keys |> Mlx.Fast.rms_norm(nil, eps: 1.0e-6) |> Mlx.multiply(1 / :math.sqrt(8))
+      queries = Mlx.Random.normal({2, 150, 3, 8})
+      values = Mlx.Random.normal({2, 150, 3, 5})
+      beta = Mlx.sigmoid(Mlx.Random.normal({2, 150, 3, 1}))
+      state = Mlx.Random.normal({2, 3, 5, 8})
+      changes = {Mlx.multiply(keys, :math.exp(decay)), Mlx.negate(Mlx.multiply(keys, beta))}
+      decays = Mlx.full({2, 150, 3, 1}, decay)
+      {outputs, last} = DeltaSum.call(queries, Mlx.multiply(keys, beta), values, changes, decays, state)
+      gates = Mlx.full({2, 150, 3}, :math.exp(decay))
+      {expected, kept} = Mlx.Fast.gated_delta_update(queries, keys, values, gates, beta[[.., .., .., 0]], state: state)
+      assert distance(outputs, expected) < 1.0e-4
+      assert distance(last, kept) < 1.0e-4
+    end
+  end
+
   test "sizes that do not fit are refused" do
     assert_raise Mlx.Error, ~r/3 groups, which do not divide 4/, fn ->
       Mamba2.new(width: 8, heads: 4, size: 2, groups: 3, state: 4, kernel: 4)
@@ -111,7 +133,7 @@ defmodule Mlx.LM.RecurrentMixersTest do
   defp read(%module{} = mixer, parts) do
     {outputs, cache} =
       Enum.map_reduce(parts, module.cache(mixer), fn x, cache ->
-        {y, cache, %{}} = module.call(mixer, x, cache, %{})
+        {y, cache, _step} = module.call(mixer, x, cache, %{})
         {y, Mlx.eval(cache)}
       end)
 

@@ -19,7 +19,7 @@ defmodule Mlx.LM.Decoder.GatedDelta do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, Joined, Parameter, TimeConvolution}
+  alias Mlx.LM.Decoder.{Activation, DeltaSum, Joined, Parameter, TimeConvolution}
   alias Mlx.NN.Activations
 
   @options [
@@ -89,12 +89,33 @@ defmodule Mlx.LM.Decoder.GatedDelta do
     {qkv, convolution} = TimeConvolution.call(mixer.conv1d, qkv, convolution)
     {queries, keys, values} = heads(mixer, Activation.call("silu", qkv))
     rate = Activations.softplus(Mlx.add(a, mixer.dt_bias))
-    gates = Mlx.exp(Mlx.negate(Mlx.multiply(Mlx.exp(mixer."A_log"), rate)))
+    decays = Mlx.negate(Mlx.multiply(Mlx.exp(mixer."A_log"), rate))
     beta = if mixer.negative, do: Mlx.multiply(Mlx.sigmoid(b), 2), else: Mlx.sigmoid(b)
-    {y, state} = Fast.gated_delta_update(queries, keys, values, gates, beta, state: state)
+    {y, state} = delta(queries, keys, values, decays, beta, state)
     y = Mlx.multiply(NN.Layer.call(mixer.norm, y), Activation.call("silu", Mlx.reshape(z, y.shape)))
     y = NN.Layer.call(mixer.out_proj, Mlx.reshape(y, {batch, length, mixer.heads * mixer.size}))
     {y, StateCache.put(cache, {convolution, state}, length), step}
+  end
+
+  # A GPU has a kernel. A CPU computes a sequence faster in chunks.
+  defp delta(
+         queries,
+         %Array{shape: {_, length, key_heads, _}} = keys,
+         %Array{shape: shape} = values,
+         decays,
+         beta,
+         state
+       ) do
+    if length == 1 or Mlx.Device.default() != :cpu do
+      Fast.gated_delta_update(queries, keys, values, Mlx.exp(decays), beta, state: state)
+    else
+      [queries, keys] = for x <- [queries, keys], do: Mlx.repeat(x, div(elem(shape, 2), key_heads), axis: 2)
+      [decays, beta] = for x <- [decays, beta], do: Mlx.new_axis(x, -1)
+      taken = Mlx.multiply(beta, keys)
+      changes = {Mlx.multiply(Mlx.exp(decays), keys), Mlx.negate(taken)}
+      {y, state} = DeltaSum.call(queries, taken, values, changes, decays, state)
+      {Mlx.as_type(y, values.type), state}
+    end
   end
 
   defp projections(%__MODULE__{in_proj_qkvz: nil} = mixer, x) do
