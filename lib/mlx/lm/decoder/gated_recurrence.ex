@@ -80,11 +80,14 @@ defmodule Mlx.LM.Decoder.GatedRecurrence do
     {x, convolution} = TimeConvolution.call(mixer.conv_1d, NN.Layer.call(mixer.linear_x, x), convolution)
     input = gate(x, unit.input_gate_weight, unit.input_gate_bias)
     recurrent = gate(x, unit.recurrent_gate_weight, unit.recurrent_gate_bias)
-    rate = Mlx.multiply(Mlx.multiply(recurrent, @strength), Activations.softplus(unit.recurrent_param))
+
+    rate =
+      Mlx.multiply(Mlx.as_type(recurrent, :f32), Mlx.multiply(Activations.softplus(unit.recurrent_param), @strength))
+
     share = Mlx.sqrt(Mlx.negate(Mlx.expm1(Mlx.multiply(rate, 2))))
     share = if state == nil, do: first_whole(share), else: share
     {states, state} = LinearScan.call(Mlx.exp(rate), Mlx.multiply(Mlx.multiply(x, input), share), state)
-    y = NN.Layer.call(mixer.linear_out, Mlx.multiply(states, y))
+    y = NN.Layer.call(mixer.linear_out, Mlx.multiply(Mlx.as_type(states, y.type), y))
     {y, StateCache.put(cache, {convolution, state}, length), step}
   end
 

@@ -96,7 +96,7 @@ defmodule Mlx.LM.Decoder.Mamba do
 
     dt = Activations.softplus(NN.Layer.call(mixer.dt_proj, dt))
     {y, state} = state_space(mixer, {x, dt, b, c}, state)
-    y = Mlx.add(y, Mlx.multiply(x, mixer."D"))
+    y = Mlx.add(Mlx.as_type(y, x.type), Mlx.multiply(x, Mlx.as_type(mixer."D", x.type)))
     y = NN.Layer.call(mixer.out_proj, Activation.gate("silu", z, y))
     {y, StateCache.put(cache, {convolution, state}, length), step}
   end
