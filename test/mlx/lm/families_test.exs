@@ -95,6 +95,7 @@ defmodule Mlx.LM.FamiliesTest do
       |> Enum.flat_map(fn {:ok, {name, problems}} -> if problems == [], do: [], else: [{name, problems}] end)
 
     assert wrong == []
+    assert Enum.flat_map(cases, &misread(Path.join(folder, &1))) == []
 
     # Each family is seen; those of pictures too are here by one that has all of them.
     types = for name <- cases, uniq: true, do: Checkpoint.config(Path.join(folder, name)).map["model_type"]
@@ -112,6 +113,28 @@ defmodule Mlx.LM.FamiliesTest do
     theirs = ["-c", list] |> python() |> String.split()
     assert length(theirs) > 100
     assert Enum.sort(theirs -- Families.types()) == Enum.sort(@missing)
+  end
+
+  @values [nil, "x", -1, 0, 1, 3, 1.5, [], [1], ["x"], [nil], %{}, true, 0x7FFFFFFF, 1_000_000_000_000, 1.0e40]
+
+  # Each field of a configuration with each of these values: a model, or an error that says what is wrong.
+  defp misread(folder) do
+    fields = Checkpoint.config(folder)
+    map = Map.merge(fields.map, fields.map["text_config"] || %{})
+    map = %{map | "model_type" => fields.map["model_type"]} |> Map.delete("text_config")
+
+    for key <- Map.keys(map), key != "model_type", value <- @values, problem = misread(fields, map, key, value) do
+      problem
+    end
+  end
+
+  defp misread(fields, map, key, value) do
+    {family, fields} = Families.find(%{fields | map: Map.put(map, key, value)})
+    %Decoder{} = Decoder.new(family.config(fields))
+    nil
+  rescue
+    error in Mlx.Error -> if error.message == "", do: {fields.source, key, value}
+    error -> {fields.source, key, value, error}
   end
 
   defp family(type) do
