@@ -174,6 +174,7 @@ def cases(base):
             {**LFM2, **EXPERTS, "norm_topk_prob": True, "use_expert_bias": True, "num_dense_layers": 1},
         ),
         "qwen3_5-long": ("qwen3_5", QWEN3_5),
+        "lfm2-vl": ("lfm2-vl", {"text_config": {**base, **LFM2, "model_type": "lfm2"}}),
         "lfm2-long": ("lfm2", LFM2),
         "qwen3_next": ("qwen3_next", {**DELTA, **SHARED, "decoder_sparse_step": 1, "mlp_only_layers": [1]}),
         "mamba2": ("mamba2", {**MAMBA2, "max_position_embeddings": None}),

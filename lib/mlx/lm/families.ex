@@ -88,6 +88,8 @@ defmodule Mlx.LM.Families do
 
   # Types of models whose text part has a type of its own, and which that is without a word.
   @wrappers %{
+    "lfm2-vl" => "lfm2",
+    "lfm2_vl" => "lfm2",
     "llava" => "llama",
     "mistral3" => "llama",
     "pixtral" => "llama",

@@ -14,10 +14,9 @@ defmodule Mlx.LM.FamiliesTest do
   @missing ~w(Klear afm7 afmoe baichuan_m1 bailing_hybrid bailing_moe bailing_moe_v3 bitnet dbrx deepseek
               deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v41 exaone_moe gear gemma3n gemma4 gemma4_text
               glm4_moe_lite glm_moe_dsa gpt_bigcode gptj hunyuan iquestloopcoder kimi_k25 kimi_k3 kimi_linear
-              kimi_vl laguna lfm2-vl llama4 llama4_text longcat_flash longcat_flash_ngram mellum mimo_v2_flash
-              minicpm3 minimax minimax_m3_vl mistral4 muse_glimmer muse_spark nanbeige nanochat nemotron-nas olmo
-              openelm phi3small phimoe phixtral plamo plamo3 prism_hadamard_qwen35 spark2_5 step3p5 talkie
-              youtu_llm)
+              kimi_vl laguna llama4 llama4_text longcat_flash longcat_flash_ngram mellum mimo_v2_flash minicpm3
+              minimax minimax_m3_vl mistral4 muse_glimmer muse_spark nanbeige nanochat nemotron-nas olmo openelm
+              phi3small phimoe phixtral plamo plamo3 prism_hadamard_qwen35 spark2_5 step3p5 talkie youtu_llm)
 
   defp python(arguments) do
     {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments, stderr_to_stdout: true)
