@@ -1,9 +1,9 @@
 """Models of mlx-lm's own classes with random weights, and what they compute: what Mlx.LM.Decoder is compared with.
 
-    families.py FOLDER
+    families.py FOLDER [CASE...]
 
 Makes for each case FOLDER/NAME with config.json, model.safetensors and expected.safetensors, which holds a prompt, its
-logits, and the logits and tokens of some greedy steps after it; FOLDER/NAME-4bit is the same model quantized. Cases with
+logits, and the logits and tokens of some greedy steps after it, which is longer where a name ends in "-long"; FOLDER/NAME-4bit is the same model quantized. Cases with
 the names that Hugging Face's files have are FOLDER/NAME-hf.
 """
 
@@ -16,6 +16,7 @@ import types
 
 import mlx.core as mx
 import mlx.nn as nn
+import recurrent_families
 from mlx.utils import tree_flatten, tree_map
 
 # The models need nothing of what the package itself imports.
@@ -23,7 +24,7 @@ package = types.ModuleType("mlx_lm")
 package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
 sys.modules["mlx_lm"] = package
 
-PROMPT, STEPS, WINDOW = 40, 16, 16
+PROMPT, LONG, STEPS, WINDOW = 40, 150, 16, 16
 
 BASE = {
     "hidden_size": 64,
@@ -218,6 +219,7 @@ CASES = {
     "solar_open": ("solar_open", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1}),
     "telechat3": ("telechat3", {"rope_scaling": {**YARN, "rope_type": "telechat3-yarn"}, "attention_bias": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
+    **recurrent_families.cases(BASE),
 }
 
 
@@ -253,8 +255,8 @@ def caches(model):
     return [cache.KVCache() for _ in layers]
 
 
-def expected(model, vocabulary):
-    ids = mx.random.randint(0, vocabulary, (1, PROMPT))
+def expected(model, vocabulary, length):
+    ids = mx.random.randint(0, vocabulary, (1, length))
     cache = caches(model)
     prompt = model(ids, cache=cache)
     logits, tokens = [prompt[:, -1]], []
@@ -291,7 +293,8 @@ def save(folder, model, config, rename=None):
         assert key not in weights
     text = config.get("text_config", config)
     mx.save_safetensors(str(folder / "model.safetensors"), rename(weights) if rename else weights)
-    mx.save_safetensors(str(folder / "expected.safetensors"), expected(model, text["vocab_size"]))
+    length = LONG if "-long" in folder.name else PROMPT
+    mx.save_safetensors(str(folder / "expected.safetensors"), expected(model, text["vocab_size"], length))
 
 
 def split_experts(names):
@@ -384,12 +387,15 @@ HF = {
     "mixtral": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
     "qwen3_moe": split_experts({}),
     "gpt_oss": join_gates,
+    **recurrent_families.HF,
 }
 
 
 def main():
-    folder = pathlib.Path(sys.argv[1])
+    folder, wanted = pathlib.Path(sys.argv[1]), sys.argv[2:]
     for index, (name, (module, different)) in enumerate(CASES.items()):
+        if wanted and name not in wanted:
+            continue
         mx.random.seed(index)
         config = configuration(name, module, different)
         model = build(module, config)

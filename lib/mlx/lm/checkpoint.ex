@@ -207,10 +207,19 @@ defmodule Mlx.LM.Checkpoint do
 
   @most_json 64 * 1024 * 1024
 
+  # Python writes an infinity as JSON does not have it. It becomes a string.
+  @strings_and_infinities ~r/"(?:[^"\\]++|\\.)*+"|-?Infinity\b/s
+
+  defp quoted(text) do
+    if String.contains?(text, "Infinity"),
+      do: Regex.replace(@strings_and_infinities, text, &if(String.starts_with?(&1, "\""), do: &1, else: ~s("#{&1}"))),
+      else: text
+  end
+
   defp json!(path) do
     with {:ok, %File.Stat{type: :regular, size: size}} when size <= @most_json <- File.stat(path),
          {:ok, text} <- File.read(path) do
-      case decoded!(text, path) do
+      case decoded!(quoted(text), path) do
         map when is_map(map) -> map
         other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
       end

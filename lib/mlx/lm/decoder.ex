@@ -12,7 +12,7 @@ defmodule Mlx.LM.Decoder do
 
   | parts | |
   | --- | --- |
-  | mixers | `Mlx.LM.Decoder.Attention`, and whatever implements `Mlx.LM.Decoder.Mixer` |
+  | mixers | `Mlx.LM.Decoder.Attention`, `ShortConvolution`, `GatedDelta`, `Mamba2`, `Mamba`, `HeadMamba`, `GatedRecurrence`, `DecayedAttention`, `TimeMixing`, and whatever implements `Mlx.LM.Decoder.Mixer` |
   | feed-forward layers | `Mlx.LM.Decoder.GatedFeedForward`, `PlainFeedForward` and `Experts`, and any layer of `Mlx.NN` |
   | positions | `Mlx.LM.Decoder.RoPE` |
   | order | `Mlx.LM.Decoder.Block` |
@@ -26,8 +26,8 @@ defmodule Mlx.LM.Decoder do
       def call(mixer, x, cache, step)     # {outputs, cache, step}
       def join(mixer)                     # optional: with joined matrices
 
-  A family names it as a part of its blocks, `self_attn: {MyMixer, options}`, with the field's name that files have. Its
-  linear layers are called by `Mlx.NN.Layer.call/2`, because they may be quantized, or be replaced for inference.
+  A family names it as a part of its blocks, with the field's name that files have: `mixers: [mamba: {MyMixer, options}]`
+  among the options of `Mlx.LM.Families.Plain.config/2`, for all blocks or, by `:block`, for one. Its linear layers are called by `Mlx.NN.Layer.call/2`, because they may be quantized, or be replaced for inference.
 
   The same `call` serves a prompt and a single token. `cache.length` is the position of the first row of `x`: an integer,
   or, in the compiled step, an array without axes. So positions go through MLX (`Mlx.add(position, 1)`,

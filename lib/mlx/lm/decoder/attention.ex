@@ -88,7 +88,7 @@ defmodule Mlx.LM.Decoder.Attention do
 
   defp norm(%{norm: nil}, _heads), do: nil
   defp norm(%{norm_of: :whole} = options, heads), do: Parameter.norm(options.norm, heads * options.head_size)
-  defp norm(%{norm_of: :each, norm: {_, eps}} = options, heads), do: Parameter.head_norm(eps, heads, options.head_size)
+  defp norm(%{norm_of: :each} = options, heads), do: Parameter.head_norm(options.norm, heads, options.head_size)
   defp norm(options, _heads), do: Parameter.norm(options.norm, options.head_size)
 
   @impl true

@@ -30,7 +30,7 @@ defmodule Mlx.LM.Decoder.Config do
                 logit_cap: nil
               ]
 
-  @type part :: {module(), keyword()} | {:norm, {atom(), float()}}
+  @type part :: {module(), keyword()} | {:norm, {atom() | {atom(), float()}, float()}}
 
   @type t :: %__MODULE__{
           vocabulary: pos_integer(),

@@ -5,12 +5,13 @@ defmodule Mlx.LM.Decoder.Experts do
       scores, chosen = the `top` experts by gate(x)
       y = sum of scores * expert(x) + shared_expert(x)
 
-  An expert is a gated feed-forward layer. All experts lie in the three stacks of matrices of `switch_mlp`.
+  An expert is a gated feed-forward layer, or a plain one. All experts lie in the three or two stacks of matrices of
+  `switch_mlp`. With `fc1_latent_proj` and `fc2_latent_proj` they have features of their own, between these two layers.
   """
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.Decoder.{GatedFeedForward, Parameter, SwitchFeedForward}
+  alias Mlx.LM.Decoder.{GatedFeedForward, Parameter, PlainFeedForward, SwitchFeedForward}
 
   @options [
     width: nil,
@@ -27,13 +28,18 @@ defmodule Mlx.LM.Decoder.Experts do
     activation: "silu",
     shared: nil,
     shared_bias: false,
-    shared_gate: false
+    shared_joined: false,
+    shared_gate: false,
+    gated: true,
+    latent: nil,
+    latent_bias: false
   ]
 
   @constants [:top, :scores, :normalize, :scale, :groups]
 
   @derive NN.Layer
-  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate] ++ @constants
+  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate] ++
+              [:fc1_latent_proj, :fc2_latent_proj] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -53,18 +59,25 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
     * `:shared_bias`, `:shared_gate` - whether that one has biases, and a gate; default false
+    * `:shared_joined` - whether a file holds its gate and the other factor as one matrix, default false
+    * `:gated` - whether experts are gated, default true
+    * `:latent` - the features of the inputs and outputs of experts, default `nil` for those of the stream
+    * `:latent_bias` - whether the two layers between these have biases, default false
   """
   @spec new(keyword()) :: t()
   def new(options) do
     options = options |> Options.complete(:"LM.Decoder.Experts.new", @options) |> Map.new()
-    %{width: width, experts: experts, shared: shared} = options
+    %{width: width, experts: experts, shared: shared, latent: latent, gated: gated} = options
+    inner = latent || width
     check!(options)
 
     layers = [
       gate: Parameter.linear(width, experts, options.gate_bias),
       e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts})),
-      switch_mlp: SwitchFeedForward.new(width, options.hidden, experts, options.bias, options.activation),
-      shared_expert: shared && shared_expert(options),
+      switch_mlp: SwitchFeedForward.new(inner, options.hidden, experts, options.bias, options.activation, gated),
+      fc1_latent_proj: if(latent, do: Parameter.linear(width, latent, options.latent_bias)),
+      fc2_latent_proj: if(latent, do: Parameter.linear(latent, width, options.latent_bias)),
+      shared_expert: if(shared, do: shared_expert(options)),
       shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1))
     ]
 
@@ -83,18 +96,22 @@ defmodule Mlx.LM.Decoder.Experts do
     end
   end
 
-  defp shared_expert(%{width: width, shared: hidden, shared_bias: bias, activation: activation}) do
-    GatedFeedForward.new(width: width, hidden: hidden, bias: bias, activation: activation)
+  defp shared_expert(%{gated: gated} = options) do
+    own = [width: options.width, hidden: options.shared, bias: options.shared_bias, activation: options.activation]
+    if gated, do: GatedFeedForward.new(own ++ [joined: options.shared_joined]), else: PlainFeedForward.new(own)
   end
 
   @doc "The outputs for `x`, `{batch, length, width}`."
   @spec call(t(), Array.t()) :: Array.t()
   def call(%__MODULE__{} = layer, x) do
     {scores, chosen} = choose(layer, NN.Layer.call(layer.gate, x))
-    y = SwitchFeedForward.call(layer.switch_mlp, x, chosen)
+    y = SwitchFeedForward.call(layer.switch_mlp, passed(layer.fc1_latent_proj, x), chosen)
     y = y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
-    with_shared(layer, y, x)
+    with_shared(layer, passed(layer.fc2_latent_proj, y), x)
   end
+
+  defp passed(nil, x), do: x
+  defp passed(layer, x), do: NN.Layer.call(layer, x)
 
   defp choose(%__MODULE__{scores: :softmax_of_chosen} = layer, logits) do
     chosen = greatest(logits, layer.top)
@@ -147,15 +164,18 @@ defmodule Mlx.LM.Decoder.Experts do
   defp with_shared(%__MODULE__{shared_expert: nil}, y, _x), do: y
 
   defp with_shared(%__MODULE__{shared_expert: shared, shared_expert_gate: nil}, y, x) do
-    Mlx.add(y, GatedFeedForward.call(shared, x))
+    Mlx.add(y, NN.Layer.call(shared, x))
   end
 
   defp with_shared(%__MODULE__{shared_expert: shared, shared_expert_gate: gate}, y, x) do
-    Mlx.add(y, Mlx.multiply(Mlx.sigmoid(NN.Layer.call(gate, x)), GatedFeedForward.call(shared, x)))
+    Mlx.add(y, Mlx.multiply(Mlx.sigmoid(NN.Layer.call(gate, x)), NN.Layer.call(shared, x)))
   end
 
   @doc "The layer with joined matrices of the shared expert, where they can be."
   @spec join(t()) :: t()
-  def join(%__MODULE__{shared_expert: nil} = layer), do: layer
-  def join(%__MODULE__{shared_expert: shared} = layer), do: %{layer | shared_expert: GatedFeedForward.join(shared)}
+  def join(%__MODULE__{shared_expert: %GatedFeedForward{} = shared} = layer) do
+    %{layer | shared_expert: GatedFeedForward.join(shared)}
+  end
+
+  def join(layer), do: layer
 end

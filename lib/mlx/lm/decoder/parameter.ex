@@ -4,7 +4,7 @@ defmodule Mlx.LM.Decoder.Parameter do
 
   alias Mlx.Array
   alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
-  alias Mlx.LM.Decoder.{HeadLayerNorm, ShiftedLayerNorm, ShiftedRMSNorm}
+  alias Mlx.LM.Decoder.{GroupRMSNorm, HeadLayerNorm, HeadRMSNorm, ShiftedLayerNorm, ShiftedRMSNorm}
 
   @largest 0x7FFFFFFF
 
@@ -34,15 +34,30 @@ defmodule Mlx.LM.Decoder.Parameter do
 
     * `:rms` - root mean square
     * `:rms_plus_one` - the same, whose weight is one more than in the file
+    * `{:rms_plus, shift}` - the same, whose weight is `shift` more than in the file
     * `:layer`, `:layer_without_bias`, `:layer_without_weight` - mean and variance
     * `:layer_plus_one` - the same, whose weight is one more than in the file
   """
-  @type norm :: {:rms | :rms_plus_one | :layer | :layer_plus_one | :layer_without_bias | :layer_without_weight, float()}
+  @type norm :: {
+          :rms
+          | :rms_plus_one
+          | {:rms_plus, float()}
+          | :layer
+          | :layer_plus_one
+          | :layer_without_bias
+          | :layer_without_weight,
+          float()
+        }
 
   @doc "A normalisation of so many features."
   @spec norm(norm(), pos_integer()) :: struct()
   def norm({:rms, eps}, width), do: %RMSNorm{weight: zeros({width}), eps: eps}
   def norm({:rms_plus_one, eps}, width), do: %ShiftedRMSNorm{weight: zeros({width}), eps: eps}
+
+  def norm({{:rms_plus, shift}, eps}, width) do
+    %ShiftedRMSNorm{weight: zeros({width}), eps: eps, shift: shift}
+  end
+
   def norm({:layer, eps}, width), do: layer_norm(zeros({width}), zeros({width}), width, eps)
 
   def norm({:layer_plus_one, eps}, width) do
@@ -52,9 +67,15 @@ defmodule Mlx.LM.Decoder.Parameter do
   def norm({:layer_without_bias, eps}, width), do: layer_norm(zeros({width}), nil, width, eps)
   def norm({:layer_without_weight, eps}, width), do: layer_norm(nil, nil, width, eps)
 
-  @doc "A normalisation with a weight for each of the heads."
-  @spec head_norm(float(), pos_integer(), pos_integer()) :: HeadLayerNorm.t()
-  def head_norm(eps, heads, width), do: %HeadLayerNorm{weight: zeros({heads, width}), eps: eps}
+  @doc "A normalisation of heads, with a weight for each of them."
+  @spec head_norm(norm(), pos_integer(), pos_integer()) :: struct()
+  def head_norm({:rms, eps}, heads, width), do: %HeadRMSNorm{weight: zeros({heads, width}), eps: eps}
+  def head_norm({_layer, eps}, heads, width), do: %HeadLayerNorm{weight: zeros({heads, width}), eps: eps}
+
+  @doc "A root mean square normalisation of so many equal parts."
+  @spec group_norm(float(), pos_integer(), pos_integer()) :: struct()
+  def group_norm(eps, 1, width), do: norm({:rms, eps}, width)
+  def group_norm(eps, groups, width), do: %GroupRMSNorm{weight: zeros({width}), eps: eps, groups: groups}
 
   defp layer_norm(weight, bias, width, eps), do: %LayerNorm{weight: weight, bias: bias, dims: width, eps: eps}
 end

@@ -1,5 +1,5 @@
 defmodule Mlx.LM.Decoder.SwitchFeedForward do
-  @moduledoc "The gated feed-forward layers of several experts, in three stacks of matrices."
+  @moduledoc "The feed-forward layers of several experts, in three stacks of matrices, or in two when they are not gated."
 
   alias Mlx.Array
   alias Mlx.LM.Decoder.{Activation, SwitchLinear}
@@ -13,10 +13,10 @@ defmodule Mlx.LM.Decoder.SwitchFeedForward do
   @type t :: %__MODULE__{}
 
   @doc "Layers with zeros for arrays."
-  @spec new(pos_integer(), pos_integer(), pos_integer(), boolean(), String.t()) :: t()
-  def new(width, hidden, experts, bias, activation) do
+  @spec new(pos_integer(), pos_integer(), pos_integer(), boolean(), String.t(), boolean()) :: t()
+  def new(width, hidden, experts, bias, activation, gated \\ true) do
     %__MODULE__{
-      gate_proj: SwitchLinear.new(experts, width, hidden, bias),
+      gate_proj: if(gated, do: SwitchLinear.new(experts, width, hidden, bias)),
       up_proj: SwitchLinear.new(experts, width, hidden, bias),
       down_proj: SwitchLinear.new(experts, hidden, width, bias),
       activation: activation
@@ -35,6 +35,10 @@ defmodule Mlx.LM.Decoder.SwitchFeedForward do
       y = experts(rows, layer, Mlx.take(chosen, order), true)
       y |> Mlx.take(Mlx.argsort(order), axis: 0) |> Mlx.reshape({batch, length, count, width})
     end
+  end
+
+  defp experts(x, %__MODULE__{gate_proj: nil} = layer, chosen, sorted) do
+    switch(layer.down_proj, Activation.call(layer.activation, switch(layer.up_proj, x, chosen, sorted)), chosen, sorted)
   end
 
   defp experts(x, layer, chosen, sorted) do

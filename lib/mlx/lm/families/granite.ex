@@ -9,11 +9,13 @@ defmodule Mlx.LM.Families.Granite do
   @impl true
   def config(fields), do: config(fields, [])
 
-  @doc "The configuration with what is different in a descendant."
+  @doc "The configuration with what is different in a descendant: options of `Plain.config/2`, and `:rope`."
   @spec config(Fields.t(), keyword()) :: Mlx.LM.Decoder.Config.t()
   def config(fields, different) do
+    {rope, different} = Keyword.split(different, [:rope])
+
     own = [
-      attention: [scale: Fields.number(fields, "attention_multiplier")],
+      attention: [scale: Fields.number(fields, "attention_multiplier")] ++ rope,
       embedding_scale: Fields.number(fields, "embedding_multiplier"),
       residual_scale: Fields.number(fields, "residual_multiplier"),
       logit_scale: 1 / Fields.positive(fields, "logits_scaling")

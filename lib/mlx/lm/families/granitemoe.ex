@@ -10,15 +10,19 @@ defmodule Mlx.LM.Families.GraniteMoE do
 
   @impl true
   def config(fields) do
-    Granite.config(fields,
-      feed_forward:
-        {Experts,
-         width: Fields.size(fields, "hidden_size"),
-         experts: Fields.size(fields, "num_local_experts"),
-         top: Fields.size(fields, "num_experts_per_tok"),
-         hidden: Fields.size(fields, "intermediate_size"),
-         scores: :softmax_of_chosen}
-    )
+    Granite.config(fields, feed_forward: {Experts, experts(fields)})
+  end
+
+  @doc "The options of the experts."
+  @spec experts(Fields.t()) :: keyword()
+  def experts(fields) do
+    [
+      width: Fields.size(fields, "hidden_size"),
+      experts: Fields.size(fields, "num_local_experts"),
+      top: Fields.size(fields, "num_experts_per_tok"),
+      hidden: Fields.size(fields, "intermediate_size"),
+      scores: :softmax_of_chosen
+    ]
   end
 
   @impl true

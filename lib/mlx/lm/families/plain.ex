@@ -22,7 +22,8 @@ defmodule Mlx.LM.Families.Plain do
       {[[%{before: :input_layernorm, part: :self_attn}, %{before: :input_layernorm, part: :mlp}]], [:input_layernorm]},
     parallel_pre:
       {[[%{before: :input_layernorm, part: :self_attn}, %{before: :post_attention_layernorm, part: :mlp}]],
-       [:input_layernorm, :post_attention_layernorm]}
+       [:input_layernorm, :post_attention_layernorm]},
+    alone: {[[%{before: :norm, part: :self_attn}]], [:norm]}
   }
 
   @doc """
@@ -32,18 +33,24 @@ defmodule Mlx.LM.Families.Plain do
 
     * `:norm` - the kind of all normalisations, default `{:rms, rms_norm_eps}`
     * `:norms` - where they stand: `:pre` (before each part), `:post` (after it), `:sandwich` (both), `:parallel` (one
-      before both parts, which are added together) or `:parallel_pre` (the same with one for each)
+      before both parts, which are added together), `:parallel_pre` (the same with one for each), or `:alone` (one before
+      the mixer, and no feed-forward layer)
+    * `:norm_kinds` - the kinds of single ones by their names, a keyword list
     * `:attention` - options of `Mlx.LM.Decoder.Attention`
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
-    * `:block` - a function of the number of a block that gives `:attention` and `:feed_forward` of this one
-    * `:mixer` - as `:block`, for a mixer `{name, {module, options}}` in place of `:self_attn`
+    * `:mixers` - the mixers, which are called side by side: a keyword list of `name: {module, options}`, or
+      `name: :attention` for the attention of the options; default `[self_attn: :attention]`
+    * `:block` - a function of the number of a block that gives `:attention`, `:feed_forward`, `:mixers` and `:norms` of
+      this one, such as `&if(rem(&1, 4) == 3, do: [], else: [mixers: [linear_attn: {GatedDelta, options}]])`
     * `:residual_scale` - a factor of what each part adds
     * those of `Mlx.LM.Decoder.Config`
   """
   @spec config(Fields.t(), keyword()) :: Config.t()
   def config(fields, different \\ []) do
     norm = Keyword.get_lazy(different, :norm, fn -> {:rms, Fields.positive(fields, "rms_norm_eps")} end)
-    {own, others} = Keyword.split(different, [:norm, :norms, :attention, :feed_forward, :block, :residual_scale])
+
+    {own, others} =
+      Keyword.split(different, [:norm, :norms, :norm_kinds, :attention, :feed_forward, :mixers, :block, :residual_scale])
 
     struct!(
       %Config{
@@ -60,12 +67,31 @@ defmodule Mlx.LM.Families.Plain do
 
   defp block(fields, index, norm, different) do
     this = if fun = different[:block], do: fun.(index), else: []
-    {steps, norms} = Map.fetch!(@norms, different[:norms] || :pre)
-    attention = attention(fields, Keyword.merge(different[:attention] || [], this[:attention] || []))
-    feed_forward = feed_forward(fields, this[:feed_forward] || different[:feed_forward] || [])
-    parts = [self_attn: {Attention, attention}, mlp: feed_forward]
-    {scaled(steps, different[:residual_scale]), parts ++ for(name <- norms, do: {name, {:norm, norm}})}
+    {steps, norms} = Map.fetch!(@norms, this[:norms] || different[:norms] || :pre)
+    mixers = this[:mixers] || different[:mixers] || [self_attn: :attention]
+    attention = Keyword.merge(different[:attention] || [], this[:attention] || [])
+    feed_forward = this[:feed_forward] || different[:feed_forward] || []
+    steps = steps |> with_mixers(Keyword.keys(mixers)) |> scaled(different[:residual_scale])
+
+    {steps,
+     for({name, mixer} <- mixers, do: {name, mixer(fields, mixer, attention)}) ++
+       if(fed?(steps), do: [mlp: feed_forward(fields, feed_forward)], else: []) ++
+       for(name <- norms, do: {name, {:norm, different[:norm_kinds][name] || norm}})}
   end
+
+  defp with_mixers(steps, names) do
+    for branches <- steps do
+      Enum.flat_map(branches, fn
+        %{part: :self_attn} = branch -> for name <- names, do: %{branch | part: name}
+        branch -> [branch]
+      end)
+    end
+  end
+
+  defp fed?(steps), do: Enum.any?(List.flatten(steps), &(&1.part == :mlp))
+
+  defp mixer(fields, :attention, attention), do: {Attention, attention(fields, attention)}
+  defp mixer(_fields, {module, options}, _attention), do: {module, options}
 
   defp scaled(steps, nil), do: steps
   defp scaled(steps, scale), do: for(branches <- steps, do: Enum.map(branches, &Map.put(&1, :scale, scale)))
@@ -109,6 +135,26 @@ defmodule Mlx.LM.Families.Plain do
     options = Keyword.merge([width: Fields.size(fields, "hidden_size")], different)
     options = Keyword.put_new_lazy(options, :hidden, fn -> Fields.size(fields, "intermediate_size") end)
     {GatedFeedForward, Keyword.put_new_lazy(options, :bias, fn -> Fields.flag(fields, "mlp_bias", false) end)}
+  end
+
+  @doc """
+  The kinds of the layers: those that `layer_types` lists, each of which is one of `kinds`, or without that what `default`
+  gives for the number of each. Without a default the list must be there.
+  """
+  @spec layer_types(Fields.t(), [String.t()], (non_neg_integer() -> String.t()) | nil) :: [String.t()]
+  def layer_types(fields, kinds, default \\ nil) do
+    count = Fields.layers(fields, "num_hidden_layers")
+    types = Fields.list(fields, "layer_types", count, nil) || (default && Enum.map(0..(count - 1), default))
+
+    if types == nil or not Enum.all?(types, &(&1 in kinds)) do
+      Fields.refuse(
+        fields,
+        "layer_types",
+        "#{Enum.map_join(kinds, " or ", &inspect/1)} for each of the #{count} layers"
+      )
+    end
+
+    types
   end
 
   @doc """

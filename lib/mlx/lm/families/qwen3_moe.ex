@@ -9,16 +9,21 @@ defmodule Mlx.LM.Families.Qwen3MoE do
 
   @impl true
   def config(fields) do
-    plain = Map.get(fields.map, "mlp_only_layers") || []
-    if not is_list(plain), do: Fields.refuse(fields, "mlp_only_layers", "a list of the numbers of layers")
-    step = Fields.size(fields, "decoder_sparse_step", 1)
+    sparse? = sparse(fields)
 
     Plain.config(fields,
       attention: Qwen3.attention(fields),
-      block: fn layer ->
-        if layer not in plain and rem(layer + 1, step) == 0, do: [feed_forward: experts(fields)], else: []
-      end
+      block: &if(sparse?.(&1), do: [feed_forward: experts(fields)], else: [])
     )
+  end
+
+  @doc "A function of the number of a layer that says whether it has experts."
+  @spec sparse(Fields.t()) :: (non_neg_integer() -> boolean())
+  def sparse(fields) do
+    plain = Map.get(fields.map, "mlp_only_layers") || []
+    if not is_list(plain), do: Fields.refuse(fields, "mlp_only_layers", "a list of the numbers of layers")
+    step = Fields.size(fields, "decoder_sparse_step", 1)
+    &(&1 not in plain and rem(&1 + 1, step) == 0)
   end
 
   defp experts(fields) do
@@ -33,19 +38,26 @@ defmodule Mlx.LM.Families.Qwen3MoE do
   # In files of models for pictures too, the experts are stacks, and the gate and the other factor one of them.
   @impl true
   def tensors(tensors, _fields) do
-    tensors |> Tensors.stack_experts() |> Tensors.replace(~r/\.mlp\.experts\.(gate_up|down)_proj$/, &parts/2)
+    tensors |> Tensors.stack_experts() |> unstacked(true)
+  end
+
+  @doc "The tensors with the stacks `experts.gate_up_proj` and `experts.down_proj`, which may be transposed, taken apart."
+  @spec unstacked(Mlx.LM.Family.tensors(), boolean()) :: Mlx.LM.Family.tensors()
+  def unstacked(tensors, transposed) do
+    Tensors.replace(tensors, ~r/\.mlp\.experts\.(gate_up|down)_proj$/, fn name, array ->
+      parts(name, if(transposed, do: Mlx.matrix_transpose(array), else: array))
+    end)
   end
 
   defp parts(name, array) do
     [path, matrix] = String.split(name, ".experts.")
-    transposed = Mlx.matrix_transpose(array)
 
     case matrix do
       "down_proj" ->
-        [{"#{path}.switch_mlp.down_proj.weight", transposed}]
+        [{"#{path}.switch_mlp.down_proj.weight", array}]
 
       "gate_up_proj" ->
-        [gate, up] = Mlx.split(transposed, 2, axis: -2)
+        [gate, up] = Mlx.split(array, 2, axis: -2)
         [{"#{path}.switch_mlp.gate_proj.weight", gate}, {"#{path}.switch_mlp.up_proj.weight", up}]
     end
   end

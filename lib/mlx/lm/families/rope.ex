@@ -29,8 +29,11 @@ defmodule Mlx.LM.Families.Rope do
             "#{fields.source}: expected an even number of rotated features of a head, which has #{size}, got: #{dims}"
     end
 
+    base = options[:base] || theta(fields)
+    if base == 1 and settings != nil, do: Fields.refuse(fields, "rope_theta", "another base than 1")
+
     RoPE.new(dims,
-      base: options[:base] || theta(fields),
+      base: base,
       traditional: Keyword.get_lazy(options, :traditional, fn -> Fields.flag(fields, "rope_traditional", false) end),
       scaling: if(settings != nil and Keyword.get(options, :scaling, true), do: scaling(fields, settings, dims))
     )
@@ -88,6 +91,7 @@ defmodule Mlx.LM.Families.Rope do
       Fields.size(settings, "original_max_position_embeddings", nil) ||
         Fields.size(fields, "original_max_position_embeddings")
 
+    if original == 1, do: Fields.refuse(settings, "original_max_position_embeddings", "at least 2 positions")
     factors = Fields.list(settings, "long_factor", div(dims, 2), nil)
 
     if factors == nil or not Enum.all?(factors, &is_number/1) do

@@ -3,6 +3,7 @@ defmodule Mlx.LM.Families.Tensors do
 
   alias Mlx.LM.Family
 
+  @kernel ~r/[._]conv(_?1d)?\.weight$/
   @expert ~r/^(.*)\.experts\.(\d+)\.(\w+)\.(weight|scales|biases|bias)$/
 
   @doc """
@@ -30,6 +31,27 @@ defmodule Mlx.LM.Families.Tensors do
   end
 
   defp expert(name), do: @expert |> Regex.run(name) |> Enum.at(2) |> String.to_integer()
+
+  @doc """
+  The tensors with kernels of convolutions over time, `conv1d.weight` and `conv.weight`, in the shape that they have here,
+  `{features, kernel, 1}`. Hugging Face's files have `{features, 1, kernel}`.
+
+      iex> tensors = %{"mamba.conv1d.weight" => Mlx.zeros({8, 1, 4})}
+      iex> Mlx.LM.Families.Tensors.kernels(tensors)["mamba.conv1d.weight"].shape
+      {8, 4, 1}
+  """
+  @spec kernels(Family.tensors()) :: Family.tensors()
+  def kernels(tensors) do
+    Map.new(tensors, fn {name, array} ->
+      {name, if(name =~ @kernel and theirs?(array), do: Mlx.swap_axes(array, 1, 2), else: array)}
+    end)
+  end
+
+  @doc "Whether kernels of convolutions over time have the shape that they have in Hugging Face's files."
+  @spec their_kernels?(Family.tensors()) :: boolean()
+  def their_kernels?(tensors), do: Enum.any?(tensors, fn {name, array} -> name =~ @kernel and theirs?(array) end)
+
+  defp theirs?(%Mlx.Array{shape: shape}), do: match?({_features, 1, kernel} when kernel > 1, shape)
 
   @doc "The tensors with each one whose name matches replaced by the pairs that `fun.(name, array)` gives."
   @spec replace(Family.tensors(), Regex.t(), (String.t(), Mlx.Array.t() -> [{String.t(), Mlx.Array.t()}])) ::
