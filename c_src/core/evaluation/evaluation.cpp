@@ -20,6 +20,9 @@
 #include "core/evaluation/unsettled_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
+#include "core/handles/mlx_objects.hpp"
+#include "core/handles/nodes.hpp"
+#include "core/handles/small_vector.hpp"
 #include "core/streams/late_failure.hpp"
 #include "core/streams/streams.hpp"
 
@@ -65,6 +68,9 @@ class Evaluation {
     }
     auto sentinels = make_sentinels();
     const auto scheduling_lock = schedule(sentinels);
+    if (!scheduling_lock) {
+      return true;
+    }
     for (ArrayHandle& sentinel : sentinels) {
       Scheduling::instance().add(announce(std::move(sentinel)));
     }
@@ -166,22 +172,50 @@ class Evaluation {
     }
   }
 
-  // Arrays that only this thread reaches, so that it may wait on them without a lock: one for each stream, which MLX
-  // says to be there when all is that was scheduled on that stream by then.
+  // Arrays that only this thread reaches, so that it may wait on them without a lock. An array that is scheduled has
+  // one with its event, so that nothing is waited for that was scheduled later, such as the next token of a text. The
+  // others have one for each stream, which MLX says to be there when all is that was scheduled on that stream by then.
   std::vector<ArrayHandle> make_sentinels() const {
     std::vector<ArrayHandle> sentinels;
-    arrays_.for_each_stream([&](const Array& array, mlx_stream stream) {
-      sentinels.push_back(apply(mlx_stop_gradient, array.get(), stream));
+    SmallVector<int, 4> streams;
+    SmallVector<const std::byte*, 4> events;
+    arrays_.for_each([&](const Array& array) {
+      const mlx::core::array& node = array_of(array.get());
+      if (is_unscheduled(node)) {
+        const mlx::core::Stream stream = computed_on(array);
+        if (is_new(streams, stream.index)) {
+          sentinels.push_back(apply(mlx_stop_gradient, array.get(), borrow(stream)));
+        }
+      } else if (node.event().valid() && is_new(events, &node.event().cast<const std::byte>())) {
+        sentinels.push_back(array_with(node.event()));
+      }
     });
     return sentinels;
   }
 
-  // Returns the lock of the scheduling, still held unless there was nothing to do.
+  template <typename Element, std::size_t size>
+  static bool is_new(SmallVector<Element, size>& seen, Element element) {
+    if (std::ranges::find(seen.all(), element) != seen.all().end()) {
+      return false;
+    }
+    seen.push_back(element);
+    return true;
+  }
+
+  // It has no value, and has arrived when the event is signaled.
+  static ArrayHandle array_with(const mlx::core::Event& event) {
+    const mlx::core::array array(mlx::core::Shape{}, mlx::core::bool_, nullptr, {});
+    array.set_status(mlx::core::array::Status::evaluated);
+    array.attach_event(event);
+    return handle_of(array);
+  }
+
+  // Returns the lock of the scheduling, still held unless all was scheduled before, and announced then.
   std::unique_lock<std::mutex> schedule(std::span<const ArrayHandle> sentinels) const {
     std::vector<mlx_array> outputs;
     arrays_.for_each([&](const Array& array) { outputs.push_back(array.get()); });
     std::ranges::transform(sentinels, std::back_inserter(outputs), &ArrayHandle::get);
-    if (outputs.empty()) {
+    if (std::ranges::none_of(outputs, [](mlx_array output) { return is_unscheduled(array_of(output)); })) {
       return {};
     }
     std::unique_lock<std::mutex> lock;
