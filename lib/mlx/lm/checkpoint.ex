@@ -7,7 +7,23 @@ defmodule Mlx.LM.Checkpoint do
   | --- | --- |
   | `model_type` | the family, see `Mlx.LM.Families` |
   | `quantization` | how matrices are quantized that have scales: `group_size`, `bits` and `mode`, also for single layers |
+  | `quantization_config` | the same, or another quantizer: its `quant_method` |
   | `eos_token_id` | the tokens that end a text, with those of `generation_config.json` |
+
+  Files of other quantizers are read too. Their matrices become MLX's form where that has the same numbers, and else
+  numbers, in the type of the model:
+
+  | `quant_method` | what it holds | becomes |
+  | --- | --- | --- |
+  | `awq` | 4 bits | affine |
+  | `gptq` | 2, 4 and 8 bits | affine; numbers where inputs are not in the order of their groups |
+  | `compressed-tensors` | integers of 2, 4 and 8 bits | affine |
+  | `compressed-tensors` | mxfp4 | mxfp4 |
+  | `compressed-tensors`, `modelopt` | nvfp4 | nvfp4; numbers where a whole matrix has a scale other than 1 |
+  | `compressed-tensors`, `fp8`, `fbgemm_fp8`, `modelopt` | fp8 with one scale, of rows or of blocks | numbers |
+
+  In `:f32` these are the same numbers, where the file's scales have 16 bits. In `:f16` and `:bf16`, the biases of affine
+  groups are rounded whose zero point is no power of two.
 
   Nothing of a folder is run.
   """
@@ -17,7 +33,7 @@ defmodule Mlx.LM.Checkpoint do
   alias Mlx.{Array, Type}
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, JSON}
-  alias Mlx.LM.{Decoder, Families, Names, Quantization}
+  alias Mlx.LM.{Decoder, Families, Imported, Names, Quantization}
   alias Mlx.LM.Families.Fields
 
   @index "model.safetensors.index.json"
@@ -82,6 +98,7 @@ defmodule Mlx.LM.Checkpoint do
     type = if type, do: Type.normalize!(type, :"LM.Checkpoint.from_tensors")
     {family, text} = Families.find(fields, families: families)
     names = family.names()
+    tensors = Imported.of(tensors, fields, type)
     tensors = for {name, array} <- tensors, ours = Names.ours(name, names), into: %{}, do: {ours, array}
     text = Fields.put_new(text, "tie_word_embeddings", not is_map_key(tensors, "lm_head.weight"))
     config = family.config(text)
