@@ -62,6 +62,8 @@ defmodule Mlx.LM do
     * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
       `:f16` for a GGUF file
     * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
+    * `:adapter` - the folder of an adapter of mlx-lm or PEFT for a model in a folder, and `:fuse`, whether it becomes a part
+      of the model's matrices, default false (see `Mlx.LM.Checkpoint.load/2`)
 
   Raises `Mlx.Error` when something can't be read, is of an unknown kind, or is missing.
 
@@ -70,7 +72,7 @@ defmodule Mlx.LM do
   @spec load(Path.t(), keyword()) :: t()
   def load(model, options \\ []) do
     model = FilePath.string!(model, :"LM.load")
-    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{})
+    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{}, adapter: nil, fuse: false)
 
     CalledFunction.name("Mlx.LM.load", fn ->
       path = Hub.resolve(model)
@@ -99,6 +101,9 @@ defmodule Mlx.LM do
   end
 
   defp of_gguf(path, options) do
+    if options[:adapter],
+      do: raise(Mlx.Error, message: "#{path} is a GGUF file, and adapters are for models in folders")
+
     %{metadata: metadata} = GGUFMetadata.read(path)
     check_architecture!(metadata, path)
     tokenizer = Tokenizer.from_gguf(metadata)

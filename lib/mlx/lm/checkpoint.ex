@@ -32,13 +32,13 @@ defmodule Mlx.LM.Checkpoint do
 
   alias Mlx.{Array, Type}
   alias Mlx.Arguments.{CalledFunction, Given, Options}
-  alias Mlx.IO.{FilePath, JSON}
-  alias Mlx.LM.{Decoder, Families, Imported, Names, Quantization}
+  alias Mlx.IO.FilePath
+  alias Mlx.LM.{Adapter, Decoder, Families, Imported, JSONFile, Names, Quantization}
   alias Mlx.LM.Families.Fields
 
   @index "model.safetensors.index.json"
 
-  @options [form: nil, type: nil, families: %{}]
+  @options [form: nil, type: nil, families: %{}, adapter: nil, fuse: false]
 
   @doc """
   The model of a folder, ready to run (`Mlx.LM.Decoder.for_inference/2`).
@@ -49,6 +49,11 @@ defmodule Mlx.LM.Checkpoint do
       a GPU
     * `:type` - the floating-point type, by default `:f32` on a CPU and that of the file on a GPU
     * `:families` - types of models of your own, a map of types and modules (`Mlx.LM.Family`)
+    * `:adapter` - the folder of an adapter: one of mlx-lm, `adapters.safetensors` (LoRA, DoRA, or whole arrays), or one of
+      PEFT, `adapter_model.safetensors` (LoRA and DoRA), each with `adapter_config.json`
+    * `:fuse` - whether the changes of an adapter become a part of the matrices that they change, default false. Quantized
+      matrices are then quantized anew, or unpacked where `:form` is `:dense`. Changes beside the matrices keep the numbers
+      of both; DoRA unpacks the matrices that it changes
 
   The files are read while the model is made, one block after the other.
 
@@ -62,7 +67,7 @@ defmodule Mlx.LM.Checkpoint do
 
     CalledFunction.name("Mlx.LM.Checkpoint.load", fn ->
       folder
-      |> tree(type: options[:type] || default_type(), families: options[:families])
+      |> tree(Keyword.put(options, :type, options[:type] || default_type()))
       |> Decoder.for_inference(form: options[:form])
     end)
   end
@@ -71,17 +76,25 @@ defmodule Mlx.LM.Checkpoint do
   The model of a folder with the paths that its tensors have, for training, or to save it. Its arrays are read when they
   are evaluated.
 
-  Takes the options `:type`, by default that of the file, and `:families` of `load/2`.
+  Takes the options of `load/2`. The `:type` is by default that of the file, and the `:form` says only what becomes of
+  quantized matrices with which an adapter is fused.
   """
   @spec tree(Path.t(), keyword()) :: Decoder.t()
   def tree(folder, options \\ []) do
     folder = FilePath.string!(folder, :"LM.Checkpoint.tree")
-    [type, families] = Options.without_stream(options, :"LM.Checkpoint.tree", type: nil, families: %{})
+    options = Options.complete(options, :"LM.Checkpoint.tree", @options)
 
     CalledFunction.name("Mlx.LM.Checkpoint.tree", fn ->
       fields = config(folder)
-      from_tensors(tensors(folder), fields, type: type, families: families, source: folder)
+      decoder = from_tensors(tensors(folder), fields, Keyword.take(options, [:type, :families]) ++ [source: folder])
+      if options[:adapter], do: adapted(decoder, fields, options), else: decoder
     end)
+  end
+
+  defp adapted(decoder, fields, options) do
+    {family, text} = Families.find(fields, families: options[:families])
+    form = options[:form] || if(Mlx.Device.default() == :cpu, do: :dense, else: :quantized)
+    Adapter.onto(decoder, options[:adapter], family, text, Keyword.take(options, [:type, :fuse]) ++ [form: form])
   end
 
   @doc """
@@ -161,7 +174,7 @@ defmodule Mlx.LM.Checkpoint do
   @spec config(Path.t()) :: Fields.t()
   def config(folder) do
     path = Path.join(FilePath.string!(folder, :"LM.Checkpoint.config"), "config.json")
-    CalledFunction.name("Mlx.LM.Checkpoint.config", fn -> Fields.new(json!(path), path) end)
+    CalledFunction.name("Mlx.LM.Checkpoint.config", fn -> Fields.new(JSONFile.read!(path), path) end)
   end
 
   @doc """
@@ -173,7 +186,7 @@ defmodule Mlx.LM.Checkpoint do
 
     CalledFunction.name("Mlx.LM.Checkpoint.end_ids", fn ->
       generation = Path.join(folder, "generation_config.json")
-      more = if File.regular?(generation), do: [Fields.new(json!(generation), generation)], else: []
+      more = if File.regular?(generation), do: [Fields.new(JSONFile.read!(generation), generation)], else: []
       config = config(folder)
       own = [config | List.wrap(Fields.under(config, "text_config"))]
       (own ++ more) |> Enum.flat_map(&ids/1) |> Enum.uniq()
@@ -204,7 +217,7 @@ defmodule Mlx.LM.Checkpoint do
 
     if File.regular?(index) do
       map =
-        Fields.under(Fields.new(json!(index), index), "weight_map") ||
+        Fields.under(Fields.new(JSONFile.read!(index), index), "weight_map") ||
           Fields.refuse(Fields.new(%{}, index), "weight_map", "an object")
 
       for file <- map.map |> Map.values() |> Enum.uniq() |> Enum.sort(), do: inside!(file, folder, index)
@@ -220,27 +233,5 @@ defmodule Mlx.LM.Checkpoint do
     end
 
     Path.join(folder, file)
-  end
-
-  @most_json 64 * 1024 * 1024
-
-  defp json!(path) do
-    with {:ok, %File.Stat{type: :regular, size: size}} when size <= @most_json <- File.stat(path),
-         {:ok, text} <- File.read(path) do
-      case decoded!(text, path) do
-        map when is_map(map) -> map
-        other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
-      end
-    else
-      {:ok, %File.Stat{type: :regular}} -> raise Mlx.Error, message: "#{path} is larger than #{@most_json} bytes"
-      {:ok, _stat} -> raise Mlx.Error, message: "#{path} is no file"
-      {:error, reason} -> raise Mlx.Error, message: "cannot read #{path}: #{:file.format_error(reason)}"
-    end
-  end
-
-  defp decoded!(text, path) do
-    JSON.decode!(text)
-  rescue
-    error in Mlx.Error -> reraise Mlx.Error, [message: "#{path} is no JSON: #{error.message}"], __STACKTRACE__
   end
 end
