@@ -160,6 +160,10 @@ defmodule Mlx.LM do
     * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
     * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
+    * `:cache` - caches that take less memory, in place of those of all keys and values (Python: `kv_bits`,
+      `kv_group_size`, `quantized_kv_start`, `max_kv_size`). Sliding windows and recurrent layers keep theirs. One of
+        * `[bits: 8, group_size: 64, start: 0]` - quantized ones (`Mlx.LM.QuantizedCache`), from so many positions on
+        * `[max_size: 4096, keep: 4]` - those of the last positions, beside the first `:keep` (`Mlx.LM.RotatingCache`)
     * `:template` - variables of the chat template, as `encode/3` takes them
     * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
     * `:progress` - a function that is called with `{:prefill, done, total}` while the prompt is read: before the first
