@@ -51,7 +51,7 @@ defmodule Mlx.LM.Imported do
   def settings(fields) do
     with false <- Fields.has?(fields, "quantization"),
          %Fields{} = settings <- Fields.under(fields, "quantization_config") || in_text(fields),
-         module when module != nil <- is_binary(settings.map["quant_method"]) && @methods[settings.map["quant_method"]] do
+         module when module != nil <- @methods[settings.map["quant_method"]] do
       {module, settings}
     else
       _none -> nil

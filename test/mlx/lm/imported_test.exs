@@ -153,5 +153,57 @@ defmodule Mlx.LM.ImportedTest do
         File.write!(path, JSON.encode!(config))
       end
     end
+
+    @shapes [{}, {0}, {3}, {1, 1}, {0, 64}, {64, 0}, {7, 5}, {128, 16}, {2, 2, 2}, {256, 128}, {1, 256}, {256, 1}]
+    @types [:u8, :s8, :u32, :s32, :s64, :f16, :f32, :bool]
+    @values [
+      nil,
+      0,
+      -1,
+      3,
+      8,
+      1.5,
+      "x",
+      [],
+      [0, 0],
+      %{},
+      true,
+      %{"g" => 1},
+      %{"g" => %{"weights" => %{"num_bits" => "x"}}}
+    ]
+    @keys ~w(bits config_groups weight_block_size version checkpoint_format quant_method)
+
+    test "of any kind is an error of this library, or gives a model", %{tmp_dir: folder} do
+      :rand.seed(:exsss, {1, 2, 3})
+
+      outcomes =
+        for {name, _form} <- Enum.sort(@forms), count <- 1..15 do
+          folder = Path.join(folder, name)
+          {tensors, config} = changed(rem(count, 3), Checkpoint.tensors(folder), Checkpoint.config(folder).map)
+
+          try do
+            decoder = Checkpoint.from_tensors(tensors, Mlx.LM.Families.Fields.new(config), type: :f32)
+            Mlx.eval(Map.take(decoder, [:model, :lm_head]))
+            :model
+          rescue
+            error in Mlx.Error -> if String.length(error.message) in 10..1000, do: :error
+          end
+        end
+
+      assert Enum.sort(Enum.uniq(outcomes)) == [:error, :model]
+    end
+
+    defp changed(0, tensors, config) do
+      {Map.put(tensors, any(tensors), Mlx.zeros(Enum.random(@shapes), type: Enum.random(@types))), config}
+    end
+
+    defp changed(1, tensors, config), do: {Map.delete(tensors, any(tensors)), config}
+
+    defp changed(2, tensors, config) do
+      key = Enum.random(@keys ++ Map.keys(config["quantization_config"]))
+      {tensors, put_in(config, ["quantization_config", key], Enum.random(@values))}
+    end
+
+    defp any(tensors), do: tensors |> Map.keys() |> Enum.sort() |> Enum.random()
   end
 end

@@ -42,6 +42,7 @@ defmodule Mlx.LM.Imported.Float8 do
   @spec numbers(String.t(), Array.t(), Array.t(), {pos_integer(), pos_integer()}, Type.t() | nil) :: Array.t()
   def numbers(path, weight, scale, block, type) do
     %Array{shape: {rows, columns}} = expect!(weight, "#{path}.weight", [:u8], {:_, :_})
+    if scale.type not in @scales, do: expect!(scale, "the scale of #{path}.weight", @scales, scale.shape)
     type = type || if(scale.type == :u8, do: :bf16, else: scale.type)
     scale = scale |> widened() |> of_each(path, rows, columns, block)
     weight |> Mlx.from_fp8(type: :f32) |> Mlx.multiply(scale) |> Mlx.as_type(type)
