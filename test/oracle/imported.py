@@ -164,6 +164,14 @@ def fp8(outputs, inputs, kind, name="weight_scale", block=(128, 128)):
     return {"weight": codes, name: scale}, FP8[codes] * each
 
 
+def mxfp8(outputs, inputs, rows, name="weight_scale"):
+    codes = random.integers(0, 256, (outputs, inputs)).astype(np.uint8)
+    codes[codes & 127 == 127] = 0
+    scale = random.integers(113, 119, (outputs // rows, inputs // 32)).astype(np.uint8)
+    each = np.repeat(np.repeat(2.0 ** (scale.astype(np.float32) - 127), rows, axis=0), 32, axis=1)
+    return {"weight": codes, name: scale}, (FP8[codes] * each).astype(np.float32)
+
+
 def compressed(form, **weights):
     group = {"targets": ["Linear"], "weights": {"type": "int", **weights}}
     return {"quant_method": "compressed-tensors", "format": form, "config_groups": {"group_0": group}, "ignore": ["lm_head"]}
@@ -202,6 +210,11 @@ CASES = {
         lambda *n: fp8(*n, "block"),
     ),
     "fp8-block": (BLOCKS, lambda *n: fp8(*n, "block", "weight_scale_inv", (64, 32))),
+    "ct-mxfp8": (compressed("mxfp8-quantized", num_bits=8), lambda *n: mxfp8(*n, 1)),
+    "fp8-mxfp8": (
+        {"quant_method": "fp8", "scale_fmt": "ue8m0", "weight_block_size": [32, 32]},
+        lambda *n: mxfp8(*n, 32, "weight_scale_inv"),
+    ),
     "fbgemm": ({"quant_method": "fbgemm_fp8"}, lambda *n: fp8(*n, "row")),
     "modelopt-nvfp4": (
         {"quant_method": "modelopt", "quant_algo": "NVFP4"},

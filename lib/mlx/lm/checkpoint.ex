@@ -21,6 +21,7 @@ defmodule Mlx.LM.Checkpoint do
   | `compressed-tensors` | mxfp4 | mxfp4 |
   | `compressed-tensors`, `modelopt` | nvfp4 | nvfp4; numbers where a whole matrix has a scale other than 1 |
   | `compressed-tensors`, `fp8`, `fbgemm_fp8`, `modelopt` | fp8 with one scale, of rows or of blocks | numbers |
+  | `compressed-tensors`, `fp8` | fp8 with powers of two as scales of 32 columns, of one row or 32 | mxfp8 |
 
   In `:f32` these are the same numbers, where the file's scales have 16 bits. In `:f16` and `:bf16`, the biases of affine
   groups are rounded whose zero point is no power of two.

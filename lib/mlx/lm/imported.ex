@@ -9,7 +9,7 @@ defmodule Mlx.LM.Imported do
   # | compressed-tensors, integers | affine |
   # | compressed-tensors, mxfp4 | mxfp4 |
   # | compressed-tensors and modelopt, nvfp4 | nvfp4, or numbers where a scale of the whole matrix is not 1 |
-  # | compressed-tensors with fp8, fp8, fbgemm_fp8 | numbers |
+  # | compressed-tensors with fp8, fp8, fbgemm_fp8, modelopt with fp8 | numbers; mxfp8 where scales are its |
   #
   # The bias of a group is the product of its scale and zero point. In f32 it is exact where the file's scales have 16
   # bits, and so are all numbers; f16 and bf16 round it where the zero point is no power of two.

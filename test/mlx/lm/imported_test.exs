@@ -33,6 +33,8 @@ defmodule Mlx.LM.ImportedTest do
     "ct-fp8-tensor" => :numbers,
     "ct-fp8-block" => :numbers,
     "fp8-block" => :numbers,
+    "ct-mxfp8" => {:mxfp8, 8, 32},
+    "fp8-mxfp8" => {:mxfp8, 8, 32},
     "fbgemm" => :numbers,
     "modelopt-nvfp4" => :numbers
   }

@@ -1,13 +1,14 @@
 defmodule Mlx.LM.Imported.Float8 do
   @moduledoc false
   # Matrices of 8-bit floats (E4M3) with one scale, one for each row, or one for each block of rows and columns. They become
-  # numbers.
+  # numbers; but with scales that are powers of two, one for 32 columns of one row or of 32 rows, MLX has the form (mxfp8).
 
   @behaviour Mlx.LM.Imported
 
   import Mlx.LM.Imported, only: [expect!: 4]
 
   alias Mlx.{Array, Type}
+  alias Mlx.LM.Imported
   alias Mlx.LM.Families.Fields
 
   @block [128, 128]
@@ -38,15 +39,43 @@ defmodule Mlx.LM.Imported.Float8 do
     end
   end
 
-  @doc "The numbers of 8-bit floats `{rows, columns}`."
-  @spec numbers(String.t(), Array.t(), Array.t(), {pos_integer(), pos_integer()}, Type.t() | nil) :: Array.t()
+  @doc "The matrix of 8-bit floats `{rows, columns}`."
+  @spec numbers(String.t(), Array.t(), Array.t(), {pos_integer(), pos_integer()}, Type.t() | nil) ::
+          Imported.matrix()
   def numbers(path, weight, scale, block, type) do
     %Array{shape: {rows, columns}} = expect!(weight, "#{path}.weight", [:u8], {:_, :_})
     if scale.type not in @scales, do: expect!(scale, "the scale of #{path}.weight", @scales, scale.shape)
-    type = type || if(scale.type == :u8, do: :bf16, else: scale.type)
-    scale = scale |> widened() |> of_each(path, rows, columns, block)
-    weight |> Mlx.from_fp8(type: :f32) |> Mlx.multiply(scale) |> Mlx.as_type(type)
+
+    case exponents(scale, rows, columns) do
+      nil ->
+        type = type || if(scale.type == :u8, do: :bf16, else: scale.type)
+        scale = scale |> widened() |> of_each(path, rows, columns, block)
+        weight |> Mlx.from_fp8(type: :f32) |> Mlx.multiply(scale) |> Mlx.as_type(type)
+
+      scales ->
+        %{weight: weight |> Mlx.contiguous() |> Mlx.bitcast(:u32), scales: scales, biases: nil}
+    end
   end
+
+  @group 32
+
+  # The scales of MLX's form, or nil.
+  defp exponents(%Array{type: :u8, shape: shape} = scale, rows, columns) when rem(columns, @group) == 0 do
+    groups = div(columns, @group)
+
+    cond do
+      shape == {rows, groups} ->
+        scale
+
+      shape == {div(rows + @group - 1, @group), groups} ->
+        scale |> Mlx.repeat(@group, axis: 0) |> Mlx.slice([0, 0], [rows, groups])
+
+      true ->
+        nil
+    end
+  end
+
+  defp exponents(_scale, _rows, _columns), do: nil
 
   # Scales of one byte are exponents of two.
   defp widened(%Array{type: :u8} = scale) do
