@@ -62,6 +62,8 @@ defmodule Mlx.LM do
     * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
       `:f16` for a GGUF file
     * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
+    * `:adapter` - the folder of an adapter of mlx-lm or PEFT for a model in a folder, and `:fuse`, whether it becomes a part
+      of the model's matrices, default false (see `Mlx.LM.Checkpoint.load/2`)
 
   Raises `Mlx.Error` when something can't be read, is of an unknown kind, or is missing.
 
@@ -70,7 +72,7 @@ defmodule Mlx.LM do
   @spec load(Path.t(), keyword()) :: t()
   def load(model, options \\ []) do
     model = FilePath.string!(model, :"LM.load")
-    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{})
+    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{}, adapter: nil, fuse: false)
 
     CalledFunction.name("Mlx.LM.load", fn ->
       path = Hub.resolve(model)
@@ -99,6 +101,9 @@ defmodule Mlx.LM do
   end
 
   defp of_gguf(path, options) do
+    if options[:adapter],
+      do: raise(Mlx.Error, message: "#{path} is a GGUF file, and adapters are for models in folders")
+
     %{metadata: metadata} = GGUFMetadata.read(path)
     check_architecture!(metadata, path)
     tokenizer = Tokenizer.from_gguf(metadata)
@@ -155,6 +160,10 @@ defmodule Mlx.LM do
     * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
     * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
+    * `:cache` - caches that take less memory, in place of those of all keys and values (Python: `kv_bits`,
+      `kv_group_size`, `quantized_kv_start`, `max_kv_size`). Sliding windows and recurrent layers keep theirs. One of
+        * `[bits: 8, group_size: 64, start: 0]` - quantized ones (`Mlx.LM.QuantizedCache`), from so many positions on
+        * `[max_size: 4096, keep: 4]` - those of the last positions, beside the first `:keep` (`Mlx.LM.RotatingCache`)
     * `:template` - variables of the chat template, as `encode/3` takes them
     * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
     * `:progress` - a function that is called with `{:prefill, done, total}` while the prompt is read: before the first

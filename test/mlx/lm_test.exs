@@ -204,6 +204,7 @@ defmodule Mlx.LMTest do
       assert lm.model.model.norm.weight.type == :bf16
       assert lm.name == "tiny"
       assert_raise ArgumentError, ~r/form/, fn -> Mlx.LM.load(path, form: :packed) end
+      assert_raise Mlx.Error, ~r/^Mlx.LM.load: .*adapters are for/, fn -> Mlx.LM.load(path, adapter: "adapter") end
     end
   end
 

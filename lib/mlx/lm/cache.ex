@@ -3,6 +3,7 @@ defmodule Mlx.LM.Cache do
   What a part of a model keeps of the tokens that it has read. Each part chooses the kind of its cache:
 
     * `Mlx.LM.KeyValueCache` - the keys and values of all positions
+    * `Mlx.LM.QuantizedCache` - the same, quantized, where a generation asks for it
     * `Mlx.LM.RotatingCache` - those of the last positions only, for attention with a sliding window
     * `Mlx.LM.StateCache` - a state of a fixed size, for recurrent parts
 
@@ -47,6 +48,14 @@ defmodule Mlx.LM.Cache do
   def trim_all(caches, length) when is_list(caches) and is_integer(length) and length >= 0 do
     length = if Enum.all?(caches, fn %kind{} = cache -> kind.can_trim?(cache, length) end), do: length, else: 0
     {Enum.map(caches, fn %kind{} = cache -> kind.trim(cache, length) end), length}
+  end
+
+  # The cache without its arrays: what it is made of beside them.
+  @doc false
+  def emptied(cache) do
+    for {key, value} <- Map.from_struct(cache), Mlx.Tree.arrays(value) != [], reduce: %{cache | length: 0} do
+      cache -> Map.put(cache, key, nil)
+    end
   end
 
   @doc false

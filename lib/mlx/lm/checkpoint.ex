@@ -7,7 +7,24 @@ defmodule Mlx.LM.Checkpoint do
   | --- | --- |
   | `model_type` | the family, see `Mlx.LM.Families` |
   | `quantization` | how matrices are quantized that have scales: `group_size`, `bits` and `mode`, also for single layers |
+  | `quantization_config` | the same, or another quantizer: its `quant_method` |
   | `eos_token_id` | the tokens that end a text, with those of `generation_config.json` |
+
+  Files of other quantizers are read too. Their matrices become MLX's form where that has the same numbers, and else
+  numbers, in the type of the model:
+
+  | `quant_method` | what it holds | becomes |
+  | --- | --- | --- |
+  | `awq` | 4 bits | affine |
+  | `gptq` | 2, 4 and 8 bits | affine; numbers where inputs are not in the order of their groups |
+  | `compressed-tensors` | integers of 2, 4 and 8 bits | affine |
+  | `compressed-tensors` | mxfp4 | mxfp4 |
+  | `compressed-tensors`, `modelopt` | nvfp4 | nvfp4; numbers where a whole matrix has a scale other than 1 |
+  | `compressed-tensors`, `fp8`, `fbgemm_fp8`, `modelopt` | fp8 with one scale, of rows or of blocks | numbers |
+  | `compressed-tensors`, `fp8` | fp8 with powers of two as scales of 32 columns, of one row or 32 | mxfp8 |
+
+  In `:f32` these are the same numbers, where the file's scales have 16 bits. In `:f16` and `:bf16`, the biases of affine
+  groups are rounded whose zero point is no power of two.
 
   Nothing of a folder is run.
   """
@@ -16,13 +33,13 @@ defmodule Mlx.LM.Checkpoint do
 
   alias Mlx.{Array, Type}
   alias Mlx.Arguments.{CalledFunction, Given, Options}
-  alias Mlx.IO.{FilePath, JSON}
-  alias Mlx.LM.{Decoder, Families, Names, Quantization}
+  alias Mlx.IO.FilePath
+  alias Mlx.LM.{Adapter, Decoder, Families, Imported, JSONFile, Names, Quantization}
   alias Mlx.LM.Families.Fields
 
   @index "model.safetensors.index.json"
 
-  @options [form: nil, type: nil, families: %{}]
+  @options [form: nil, type: nil, families: %{}, adapter: nil, fuse: false]
 
   @doc """
   The model of a folder, ready to run (`Mlx.LM.Decoder.for_inference/2`).
@@ -33,6 +50,11 @@ defmodule Mlx.LM.Checkpoint do
       a GPU
     * `:type` - the floating-point type, by default `:f32` on a CPU and that of the file on a GPU
     * `:families` - types of models of your own, a map of types and modules (`Mlx.LM.Family`)
+    * `:adapter` - the folder of an adapter: one of mlx-lm, `adapters.safetensors` (LoRA, DoRA, or whole arrays), or one of
+      PEFT, `adapter_model.safetensors` (LoRA and DoRA), each with `adapter_config.json`
+    * `:fuse` - whether the changes of an adapter become a part of the matrices that they change, default false. Quantized
+      matrices are then quantized anew, or unpacked where `:form` is `:dense`. Changes beside the matrices keep the numbers
+      of both; DoRA unpacks the matrices that it changes
 
   The files are read while the model is made, one block after the other.
 
@@ -46,7 +68,7 @@ defmodule Mlx.LM.Checkpoint do
 
     CalledFunction.name("Mlx.LM.Checkpoint.load", fn ->
       folder
-      |> tree(type: options[:type] || default_type(), families: options[:families])
+      |> tree(Keyword.put(options, :type, options[:type] || default_type()))
       |> Decoder.for_inference(form: options[:form])
     end)
   end
@@ -55,17 +77,25 @@ defmodule Mlx.LM.Checkpoint do
   The model of a folder with the paths that its tensors have, for training, or to save it. Its arrays are read when they
   are evaluated.
 
-  Takes the options `:type`, by default that of the file, and `:families` of `load/2`.
+  Takes the options of `load/2`. The `:type` is by default that of the file, and the `:form` says only what becomes of
+  quantized matrices with which an adapter is fused.
   """
   @spec tree(Path.t(), keyword()) :: Decoder.t()
   def tree(folder, options \\ []) do
     folder = FilePath.string!(folder, :"LM.Checkpoint.tree")
-    [type, families] = Options.without_stream(options, :"LM.Checkpoint.tree", type: nil, families: %{})
+    options = Options.complete(options, :"LM.Checkpoint.tree", @options)
 
     CalledFunction.name("Mlx.LM.Checkpoint.tree", fn ->
       fields = config(folder)
-      from_tensors(tensors(folder), fields, type: type, families: families, source: folder)
+      decoder = from_tensors(tensors(folder), fields, Keyword.take(options, [:type, :families]) ++ [source: folder])
+      if options[:adapter], do: adapted(decoder, fields, options), else: decoder
     end)
+  end
+
+  defp adapted(decoder, fields, options) do
+    {family, text} = Families.find(fields, families: options[:families])
+    form = options[:form] || if(Mlx.Device.default() == :cpu, do: :dense, else: :quantized)
+    Adapter.onto(decoder, options[:adapter], family, text, Keyword.take(options, [:type, :fuse]) ++ [form: form])
   end
 
   @doc """
@@ -82,6 +112,7 @@ defmodule Mlx.LM.Checkpoint do
     type = if type, do: Type.normalize!(type, :"LM.Checkpoint.from_tensors")
     {family, text} = Families.find(fields, families: families)
     names = family.names()
+    tensors = Imported.of(tensors, fields, type)
     tensors = for {name, array} <- tensors, ours = Names.ours(name, names), into: %{}, do: {ours, array}
     text = Fields.put_new(text, "tie_word_embeddings", not is_map_key(tensors, "lm_head.weight"))
     config = family.config(text)
@@ -144,7 +175,7 @@ defmodule Mlx.LM.Checkpoint do
   @spec config(Path.t()) :: Fields.t()
   def config(folder) do
     path = Path.join(FilePath.string!(folder, :"LM.Checkpoint.config"), "config.json")
-    CalledFunction.name("Mlx.LM.Checkpoint.config", fn -> Fields.new(json!(path), path) end)
+    CalledFunction.name("Mlx.LM.Checkpoint.config", fn -> Fields.new(JSONFile.read!(path), path) end)
   end
 
   @doc """
@@ -156,7 +187,7 @@ defmodule Mlx.LM.Checkpoint do
 
     CalledFunction.name("Mlx.LM.Checkpoint.end_ids", fn ->
       generation = Path.join(folder, "generation_config.json")
-      more = if File.regular?(generation), do: [Fields.new(json!(generation), generation)], else: []
+      more = if File.regular?(generation), do: [Fields.new(JSONFile.read!(generation), generation)], else: []
       config = config(folder)
       own = [config | List.wrap(Fields.under(config, "text_config"))]
       (own ++ more) |> Enum.flat_map(&ids/1) |> Enum.uniq()
@@ -187,7 +218,7 @@ defmodule Mlx.LM.Checkpoint do
 
     if File.regular?(index) do
       map =
-        Fields.under(Fields.new(json!(index), index), "weight_map") ||
+        Fields.under(Fields.new(JSONFile.read!(index), index), "weight_map") ||
           Fields.refuse(Fields.new(%{}, index), "weight_map", "an object")
 
       for file <- map.map |> Map.values() |> Enum.uniq() |> Enum.sort(), do: inside!(file, folder, index)
@@ -203,36 +234,5 @@ defmodule Mlx.LM.Checkpoint do
     end
 
     Path.join(folder, file)
-  end
-
-  @most_json 64 * 1024 * 1024
-
-  # Python writes an infinity as JSON does not have it. It becomes a string.
-  @strings_and_infinities ~r/"(?:[^"\\]++|\\.)*+"|-?Infinity\b/s
-
-  defp quoted(text) do
-    if String.contains?(text, "Infinity"),
-      do: Regex.replace(@strings_and_infinities, text, &if(String.starts_with?(&1, "\""), do: &1, else: ~s("#{&1}"))),
-      else: text
-  end
-
-  defp json!(path) do
-    with {:ok, %File.Stat{type: :regular, size: size}} when size <= @most_json <- File.stat(path),
-         {:ok, text} <- File.read(path) do
-      case decoded!(quoted(text), path) do
-        map when is_map(map) -> map
-        other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
-      end
-    else
-      {:ok, %File.Stat{type: :regular}} -> raise Mlx.Error, message: "#{path} is larger than #{@most_json} bytes"
-      {:ok, _stat} -> raise Mlx.Error, message: "#{path} is no file"
-      {:error, reason} -> raise Mlx.Error, message: "cannot read #{path}: #{:file.format_error(reason)}"
-    end
-  end
-
-  defp decoded!(text, path) do
-    JSON.decode!(text)
-  rescue
-    error in Mlx.Error -> reraise Mlx.Error, [message: "#{path} is no JSON: #{error.message}"], __STACKTRACE__
   end
 end

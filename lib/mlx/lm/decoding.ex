@@ -15,10 +15,10 @@ defmodule Mlx.LM.Decoding do
   @typedoc "What `compile/1` returns."
   @opaque t :: (Array.t(), Sampler.t(), [tuple()], Array.t() -> {Array.t(), Sampler.t(), [tuple()]})
 
-  @doc "The function for a model."
-  @spec compile(Decoder.t()) :: t()
-  def compile(model) do
-    empty = Decoder.caches(model)
+  @doc "The function for a model, and for caches of the kinds of these, by default those that the model chooses."
+  @spec compile(Decoder.t(), [Cache.t()] | nil) :: t()
+  def compile(model, caches \\ nil) do
+    empty = if caches, do: Enum.map(caches, &Cache.emptied/1), else: Decoder.caches(model)
     Mlx.compile(&decode(model, empty, &1, &2, &3, &4), donate: [2])
   end
 

@@ -10,7 +10,7 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.{Memory, Tree}
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
-  alias Mlx.LM.{Context, Decoder, Decoding, Response, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, Decoding, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
   alias Mlx.LM.Tokenizer.StreamDecoder
 
@@ -20,6 +20,7 @@ defmodule Mlx.LM.Generation do
     stop_ids: {nil, {:optional, :tokens}},
     ignore_eos: {false, :boolean},
     context: {nil, {:optional, {:struct, Context}}},
+    cache: {nil, :any},
     prefill_step: {2048, {:integer, 1, nil}},
     progress: {nil, {:optional, {:function, 1}}}
   ]
@@ -39,6 +40,7 @@ defmodule Mlx.LM.Generation do
     :step,
     :progress,
     :caches,
+    :choice,
     :fed,
     :left,
     :started
@@ -55,17 +57,22 @@ defmodule Mlx.LM.Generation do
     known = OptionTable.defaults(@table) ++ for(name <- Sampler.options(), do: {name, nil})
     complete = Options.complete(options, :"LM.Generation.events", known)
     sampling = sampling(lm, Keyword.take(options, Sampler.options()))
-    stop = CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
-    stream_wired(fn -> start(lm, prompt, stop, sampling, complete) end)
+
+    {stop, choice} =
+      CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
+
+    stream_wired(fn -> start(lm, prompt, stop, choice, sampling, complete) end)
   end
 
-  # Returns the stop strings.
+  # Returns the stop strings and the choice of caches.
   defp check!(lm, prompt, options, sampling) do
     OptionTable.check!(@table, options)
     stop = StopStrings.new(options[:stop])
     sampling |> Sampler.new() |> Sampler.check_vocabulary!(Tokenizer.size(lm.tokenizer), "Mlx.LM.Generation.events")
     check_prompt!(lm, prompt)
-    stop
+    choice = CacheChoice.new!(options[:cache], lm.model)
+    if options[:context], do: CacheChoice.check_context!(options[:context].caches, choice)
+    {stop, choice}
   end
 
   # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.
@@ -105,15 +112,15 @@ defmodule Mlx.LM.Generation do
   defp abandon(:done), do: :ok
   defp abandon(%__MODULE__{caches: caches}), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
 
-  defp start(lm, prompt, stop, sampling, options) do
+  defp start(lm, prompt, stop, choice, sampling, options) do
     started = System.monotonic_time()
-    {context, rest} = Context.reuse(options[:context] || Context.new(lm.model), prompt)
+    {context, rest} = Context.reuse(options[:context] || Context.new(lm.model, choice), prompt)
     sampler = Sampler.new(sampling)
 
     read(
       %__MODULE__{
         model: lm.model,
-        decode: decode(lm, sampler),
+        decode: decode(lm, sampler, context.caches),
         tokenizer: lm.tokenizer,
         end_ids: end_ids(lm, options),
         prompt: length(prompt),
@@ -123,6 +130,7 @@ defmodule Mlx.LM.Generation do
         step: options[:prefill_step],
         progress: options[:progress] || fn _progress -> :ok end,
         caches: context.caches,
+        choice: choice,
         fed: Enum.reverse(prompt),
         left: min(options[:max_tokens], lm.model.config.context_length - length(prompt) + 1),
         started: started
@@ -131,9 +139,15 @@ defmodule Mlx.LM.Generation do
     )
   end
 
-  # What was compiled with functions of the user's own is of no use to others, so it ends with the generation.
-  defp decode(lm, %Sampler{logits_processors: [], sampler: nil}), do: lm.decode
-  defp decode(lm, _sampler), do: Decoding.compile(lm.model)
+  # What was compiled with functions of the user's own, or for other caches than the model's, is of no use to others, so it
+  # ends with the generation.
+  defp decode(lm, %Sampler{logits_processors: [], sampler: nil}, caches) do
+    if Enum.map(caches, &Cache.emptied/1) == Decoder.caches(lm.model),
+      do: lm.decode,
+      else: Decoding.compile(lm.model, caches)
+  end
+
+  defp decode(lm, _sampler, caches), do: Decoding.compile(lm.model, caches)
 
   defp end_ids(lm, options) do
     cond do
@@ -146,24 +160,43 @@ defmodule Mlx.LM.Generation do
   # Reads the prompt in parts, which bounds the memory that attention takes, and schedules the first token.
   defp read(state, ids) do
     total = length(ids)
-    {last, parts} = ids |> Enum.chunk_every(state.step) |> List.pop_at(-1)
+    {last, parts} = parts(ids, state)
     state.progress.({:prefill, 0, total})
 
-    {caches, _done} =
-      Enum.reduce(parts, {state.caches, 0}, fn part, {caches, done} ->
-        {_logits, caches} = Decoder.call(state.model, Mlx.array([part]), caches)
-        caches = Mlx.eval(caches)
+    {state, _done} =
+      Enum.reduce(parts, {state, 0}, fn part, {state, done} ->
+        {_logits, caches} = Decoder.call(state.model, Mlx.array([part]), state.caches)
         done = done + length(part)
+        state = quantized(%{state | caches: Mlx.eval(caches)})
         state.progress.({:prefill, done, total})
-        {caches, done}
+        {state, done}
       end)
 
-    {logits, caches} = Decoder.call(state.model, Mlx.array([last]), caches)
+    {logits, caches} = Decoder.call(state.model, Mlx.array([last]), state.caches)
     {token, sampler} = Sampler.sample(state.sampler, logits)
     %{schedule(state, token, sampler) | caches: caches, read: total}
   end
 
+  # With caches of another kind the last token is read by itself, so that it sees them as the tokens after it do.
+  defp parts(ids, %{choice: nil, step: step}), do: ids |> Enum.chunk_every(step) |> List.pop_at(-1)
+
+  defp parts(ids, %{step: step}) do
+    {last, before} = List.pop_at(ids, -1)
+    {[last], Enum.chunk_every(before, step)}
+  end
+
+  # The caches quantized, once they are as long as it was asked for.
+  defp quantized(%__MODULE__{choice: nil} = state), do: state
+
+  defp quantized(state) do
+    case CacheChoice.quantize(state.caches, state.choice) do
+      {_caches, false} -> state
+      {caches, true} -> %{state | caches: caches, decode: Decoding.compile(state.model, caches)}
+    end
+  end
+
   defp decode(state) do
+    state = quantized(state)
     {token, sampler, caches} = Decoding.next(state.decode, state.token, state.sampler, state.caches)
     %{schedule(state, token, sampler) | caches: caches, left: state.left - 1}
   end

@@ -2,10 +2,11 @@ defmodule Mlx.LM.Quantization do
   @moduledoc false
   # The layers of a decoder that are quantized in a file: those whose weight has scales there.
   #
-  # How they are packed stands in `quantization` of config.json, for all of them and, under their names, for single ones.
+  # How they are packed stands in `quantization` of config.json, for all of them and, under their names, for single ones. Of
+  # layers that Mlx.LM.Imported made, the shapes say it.
 
   alias Mlx.Array
-  alias Mlx.LM.{Decoder, Names}
+  alias Mlx.LM.{Decoder, Imported, Names}
   alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchLinear}
   alias Mlx.LM.Families.Fields
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear}
@@ -24,15 +25,23 @@ defmodule Mlx.LM.Quantization do
       nil ->
         decoder
 
+      :by_shapes ->
+        replaced(decoder, &by_shapes(&1, &2, tensors))
+
       settings ->
         single = single(settings, names)
-        parts = Map.take(decoder, [:model, :lm_head])
-        Map.merge(decoder, Mlx.NN.map_layers(parts, &layer(&1, &2, tensors, single, settings)))
+        replaced(decoder, &layer(&1, &2, tensors, single, settings))
     end
   end
 
+  defp replaced(decoder, fun), do: Map.merge(decoder, Mlx.NN.map_layers(Map.take(decoder, [:model, :lm_head]), fun))
+
   defp settings(fields) do
-    Fields.under(fields, "quantization") || of_method(fields)
+    cond do
+      own = Fields.under(fields, "quantization") -> own
+      Imported.settings(fields) -> :by_shapes
+      true -> of_method(fields)
+    end
   end
 
   defp of_method(fields) do
@@ -43,7 +52,7 @@ defmodule Mlx.LM.Quantization do
           settings
           | map: %{
               "mode" =>
-                Fields.choice(settings, "quant_method", Map.keys(@methods), nil) ||
+                Fields.choice(settings, "quant_method", Map.keys(@methods) ++ Imported.methods(), nil) ||
                   Fields.refuse(settings, "quant_method", "a string")
             }
         }
@@ -67,6 +76,35 @@ defmodule Mlx.LM.Quantization do
   end
 
   defp layer(_path, other, _tensors, _single, _settings), do: other
+
+  # Modes of which the scales are bytes.
+  @by_shape %{{16, 4} => :nvfp4, {32, 4} => :mxfp4, {32, 8} => :mxfp8}
+
+  defp by_shapes(path, %kind{weight: %Array{shape: shape}} = layer, tensors)
+       when kind in [Linear, Embedding, SwitchLinear] do
+    case {tensors["#{path}.weight"], tensors["#{path}.scales"]} do
+      {%Array{shape: words}, %Array{shape: groups} = scales} ->
+        [columns, words, groups] = for shape <- [shape, words, groups], do: elem(shape, tuple_size(shape) - 1)
+        quantized(layer, packing_of(path, columns, words, groups, scales.type), scales)
+
+      _dense ->
+        layer
+    end
+  end
+
+  defp by_shapes(_path, other, _tensors), do: other
+
+  defp packing_of(path, columns, words, groups, type) do
+    {group_size, bits} = {div(columns, max(groups, 1)), div(words * 32, columns)}
+    mode = if type == :u8, do: @by_shape[{group_size, bits}], else: :affine
+
+    if mode == nil or bits not in @bits or group_size * groups != columns or bits * columns != words * 32 do
+      raise Mlx.Error,
+        message: "#{path} has #{words} words and #{groups} scales a row, which do not fit its #{columns} columns"
+    end
+
+    [group_size: group_size, bits: bits, mode: mode]
+  end
 
   defp packing(own, settings) do
     mode =

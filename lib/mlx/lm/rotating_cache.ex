@@ -6,6 +6,10 @@ defmodule Mlx.LM.RotatingCache do
   They lie in buffers `{batch, heads, room, features}`. The one of the position `p` is at `rem(p, window)`, so that a new
   one takes the place of the one that left the window. The buffers grow by steps of 256 positions up to the window.
 
+  With `keep`, the first `keep` positions stay, and single ones that come later see them and the last `window - keep`: those
+  have the other places in turn. When several positions come at once, each sees the `window` entries up to its own of those
+  that are kept and come, as in Python.
+
       cache = Mlx.LM.RotatingCache.new(512)
       {keys, values, mask, cache} = Mlx.LM.RotatingCache.update(cache, keys, values)
 
@@ -17,15 +21,17 @@ defmodule Mlx.LM.RotatingCache do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.Array
+  alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.KeyValueCache
 
   @step 256
 
   @enforce_keys [:window]
-  defstruct [:window, keys: nil, values: nil, length: 0]
+  defstruct [:window, keep: 0, keys: nil, values: nil, length: 0]
 
   @type t :: %__MODULE__{
           window: pos_integer(),
+          keep: non_neg_integer(),
           keys: Array.t() | nil,
           values: Array.t() | nil,
           length: non_neg_integer() | Array.t()
@@ -34,11 +40,28 @@ defmodule Mlx.LM.RotatingCache do
   @doc """
   An empty cache for a window of so many positions.
 
+  Options:
+
+    * `:keep` - how many of the first positions stay, fewer than the window; default 0
+
+  Examples:
+
       iex> Mlx.LM.RotatingCache.new(512).window
       512
   """
-  @spec new(pos_integer()) :: t()
-  def new(window) when is_integer(window) and window > 0, do: %__MODULE__{window: window}
+  @spec new(pos_integer(), keyword()) :: t()
+  def new(window, options \\ [])
+
+  def new(window, options) when is_integer(window) and window > 0 do
+    [keep] = Options.without_stream(options, :"LM.RotatingCache.new", keep: 0)
+
+    if not (is_integer(keep) and keep >= 0 and keep < window) do
+      raise ArgumentError,
+            "Mlx.LM.RotatingCache.new: expected :keep to be an integer from 0 to #{window - 1}, got: #{Given.text(keep)}"
+    end
+
+    %__MODULE__{window: window, keep: keep}
+  end
 
   @doc """
   Adds the keys and values of the next positions, `{batch, heads, length, features}`.
@@ -56,7 +79,7 @@ defmodule Mlx.LM.RotatingCache do
   def update(%__MODULE__{length: start} = cache, %Array{shape: {_, _, 1, _}} = keys, %Array{} = values)
       when start != 0 do
     roomy = if is_integer(start), do: make_room(cache, 1), else: cache
-    place = if is_integer(start), do: rem(start, cache.window), else: Mlx.remainder(start, cache.window)
+    place = place(cache, start)
     written = %{roomy | keys: written(roomy.keys, keys, place), values: written(roomy.values, values, place)}
     if is_integer(start), do: KeyValueCache.release([cache.keys, cache.values, roomy.keys, roomy.values])
     {written.keys, written.values, filled(written, start), %{written | length: next(start, 1)}}
@@ -77,9 +100,20 @@ defmodule Mlx.LM.RotatingCache do
       when is_integer(start) do
     {_batch, _heads, room, _features} = cache.keys.shape
     new = positions(start, length)
-    mask = seen(new, Mlx.concatenate([places(start, room, cache.window), new]), cache.window)
+    mask = seen(new, Mlx.concatenate([counted(cache, room), new]), cache.window)
     {both(cache.keys, keys), both(cache.values, values), mask, kept(cache, keys, values)}
   end
+
+  # Where the keys and values of a position lie.
+  defp place(%__MODULE__{window: window, keep: 0}, %Array{} = position), do: Mlx.remainder(position, window)
+
+  defp place(%__MODULE__{window: window, keep: keep}, %Array{} = position) do
+    turning = Mlx.add(Mlx.remainder(Mlx.subtract(position, keep), window - keep), keep)
+    Mlx.select(Mlx.less(position, keep), position, turning)
+  end
+
+  defp place(%__MODULE__{keep: keep}, position) when position < keep, do: position
+  defp place(%__MODULE__{window: window, keep: keep}, position), do: keep + rem(position - keep, window - keep)
 
   defp written(buffer, part, place), do: Mlx.put_slice(buffer, [0, 0, place, 0], part)
   defp both(old, new), do: Mlx.concatenate([old, new], axis: 2)
@@ -106,16 +140,40 @@ defmodule Mlx.LM.RotatingCache do
   end
 
   # The positions that the places of the buffers hold after `length` ones; negative where they hold nothing.
-  defp places(length, room, window) do
+  defp places(length, room, %__MODULE__{window: window, keep: 0}) do
     back = Mlx.remainder(Mlx.subtract(length - 1 + window, Mlx.arange(0, room, type: :s32)), window)
     Mlx.subtract(length - 1, back)
+  end
+
+  defp places(length, room, %__MODULE__{window: window, keep: keep}) do
+    all = Mlx.arange(0, room, type: :s32)
+    # Turns enough that no difference is negative.
+    turns = (window - keep) * (div(window, window - keep) + 1)
+    back = Mlx.remainder(Mlx.subtract(length - 1 + turns, all), window - keep)
+    turning = Mlx.subtract(length - 1, back)
+    # The places of those that stay, and of none before the first that turns.
+    turning = Mlx.select(Mlx.less(turning, keep), -1, turning)
+    staying = Mlx.select(Mlx.less(all, length), all, -1)
+    Mlx.select(Mlx.less(all, keep), staying, turning)
+  end
+
+  # The positions that they count as for several that come: those that stay stand right before the others, of which the
+  # oldest gives way.
+  defp counted(%__MODULE__{length: length, keep: 0} = cache, room), do: places(length, room, cache)
+
+  defp counted(%__MODULE__{length: length, window: window, keep: keep} = cache, room) do
+    left = max(length - (window - 1), 0)
+    held = places(length, room, cache)
+    staying? = Mlx.logical_and(Mlx.less(held, keep), Mlx.greater_equal(held, 0))
+    turning = Mlx.select(Mlx.less(held, keep + left), -1, held)
+    Mlx.select(staying?, Mlx.add(held, left), turning)
   end
 
   # The cache after these keys and values.
   defp kept(%__MODULE__{length: start, window: window} = cache, keys, values) do
     count = Mlx.axis_size(keys, 2)
     room = room(start + count, window)
-    places = places(start + count, room, window)
+    places = places(start + count, room, cache)
     index = places |> Mlx.subtract(start) |> Mlx.clip(0, count - 1)
     new? = places |> Mlx.greater_equal(start) |> Mlx.reshape({1, 1, room, 1})
 

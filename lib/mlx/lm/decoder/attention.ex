@@ -12,7 +12,7 @@ defmodule Mlx.LM.Decoder.Attention do
 
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.{KeyValueCache, RotatingCache}
+  alias Mlx.LM.{KeyValueCache, QuantizedCache, RotatingCache}
   alias Mlx.LM.Decoder.{Joined, Parameter, RoPE}
 
   @options [
@@ -189,8 +189,9 @@ defmodule Mlx.LM.Decoder.Attention do
     Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
   end
 
-  defp attend(%__MODULE__{soft_cap: nil, sinks: nil} = attention, queries, keys, values, %KeyValueCache{} = cache) do
-    KeyValueCache.attend(cache, queries, keys, values, scale: attention.scale)
+  defp attend(%__MODULE__{soft_cap: nil, sinks: nil} = attention, queries, keys, values, %kind{} = cache)
+       when kind in [KeyValueCache, QuantizedCache] do
+    kind.attend(cache, queries, keys, values, scale: attention.scale)
   end
 
   defp attend(attention, queries, keys, values, %kind{} = cache) do

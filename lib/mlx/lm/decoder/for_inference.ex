@@ -31,8 +31,11 @@ defmodule Mlx.LM.Decoder.ForInference do
     if on_cpu?(), do: DenseLinear.of(%Linear{weight: weight, bias: nil}, kept: true)
   end
 
-  defp output(nil, _embedding, :quantized), do: nil
-  defp output(layer, _embedding, form), do: layer |> formed(form) |> shaped() |> Mlx.eval()
+  defp output(nil, _embedding, _form), do: nil
+
+  defp output(layer, _embedding, form) do
+    layer |> Mlx.NN.map_layers(fn _path, layer -> layer |> formed(form) |> shaped() end) |> Mlx.eval()
+  end
 
   defp block(block, form) do
     block

@@ -1,0 +1,119 @@
+defmodule Mlx.LM.Adapter.Change do
+  @moduledoc false
+  # The change of one layer: matrices of low rank, and for DoRA the lengths that the rows of the changed matrix have.
+  #
+  # | layer | a | b |
+  # | --- | --- | --- |
+  # | linear | {inputs, rank} | {rank, outputs} |
+  # | embedding | {tokens, rank} | {rank, width} |
+  # | experts | {experts, rank, inputs} | {experts, outputs, rank} |
+
+  alias Mlx.{Array, NN}
+  alias Mlx.LM.Decoder.{LoRAEmbedding, LoRALinear, LoRASwitchLinear, QuantizedSwitchLinear, SwitchLinear}
+  alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
+
+  @enforce_keys [:a, :b, :scale]
+  defstruct [:a, :b, :scale, magnitude: nil, output: true]
+
+  @typedoc "`output` says whether the change of an embedding counts where that is the output matrix."
+  @type t :: %__MODULE__{
+          a: Array.t(),
+          b: Array.t(),
+          scale: float(),
+          magnitude: Array.t() | nil,
+          output: boolean()
+        }
+
+  @linear [Linear, QuantizedLinear]
+  @embedding [Embedding, QuantizedEmbedding]
+  @switch [SwitchLinear, QuantizedSwitchLinear]
+
+  @doc "Whether a layer can have a change."
+  @spec changeable?(struct()) :: boolean()
+  def changeable?(%kind{}), do: kind in (@linear ++ @embedding ++ @switch)
+
+  @doc "The shape of the matrix of a layer."
+  @spec shape(struct()) :: tuple()
+  def shape(%kind{weight: %Array{shape: shape}} = layer)
+      when kind in [QuantizedLinear, QuantizedEmbedding, QuantizedSwitchLinear] do
+    last = tuple_size(shape) - 1
+    put_elem(shape, last, div(elem(shape, last) * 32, layer.bits))
+  end
+
+  def shape(%{weight: %Array{shape: shape}}), do: shape
+
+  @doc "The shapes that the matrices of a change must have for a layer, the rank of which is that of `a`."
+  @spec expected(struct(), t()) :: {tuple(), tuple()}
+  def expected(%kind{} = layer, %__MODULE__{a: a}) do
+    case shape(layer) do
+      {outputs, inputs} when kind in @linear -> {{inputs, size(a, 1)}, {size(a, 1), outputs}}
+      {tokens, width} when kind in @embedding -> {{tokens, size(a, 1)}, {size(a, 1), width}}
+      {experts, outputs, inputs} -> {{experts, size(a, 1), inputs}, {experts, outputs, size(a, 1)}}
+    end
+  end
+
+  defp size(%Array{shape: shape}, axis), do: if(tuple_size(shape) > axis, do: elem(shape, axis), else: 0)
+
+  @doc "The layer with a change, or the layer for nil."
+  @spec applied(struct(), t() | nil, Mlx.LM.Adapter.options()) :: struct()
+  def applied(layer, nil, _options), do: layer
+
+  def applied(layer, %__MODULE__{magnitude: nil} = change, options) do
+    if options[:fuse] and fusible?(layer, change), do: fused(layer, change, options[:form]), else: beside(layer, change)
+  end
+
+  def applied(layer, change, options), do: fused(layer, change, if(options[:fuse], do: options[:form], else: :dense))
+
+  # What counts for the rows of tokens only cannot be a part of a matrix that is the output matrix too.
+  defp fusible?(%kind{}, %{output: output}), do: kind not in @embedding or output
+
+  defp beside(%kind{} = layer, %{a: a, b: b, scale: scale} = change) do
+    cond do
+      kind in @linear -> %LoRALinear{linear: layer, lora_a: a, lora_b: b, scale: scale}
+      kind in @switch -> %LoRASwitchLinear{linear: layer, lora_a: a, lora_b: b, scale: scale}
+      true -> %LoRAEmbedding{embedding: layer, lora_a: a, lora_b: b, scale: scale, output: change.output}
+    end
+  end
+
+  defp fused(%kind{} = layer, change, form) do
+    %Array{type: type} = weight = unpacked(layer)
+    weight = weight |> Mlx.add(layer |> difference(change) |> Mlx.as_type(type)) |> of_length(change.magnitude)
+
+    cond do
+      kind == Linear -> %{layer | weight: weight}
+      kind == Embedding -> %{layer | weight: weight}
+      kind == SwitchLinear -> %{layer | weight: weight}
+      form == :quantized -> struct!(layer, QuantizedMatrix.fields(weight, QuantizedMatrix.packing(layer)))
+      kind == QuantizedLinear -> %Linear{weight: weight, bias: layer.bias}
+      kind == QuantizedEmbedding -> %Embedding{weight: weight}
+      kind == QuantizedSwitchLinear -> %SwitchLinear{weight: weight, bias: layer.bias}
+    end
+  end
+
+  defp unpacked(%{scales: scales} = layer) do
+    Mlx.dequantize(layer.weight, scales, layer.biases, QuantizedMatrix.packing(layer))
+  end
+
+  defp unpacked(%{weight: weight}), do: weight
+
+  defp difference(%kind{}, %{a: a, b: b, scale: scale}) do
+    cond do
+      kind in @linear -> b |> Mlx.transpose() |> Mlx.multiply(scale) |> Mlx.matmul(Mlx.transpose(a))
+      kind in @embedding -> a |> Mlx.multiply(scale) |> Mlx.matmul(b)
+      true -> b |> Mlx.multiply(scale) |> Mlx.matmul(a)
+    end
+  end
+
+  defp of_length(weight, nil), do: weight
+
+  defp of_length(%Array{type: type} = weight, magnitude) do
+    wide = Mlx.as_type(weight, :f32)
+    lengths = Mlx.sqrt(Mlx.sum(Mlx.square(wide), axes: [1], keep_axes: true))
+    factor = Mlx.divide(Mlx.new_axis(Mlx.as_type(magnitude, :f32), 1), lengths)
+    wide |> Mlx.multiply(factor) |> Mlx.as_type(type)
+  end
+
+  @doc false
+  @spec layers(term()) :: %{String.t() => struct()}
+  def layers(parts), do: for({path, layer} <- NN.layers(parts), changeable?(layer), into: %{}, do: {path, layer})
+end

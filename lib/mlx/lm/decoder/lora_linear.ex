@@ -1,0 +1,27 @@
+defmodule Mlx.LM.Decoder.LoRALinear do
+  @moduledoc """
+  A linear layer with a change of low rank, as adapters bring it: `y = linear(x) + scale * (x @ lora_a) @ lora_b`.
+
+  | array | shape |
+  | --- | --- |
+  | `lora_a` | `{inputs, rank}` |
+  | `lora_b` | `{rank, outputs}` |
+
+  `linear` is any linear layer, also a quantized one. Python: `LoRALinear` of `mlx_lm.tuner.lora`.
+  """
+
+  alias Mlx.{Array, NN}
+
+  @derive NN.Layer
+  @enforce_keys [:linear, :lora_a, :lora_b, :scale]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{linear: struct(), lora_a: Array.t(), lora_b: Array.t(), scale: float()}
+
+  @doc "The outputs for `x`, `{..., inputs}`."
+  @spec call(t(), Array.t()) :: Array.t()
+  def call(%__MODULE__{} = layer, %Array{type: type} = x) do
+    change = x |> Mlx.matmul(layer.lora_a) |> Mlx.matmul(layer.lora_b) |> Mlx.multiply(layer.scale)
+    Mlx.add(NN.Layer.call(layer.linear, x), Mlx.as_type(change, type))
+  end
+end
