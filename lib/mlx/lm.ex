@@ -60,7 +60,9 @@ defmodule Mlx.LM do
     * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default `:dense` on a CPU and
       `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Decoder.for_inference/2`)
     * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
-      `:f16` for a GGUF file
+      for a GGUF file `:f16`, and `:bf16` for those architectures whose numbers leave the range of `:f16` (gemma, gpt-oss)
+    * `:requantize` - for a GGUF file, options of `Mlx.quantize/2` for the matrices of formats that MLX cannot multiply by
+      (see `Mlx.IO.load/2`), such as `[group_size: 64, bits: 6]`; by default they are dense
     * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
 
   Raises `Mlx.Error` when something can't be read, is of an unknown kind, or is missing.
@@ -70,7 +72,7 @@ defmodule Mlx.LM do
   @spec load(Path.t(), keyword()) :: t()
   def load(model, options \\ []) do
     model = FilePath.string!(model, :"LM.load")
-    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{})
+    options = Options.complete(options, :"LM.load", form: nil, type: nil, requantize: nil, families: %{})
 
     CalledFunction.name("Mlx.LM.load", fn ->
       path = Hub.resolve(model)
@@ -87,6 +89,12 @@ defmodule Mlx.LM do
   end
 
   defp of_checkpoint(folder, name, options) do
+    {requantize, options} = Keyword.pop(options, :requantize)
+
+    if requantize do
+      raise ArgumentError, "Mlx.LM.load: the option :requantize is for GGUF files, and #{folder} is a folder"
+    end
+
     model = Checkpoint.load(folder, options)
 
     %__MODULE__{
@@ -100,13 +108,9 @@ defmodule Mlx.LM do
 
   defp of_gguf(path, options) do
     %{metadata: metadata} = GGUFMetadata.read(path)
-    check_architecture!(metadata, path)
+    GGUFModel.check!(metadata, path)
     tokenizer = Tokenizer.from_gguf(metadata)
-
-    model =
-      path
-      |> Mlx.IO.load(format: :gguf)
-      |> GGUFModel.new(metadata, Path.basename(path), Keyword.take(options, [:form, :type]))
+    model = GGUFModel.load(path, metadata, Keyword.take(options, [:form, :type, :requantize]))
 
     %__MODULE__{
       name: metadata["general.name"] || Path.basename(path, ".gguf"),
@@ -272,17 +276,6 @@ defmodule Mlx.LM do
     case metadata["tokenizer.chat_template"] do
       nil -> nil
       source -> ChatTemplate.compile(source)
-    end
-  end
-
-  defp check_architecture!(metadata, path) do
-    case metadata["general.architecture"] do
-      architecture when architecture in @architectures ->
-        :ok
-
-      other ->
-        raise Mlx.Error,
-              "#{path} holds a model of the architecture #{inspect(other)}; supported: #{Enum.join(@architectures, ", ")}"
     end
   end
 end
