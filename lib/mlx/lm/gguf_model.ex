@@ -47,9 +47,20 @@ defmodule Mlx.LM.GGUFModel do
     fields = fields(row, metadata, source, tensors, tables)
     fields = quantized(fields, row, options[:quantization] || %{})
 
-    tensors
-    |> Checkpoint.from_tensors(fields, type: type, source: source, families: %{"gguf" => __MODULE__})
+    reading = [type: type, source: source, families: %{"gguf" => __MODULE__}]
+
+    of(source, fn -> Checkpoint.from_tensors(tensors, fields, reading) end)
     |> Decoder.for_inference(form: options[:form])
+  end
+
+  # Parts of a decoder do not know which file they are of: they refuse arrays that are too large.
+  defp of(source, fun) do
+    fun.()
+  rescue
+    error in Mlx.Error ->
+      if String.contains?(error.message, source),
+        do: reraise(error, __STACKTRACE__),
+        else: reraise(Mlx.Error, [message: "#{source}: #{error.message}"], __STACKTRACE__)
   end
 
   # A matrix of one row is written as that row.
