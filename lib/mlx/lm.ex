@@ -62,7 +62,8 @@ defmodule Mlx.LM do
     * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
       for a GGUF file `:f16`, and `:bf16` for those architectures whose numbers leave the range of `:f16` (gemma, gpt-oss)
     * `:requantize` - for a GGUF file, options of `Mlx.quantize/2` for the matrices of formats that MLX cannot multiply by
-      (see `Mlx.IO.load/2`), such as `[group_size: 64, bits: 6]`; by default they are dense
+      (see `Mlx.IO.load/2`), such as `[group_size: 64, bits: 6]`; by default they are dense. With it, `:form` is
+      `:quantized` by default
     * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
 
   Raises `Mlx.Error` when something can't be read, is of an unknown kind, or is missing.

@@ -111,6 +111,21 @@ def llama3(settings, base, size):
     return np.array(factors, np.float32)
 
 
+# Where formats that the package does not write have their scales, and scales for numbers of a useful size.
+SCALES = {"Q4_K": {0: 3e-4, 2: 2e-3}, "Q6_K": {208: 1e-4}}
+
+
+def packed(array, kind):
+    if kind.name not in SCALES:
+        return gguf.quants.quantize(np.ascontiguousarray(array), kind)
+    numbers, size = gguf.GGML_QUANT_SIZES[kind]
+    shape = (*array.shape[:-1], array.shape[-1] // numbers, size)
+    blocks = np.random.default_rng(7).integers(0, 256, shape, np.uint8)
+    for offset, scale in SCALES[kind.name].items():
+        blocks[..., offset : offset + 2] = np.frombuffer(np.float16(scale).tobytes(), np.uint8)
+    return blocks.reshape(*array.shape[:-1], -1)
+
+
 def write(folder):
     config = json.loads((folder / "config.json").read_text())
     case = json.loads((folder / "case.json").read_text())
@@ -128,15 +143,15 @@ def write(folder):
             raise ValueError(f"{architecture} has no name for {name}")
         part = changed(name, array, architecture, config)
         if part.ndim > 1 and kind != gguf.GGMLQuantizationType.F32 and (not case.get("experts") or part.ndim == 3):
-            packed = gguf.quants.quantize(np.ascontiguousarray(part), kind)
-            left = gguf.quants.dequantize(packed, kind)
+            blocks = packed(part, kind)
+            left = gguf.quants.dequantize(blocks, kind)
             heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
             for matrix, count in heads.items():
                 if architecture == "llama" and matrix in name:
                     count = config[count]
                     left = left.reshape(count, -1, 2, *left.shape[1:]).swapaxes(1, 2).reshape(left.shape)
             tensors[name] = mx.array(left)
-            writer.add_tensor(theirs, packed, raw_dtype=kind)
+            writer.add_tensor(theirs, blocks, raw_dtype=kind)
         else:
             writer.add_tensor(theirs, np.ascontiguousarray(part))
 

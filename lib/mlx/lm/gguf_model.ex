@@ -28,10 +28,16 @@ defmodule Mlx.LM.GGUFModel do
   def load(path, metadata, options) do
     source = Path.basename(path)
     type = type(metadata, source, options)
-    reading = if options[:requantize], do: [requantize: options[:requantize]], else: []
-    reading = if type in [:f32, :f16, :bf16], do: [type: type] ++ reading, else: [type: :f32] ++ reading
-    {tensors, quantization} = Mlx.IO.load(path, [format: :gguf, quantization: true] ++ reading)
-    new(tensors, metadata, source, Keyword.merge(options, type: type, quantization: quantization))
+    requantize = options[:requantize]
+
+    if requantize != nil and options[:form] == :dense do
+      raise ArgumentError, "Mlx.LM.load: expected no :requantize with form: :dense, which quantizes nothing"
+    end
+
+    reading = [quantization: true, requantize: requantize, type: if(type in [:f32, :f16, :bf16], do: type, else: :f32)]
+    {tensors, quantization} = Mlx.IO.load(path, [format: :gguf] ++ reading)
+    form = options[:form] || if(requantize, do: :quantized)
+    new(tensors, metadata, source, form: form, type: type, quantization: quantization)
   end
 
   @doc """

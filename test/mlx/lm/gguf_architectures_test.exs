@@ -3,7 +3,9 @@ defmodule Mlx.LM.GGUFArchitecturesTest do
 
   alias Mlx.IO.GGUFMetadata
   alias Mlx.LM.{Checkpoint, Decoder, Families, GGUFModel, Names}
+  alias Mlx.LM.Decoder.DenseLinear
   alias Mlx.LM.Families.Fields
+  alias Mlx.NN.{Linear, QuantizedLinear}
 
   @moduletag :oracle
   @moduletag :tmp_dir
@@ -65,6 +67,9 @@ defmodule Mlx.LM.GGUFArchitecturesTest do
     "rope_scaling" => %{"rope_type" => "yarn", "factor" => 8.0, "original_max_position_embeddings" => 32}
   }
 
+  # Rows of whole blocks of 256 numbers.
+  @wide %{"hidden_size" => 256, "intermediate_size" => 512, "num_hidden_layers" => 2}
+
   # name, architecture, type of the model, what is different in its config.json, and in the file
   @cases [
     {"llama", "llama", "llama", %{}, %{}},
@@ -72,6 +77,8 @@ defmodule Mlx.LM.GGUFArchitecturesTest do
     {"llama-3", "llama", "llama", %{"rope_scaling" => @llama3}, %{}},
     {"llama-biases", "llama", "llama", %{"attention_bias" => true, "mlp_bias" => true}, %{}},
     {"llama-q8", "llama", "llama", %{}, %{"type" => "Q8_0"}},
+    {"llama-q4k", "llama", "llama", @wide, %{"type" => "Q4_K"}},
+    {"qwen3-q6k", "qwen3", "qwen3", Map.put(@wide, "head_dim", 64), %{"type" => "Q6_K"}},
     {"mistral", "llama", "mistral", %{"rope_theta" => 1.0e6}, %{}},
     {"mixtral", "llama", "mixtral", @mixtral, %{}},
     {"mixtral-q4", "llama", "mixtral", @mixtral, %{"type" => "Q4_0"}},
@@ -150,20 +157,37 @@ defmodule Mlx.LM.GGUFArchitecturesTest do
         do: {form, distance}
   end
 
-  test "files give what the same models give with a config.json", %{tmp_dir: folder} do
-    for one <- @cases, do: save(folder, one)
+  defp written(folder, cases) do
+    for one <- cases, do: save(folder, one)
     python = System.fetch_env!("MLX_ORACLE_PYTHON")
     {output, status} = System.cmd(python, [@script, folder], stderr_to_stdout: true)
     assert status == 0, output
+  end
+
+  test "files give what the same models give with a config.json", %{tmp_dir: folder} do
+    written(folder, @cases)
 
     wrong =
-      for {name, _, _, _, _} <- @cases,
-          problems = problems(Path.join(folder, name)),
-          problems != [],
-          do: {name, problems}
+      for {name, _, _, _, _} <- @cases, problems = problems(Path.join(folder, name)), problems != [] do
+        {name, problems}
+      end
 
     assert wrong == []
-
     assert Enum.sort(Enum.uniq(for {_, architecture, _, _, _} <- @cases, do: architecture)) == GGUFModel.architectures()
+  end
+
+  test "matrices of formats without an exact form are dense, or requantized", %{tmp_dir: folder} do
+    written(folder, for({"qwen3-q6k", _, _, _, _} = one <- @cases, do: one))
+    path = Path.join(folder, "qwen3-q6k/model.gguf")
+    dense = gguf(path, form: :quantized, type: :f32)
+    assert %{o_proj: %kind{}} = hd(dense.model.layers).self_attn
+    assert kind in [DenseLinear, Linear]
+    expected = logits(dense)
+
+    for {options, bits} <- [{[group_size: 64, bits: 8], 8}, {[group_size: 32, bits: 6], 6}] do
+      requantized = gguf(path, requantize: options, type: :f32)
+      assert %QuantizedLinear{bits: ^bits} = hd(requantized.model.layers).self_attn.o_proj
+      assert distance(logits(requantized), expected) < 0.2
+    end
   end
 end

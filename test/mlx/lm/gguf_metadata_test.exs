@@ -139,22 +139,12 @@ defmodule Mlx.LM.GGUFMetadataTest do
     end
   end
 
-  test "matrices without an exact form are dense, or requantized", %{tmp_dir: folder} do
+  test "requantizing as MLX cannot, or of what is dense or a folder", %{tmp_dir: folder} do
     path = Path.join(folder, "tiny.gguf")
-    # Q6_K, whose blocks have 256 numbers: scales of 1 and levels of 32, which are zeros.
-    block =
-      :binary.copy(<<0>>, 128) <> :binary.copy(<<0xAA>>, 64) <> :binary.copy(<<1>>, 16) <> <<1.0::little-float-16>>
-
-    numbers = for {_name, array} <- TinyLlama.tensors(), tuple_size(array.shape) == 2, do: Mlx.size(array)
-    assert Enum.any?(numbers, &(rem(&1, 256) == 0))
     TinyLlama.save(path)
-    assert byte_size(block) == 210
-
     assert_raise ArgumentError, ~r/:requantize/, fn -> Mlx.LM.load(path, requantize: [bits: 99]) end
-    assert %{model: %Decoder{}} = Mlx.LM.load(path, requantize: [group_size: 64, bits: 4])
-
-    assert_raise ArgumentError, ~r/Mlx.LM.load.*:requantize/, fn ->
-      Mlx.LM.load(folder <> "/..", requantize: [bits: 4])
-    end
+    assert_raise ArgumentError, ~r/:requantize/, fn -> Mlx.LM.load(path, requantize: [bits: 4], form: :dense) end
+    File.write!(Path.join(folder, "config.json"), "{}")
+    assert_raise ArgumentError, ~r/^Mlx.LM.load: .*:requantize/, fn -> Mlx.LM.load(folder, requantize: [bits: 4]) end
   end
 end
