@@ -21,22 +21,22 @@ defmodule Mlx.LM.GGUFModel do
   @doc """
   The decoder of a file, ready to run. `options` are those of `Mlx.LM.load/2` for files.
 
-  Tensors are read one after the other, and stay in the form that the file has until the block that they belong to is
-  made.
+  Tensors are read one after the other, in the form and the type that they are used in.
   """
   @spec load(Path.t(), map(), keyword()) :: Decoder.t()
   def load(path, metadata, options) do
     source = Path.basename(path)
     type = type(metadata, source, options)
     requantize = options[:requantize]
+    form = options[:form] || if(requantize == nil and Mlx.Device.default() == :cpu, do: :dense, else: :quantized)
 
-    if requantize != nil and options[:form] == :dense do
+    if requantize != nil and form == :dense do
       raise ArgumentError, "Mlx.LM.load: expected no :requantize with form: :dense, which quantizes nothing"
     end
 
-    reading = [quantization: true, requantize: requantize, type: if(type in [:f32, :f16, :bf16], do: type, else: :f32)]
-    {tensors, quantization} = Mlx.IO.load(path, [format: :gguf] ++ reading)
-    form = options[:form] || if(requantize, do: :quantized)
+    numbers = if type in [:f32, :f16, :bf16], do: type, else: :f32
+    reading = [format: :gguf, quantization: true, form: form, type: numbers, requantize: requantize]
+    {tensors, quantization} = Mlx.IO.load(path, reading)
     new(tensors, metadata, source, form: form, type: type, quantization: quantization)
   end
 
