@@ -176,6 +176,19 @@ defmodule Mlx.LM.GGUFArchitecturesTest do
     assert Enum.sort(Enum.uniq(for {_, architecture, _, _, _} <- @cases, do: architecture)) == GGUFModel.architectures()
   end
 
+  test "quantized matrices are multiplied in the types of a GPU", %{tmp_dir: folder} do
+    names = ["llama-q4k", "gemma3-linear", "gpt-oss-mxfp4"]
+    written(folder, for({name, _, _, _, _} = one <- @cases, name in names, do: one))
+
+    for name <- names, {type, tolerance} <- [f16: 0.02, bf16: 0.1] do
+      path = Path.join([folder, name, "model.gguf"])
+      model = gguf(path, form: :quantized, type: type)
+      {logits, _caches} = Decoder.logits(model, Mlx.array([@ids]), Decoder.caches(model))
+      assert logits.type == type
+      assert distance(Mlx.as_type(logits, :f32), logits(gguf(path, form: :dense, type: :f32))) < tolerance
+    end
+  end
+
   test "matrices of formats without an exact form are dense, or requantized", %{tmp_dir: folder} do
     written(folder, for({"qwen3-q6k", _, _, _, _} = one <- @cases, do: one))
     path = Path.join(folder, "qwen3-q6k/model.gguf")
