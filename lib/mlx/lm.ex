@@ -60,7 +60,10 @@ defmodule Mlx.LM do
     * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default `:dense` on a CPU and
       `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Decoder.for_inference/2`)
     * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
-      `:f16` for a GGUF file
+      for a GGUF file `:f16`, and `:bf16` for those architectures whose numbers leave the range of `:f16` (gemma, gpt-oss)
+    * `:requantize` - for a GGUF file, options of `Mlx.quantize/2` for the matrices of formats that MLX cannot multiply by
+      (see `Mlx.IO.load/2`), such as `[group_size: 64, bits: 6]`; by default they are dense. With it, `:form` is
+      `:quantized` by default
     * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
     * `:adapter` - the folder of an adapter of mlx-lm or PEFT for a model in a folder, and `:fuse`, whether it becomes a part
       of the model's matrices, default false (see `Mlx.LM.Checkpoint.load/2`)
@@ -72,7 +75,8 @@ defmodule Mlx.LM do
   @spec load(Path.t(), keyword()) :: t()
   def load(model, options \\ []) do
     model = FilePath.string!(model, :"LM.load")
-    options = Options.complete(options, :"LM.load", form: nil, type: nil, families: %{}, adapter: nil, fuse: false)
+    defaults = [form: nil, type: nil, requantize: nil, families: %{}, adapter: nil, fuse: false]
+    options = Options.complete(options, :"LM.load", defaults)
 
     CalledFunction.name("Mlx.LM.load", fn ->
       path = Hub.resolve(model)
@@ -89,6 +93,12 @@ defmodule Mlx.LM do
   end
 
   defp of_checkpoint(folder, name, options) do
+    {requantize, options} = Keyword.pop(options, :requantize)
+
+    if requantize do
+      raise ArgumentError, "Mlx.LM.load: the option :requantize is for GGUF files, and #{folder} is a folder"
+    end
+
     model = Checkpoint.load(folder, options)
 
     %__MODULE__{
@@ -105,13 +115,9 @@ defmodule Mlx.LM do
       do: raise(Mlx.Error, message: "#{path} is a GGUF file, and adapters are for models in folders")
 
     %{metadata: metadata} = GGUFMetadata.read(path)
-    check_architecture!(metadata, path)
+    GGUFModel.check!(metadata, path)
     tokenizer = Tokenizer.from_gguf(metadata)
-
-    model =
-      path
-      |> Mlx.IO.load(format: :gguf)
-      |> GGUFModel.new(metadata, Path.basename(path), Keyword.take(options, [:form, :type]))
+    model = GGUFModel.load(path, metadata, Keyword.take(options, [:form, :type, :requantize]))
 
     %__MODULE__{
       name: metadata["general.name"] || Path.basename(path, ".gguf"),
@@ -281,17 +287,6 @@ defmodule Mlx.LM do
     case metadata["tokenizer.chat_template"] do
       nil -> nil
       source -> ChatTemplate.compile(source)
-    end
-  end
-
-  defp check_architecture!(metadata, path) do
-    case metadata["general.architecture"] do
-      architecture when architecture in @architectures ->
-        :ok
-
-      other ->
-        raise Mlx.Error,
-              "#{path} holds a model of the architecture #{inspect(other)}; supported: #{Enum.join(@architectures, ", ")}"
     end
   end
 end

@@ -13,7 +13,11 @@ defmodule Mlx.LM.GGUFModelTest do
     # Tensors that a model is made of are given up.
     tensors
     |> Map.new(fn {name, array} -> {name, Mlx.copy(array)} end)
-    |> GGUFModel.new(TinyLlama.metadata(changes), "tiny.gguf", options)
+    |> GGUFModel.new(TinyLlama.metadata(changes), "tiny.gguf", [quantization: quantization(tensors)] ++ options)
+  end
+
+  defp quantization(tensors) do
+    for {name, %{type: :u32}} <- tensors, into: %{}, do: {name, [mode: :affine, group_size: 32, bits: 8]}
   end
 
   defp attention(model), do: hd(model.model.layers).self_attn
@@ -156,8 +160,8 @@ defmodule Mlx.LM.GGUFModelTest do
           {"embedding_length", "wide"},
           {"context_length", nil},
           {"attention.layer_norm_rms_epsilon", :nan},
-          {"expert_count", 8},
-          {"rope.scaling.type", "yarn"},
+          {"expert_count", -1},
+          {"rope.scaling.type", "squeezed"},
           {"rope.dimension_count", 18}
         ] do
       test "is refused when #{key} is #{inspect(value)}" do

@@ -10,6 +10,7 @@ defmodule Mlx.LM.Families.Gemma2 do
   @impl true
   def config(fields) do
     window = Fields.size(fields, "sliding_window", nil)
+    windows = if window, do: Plain.windows(fields, &(rem(&1, 2) == 0), window), else: []
 
     Plain.config(fields,
       norm: {:rms_plus_one, Fields.positive(fields, "rms_norm_eps")},
@@ -18,7 +19,7 @@ defmodule Mlx.LM.Families.Gemma2 do
         scale: Fields.positive(fields, "query_pre_attn_scalar", 144.0) ** -0.5,
         soft_cap: Fields.positive(fields, "attn_logit_softcapping", 50.0)
       ],
-      block: &[attention: [window: if(rem(&1, 2) == 0, do: window)]],
+      block: &[attention: [window: Enum.at(windows, &1)]],
       feed_forward: [activation: "gelu_pytorch_tanh"],
       embedding_scale: :math.sqrt(Fields.size(fields, "hidden_size")),
       logit_cap: Fields.positive(fields, "final_logit_softcapping", 30.0),
