@@ -24,11 +24,15 @@ defmodule Mlx.LM.GGUFModel do
   @spec new(Mlx.LM.Family.tensors(), map(), String.t(), keyword()) :: Decoder.t()
   def new(tensors, metadata, source, options \\ []) do
     type = options[:type] || if(Mlx.Device.default() == :cpu, do: :f32, else: :f16)
-    fields = metadata |> Fields.new(source) |> fields(tensors)
+    {tree, _fields} = tree(tensors, metadata, source, type)
+    Decoder.for_inference(tree, form: options[:form])
+  end
 
-    tensors
-    |> Checkpoint.from_tensors(fields, type: type, source: source, families: %{"gguf" => __MODULE__})
-    |> Decoder.for_inference(form: options[:form])
+  @doc "As `new/4`, with the paths that Hugging Face's files have, and the fields of its configuration."
+  @spec tree(Mlx.LM.Family.tensors(), map(), String.t(), Mlx.Type.t() | nil) :: {Decoder.t(), Fields.t()}
+  def tree(tensors, metadata, source, type) do
+    fields = metadata |> Fields.new(source) |> fields(tensors)
+    {Checkpoint.from_tensors(tensors, fields, type: type, source: source, families: %{"gguf" => __MODULE__}), fields}
   end
 
   defp fields(metadata, tensors) do
