@@ -46,6 +46,9 @@ defmodule Mlx.LM.Family do
   """
   @callback joints() :: [joint()]
 
+  @doc "The tensors that a tensor of the decoder, with its path, is in a file, where `c:tensors/2` makes one of several."
+  @callback saved(path :: String.t(), Array.t()) :: [{String.t(), Array.t()}]
+
   @doc """
   How the layer with a path in the decoder is quantized where nobody asks for something else: as all others (`true`), not
   at all (`false`), or with options of its own.
@@ -66,9 +69,12 @@ defmodule Mlx.LM.Family do
       def joints, do: []
 
       @impl true
+      def saved(path, array), do: [{path, array}]
+
+      @impl true
       def packing(_path), do: true
 
-      defoverridable names: 0, tensors: 2, joints: 0, packing: 1
+      defoverridable names: 0, tensors: 2, joints: 0, saved: 2, packing: 1
     end
   end
 end

@@ -48,7 +48,10 @@ defmodule Mlx.LM.Checkpoint.Saved do
     flat = decoder |> Map.take([:model, :lm_head]) |> Mlx.Tree.flatten()
     arrays = Map.new(flat)
 
-    for {path, array} <- flat, array = whole(saved, path, array, arrays), do: {name(saved, path), array}
+    for {path, array} <- flat,
+        array = whole(saved, path, array, arrays),
+        {path, array} <- saved.family.saved(path, array),
+        do: {name(saved, path), array}
   end
 
   # The first part of a joint becomes all of it, and the others nothing.
