@@ -27,7 +27,19 @@ defmodule Mlx.LM do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
   alias Mlx.Hub
-  alias Mlx.LM.{ChatTemplate, Checkpoint, Conversion, Decoder, Decoding, Generation, GGUFModel, Perplexity, Response, Tokenizer}
+
+  alias Mlx.LM.{
+    ChatTemplate,
+    Checkpoint,
+    Conversion,
+    Decoder,
+    Decoding,
+    Generation,
+    GGUFModel,
+    Perplexity,
+    Response,
+    Tokenizer
+  }
 
   @architectures GGUFModel.architectures()
 

@@ -194,10 +194,15 @@ defmodule Mlx.LM.Checkpoint do
     end
 
     if not (is_integer(options[:shard_size]) and options[:shard_size] > 0),
-      do: raise(ArgumentError, "expected :shard_size to be a positive integer, got: #{Given.text(options[:shard_size])}")
+      do:
+        raise(ArgumentError, "expected :shard_size to be a positive integer, got: #{Given.text(options[:shard_size])}")
 
     if not (options[:progress] == nil or is_function(options[:progress], 1)),
-      do: raise(ArgumentError, "expected :progress to be a function of 1 argument, got: #{Given.text(options[:progress])}")
+      do:
+        raise(
+          ArgumentError,
+          "expected :progress to be a function of 1 argument, got: #{Given.text(options[:progress])}"
+        )
 
     if options[:from], do: FilePath.string!(options[:from], :"LM.Checkpoint.save")
     :ok

@@ -52,7 +52,9 @@ defmodule Mlx.LM.Conversion do
   defp check!(options) do
     if options[:type] not in [nil | @types], do: wrong!(options, :type, "one of #{inspect(@types)}, or nil")
     if not is_boolean(options[:dequantize]), do: wrong!(options, :dequantize, "true or false")
-    if not (options[:progress] == nil or is_function(options[:progress], 1)), do: wrong!(options, :progress, "a function")
+
+    if not (options[:progress] == nil or is_function(options[:progress], 1)),
+      do: wrong!(options, :progress, "a function")
 
     if not (options[:shard_size] == nil or (is_integer(options[:shard_size]) and options[:shard_size] > 0)),
       do: wrong!(options, :shard_size, "a positive integer, or nil")

@@ -85,7 +85,10 @@ defmodule Mlx.LM.ConversionTest do
 
       layers = for tensor <- Map.keys(tensors(ours)), String.ends_with?(tensor, ".scales"), do: Path.rootname(tensor)
       for layer <- layers, do: assert(packing(config(ours), layer) == packing(config(theirs), layer))
-      [mine, index] = for folder <- [ours, theirs], do: JSON.decode!(File.read!("#{folder}/model.safetensors.index.json"))
+
+      [mine, index] =
+        for folder <- [ours, theirs], do: JSON.decode!(File.read!("#{folder}/model.safetensors.index.json"))
+
       assert mine == index
     end
 

@@ -43,8 +43,11 @@ defmodule Mlx.LM.Conversion.GGUF do
   # Other architectures have other names and orders.
   defp architecture!(metadata, path) do
     case metadata["general.architecture"] do
-      "llama" -> :ok
-      other -> raise Mlx.Error, "#{path} has the architecture #{inspect(other)}; GGUF files of \"llama\" can be converted"
+      "llama" ->
+        :ok
+
+      other ->
+        raise Mlx.Error, "#{path} has the architecture #{inspect(other)}; GGUF files of \"llama\" can be converted"
     end
   end
 
@@ -111,7 +114,9 @@ defmodule Mlx.LM.Conversion.GGUF do
 
     layers =
       for %{self_attn: attention} = block <- model.layers do
-        parts = for {part, heads} <- counts, do: {part, attention |> Map.fetch!(part) |> Mlx.Tree.map(&halves(&1, heads))}
+        parts =
+          for {part, heads} <- counts, do: {part, attention |> Map.fetch!(part) |> Mlx.Tree.map(&halves(&1, heads))}
+
         %{block | self_attn: struct!(attention, parts)}
       end
 
