@@ -120,7 +120,7 @@ defmodule Mix.Tasks.MlxTasksTest do
       model = "models/SmolLM2-135M-Instruct.Q4_1.gguf: no such file"
 
       with_environment(%{"MLX_TEST_MODEL" => nil, "MLX_CACHE" => "nowhere"}, fn ->
-        assert refusal(Generate, ["-p", "Hello"]) =~ "cannot read nowhere/#{model}"
+        assert refusal(Generate, ["-p", "Hello"]) =~ "cannot read #{Path.expand("nowhere")}/#{model}"
       end)
     end
 

@@ -3,6 +3,7 @@
     conversion.py make FOLDER    a model of each case of families.py in FOLDER/cases/NAME; a larger Llama in FOLDER/llama, and
                                  what mlx-lm's own conversion makes of it for each recipe, in FOLDER/recipes/NAME
     conversion.py read FOLDER    loads each folder in FOLDER, and writes the logits of some tokens into logits.safetensors
+    conversion.py greedy FOLDER COUNT IDS...    COUNT tokens after each list of tokens, IDS, one list a line
 """
 
 import json
@@ -69,4 +70,16 @@ def read(folder):
         mx.save_safetensors(str(path / "logits.safetensors"), {"logits": logits})
 
 
-{"make": make, "read": read}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+def greedy(folder, count, *prompts):
+    model, _ = load_model(folder)
+    for prompt in prompts:
+        cache = families.caches(model)
+        ids, tokens = [int(token) for token in prompt.split()], []
+        while len(tokens) < int(count):
+            tokens.append(mx.argmax(model(mx.array([ids]), cache=cache)[0, -1]).item())
+            ids = tokens[-1:]
+        print(*tokens, flush=True)
+
+
+actions = {"make": make, "read": read, "greedy": greedy}
+actions[sys.argv[1]](pathlib.Path(sys.argv[2]), *sys.argv[3:])

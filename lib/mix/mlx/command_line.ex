@@ -106,7 +106,7 @@ defmodule Mix.Mlx.CommandLine do
 
   defp default_model do
     case System.get_env("MLX_TEST_MODEL") do
-      path when path in [nil, ""] -> Path.join([cache_folder(), "models", "SmolLM2-135M-Instruct.Q4_1.gguf"])
+      path when path in [nil, ""] -> Path.expand("models/SmolLM2-135M-Instruct.Q4_1.gguf", cache_folder())
       path -> path
     end
   end
