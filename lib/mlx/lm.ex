@@ -157,8 +157,8 @@ defmodule Mlx.LM do
   tokenizers of the byte-level kind.
 
   Returns a map: `:parameters`, `:bytes` of all tensors, and `:bits_per_weight`. The folder takes its name when it is
-  complete. Tensors are computed and written one after the other, so that no more than one file's, of a GGUF file, or a
-  few tensors are in memory at a time.
+  complete. Tensors are computed and written one after the other, so that a few of them are in memory at a time. A GGUF
+  file is read as a whole.
 
   Raises `Mlx.Error` where something of the name of the folder is there already, where a model is quantized already, and as
   `load/2` does.
