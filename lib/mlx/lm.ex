@@ -19,7 +19,7 @@ defmodule Mlx.LM do
 
   A model belongs to no process. It can be used by several at once, which then take turns on the device.
 
-  Python: `mlx_lm.load`, `mlx_lm.generate`, `mlx_lm.stream_generate`, `mlx_lm.perplexity`.
+  Python: `mlx_lm.load`, `mlx_lm.convert`, `mlx_lm.generate`, `mlx_lm.stream_generate`, `mlx_lm.perplexity`.
   """
 
   use Mlx.Arguments.Mismatch
@@ -27,7 +27,19 @@ defmodule Mlx.LM do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.{FilePath, GGUFMetadata}
   alias Mlx.Hub
-  alias Mlx.LM.{ChatTemplate, Checkpoint, Decoder, Decoding, Generation, GGUFModel, Perplexity, Response, Tokenizer}
+
+  alias Mlx.LM.{
+    ChatTemplate,
+    Checkpoint,
+    Conversion,
+    Decoder,
+    Decoding,
+    Generation,
+    GGUFModel,
+    Perplexity,
+    Response,
+    Tokenizer
+  }
 
   @architectures GGUFModel.architectures()
 
@@ -126,6 +138,54 @@ defmodule Mlx.LM do
       tokenizer: tokenizer,
       template: template(metadata)
     }
+  end
+
+  @doc """
+  Converts a model to a folder that `load/2` and Python's `mlx_lm.load` load. `source` is what `load/2` takes: a folder, a
+  GGUF file, or a name on the Hugging Face Hub.
+
+      Mlx.LM.convert("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-4bit", quantize: [bits: 4])
+      Mlx.LM.convert("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2", dequantize: true, type: :bf16)
+
+  Options:
+
+    * `:quantize` - `true`, or a keyword list of
+      * `:mode`, `:bits`, `:group_size` - those of `Mlx.quantize/2`
+      * `:recipe` - `:mixed_2_6`, `:mixed_3_4`, `:mixed_3_6` or `:mixed_4_6`: more bits for the matrices that matter most
+      * `:where` - a function of the path of a layer, as the folder names it, and the layer, that says whether to quantize
+        it: true, false, or a keyword list with other options for it
+    * `:dequantize` - whether to unpack what is quantized, default false; it may be quantized anew then
+    * `:type` - the floating-point type, `:f32`, `:f16` or `:bf16`; by default what `torch_dtype` of `config.json` says, and
+      otherwise as it is, and `:f16` for a GGUF file
+    * `:families` - that of `load/2`
+    * `:shard_size` - the most bytes of tensors in a file, default 5 GiB
+    * `:progress` - a function that is called with `{:tensors, done, total}`
+
+  Without options it is the same model, as MLX has it. What a family leaves as it is, such as the choice of experts, and
+  matrices whose rows are no multiple of the group size stay as they are.
+
+  The matrices of a GGUF file stay quantized where MLX has the form. A `tokenizer.json` is made of its metadata, for
+  tokenizers of the byte-level kind.
+
+  Returns a map: `:parameters`, `:bytes` of all tensors, and `:bits_per_weight`. The folder takes its name when it is
+  complete. Tensors are computed and written one after the other, so that a few of them are in memory at a time. A GGUF
+  file is read as a whole.
+
+  Raises `Mlx.Error` where something of the name of the folder is there already, where a model is quantized already, and as
+  `load/2` does.
+
+  Python: `mlx_lm.convert`.
+  """
+  @spec convert(Path.t(), Path.t(), keyword()) :: %{
+          parameters: non_neg_integer(),
+          bytes: non_neg_integer(),
+          bits_per_weight: float()
+        }
+  def convert(source, folder, options \\ []) do
+    source = FilePath.string!(source, :"LM.convert")
+    folder = FilePath.string!(folder, :"LM.convert")
+    options = Options.complete(options, :"LM.convert", Conversion.options())
+    CalledFunction.name("Mlx.LM.convert", fn -> Conversion.run(source, folder, options) end)
   end
 
   @doc """

@@ -60,6 +60,53 @@ defmodule Mix.Tasks.MlxTasksTest do
       assert String.starts_with?(system, Mlx.LM.generate(lm, messages, options).text)
     end
 
+    test "passes all switches of sampling on, and those of the template", %{tmp_dir: folder} do
+      path = Path.join(folder, "switches.gguf")
+      TinyLlama.save(path, %{"tokenizer.chat_template" => "{{ messages[0]['content'] }}{{ a }}{{ b }}{{ c | length }}"})
+
+      arguments =
+        ~w(--temp 0.9 --min-p 0.01 --min-tokens-to-keep 3 --xtc-probability 0.5 --xtc-threshold 0.02 --repetition-context 9
+           --repetition-penalty 1.2 --presence-penalty 0.3 --presence-context 7 --frequency-penalty 0.2 --frequency-context 5
+           --logit-bias 65=3 --logit-bias 66=-2.5 --seed 3 --max-tokens 20 --prefill-step 4 --ignore-eos --stop zzzz --json) ++
+          ["--template", "a=true", "--template", "b=text", "--template", "c=[1, 2]"]
+
+      options = [
+        temperature: 0.9,
+        min_p: 0.01,
+        min_tokens_to_keep: 3,
+        xtc_probability: 0.5,
+        xtc_threshold: 0.02,
+        repetition_context: 9,
+        repetition_penalty: 1.2,
+        presence_penalty: 0.3,
+        presence_context: 7,
+        frequency_penalty: 0.2,
+        frequency_context: 5,
+        logit_bias: %{65 => 3.0, 66 => -2.5},
+        seed: 3,
+        max_tokens: 20,
+        prefill_step: 4,
+        ignore_eos: true,
+        stop: ["zzzz"],
+        template: [a: true, b: "text", c: [1, 2]]
+      ]
+
+      values = JSON.decode!(capture_io(fn -> Generate.run(["-m", path, "Hello" | arguments]) end))
+      lm = Mlx.LM.load(path)
+      expected = Mlx.LM.generate(lm, [%{role: "user", content: "Hello"}], options)
+      assert values["text"] == expected.text
+      assert values["ids"] == expected.ids
+      assert values["prompt_tokens"] == length(Mlx.LM.encode(lm, "HelloTruetext2"))
+      assert %{"finish_reason" => "length", "generated_tokens" => 20, "generation_tokens_per_second" => _} = values
+    end
+
+    test "lists its options" do
+      help = capture_io(fn -> Generate.run(["--help"]) end)
+      assert help =~ "Usage: mix mlx.generate [OPTIONS] PROMPT\n"
+      assert help =~ ~r/^  --prompt, -p TEXT +the prompt/m
+      assert help =~ ~r/^  --ignore-eos +go on/m
+    end
+
     test "a single token has no generation speed", %{path: path} do
       output = capture_io(fn -> Generate.run(["-m", path, "-p", "Hello", "--max-tokens", "1", "--raw"]) end)
       assert output =~ "Generation: 1 token, - tokens per second"
@@ -73,13 +120,16 @@ defmodule Mix.Tasks.MlxTasksTest do
       model = "models/SmolLM2-135M-Instruct.Q4_1.gguf: no such file"
 
       with_environment(%{"MLX_TEST_MODEL" => nil, "MLX_CACHE" => "nowhere"}, fn ->
-        assert refusal(Generate, ["-p", "Hello"]) =~ "/nowhere/#{model}"
+        assert refusal(Generate, ["-p", "Hello"]) =~ "cannot read #{Path.expand("nowhere")}/#{model}"
       end)
     end
 
     for {name, arguments, problem} <- [
           {"an unknown option", ["--nonsense"], "unknown option or missing value: --nonsense"},
           {"a value of another kind", ["-p", "x", "--temp", "warm"], ~s(--temp does not take the value "warm")},
+          {"a bias without a token", ["x", "--logit-bias", "a=1"], ~s(--logit-bias does not take the value "a=1")},
+          {"a form that there is not", ["x", "--form", "thin"],
+           ~s(--form does not take the value "thin", but quantized, dense)},
           {"no prompt", [], "there is no prompt"},
           {"several prompts", ["two", "words"], "several prompts"},
           {"an argument too many", ["-p", "x", "more"], "unexpected argument: more"}
@@ -116,8 +166,101 @@ defmodule Mix.Tasks.MlxTasksTest do
       ]
 
       second = Mlx.LM.generate(lm, messages, options).text
-      heading = "tiny: /reset starts a new conversation, /exit ends it.\n"
-      assert output == heading <> "> #{first}\n\n> > #{second}\n\n> > #{first}\n\n> "
+      heading = "tiny: /help lists the commands, /exit ends it.\n"
+      assert output == heading <> "> #{first}\n\n> > #{second}\n\n> A new conversation.\n> #{first}\n\n> "
+    end
+
+    test "has commands that show, save and load the conversation", %{path: path, tmp_dir: folder} do
+      file = Path.join(folder, "chat.json")
+
+      input = """
+      /help
+      /system
+      /system Be brief.
+      /system
+      /stats
+      Hello
+      /stats
+      /save #{file}
+      /clear
+      /load #{file}
+      /load nowhere.json
+      /load #{path}
+      /save
+      /save #{folder}
+      /nonsense
+      //exit
+      /save #{file}
+      /exit
+      """
+
+      output = capture_io(input, fn -> Chat.run(["-m", path | @sampling]) end)
+      lm = Mlx.LM.load(path)
+      system = %{role: "system", content: "Be brief."}
+      options = [temperature: 1.0, seed: 5, max_tokens: 12]
+      first = Mlx.LM.generate(lm, [system, %{role: "user", content: "Hello"}], options).text
+
+      for said <- [
+            "/save FILE    writes the conversation",
+            "There is no system message.",
+            "The system message is set.",
+            "> Be brief.\n",
+            "There is no answer yet.",
+            "> #{first}\n\n",
+            "Generation: 12 tokens",
+            "Conversation: 3 messages, ",
+            "Saved 3 messages in #{file}.",
+            "A new conversation.",
+            "Loaded 3 messages from #{file}.",
+            "cannot read nowhere.json: no such file or directory",
+            "#{path} is no conversation: expected",
+            "expected the name of a file: /save FILE",
+            "cannot write #{folder}: ",
+            "there is no command /nonsense; /help lists the commands",
+            "Saved 5 messages in #{file}."
+          ],
+          do: assert(output =~ said)
+
+      assert [
+               %{"role" => "system", "content" => "Be brief."},
+               %{"role" => "user", "content" => "Hello"},
+               %{"role" => "assistant", "content" => ^first},
+               %{"role" => "user", "content" => "/exit"},
+               %{"role" => "assistant"}
+             ] = JSON.decode!(File.read!(file))["messages"]
+    end
+
+    test "takes messages of several lines", %{path: path, tmp_dir: folder} do
+      file = Path.join(folder, "chat.json")
+      input = ~s(\"""\nfirst\n\n  second\n\"""\n/save #{file}\n)
+      capture_io(input, fn -> Chat.run(["-m", path | @sampling]) end)
+      assert [%{"content" => "first\n\n  second"}, _answer] = JSON.decode!(File.read!(file))["messages"]
+    end
+
+    test "goes on after a message that is too long", %{path: path} do
+      input = String.duplicate("word ", 200) <> "\nHello\n/stats\n"
+
+      error =
+        capture_io(:stderr, fn ->
+          output = capture_io(input, fn -> Chat.run(["-m", path | @sampling]) end)
+          assert output =~ "Conversation: 2 messages"
+        end)
+
+      assert error =~ "more than the model's context length of 600"
+    end
+
+    test "shows thinking apart, and forgets it", %{tmp_dir: folder} do
+      path = Path.join(folder, "thinking.gguf")
+      template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if think %}<think>{% endif %}"
+      TinyLlama.save(path, %{"tokenizer.chat_template" => template})
+      file = Path.join(folder, "chat.json")
+      input = "Hello\n/save #{file}\n"
+      output = capture_io(input, fn -> Chat.run(["-m", path, "--template", "think=true" | @sampling]) end)
+      assert output =~ "> [thinking]\n"
+      assert [_question, %{"content" => ""}] = JSON.decode!(File.read!(file))["messages"]
+
+      refute capture_io(input, fn -> Chat.run(["-m", path, "--template", "think=false" | @sampling]) end) =~
+               "[thinking]"
     end
 
     test "ends with the input", %{path: path} do
@@ -127,6 +270,9 @@ defmodule Mix.Tasks.MlxTasksTest do
     test "shows its usage" do
       assert refusal(Chat, ["--prompt", "x"]) =~ "Usage: mix mlx.chat"
       assert refusal(Chat, ["hello"]) =~ "unexpected argument: hello"
+
+      assert refusal(Chat, ["--template", "thinking"]) =~
+               "--template does not take the value \"thinking\", but NAME=VALUE"
     end
   end
 end

@@ -1,41 +1,42 @@
 defmodule Mix.Mlx.CommandLine do
   @moduledoc false
-  # What `mix mlx.generate` and `mix mlx.chat` share: their options, the model that they use, and how they show figures.
+  # What the tasks for language models share: the model that they use, the options of a generation, how problems end them,
+  # and how they show figures. `Mix.Mlx.Switches` has their options.
 
+  alias Mix.Mlx.Switches
   alias Mlx.LM.Response
 
-  @switches [
-    model: :string,
-    system: :string,
-    max_tokens: :integer,
-    temp: :float,
-    top_p: :float,
-    top_k: :integer,
-    min_p: :float,
-    repetition_penalty: :float,
-    seed: :integer
-  ]
+  # What goes to other functions than the generation.
+  @others [:model, :form, :type, :system, :prompt, :raw, :json, :template, :logit_bias]
 
-  @names %{temp: :temperature}
+  @doc "The options of `Mlx.LM.events/3` among those of a command line that is called like `head`."
+  @spec generation_options(keyword(), String.t()) :: keyword()
+  def generation_options(options, head) do
+    plain =
+      for {name, value} <- Keyword.drop(options, @others), do: {if(name == :temp, do: :temperature, else: name), value}
 
-  @doc """
-  Parses arguments. `extra` are the switches that only one of the tasks has.
+    bias = for {token, number} <- Switches.pairs(options, :logit_bias, head), into: %{}, do: bias(token, number, head)
 
-  Returns the options and the other arguments, or what is wrong.
-  """
-  @spec parse([String.t()], keyword()) :: {:ok, keyword(), [String.t()]} | {:error, String.t()}
-  def parse(arguments, extra \\ []) do
-    case OptionParser.parse(arguments, strict: extra ++ @switches, aliases: [m: :model, p: :prompt]) do
-      {options, rest, []} -> {:ok, options, rest}
-      {_options, _rest, [{name, nil} | _]} -> {:error, "unknown option or missing value: #{name}"}
-      {_options, _rest, [{name, value} | _]} -> {:error, "#{name} does not take the value #{inspect(value)}"}
+    template =
+      for {name, value} <- Switches.pairs(options, :template, head), do: {String.to_atom(name), variable(value)}
+
+    plain ++ if(bias == %{}, do: [], else: [logit_bias: bias]) ++ if(template == [], do: [], else: [template: template])
+  end
+
+  defp bias(token, number, head) do
+    with {id, ""} <- Integer.parse(token), {value, ""} <- Float.parse(number) do
+      {id, value}
+    else
+      _other -> Switches.refuse("--logit-bias does not take the value #{inspect("#{token}=#{number}")}", head)
     end
   end
 
-  @doc "The options of `Mlx.LM.events/3` among those of a command line."
-  @spec generation_options(keyword()) :: keyword()
-  def generation_options(options) do
-    for {name, value} <- Keyword.drop(options, [:model, :system, :prompt]), do: {Map.get(@names, name, name), value}
+  # true, false, null, numbers, and lists and objects of JSON; all else is text.
+  defp variable(text) do
+    case JSON.decode(text) do
+      {:ok, value} -> value
+      {:error, _reason} -> text
+    end
   end
 
   @doc "The message of `--system`, if it is given."
@@ -46,7 +47,7 @@ defmodule Mix.Mlx.CommandLine do
 
   @doc "Loads the model of `--model`, or the one that `bin/setup` brought."
   @spec load(keyword()) :: Mlx.LM.t()
-  def load(options), do: Mlx.LM.load(options[:model] || Path.expand(default_model()))
+  def load(options), do: Mlx.LM.load(options[:model] || default_model(), Keyword.take(options, [:form, :type]))
 
   @doc "Calls a function, and ends the virtual machine with one sentence where a model or its input can't be used."
   @spec or_exit((-> result)) :: result when result: var
@@ -61,6 +62,30 @@ defmodule Mix.Mlx.CommandLine do
   def exit_with(message) do
     Mix.shell().error(message)
     exit({:shutdown, 1})
+  end
+
+  @doc "A function that shows progress, `{_what, done, total}`, on standard error where that is a terminal."
+  @spec progress(String.t()) :: (tuple() -> :ok)
+  def progress(what) do
+    if match?({:ok, _columns}, :io.columns(:standard_error)),
+      do: fn {_kind, done, total} -> bar(what, done, total) end,
+      else: fn _progress -> :ok end
+  end
+
+  @width 20
+
+  defp bar(what, done, total) do
+    filled = div(done * @width, max(total, 1))
+    bar = String.duplicate("#", filled) <> String.duplicate(".", @width - filled)
+    IO.write(:stderr, ["\r#{what}: [#{bar}] #{done} of #{total}\e[K", if(done == total, do: "\n", else: "")])
+  end
+
+  @doc "The figures of a response as JSON has them."
+  @spec values(Response.t()) :: map()
+  def values(response) do
+    response
+    |> Map.take([:text, :ids, :finish_reason, :prompt_tokens, :generated_tokens, :peak_memory])
+    |> Map.merge(Map.take(response, [:prompt_tokens_per_second, :generation_tokens_per_second]))
   end
 
   @doc "The figures of a response, as the lines that end a command."
@@ -81,7 +106,7 @@ defmodule Mix.Mlx.CommandLine do
 
   defp default_model do
     case System.get_env("MLX_TEST_MODEL") do
-      path when path in [nil, ""] -> Path.join([cache_folder(), "models", "SmolLM2-135M-Instruct.Q4_1.gguf"])
+      path when path in [nil, ""] -> Path.expand("models/SmolLM2-135M-Instruct.Q4_1.gguf", cache_folder())
       path -> path
     end
   end

@@ -5,75 +5,131 @@ defmodule Mix.Tasks.Mlx.Chat do
   Holds a conversation with a language model.
 
       mix mlx.chat
-      mix mlx.chat --model path/to/model.gguf --temp 0.7 --system "Answer in one sentence."
+      mix mlx.chat --model mlx-community/Qwen3-0.6B-4bit --temp 0.7 --system "Answer in one sentence."
 
-  Each line that is entered is a message. `/reset` starts a new conversation; `/exit` or the end of the input ends it.
-  What the model has read and written stays in its caches, so that each turn only costs what is new.
+  Each line that is entered is a message. What the model has read and written stays in its caches, so that each turn only
+  costs what is new. What a model thinks before it answers, between `<think>` and `</think>`, is shown apart, and is no part
+  of the conversation afterwards.
 
-  The options are those of `mix mlx.generate`, without `--prompt` and `--raw`. `--max-tokens` counts for each answer.
+  | line | |
+  | --- | --- |
+  | `/help` | lists the commands |
+  | `/clear`, `/reset` | starts a new conversation |
+  | `/system TEXT` | sets the system message; without a text it shows it |
+  | `/save FILE`, `/load FILE` | writes the conversation into a file of JSON, and goes on with that of one |
+  | `/stats` | shows the figures of the last answer |
+  | `/exit` | ends it, as the end of the input does |
+  | `\"""` | begins a message of several lines, and ends it |
+  | `//...` | is a message that begins with `/` |
+
+  The options are those of `mix mlx.generate`, without `--prompt`, `--raw` and `--json`. `--max-tokens` counts for each answer.
+  A message that the model cannot take is left out of the conversation, which goes on.
   """
 
   use Mix.Task
 
-  alias Mix.Mlx.CommandLine
+  alias Mix.Mlx.{CommandLine, Conversation, Switches, Thinking}
+  alias Mlx.LM.Tokenizer
 
-  @usage """
-  Usage: mix mlx.chat [--model FILE] [--system TEXT] [--max-tokens N] [--temp T] [--top-p P] [--top-k K] [--min-p P]
-         [--repetition-penalty R] [--seed N]\
-  """
+  @head "mix mlx.chat [OPTIONS]"
+
+  # So many tokens at the end of a prompt hold what begins an answer.
+  @ending 16
 
   @requirements ["app.start"]
 
   @impl true
   def run(arguments) do
-    options = parse(arguments)
+    case Switches.parse(arguments, @head, Switches.group(:model) ++ Switches.group(:generation)) do
+      :help -> :ok
+      {options, []} -> chat(options, CommandLine.generation_options(options, @head))
+      {_options, [other | _]} -> Switches.refuse("unexpected argument: #{other}", @head)
+    end
+  end
 
+  defp chat(options, generation) do
     CommandLine.or_exit(fn ->
       lm = CommandLine.load(options)
-      start = {CommandLine.system_messages(options), nil}
-      IO.puts("#{lm.name}: /reset starts a new conversation, /exit ends it.")
-      converse(lm, CommandLine.generation_options(options), start, start)
+      # Wrong options end it now and not at the first message.
+      Mlx.LM.events(lm, [%{role: "user", content: "Hello"}], generation)
+      IO.puts("#{lm.name}: /help lists the commands, /exit ends it.")
+      converse(lm, generation, Conversation.new(CommandLine.system_messages(options)))
     end)
   end
 
-  defp parse(arguments) do
-    case CommandLine.parse(arguments) do
-      {:ok, options, []} -> options
-      {:ok, _options, [other | _]} -> CommandLine.exit_with("unexpected argument: #{other}\n\n#{@usage}")
-      {:error, problem} -> CommandLine.exit_with("#{problem}\n\n#{@usage}")
+  defp converse(lm, options, conversation) do
+    case "> " |> IO.gets() |> read() do
+      :exit ->
+        :ok
+
+      :nothing ->
+        converse(lm, options, conversation)
+
+      :lines ->
+        converse(lm, options, answer(lm, options, conversation, lines([])))
+
+      {:message, text} ->
+        converse(lm, options, answer(lm, options, conversation, text))
+
+      {:command, name, argument} ->
+        {conversation, said} = Conversation.run(conversation, name, argument)
+        IO.puts(said)
+        converse(lm, options, conversation)
     end
   end
 
-  # `state` is the conversation so far: its messages, and the context of the last answer.
-  defp converse(lm, options, state, start) do
-    case read() do
-      :exit -> :ok
-      "/reset" -> converse(lm, options, start, start)
-      "" -> converse(lm, options, state, start)
-      text -> converse(lm, options, answer(lm, options, state, text), start)
+  defp read(line) when is_binary(line), do: Conversation.read(line)
+  defp read(_end_or_error), do: :exit
+
+  defp lines(lines) do
+    case IO.gets(". ") do
+      line when is_binary(line) -> if String.trim(line) == ~s("""), do: joined(lines), else: lines([line | lines])
+      _end_or_error -> joined(lines)
     end
   end
 
-  defp read do
-    case IO.gets("> ") do
-      line when is_binary(line) -> with "/exit" <- String.trim(line), do: :exit
-      _end_or_error -> :exit
-    end
+  defp joined(lines), do: lines |> Enum.reverse() |> Enum.join() |> String.trim_trailing("\n")
+
+  defp answer(lm, options, conversation, text) do
+    messages = conversation.messages ++ [%{role: "user", content: text}]
+    template = Keyword.take(options, [:template])
+    ending = lm |> Mlx.LM.encode(messages, template) |> Enum.take(-@ending)
+    thinking = Thinking.after_prompt(Tokenizer.decode(lm.tokenizer, ending))
+    events = Mlx.LM.events(lm, messages, [{:context, conversation.context} | options])
+    {response, answer} = Enum.reduce(events, {thinking, :answer, []}, &show/2)
+    messages = messages ++ [%{role: "assistant", content: answer}]
+    %{conversation | messages: messages, context: response.context, response: response}
+  rescue
+    error in [Mlx.Error, ArgumentError] ->
+      Mix.shell().error(Exception.message(error))
+      %{conversation | context: nil}
   end
 
-  defp answer(lm, options, {messages, context}, text) do
-    messages = messages ++ [%{role: "user", content: text}]
-    response = lm |> Mlx.LM.events(messages, [{:context, context} | options]) |> Enum.reduce(nil, &write/2)
-    {messages ++ [%{role: "assistant", content: response.text}], response.context}
+  # `shown` is the part of the text that was written last.
+  defp show({:text, text}, {thinking, shown, answer}) do
+    {pieces, thinking} = Thinking.push(thinking, text)
+    {shown, answer} = Enum.reduce(pieces, {shown, answer}, &write/2)
+    {thinking, shown, answer}
   end
 
-  defp write({:text, text}, _response) do
-    IO.write(text)
-    nil
-  end
-
-  defp write({:done, response}, _response) do
+  defp show({:done, response}, {thinking, shown, answer}) do
+    {shown, answer} = thinking |> Thinking.flush() |> Enum.reduce({shown, answer}, &write/2)
+    if shown == :thinking, do: IO.write(IO.ANSI.format([:reset, ""]))
     IO.puts("\n")
-    response
+    text = answer |> Enum.reverse() |> Enum.join()
+    # What follows the thinking begins with empty lines.
+    {response, if(text == response.text, do: text, else: String.trim_leading(text))}
+  end
+
+  defp write({:thinking, text}, {shown, answer}) do
+    if shown != :thinking, do: IO.write("[thinking]\n")
+    IO.write(IO.ANSI.format([:faint, text]))
+    {:thinking, answer}
+  end
+
+  defp write({:answer, text}, {shown, answer}) do
+    if shown == :thinking, do: IO.write("\n[answer]")
+    IO.write(text)
+    {:answer, [text | answer]}
   end
 end

@@ -14,7 +14,7 @@ defmodule Mlx.IO.Safetensors do
   alias Mlx.{Array, Native, Type}
   alias Mlx.IO.{Bytes, SafetensorsHeader}
   alias Mlx.Ops.Creation
-  alias Mlx.Values.{Attributes, Reading}
+  alias Mlx.Values.Reading
 
   # The types that MLX reads.
   @types %{
@@ -44,12 +44,16 @@ defmodule Mlx.IO.Safetensors do
   """
   @spec encode(%{String.t() => Array.t()}, %{String.t() => String.t()}) :: Enumerable.t(iodata())
   def encode(arrays, metadata) do
-    entries = Enum.sort_by(arrays, fn {name, array} -> {-Type.bytes(array.type), name} end)
+    kinds = for {name, %Array{shape: shape, type: type}} <- arrays, do: {name, %{shape: shape, type: type}}
+    pieces(kinds, metadata, &Reading.to_binary(Map.fetch!(arrays, &1)))
+  end
 
-    Stream.concat(
-      [header(entries, metadata)],
-      Stream.map(entries, fn {_name, array} -> Reading.to_binary(array) end)
-    )
+  @doc "As `encode/2`, with the shapes and types of arrays, and a function that gives the bytes of the one with a name."
+  @spec pieces([{String.t(), kind}], %{String.t() => String.t()}, (String.t() -> iodata())) :: Enumerable.t(iodata())
+        when kind: %{shape: Array.shape(), type: Type.t()}
+  def pieces(kinds, metadata, read) do
+    entries = Enum.sort_by(kinds, fn {name, kind} -> {-Type.bytes(kind.type), name} end)
+    Stream.concat([header(entries, metadata)], Stream.map(entries, fn {name, _kind} -> read.(name) end))
   end
 
   @doc """
@@ -102,8 +106,8 @@ defmodule Mlx.IO.Safetensors do
     raise Mlx.Error, "an array cannot have the name #{inspect(@metadata)}, which is that of the metadata"
   end
 
-  defp entry({name, %Array{shape: shape, type: type} = array}, offset) do
-    last = offset + Attributes.byte_size(array)
+  defp entry({name, %{shape: shape, type: type}}, offset) do
+    last = offset + Tuple.product(shape) * Type.bytes(type)
     shape = shape |> Tuple.to_list() |> Enum.join(",")
     fields = ~s("dtype":"#{type!(name, type)}","shape":[#{shape}],"data_offsets":[#{offset},#{last}])
     {[string(name), ?:, object([fields])], last}

@@ -34,6 +34,7 @@ defmodule Mlx.LM.Checkpoint do
   alias Mlx.{Array, Type}
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.FilePath
+  alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.{Adapter, Decoder, Families, Imported, JSONFile, Names, Quantization}
   alias Mlx.LM.Families.Fields
 
@@ -170,6 +171,93 @@ defmodule Mlx.LM.Checkpoint do
     rest = if more == [], do: [], else: ["and #{length(more)} more"]
     raise Mlx.Error, message: "#{source} does not fit its configuration: #{Enum.join(shown ++ rest, "; ")}"
   end
+
+  @shard_size 5 * 1024 * 1024 * 1024
+
+  # Files beside the tensors: tokenizers, templates, and how text is generated.
+  @companions ["tokenizer*", "*token*.json", "vocab.*", "merges.txt", "*.tiktoken", "generation_config.json"] ++
+                ["chat_template*", "additional_chat_templates/*.jinja"]
+
+  @doc """
+  Saves the model that `tree/2` made, changed or not, in a new folder, which `load/2` and Python's `mlx_lm.load` load. The
+  tensors have the names that `mlx-lm` has for them, in files `model.safetensors` or `model-00001-of-00002.safetensors`
+  with `model.safetensors.index.json`. `quantization` of `config.json` says how layers are packed.
+
+  Options:
+
+    * `:config` - the fields of the `config.json` that the model came with, as `config/1` gives them. It must be there
+    * `:from` - a folder from which the files of the tokenizer, the chat templates and `generation_config.json` are copied
+    * `:families` - that of `load/2`
+    * `:shard_size` - the most bytes of tensors in a file, default 5 GiB
+    * `:progress` - a function that is called with `{:tensors, done, total}`
+
+  The folder takes its name when all of it is written. Tensors are computed and written one after the other; those that the
+  caller goes on holding stay in memory, unlike with `Mlx.LM.convert/3`.
+
+  Raises `Mlx.Error` where there is something of this name already, or when something cannot be written.
+
+      model = Mlx.LM.Checkpoint.tree("SmolLM2")
+      Mlx.LM.Checkpoint.save(model, "copy", config: Mlx.LM.Checkpoint.config("SmolLM2"), from: "SmolLM2")
+
+  Python: `mlx_lm.utils.save`.
+  """
+  @spec save(Decoder.t(), Path.t(), keyword()) :: :ok
+  def save(%Decoder{} = decoder, folder, options) do
+    folder = FilePath.string!(folder, :"LM.Checkpoint.save")
+    defaults = [config: nil, from: nil, families: %{}, shard_size: @shard_size, progress: nil]
+    options = Options.complete(options, :"LM.Checkpoint.save", defaults)
+
+    CalledFunction.name("Mlx.LM.Checkpoint.save", fn ->
+      check_saving!(options)
+      fields = options[:config]
+      saved = Saved.of(fields, options[:families])
+      content = {Saved.config(saved, fields, decoder, nil), Saved.parameters(decoder)}
+      table = saved |> Saved.tensors(decoder) |> Folder.table()
+      write(folder, content, table, Keyword.put(options, :files, &copy(options[:from], &1)))
+    end)
+  end
+
+  defp check_saving!(options) do
+    if not is_struct(options[:config], Fields) do
+      raise ArgumentError,
+            "expected :config to be the fields of a config.json, as Mlx.LM.Checkpoint.config/1 gives them, got: " <>
+              Given.text(options[:config])
+    end
+
+    if not (is_integer(options[:shard_size]) and options[:shard_size] > 0),
+      do:
+        raise(ArgumentError, "expected :shard_size to be a positive integer, got: #{Given.text(options[:shard_size])}")
+
+    if not (options[:progress] == nil or is_function(options[:progress], 1)),
+      do:
+        raise(
+          ArgumentError,
+          "expected :progress to be a function of 1 argument, got: #{Given.text(options[:progress])}"
+        )
+
+    if options[:from], do: FilePath.string!(options[:from], :"LM.Checkpoint.save")
+    :ok
+  end
+
+  @doc false
+  # Writes what `Mlx.LM.Checkpoint.Folder` has in a table. `:files` of the options is a function that gets the folder.
+  @spec write(Path.t(), {map(), non_neg_integer()}, {:ets.table(), list()}, keyword()) :: :ok
+  def write(folder, {config, parameters}, {table, _kinds} = tensors, options) do
+    report = options[:progress] || fn _progress -> :ok end
+
+    Folder.create(folder, fn temporary ->
+      Folder.write_json(temporary, "config.json", config)
+      options[:files].(temporary)
+      Folder.write_tensors(temporary, tensors, options[:shard_size] || @shard_size, parameters, report)
+    end)
+  after
+    :ets.delete(table)
+  end
+
+  @doc false
+  @spec copy(Path.t() | nil, Path.t()) :: :ok
+  def copy(nil, _folder), do: :ok
+  def copy(from, folder), do: Folder.copy(to_string(from), folder, @companions)
 
   @doc "The fields of the `config.json` of a folder."
   @spec config(Path.t()) :: Fields.t()

@@ -154,6 +154,13 @@ defmodule Mlx.LM.Families do
     end
   end
 
+  @doc false
+  # What stands in front of the names of the text part in `mlx-lm`.
+  @spec prefix(Fields.t()) :: String.t()
+  def prefix(%Fields{map: map}) do
+    if is_map_key(@wrappers, map["model_type"]) or map["text_config"] != nil, do: "language_model.", else: ""
+  end
+
   defp known(own), do: @families |> Map.merge(Map.new(Application.get_env(:mlx, :families, %{}))) |> Map.merge(own)
 
   # What the text part does not say stands beside it.

@@ -14,7 +14,8 @@ defmodule Mlx.LM.Family do
 
       Mlx.LM.load(folder, families: %{"my_type" => MyFamily})
 
-  `use Mlx.LM.Family` gives the functions that are not there: no other names, and tensors as they are.
+  `use Mlx.LM.Family` gives the functions that are not there: no other names, tensors as they are, and layers that are
+  quantized as asked for.
   """
 
   alias Mlx.Array
@@ -30,12 +31,29 @@ defmodule Mlx.LM.Family do
   @doc """
   What parts of names in files are called here, `{theirs, ours}`: whole parts between dots, such as
   `{"attention.wo", "self_attn.o_proj"}`. The longest one that is found in a name counts first, and no part of a name
-  is replaced twice.
+  is replaced twice. A model is saved with the names that come first, which are those of `mlx-lm`.
   """
   @callback names() :: [{String.t(), String.t()}]
 
   @doc "The tensors with the names and shapes that the decoder has, of those in a file, whose names are replaced already."
   @callback tensors(tensors(), Fields.t()) :: tensors()
+
+  @typedoc "How matrices of a decoder are one in a file: its name, the names of the parts, and what makes one of them."
+  @type joint :: {String.t(), [String.t()], ([Array.t()], Fields.t() -> Array.t())}
+
+  @doc """
+  The matrices that `c:tensors/2` takes apart, for saving: each row, and so each quantized row, stays what it is.
+  """
+  @callback joints() :: [joint()]
+
+  @doc "The tensors that a tensor of the decoder, with its path, is in a file, where `c:tensors/2` makes one of several."
+  @callback saved(path :: String.t(), Array.t()) :: [{String.t(), Array.t()}]
+
+  @doc """
+  How the layer with a path in the decoder is quantized where nobody asks for something else: as all others (`true`), not
+  at all (`false`), or with options of its own.
+  """
+  @callback packing(path :: String.t()) :: boolean() | keyword()
 
   defmacro __using__(_options) do
     quote do
@@ -47,7 +65,16 @@ defmodule Mlx.LM.Family do
       @impl true
       def tensors(tensors, _fields), do: tensors
 
-      defoverridable names: 0, tensors: 2
+      @impl true
+      def joints, do: []
+
+      @impl true
+      def saved(path, array), do: [{path, array}]
+
+      @impl true
+      def packing(_path), do: true
+
+      defoverridable names: 0, tensors: 2, joints: 0, saved: 2, packing: 1
     end
   end
 end

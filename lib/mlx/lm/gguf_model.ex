@@ -46,6 +46,13 @@ defmodule Mlx.LM.GGUFModel do
   """
   @spec new(Mlx.LM.Family.tensors(), map(), String.t(), keyword()) :: Decoder.t()
   def new(tensors, metadata, source, options \\ []) do
+    {tree, _fields} = tree(tensors, metadata, source, options)
+    Decoder.for_inference(tree, form: options[:form])
+  end
+
+  @doc "As `new/4`, with the paths that Hugging Face's files have, and the fields of a `config.json`."
+  @spec tree(Mlx.LM.Family.tensors(), map(), String.t(), keyword()) :: {Decoder.t(), Fields.t()}
+  def tree(tensors, metadata, source, options) do
     row = row(metadata, source)
     type = options[:type] || type(metadata, source, options)
     {tables, tensors} = Map.split(tensors, @tables)
@@ -55,8 +62,7 @@ defmodule Mlx.LM.GGUFModel do
 
     reading = [type: type, source: source, families: %{"gguf" => __MODULE__}]
 
-    of(source, fn -> Checkpoint.from_tensors(tensors, fields, reading) end)
-    |> Decoder.for_inference(form: options[:form])
+    {of(source, fn -> Checkpoint.from_tensors(tensors, fields, reading) end), fields}
   end
 
   # Parts of a decoder do not know which file they are of: they refuse arrays that are too large.

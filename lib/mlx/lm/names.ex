@@ -23,6 +23,16 @@ defmodule Mlx.LM.Names do
     end
   end
 
+  @doc """
+  The name that `mlx-lm` has for a name in a decoder: of several that mean the same, the first. `prefix` stands in front of
+  all of them.
+  """
+  @spec theirs(String.t(), [{String.t(), String.t()}], String.t()) :: String.t()
+  def theirs(name, names, prefix) do
+    back = for {theirs, ours} <- names, do: {ours, theirs}
+    prefix <> (name |> String.split(".") |> replaced(split(back)) |> Enum.join("."))
+  end
+
   defp inside?(name, part), do: String.contains?("." <> name <> ".", "." <> part <> ".")
 
   defp without_prefix(name) do

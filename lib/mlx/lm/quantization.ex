@@ -69,7 +69,7 @@ defmodule Mlx.LM.Quantization do
   defp layer(path, %kind{} = layer, tensors, single, settings) when kind in [Linear, Embedding, SwitchLinear] do
     if is_map_key(tensors, "#{path}.scales") do
       own = with true <- Map.get(single, path, true), do: settings
-      if own == false, do: layer, else: quantized(layer, packing(own, settings), tensors["#{path}.scales"])
+      if own == false, do: layer, else: quantized(layer, packing(own), tensors["#{path}.scales"])
     else
       layer
     end
@@ -106,10 +106,9 @@ defmodule Mlx.LM.Quantization do
     [group_size: group_size, bits: bits, mode: mode]
   end
 
-  defp packing(own, settings) do
-    mode =
-      Fields.choice(own, "mode", Map.keys(@modes), nil) || Fields.choice(settings, "mode", Map.keys(@modes), "affine")
-
+  defp packing(own) do
+    # A layer with settings of its own has all of them there: without a mode, that is affine.
+    mode = Fields.choice(own, "mode", Map.keys(@modes), "affine")
     {group_size, bits} = @modes[mode]
     bits = Fields.size(own, "bits", bits)
     if bits not in @bits, do: Fields.refuse(own, "bits", "one of #{Enum.join(@bits, ", ")}")

@@ -60,4 +60,36 @@ defmodule Mlx.LM.SmolLM2Test do
     fresh = Mlx.LM.generate(lm, more, max_tokens: 12)
     assert Mlx.LM.generate(lm, more, max_tokens: 12, context: first.context).ids == fresh.ids
   end
+
+  @conversion Path.expand("../../oracle/conversion.py", __DIR__)
+  @more_prompts [
+    "Who wrote Hamlet?",
+    "Count from 1 to 20.",
+    "Explain photosynthesis in one sentence.",
+    "Translate 'good morning' into Spanish, French and German.",
+    "What is 17 * 23?"
+  ]
+
+  @tag :oracle
+  @tag :tmp_dir
+  test "as a GGUF file, as a folder, and as that folder in Python it writes the same 64 tokens", context do
+    folder = Path.join(context.tmp_dir, "SmolLM2")
+    # Python multiplies dense matrices four times as fast on a CPU.
+    Mlx.LM.convert(context.path, folder, dequantize: true, type: :f32)
+    converted = Mlx.LM.load(folder)
+    prompts = for text <- @prompts ++ @more_prompts, do: Mlx.LM.encode(context.lm, messages(text))
+    assert for(text <- @prompts ++ @more_prompts, do: Mlx.LM.encode(converted, messages(text))) == prompts
+
+    expected = for ids <- prompts, do: greedy(context.lm, ids, 64)
+    assert for(ids <- prompts, do: greedy(converted, ids, 64)) == expected
+
+    arguments = [@conversion, "greedy", folder, "64" | Enum.map(prompts, &Enum.join(&1, " "))]
+    {output, 0} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments)
+
+    assert expected ==
+             for(
+               line <- String.split(output, "\n", trim: true),
+               do: line |> String.split() |> Enum.map(&String.to_integer/1)
+             )
+  end
 end

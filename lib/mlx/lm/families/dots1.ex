@@ -25,6 +25,10 @@ defmodule Mlx.LM.Families.Dots1 do
     ]
   end
 
+  # The choice of experts is not quantized.
+  @impl true
+  def packing(path), do: not String.ends_with?(path, "mlp.gate")
+
   @impl true
   def tensors(tensors, _fields), do: Tensors.stack_experts(tensors)
 end

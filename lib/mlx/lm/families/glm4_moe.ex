@@ -44,6 +44,10 @@ defmodule Mlx.LM.Families.GLM4MoE do
   def names,
     do: [{"mlp.shared_experts", "mlp.shared_expert"}, {"gate.e_score_correction_bias", "e_score_correction_bias"}]
 
+  # The choice of experts is not quantized.
+  @impl true
+  def packing(path), do: not String.ends_with?(path, "mlp.gate")
+
   @impl true
   def tensors(tensors, fields) do
     count = Fields.layers(fields, "num_hidden_layers")

@@ -27,13 +27,13 @@ defmodule Mlx.LM.Families.GPTNeoX do
   @impl true
   def names do
     [
-      {"gpt_neox.embed_in", "model.embed_tokens"},
-      {"gpt_neox.layers", "model.layers"},
-      {"gpt_neox.final_layer_norm", "model.norm"},
       {"model.embed_in", "model.embed_tokens"},
       {"model.h", "model.layers"},
       {"model.final_layer_norm", "model.norm"},
       {"model.embed_out", "lm_head"},
+      {"gpt_neox.embed_in", "model.embed_tokens"},
+      {"gpt_neox.layers", "model.layers"},
+      {"gpt_neox.final_layer_norm", "model.norm"},
       {"embed_out", "lm_head"},
       {"attention.dense", "self_attn.o_proj"},
       {"attention.query_key_value", "self_attn.query_key_value"},
@@ -49,6 +49,24 @@ defmodule Mlx.LM.Families.GPTNeoX do
     tensors
     |> Map.reject(fn {name, _array} -> name =~ ~r/\.attention\.(masked_)?bias$/ end)
     |> Tensors.replace(~r/\.query_key_value\./, &split(&1, &2, heads))
+  end
+
+  @impl true
+  def joints do
+    parts = for part <- ~w(q k v), do: "self_attn.#{part}_proj"
+    [{"self_attn.query_key_value", parts, &join/2}]
+  end
+
+  defp join(parts, fields) do
+    heads = Fields.size(fields, "num_attention_heads")
+
+    parts
+    |> Enum.map(fn %{shape: shape} = part ->
+      [rows | rest] = Tuple.to_list(shape)
+      Mlx.reshape(part, List.to_tuple([heads, div(rows, heads) | rest]))
+    end)
+    |> Mlx.concatenate(axis: 1)
+    |> Mlx.flatten(axes: [0, 1])
   end
 
   defp split(name, array, heads) do

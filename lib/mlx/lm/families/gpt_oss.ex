@@ -32,6 +32,10 @@ defmodule Mlx.LM.Families.GptOss do
   @impl true
   def names, do: [{"mlp.router", "mlp.gate"}, {"mlp.experts", "mlp.switch_mlp"}]
 
+  # The choice of experts needs more bits than what they do.
+  @impl true
+  def packing(path), do: if(String.ends_with?(path, "mlp.gate"), do: [group_size: 64, bits: 8], else: true)
+
   @impl true
   def tensors(tensors, _fields) do
     Tensors.replace(tensors, ~r/switch_mlp\.(gate_up|down)_proj_?/, fn name, array ->

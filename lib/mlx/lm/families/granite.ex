@@ -23,4 +23,12 @@ defmodule Mlx.LM.Families.Granite do
 
     Plain.config(fields, own ++ different)
   end
+
+  # The scales of these matrices are too small for some modes.
+  @impl true
+  def packing(path) do
+    if path == "lm_head" or String.ends_with?(path, ["self_attn.o_proj", "mlp.down_proj"]),
+      do: [group_size: 64, bits: 8],
+      else: true
+  end
 end

@@ -28,6 +28,14 @@ defmodule Mlx.LM.Families.GraniteMoE do
   @impl true
   def names, do: [{"block_sparse_moe.router.layer", "mlp.gate"}, {"block_sparse_moe", "mlp"}]
 
+  # The scales of these matrices are too small for some modes.
+  @impl true
+  def packing(path) do
+    if path == "lm_head" or String.ends_with?(path, ["mlp.gate", "self_attn.o_proj", "mlp.down_proj"]),
+      do: [group_size: 64, bits: 8],
+      else: true
+  end
+
   @impl true
   def tensors(tensors, _fields) do
     Tensors.replace(tensors, ~r/\.mlp\.(input|output)_linear\.weight$/, fn name, array ->

@@ -37,6 +37,24 @@ defmodule Mlx.LM.Families.InternLM2 do
     Tensors.replace(tensors, ~r/self_attn\.wqkv\./, &split(&1, &2, div(heads, shared), shared))
   end
 
+  @impl true
+  def joints do
+    parts = for part <- ~w(q k v), do: "self_attn.#{part}_proj"
+    [{"self_attn.wqkv", parts, &join/2}]
+  end
+
+  defp join(parts, fields) do
+    shared = Fields.size(fields, "num_key_value_heads", Fields.size(fields, "num_attention_heads"))
+
+    parts
+    |> Enum.map(fn %{shape: shape} = part ->
+      [rows | rest] = Tuple.to_list(shape)
+      Mlx.reshape(part, List.to_tuple([shared, div(rows, shared) | rest]))
+    end)
+    |> Mlx.concatenate(axis: 1)
+    |> Mlx.flatten(axes: [0, 1])
+  end
+
   defp split(name, array, group, shared) do
     [rows | rest] = Tuple.to_list(array.shape)
     size = div(rows, shared * (group + 2))

@@ -35,6 +35,10 @@ defmodule Mlx.LM.Families.Qwen3MoE do
      normalize: Fields.flag(fields, "norm_topk_prob", false)}
   end
 
+  # The choice of experts needs more bits than what they do.
+  @impl true
+  def packing(path), do: if(String.ends_with?(path, "mlp.gate"), do: [group_size: 64, bits: 8], else: true)
+
   # In files of models for pictures too, the experts are stacks, and the gate and the other factor one of them.
   @impl true
   def tensors(tensors, _fields) do

@@ -38,5 +38,17 @@ defmodule Mlx.LM.Families.StableLM do
     |> Map.merge(Map.new(others))
   end
 
+  @impl true
+  def saved(path, array) do
+    case Regex.run(~r/^(.*)\.([qk])_norm\.weight$/, path) do
+      nil ->
+        [{path, array}]
+
+      [_all, attention, part] ->
+        for {weight, head} <- Enum.with_index(Mlx.unstack(array)),
+            do: {"#{attention}.#{part}_layernorm.norms.#{head}.weight", weight}
+    end
+  end
+
   defp head({name, _array}), do: @head_norm |> Regex.run(name) |> Enum.at(2) |> String.to_integer()
 end

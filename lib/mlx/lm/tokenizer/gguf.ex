@@ -169,7 +169,12 @@ defmodule Mlx.LM.Tokenizer.GGUF do
     if Enum.all?(numbers, &(is_integer(&1) and &1 in -128..255)), do: for(number <- numbers, into: <<>>, do: <<number>>)
   end
 
-  defp pre(metadata) do
+  @doc """
+  How the metadata of a byte-level tokenizer says to cut: `words`, whether text is composed first, whether words of the
+  vocabulary are taken whole, and whether texts begin with a token.
+  """
+  @spec pre(map) :: %{words: term, compose: boolean, whole_words: boolean, bos: boolean}
+  def pre(metadata) do
     name = Map.get(metadata, "tokenizer.ggml.pre", "gpt-2")
 
     with :error <- if(is_binary(name), do: Map.fetch(@pre, name), else: :error) do

@@ -1,0 +1,148 @@
+defmodule Mlx.LM.Conversion.TokenizerFiles do
+  @moduledoc false
+  # The files of a byte-level tokenizer as Hugging Face has them, of the metadata of a GGUF file.
+
+  alias Mlx.LM.Tokenizer
+  alias Mlx.LM.Tokenizer.GGUF
+
+  @control 3
+  @user_defined 4
+
+  @contractions "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+
+  @enforce_keys [:files, :end_ids, :bos]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{files: %{String.t() => map()}, end_ids: [non_neg_integer()], bos: non_neg_integer() | nil}
+
+  @doc "The files by their names, the tokens that end a text, and the one that begins it."
+  @spec of(map()) :: t()
+  def of(metadata) do
+    # It checks the metadata.
+    tokenizer = Tokenizer.from_gguf(metadata)
+
+    if metadata["tokenizer.ggml.model"] != "gpt2" do
+      raise Mlx.Error,
+            "the file has a tokenizer of the kind #{inspect(metadata["tokenizer.ggml.model"])}; a tokenizer.json can be made " <>
+              "of the byte-level kind, \"gpt2\""
+    end
+
+    end_ids = Enum.sort(tokenizer.end_ids)
+    generation = %{"eos_token_id" => end_ids, "bos_token_id" => tokenizer.bos}
+
+    %__MODULE__{
+      files: %{
+        "tokenizer.json" => tokenizer_json(metadata, tokenizer),
+        "tokenizer_config.json" => config(metadata, tokenizer),
+        "generation_config.json" => Map.reject(generation, fn {_key, value} -> value in [nil, []] end)
+      },
+      end_ids: if(end_ids != [], do: end_ids),
+      bos: tokenizer.bos
+    }
+  end
+
+  defp tokenizer_json(metadata, tokenizer) do
+    pre = GGUF.pre(metadata)
+    tokens = metadata["tokenizer.ggml.tokens"]
+
+    %{
+      "version" => "1.0",
+      "truncation" => nil,
+      "padding" => nil,
+      "added_tokens" => added(tokens, metadata["tokenizer.ggml.token_type"] || []),
+      "normalizer" => if(pre.compose, do: %{"type" => "NFC"}),
+      "pre_tokenizer" => sequence("pretokenizers", words(pre.words)),
+      "post_processor" => post_processor(tokenizer),
+      "decoder" => byte_level(true),
+      "model" => %{
+        "type" => "BPE",
+        "dropout" => nil,
+        "unk_token" => nil,
+        "continuing_subword_prefix" => nil,
+        "end_of_word_suffix" => nil,
+        "fuse_unk" => false,
+        "byte_fallback" => false,
+        "ignore_merges" => pre.whole_words,
+        "vocab" => tokens |> Enum.with_index() |> Map.new(),
+        "merges" => metadata["tokenizer.ggml.merges"]
+      }
+    }
+  end
+
+  defp added(tokens, types) do
+    for {{token, type}, id} <- tokens |> Enum.zip(types) |> Enum.with_index(),
+        type in [@control, @user_defined] and token != "" do
+      flags = for flag <- ~w(single_word lstrip rstrip normalized), into: %{}, do: {flag, false}
+      Map.merge(flags, %{"id" => id, "content" => token, "special" => type == @control})
+    end
+  end
+
+  defp words(:gpt2), do: [byte_level(true)]
+  defp words(:digits), do: [%{"type" => "Digits", "individual_digits" => true}, byte_level(true)]
+
+  defp words({:llama3, numbers}) do
+    digits = if numbers == 1, do: "\\p{N}", else: "\\p{N}{1,#{numbers}}"
+
+    words([
+      @contractions <>
+        "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|#{digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+    ])
+  end
+
+  defp words(patterns) when is_list(patterns) do
+    splits =
+      for pattern <- patterns,
+          do: %{"type" => "Split", "pattern" => %{"Regex" => pattern}, "behavior" => "Isolated", "invert" => false}
+
+    splits ++ [byte_level(false)]
+  end
+
+  defp byte_level(regex) do
+    %{"type" => "ByteLevel", "add_prefix_space" => false, "trim_offsets" => true, "use_regex" => regex}
+  end
+
+  defp sequence(_key, [only]), do: only
+  defp sequence(key, several), do: %{"type" => "Sequence", key => several}
+
+  defp post_processor(%Tokenizer{} = tokenizer) do
+    front = if tokenizer.add_bos and tokenizer.bos != nil, do: [tokenizer.bos], else: []
+    back = if tokenizer.add_eos and tokenizer.eos != nil, do: [tokenizer.eos], else: []
+
+    if front == [] and back == [],
+      do: byte_level(true),
+      else: sequence("processors", [byte_level(true), template(tokenizer, front, back)])
+  end
+
+  defp template(tokenizer, front, back) do
+    named = for id <- Enum.uniq(front ++ back), do: {Tokenizer.token(tokenizer, id), id}
+    around = fn part -> pieces(tokenizer, front) ++ [part] ++ pieces(tokenizer, back) end
+
+    %{
+      "type" => "TemplateProcessing",
+      "single" => around.(%{"Sequence" => %{"id" => "A", "type_id" => 0}}),
+      "pair" =>
+        around.(%{"Sequence" => %{"id" => "A", "type_id" => 0}}) ++
+          around.(%{"Sequence" => %{"id" => "B", "type_id" => 1}}),
+      "special_tokens" =>
+        for({token, id} <- named, into: %{}, do: {token, %{"id" => token, "ids" => [id], "tokens" => [token]}})
+    }
+  end
+
+  defp pieces(tokenizer, ids) do
+    for id <- ids, do: %{"SpecialToken" => %{"id" => Tokenizer.token(tokenizer, id), "type_id" => 0}}
+  end
+
+  defp config(metadata, tokenizer) do
+    named = for {name, token} <- Tokenizer.named_tokens(tokenizer), into: %{}, do: {Atom.to_string(name), token}
+
+    %{
+      "tokenizer_class" => "PreTrainedTokenizerFast",
+      "clean_up_tokenization_spaces" => false,
+      "add_bos_token" => tokenizer.add_bos,
+      "model_max_length" => metadata["llama.context_length"],
+      "chat_template" => metadata["tokenizer.chat_template"]
+    }
+    |> Map.reject(fn {_key, value} -> value == nil end)
+    |> Map.merge(named)
+  end
+end
