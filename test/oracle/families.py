@@ -74,6 +74,24 @@ GLM_EXPERTS = {
     "partial_rotary_factor": 0.5,
     "rope_scaling": None,
 }
+LATENT = {
+    "kv_lora_rank": 64,
+    "q_lora_rank": 64,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 32,
+    "moe_intermediate_size": 64,
+    "n_shared_experts": 1,
+    "n_routed_experts": 8,
+    "routed_scaling_factor": 1.5,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "n_group": 4,
+    "topk_group": 2,
+}
+DEEPSEEK_YARN = {**YARN, "type": "yarn", "rope_type": None, "mscale": 0.7, "mscale_all_dim": 1.0}
+MINICPM3 = {"dim_model_base": 32, "scale_depth": 1.4, "scale_emb": 12, "v_head_dim": None, "hidden_size": 128}
+MINICPM_SU = {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1, 1.1, 1.3, 1.7, 2, 2.5, 3, 4]}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -217,13 +235,33 @@ CASES = {
     ),
     "solar_open": ("solar_open", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1}),
     "telechat3": ("telechat3", {"rope_scaling": {**YARN, "rope_type": "telechat3-yarn"}, "attention_bias": True}),
+    "deepseek_v3": ("deepseek_v3", {**LATENT, "rope_scaling": DEEPSEEK_YARN, "attention_bias": True}),
+    "deepseek_v3-plain": ("deepseek_v3", {**LATENT, "q_lora_rank": None, "n_group": 1, "topk_group": 1}),
+    "kimi_k2": ("deepseek_v3", {**LATENT, "n_group": 1, "topk_group": 1, "rope_scaling": DEEPSEEK_YARN}),
+    "kimi_k25": ("kimi_k25", {"text_config": {**BASE, **LATENT, "model_type": "kimi_k2"}}),
+    "deepseek_v2": (
+        "deepseek_v2",
+        {**LATENT, "topk_method": "group_limited_greedy", "rope_scaling": DEEPSEEK_YARN},
+    ),
+    "deepseek_v2-greedy": (
+        "deepseek_v2",
+        {**LATENT, "topk_method": "greedy", "q_lora_rank": None, "rope_scaling": DEEPSEEK_YARN},
+    ),
+    "glm4_moe_lite": ("glm4_moe_lite", {**LATENT, "n_group": 1, "topk_group": 1}),
+    "minicpm3": (
+        "minicpm3",
+        {**LATENT, **MINICPM3, "rope_scaling": {**MINICPM_SU, "original_max_position_embeddings": 64}},
+    ),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 
+# The types of models that a class of another name has.
+OTHER_TYPES = ["mistral", "kimi_k2"]
+
 
 def configuration(name, module, different):
-    config = {"model_type": "mistral" if name == "mistral" else module, **BASE, **different}
-    return {key: value for key, value in config.items() if value is not None or key.startswith(("sliding", "rope_scaling"))}
+    config = {"model_type": name if name in OTHER_TYPES else module, **BASE, **different}
+    return {key: value for key, value in config.items() if value is not None or key.startswith(("sliding", "rope_scaling", "q_lora"))}
 
 
 def build(module, config):
@@ -378,7 +416,22 @@ def transposed(weights):
     return renamed
 
 
+def join_latent(weights):
+    """The names and shapes of DeepSeek's files: one matrix for the keys and values of all heads."""
+    renamed = {}
+    for key, value in split_experts({})(weights).items():
+        if ".embed_q." in key:
+            values = weights[key.replace("embed_q", "unembed_out")]
+            both = mx.concatenate([value.swapaxes(-1, -2), values], axis=1)
+            renamed[key.replace("embed_q", "kv_b_proj")] = both.flatten(0, 1)
+        elif ".unembed_out." not in key:
+            renamed[key] = value
+    return renamed
+
+
 HF = {
+    "deepseek_v3": join_latent,
+    "deepseek_v2": split_experts({}),
     "gpt2": transposed,
     "qwen3_vl_moe": join_stacks,
     "mixtral": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),

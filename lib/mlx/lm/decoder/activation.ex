@@ -11,7 +11,8 @@ defmodule Mlx.LM.Decoder.Activation do
     "gelu" => &Activations.gelu/1,
     "gelu_new" => &Activations.gelu_approx/1,
     "gelu_pytorch_tanh" => &Activations.gelu_approx/1,
-    "gelu_fast" => &Activations.gelu_fast_approx/1,
+    "gelu_fast" => &Activations.gelu_approx/1,
+    "quick_gelu" => &Activations.gelu_fast_approx/1,
     "relu" => &Activations.relu/1,
     "relu2" => &Activations.relu2/1
   }

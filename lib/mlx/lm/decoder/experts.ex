@@ -22,6 +22,7 @@ defmodule Mlx.LM.Decoder.Experts do
     scale: 1.0,
     correction: false,
     groups: nil,
+    group_worth: :two_best,
     gate_bias: false,
     bias: false,
     activation: "silu",
@@ -30,7 +31,7 @@ defmodule Mlx.LM.Decoder.Experts do
     shared_gate: false
   ]
 
-  @constants [:top, :scores, :normalize, :scale, :groups]
+  @constants [:top, :scores, :normalize, :scale, :groups, :group_worth]
 
   @derive NN.Layer
   defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate] ++ @constants
@@ -49,6 +50,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:scale` - a factor of the scores, default 1.0
     * `:correction` - whether there is a bias that counts for the choice and not for the scores, default false
     * `:groups` - `{groups, kept}`: only experts of the best groups are chosen, default `nil`
+    * `:group_worth` - how good a group is: `:two_best`, its two best experts together (default), or `:best`, its best one
     * `:gate_bias`, `:bias` - whether the gate and the experts have biases, default false
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
@@ -104,7 +106,7 @@ defmodule Mlx.LM.Decoder.Experts do
   defp choose(%__MODULE__{} = layer, logits) do
     scores = scores(layer.scores, logits)
     wanted = if layer.e_score_correction_bias, do: Mlx.add(scores, layer.e_score_correction_bias), else: scores
-    chosen = layer.groups |> in_groups(wanted) |> greatest(layer.top)
+    chosen = layer |> in_groups(wanted) |> greatest(layer.top)
     taken = Mlx.take_along_axis(scores, chosen, axis: -1)
     {scaled(layer, normalized(layer, taken)), chosen}
   end
@@ -123,13 +125,13 @@ defmodule Mlx.LM.Decoder.Experts do
   defp scaled(%__MODULE__{scale: scale}, scores) when scale == 1, do: scores
   defp scaled(%__MODULE__{scale: scale}, scores), do: Mlx.multiply(scores, scale)
 
-  # A group is as good as its two best experts together. Experts of the other groups are not chosen.
-  defp in_groups(nil, wanted), do: wanted
-  defp in_groups({count, count}, wanted), do: wanted
+  # Experts of the groups that are not among the best are not chosen.
+  defp in_groups(%__MODULE__{groups: nil}, wanted), do: wanted
+  defp in_groups(%__MODULE__{groups: {count, count}}, wanted), do: wanted
 
-  defp in_groups({groups, kept}, %Array{shape: {batch, length, experts}} = wanted) do
+  defp in_groups(%__MODULE__{groups: {groups, kept}} = layer, %Array{shape: {batch, length, experts}} = wanted) do
     grouped = Mlx.reshape(wanted, {batch, length, groups, div(experts, groups)})
-    worth = grouped |> Mlx.top_k(2, axis: -1) |> Mlx.sum(axes: [-1])
+    worth = worth(layer.group_worth, grouped)
     worst = worth |> Mlx.argpartition(groups - kept - 1) |> Mlx.slice([0, 0, 0], [batch, length, groups - kept])
     worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
 
@@ -137,6 +139,9 @@ defmodule Mlx.LM.Decoder.Experts do
     |> Mlx.put_along_axis(worst, Mlx.array(0, type: wanted.type), axis: -2)
     |> Mlx.reshape({batch, length, experts})
   end
+
+  defp worth(:best, grouped), do: Mlx.reduce_max(grouped, axes: [-1])
+  defp worth(:two_best, grouped), do: grouped |> Mlx.top_k(2, axis: -1) |> Mlx.sum(axes: [-1])
 
   defp greatest(%Array{shape: shape} = scores, count) do
     lengths = shape |> Tuple.to_list() |> List.replace_at(-1, count)

@@ -36,14 +36,17 @@ defmodule Mlx.LM.Families.Plain do
     * `:attention` - options of `Mlx.LM.Decoder.Attention`
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
     * `:block` - a function of the number of a block that gives `:attention` and `:feed_forward` of this one
-    * `:mixer` - as `:block`, for a mixer `{name, {module, options}}` in place of `:self_attn`
+    * `:mixer` - a function of the number of a block that gives `{name, {module, options}}`, a mixer in place of
+      `:self_attn`, or `nil` for attention
     * `:residual_scale` - a factor of what each part adds
     * those of `Mlx.LM.Decoder.Config`
   """
   @spec config(Fields.t(), keyword()) :: Config.t()
   def config(fields, different \\ []) do
     norm = Keyword.get_lazy(different, :norm, fn -> {:rms, Fields.positive(fields, "rms_norm_eps")} end)
-    {own, others} = Keyword.split(different, [:norm, :norms, :attention, :feed_forward, :block, :residual_scale])
+
+    {own, others} =
+      Keyword.split(different, [:norm, :norms, :attention, :feed_forward, :block, :mixer, :residual_scale])
 
     struct!(
       %Config{
@@ -61,10 +64,21 @@ defmodule Mlx.LM.Families.Plain do
   defp block(fields, index, norm, different) do
     this = if fun = different[:block], do: fun.(index), else: []
     {steps, norms} = Map.fetch!(@norms, different[:norms] || :pre)
-    attention = attention(fields, Keyword.merge(different[:attention] || [], this[:attention] || []))
+    mixer = if fun = different[:mixer], do: fun.(index)
+    {name, mixer} = mixer || {:self_attn, {Attention, attention(fields, different, this)}}
     feed_forward = feed_forward(fields, this[:feed_forward] || different[:feed_forward] || [])
-    parts = [self_attn: {Attention, attention}, mlp: feed_forward]
-    {scaled(steps, different[:residual_scale]), parts ++ for(name <- norms, do: {name, {:norm, norm}})}
+    parts = [{name, mixer}, {:mlp, feed_forward}]
+    {steps |> named(name) |> scaled(different[:residual_scale]), parts ++ for(name <- norms, do: {name, {:norm, norm}})}
+  end
+
+  defp named(steps, :self_attn), do: steps
+
+  defp named(steps, name) do
+    for branches <- steps, do: Enum.map(branches, &if(&1.part == :self_attn, do: %{&1 | part: name}, else: &1))
+  end
+
+  defp attention(fields, different, this) do
+    attention(fields, Keyword.merge(different[:attention] || [], this[:attention] || []))
   end
 
   defp scaled(steps, nil), do: steps
