@@ -92,6 +92,30 @@ LATENT = {
 DEEPSEEK_YARN = {**YARN, "type": "yarn", "rope_type": None, "mscale": 0.7, "mscale_all_dim": 1.0}
 MINICPM3 = {"dim_model_base": 32, "scale_depth": 1.4, "scale_emb": 12, "v_head_dim": None, "hidden_size": 128}
 MINICPM_SU = {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1, 1.1, 1.3, 1.7, 2, 2.5, 3, 4]}
+GEMMA4 = {
+    "num_hidden_layers": 6,
+    "head_dim": 16,
+    "global_head_dim": 32,
+    "vocab_size_per_layer_input": 128,
+    "hidden_size_per_layer_input": 64,
+    "num_kv_shared_layers": 3,
+    "sliding_window": WINDOW,
+    "sliding_window_pattern": 3,
+    "tie_word_embeddings": True,
+    "rope_theta": None,
+}
+GEMMA4_EXPERTS = {
+    **GEMMA4,
+    "num_hidden_layers": 3,
+    "hidden_size_per_layer_input": 0,
+    "num_kv_shared_layers": 0,
+    "attention_k_eq_v": True,
+    "num_global_key_value_heads": 1,
+    "enable_moe_block": True,
+    "num_experts": 8,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 64,
+}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -252,6 +276,9 @@ CASES = {
         "minicpm3",
         {**LATENT, **MINICPM3, "rope_scaling": {**MINICPM_SU, "original_max_position_embeddings": 64}},
     ),
+    "gemma4_text": ("gemma4_text", GEMMA4),
+    "gemma4_text-experts": ("gemma4_text", GEMMA4_EXPERTS),
+    "gemma4": ("gemma4", {"text_config": {**BASE, **GEMMA4, "model_type": "gemma4_text"}}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 

@@ -31,6 +31,8 @@ defmodule Mlx.LM.Families do
     "gemma2" => Families.Gemma2,
     "gemma3" => Families.Gemma3,
     "gemma3_text" => Families.Gemma3,
+    "gemma4_text" => Families.Gemma4,
+    "gemma4_unified_text" => Families.Gemma4,
     "glm" => Families.GLM,
     "glm4" => Families.GLM4,
     "glm4_moe" => Families.GLM4MoE,
@@ -77,6 +79,8 @@ defmodule Mlx.LM.Families do
 
   # Types of models whose text part has a type of its own, and which that is without a word.
   @wrappers %{
+    "gemma4" => "gemma4_text",
+    "gemma4_unified" => "gemma4_text",
     "kimi_k25" => "deepseek_v3",
     "kimi_vl" => "deepseek_v3",
     "llava" => "llama",

@@ -31,10 +31,28 @@ defmodule Mlx.LM.Decoder.Attention do
     window: nil,
     sinks: false,
     gated: false,
-    temperature: nil
+    temperature: nil,
+    value_norm: nil,
+    values: :own,
+    gives: nil,
+    takes: nil
   ]
 
-  @constants [:heads, :key_value_heads, :head_size, :norm_of, :rope, :scale, :soft_cap, :window, :gated, :temperature]
+  @constants [
+    :heads,
+    :key_value_heads,
+    :head_size,
+    :norm_of,
+    :rope,
+    :scale,
+    :soft_cap,
+    :window,
+    :gated,
+    :temperature,
+    :value_norm,
+    :gives,
+    :takes
+  ]
 
   defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :o_proj, :q_norm, :k_norm, :sinks] ++ @constants
 
@@ -58,6 +76,10 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:sinks` - whether each head has a score that takes attention from all positions, default false
     * `:gated` - whether `q_proj` gives for each head a gate beside the query, default false
     * `:temperature` - `{beta, length}`: queries grow by `1 + beta log(1 + floor(position / length))`, default `nil`
+    * `:value_norm` - the epsilon of a normalisation of the heads of values, which has no weight, default `nil`
+    * `:values` - where they come from: `:own`, a matrix of their own (default), or `:keys`, the matrix of the keys
+    * `:gives`, `:takes` - a name under which later layers find the keys and values of this one, or under which this one,
+      which then has no matrices for them, finds those of an earlier one; default `nil`
   """
   @impl true
   @spec new(keyword()) :: t()
@@ -70,7 +92,7 @@ defmodule Mlx.LM.Decoder.Attention do
       if options.joined do
         [qkv_proj: Parameter.linear(width, (heads + 2 * shared) * size, options.bias)]
       else
-        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * size] do
+        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * size], has?(options, name) do
           {name, Parameter.linear(width, outputs, options.bias)}
         end
       end
@@ -78,7 +100,7 @@ defmodule Mlx.LM.Decoder.Attention do
     layers = [
       o_proj: Parameter.linear(heads * size, width, options.output_bias),
       q_norm: norm(options, heads),
-      k_norm: norm(options, shared),
+      k_norm: if(has?(options, :k_proj), do: norm(options, shared)),
       sinks: if(options.sinks, do: Mlx.zeros({heads}))
     ]
 
@@ -86,28 +108,46 @@ defmodule Mlx.LM.Decoder.Attention do
     __MODULE__ |> struct!(inputs ++ layers) |> struct!(constants)
   end
 
+  defp has?(_options, :q_proj), do: true
+  defp has?(%{takes: nil, values: values}, name), do: name == :k_proj or values == :own
+  defp has?(_options, _name), do: false
+
   defp norm(%{norm: nil}, _heads), do: nil
   defp norm(%{norm_of: :whole} = options, heads), do: Parameter.norm(options.norm, heads * options.head_size)
   defp norm(%{norm_of: :each, norm: {_, eps}} = options, heads), do: Parameter.head_norm(eps, heads, options.head_size)
   defp norm(options, _heads), do: Parameter.norm(options.norm, options.head_size)
 
   @impl true
+  def cache(%__MODULE__{takes: name}) when name != nil, do: nil
   def cache(%__MODULE__{window: nil}), do: KeyValueCache.new()
   def cache(%__MODULE__{window: window}), do: RotatingCache.new(window)
 
   @impl true
+  def call(%__MODULE__{takes: name} = attention, %Array{shape: {batch, length, _width}} = x, nil, step)
+      when name != nil do
+    {keys, values, mask, start} = Map.fetch!(step, name)
+    queries = heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x))
+    y = output(attention, rotate(attention, queries, start), keys, values, mask)
+    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
+    {NN.Layer.call(attention.o_proj, y), nil, step}
+  end
+
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
     {queries, keys, values, gate} = projections(attention, x)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
-    {y, cache} = attend(attention, tempered(attention, queries, cache.length), keys, values, cache)
+    queries = tempered(attention, queries, cache.length)
+    {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
     {NN.Layer.call(attention.o_proj, gated(y, gate)), cache, step}
   end
 
+  defp value_norm(%__MODULE__{value_norm: nil}, values), do: values
+  defp value_norm(%__MODULE__{value_norm: eps}, values), do: Fast.rms_norm(values, nil, eps: eps)
+
   # Queries and keys before the rotation, values, and the gate of the outputs.
   defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
-    [queries, keys, values] =
-      for layer <- [attention.q_proj, attention.k_proj, attention.v_proj], do: NN.Layer.call(layer, x)
+    [queries, keys] = for layer <- [attention.q_proj, attention.k_proj], do: NN.Layer.call(layer, x)
+    values = if attention.v_proj, do: NN.Layer.call(attention.v_proj, x), else: keys
 
     {queries, gate} = without_gate(attention, queries)
     shape = {batch, length, attention.key_value_heads, attention.head_size}
@@ -189,13 +229,16 @@ defmodule Mlx.LM.Decoder.Attention do
     Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
   end
 
-  defp attend(%__MODULE__{soft_cap: nil, sinks: nil} = attention, queries, keys, values, %KeyValueCache{} = cache) do
-    KeyValueCache.attend(cache, queries, keys, values, scale: attention.scale)
+  defp attend(%__MODULE__{soft_cap: nil, sinks: nil, gives: nil} = attention, queries, keys, values, cache, step)
+       when is_struct(cache, KeyValueCache) do
+    {y, cache} = KeyValueCache.attend(cache, queries, keys, values, scale: attention.scale)
+    {y, cache, step}
   end
 
-  defp attend(attention, queries, keys, values, %kind{} = cache) do
+  defp attend(attention, queries, keys, values, %kind{length: start} = cache, step) do
     {keys, values, mask, cache} = kind.update(cache, keys, values)
-    {output(attention, queries, keys, values, mask), cache}
+    step = if attention.gives, do: Map.put(step, attention.gives, {keys, values, mask, start}), else: step
+    {output(attention, queries, keys, values, mask), cache, step}
   end
 
   defp output(%__MODULE__{soft_cap: nil} = attention, queries, keys, values, mask) do
@@ -224,7 +267,7 @@ defmodule Mlx.LM.Decoder.Attention do
   defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
 
   @impl true
-  def join(%__MODULE__{qkv_proj: nil, gated: false} = attention) do
+  def join(%__MODULE__{qkv_proj: nil, gated: false, v_proj: %{}} = attention) do
     case Joined.linear([attention.q_proj, attention.k_proj, attention.v_proj]) do
       nil -> attention
       joined -> %{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined}

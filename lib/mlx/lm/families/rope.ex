@@ -36,6 +36,15 @@ defmodule Mlx.LM.Families.Rope do
     )
   end
 
+  @doc "The rotation that stands under a name, such as a kind of layers, in `rope_parameters`. Options as `read/3`."
+  @spec of_kind(Fields.t(), String.t(), pos_integer(), keyword()) :: RoPE.t()
+  def of_kind(fields, kind, size, options \\ []) do
+    kinds = Fields.under(fields, "rope_parameters")
+    own = (kinds && Fields.under(kinds, kind)) || Fields.refuse(fields, "rope_parameters", "an object with #{kind}")
+    map = fields.map |> Map.drop(["rope_scaling", "rope_theta"]) |> Map.put("rope_parameters", own.map)
+    read(%{fields | map: map}, size, options)
+  end
+
   @doc "The base of the frequencies."
   @spec theta(Fields.t(), number()) :: number()
   def theta(fields, default \\ @theta) do
