@@ -116,6 +116,96 @@ GEMMA4_EXPERTS = {
     "top_k_experts": 2,
     "moe_intermediate_size": 64,
 }
+GPT = {
+    "n_embd": 64,
+    "n_head": 4,
+    "n_layer": 3,
+    "n_positions": 128,
+    "layer_norm_epsilon": 1e-5,
+    "hidden_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+}
+OPENELM = {
+    "head_dim": 16,
+    "num_transformer_layers": 3,
+    "model_dim": 64,
+    "ffn_dim_divisor": 64,
+    "num_query_heads": [4, 4, 6],
+    "num_kv_heads": [2, 1, 3],
+    "ffn_multipliers": [0.5, 1.7, 4.0],
+    "hidden_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+    "tie_word_embeddings": True,
+}
+DBRX = {
+    "d_model": 64,
+    "n_layers": 3,
+    "n_heads": 4,
+    "attn_config": {"kv_n_heads": 2, "clip_qkv": 0.5, "rope_theta": 5000.0},
+    "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    "hidden_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+}
+KINDS = {
+    "full_attention": {**YARN, "rope_theta": 1000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+}
+LAGUNA = {
+    **EXPERTS,
+    "head_dim": 16,
+    "qkv_bias": True,
+    "sliding_window": WINDOW,
+    "layer_types": WINDOWS,
+    "num_attention_heads_per_layer": [6, 4, 2],
+    "shared_expert_intermediate_size": 64,
+    "moe_routed_scaling_factor": 1.5,
+    "rope_parameters": {**KINDS, "full_attention": {**KINDS["full_attention"], "partial_rotary_factor": 0.5}},
+}
+STEP3P5 = {
+    "num_attention_groups": 2,
+    "num_key_value_heads": None,
+    "head_dim": 16,
+    "sliding_window": WINDOW,
+    "layer_types": WINDOWS,
+    "rope_theta": [10000.0, 5000.0, 10000.0],
+    "rope_scaling": LLAMA3,
+    "yarn_only_types": ["full_attention"],
+    "partial_rotary_factors": [1.0, 0.5, 1.0],
+    "attention_other_setting": {"num_attention_heads": 6, "num_attention_groups": 3},
+    "moe_num_experts": 8,
+    "moe_top_k": 2,
+    "moe_intermediate_size": 64,
+    "share_expert_dim": 64,
+    "moe_layers_enum": "1,2",
+    "swiglu_limits": [0.0, 0.0, 0.3],
+    "swiglu_limits_shared": [0.4, 0.0, 0.2],
+}
+AFMOE = {
+    **EXPERTS,
+    "head_dim": 16,
+    "sliding_window": WINDOW,
+    "layer_types": WINDOWS,
+    "num_dense_layers": 1,
+    "n_group": 4,
+    "topk_group": 2,
+}
+BAILING = {
+    **EXPERTS,
+    "num_shared_experts": 1,
+    "norm_topk_prob": True,
+    "first_k_dense_replace": 1,
+    "use_qkv_bias": True,
+    "routed_scaling_factor": 1.5,
+}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -279,6 +369,78 @@ CASES = {
     "gemma4_text": ("gemma4_text", GEMMA4),
     "gemma4_text-experts": ("gemma4_text", GEMMA4_EXPERTS),
     "gemma4": ("gemma4", {"text_config": {**BASE, **GEMMA4, "model_type": "gemma4_text"}}),
+    "minimax": (
+        "minimax",
+        {
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 64,
+            "shared_intermediate_size": 0,
+            "rotary_dim": 8,
+        },
+    ),
+    "phimoe": (
+        "phimoe",
+        {
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 64,
+            "original_max_position_embeddings": 64,
+            "rope_scaling": {**MINICPM_SU, "short_mscale": 1.1, "long_mscale": 1.2},
+        },
+    ),
+    "phimoe-plain": ("phimoe", {"num_local_experts": 4, "intermediate_size": 64, "router_jitter_noise": 0.3}),
+    "gpt_bigcode": ("gpt_bigcode", {**GPT, "n_inner": 192, "tie_word_embeddings": True}),
+    "gptj": ("gptj", {**GPT, "rotary_dim": 8}),
+    "openelm": ("openelm", OPENELM),
+    "nanochat": ("nanochat", {}),
+    "dbrx": ("dbrx", DBRX),
+    "deepseek": ("deepseek", {**GLM_EXPERTS, "head_dim": None}),
+    "laguna": ("laguna", LAGUNA),
+    "laguna-softplus": (
+        "laguna",
+        {**LAGUNA, "moe_router_score_func": "sqrtsoftplus", "moe_router_logit_softcapping": 2.0, "gating": False},
+    ),
+    "step3p5": ("step3p5", STEP3P5),
+    "afmoe": ("afmoe", AFMOE),
+    "afmoe-softmax": ("afmoe", {**AFMOE, "score_func": "softmax", "n_group": 1, "mup_enabled": False}),
+    "bailing_moe": ("bailing_moe", BAILING),
+    "bailing_moe-sigmoid": (
+        "bailing_moe",
+        {
+            **BAILING,
+            "score_function": "sigmoid",
+            "moe_router_enable_expert_bias": True,
+            "n_group": 4,
+            "topk_group": 2,
+            "use_qk_norm": True,
+            "partial_rotary_factor": 0.5,
+            "use_bias": True,
+        },
+    ),
+    "Klear": (
+        "Klear",
+        {
+            **EXPERTS,
+            "attention_bias": True,
+            "mlp_only_layers": [0],
+            "decoder_sparse_step": 1,
+            "n_shared_experts": 1,
+            "norm_topk_prob": True,
+        },
+    ),
+    "youtu_llm": ("youtu_llm", {**LATENT, "tie_word_embeddings": True, "mlp_bias": True}),
+    "mellum": (
+        "mellum",
+        {
+            **EXPERTS,
+            "head_dim": 16,
+            "norm_topk_prob": True,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "rope_parameters": KINDS,
+        },
+    ),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 

@@ -30,13 +30,18 @@ defmodule Mlx.LM.Decoder.Activation do
   def call(name, x), do: Map.fetch!(@functions, name).(x)
 
   @doc """
-  The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other.
+  The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other;
+  that of `{"bounded_silu", limit}` bounds the activated gate and the other.
   """
-  @spec gate(String.t(), Array.t(), Array.t()) :: Array.t()
+  @spec gate(String.t() | {String.t(), number()}, Array.t(), Array.t()) :: Array.t()
   def gate("clipped_swiglu", gate, up) do
     gate = Mlx.min(gate, @limit)
     up = up |> Mlx.clip(-@limit, @limit) |> Mlx.add(1)
     Mlx.multiply(up, Mlx.multiply(gate, Mlx.sigmoid(Mlx.multiply(gate, @slope))))
+  end
+
+  def gate({"bounded_silu", limit}, gate, up) do
+    Mlx.multiply(Mlx.min(call("silu", gate), limit), Mlx.clip(up, -limit, limit))
   end
 
   def gate(name, gate, up), do: Mlx.multiply(call(name, gate), up)

@@ -13,6 +13,7 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.{KeyValueCache, RotatingCache}
+  alias Mlx.NN.Activations
   alias Mlx.LM.Decoder.{Joined, Parameter, RoPE}
 
   @options [
@@ -33,6 +34,8 @@ defmodule Mlx.LM.Decoder.Attention do
     gated: false,
     temperature: nil,
     value_norm: nil,
+    gate: nil,
+    clip: nil,
     values: :own,
     gives: nil,
     takes: nil
@@ -50,11 +53,13 @@ defmodule Mlx.LM.Decoder.Attention do
     :gated,
     :temperature,
     :value_norm,
+    :gate,
+    :clip,
     :gives,
     :takes
   ]
 
-  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :o_proj, :q_norm, :k_norm, :sinks] ++ @constants
+  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj, :o_proj, :q_norm, :k_norm, :sinks] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -77,6 +82,9 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:gated` - whether `q_proj` gives for each head a gate beside the query, default false
     * `:temperature` - `{beta, length}`: queries grow by `1 + beta log(1 + floor(position / length))`, default `nil`
     * `:value_norm` - the epsilon of a normalisation of the heads of values, which has no weight, default `nil`
+    * `:gate` - a gate of the outputs that `g_proj` gives: `{:heads, activation}`, one number for each head, or
+      `{:features, activation}`, one for each feature, where the activation is `:sigmoid` or `:softplus`; default `nil`
+    * `:clip` - a bound of queries, keys and values before everything else, default `nil`
     * `:values` - where they come from: `:own`, a matrix of their own (default), or `:keys`, the matrix of the keys
     * `:gives`, `:takes` - a name under which later layers find the keys and values of this one, or under which this one,
       which then has no matrices for them, finds those of an earlier one; default `nil`
@@ -101,11 +109,19 @@ defmodule Mlx.LM.Decoder.Attention do
       o_proj: Parameter.linear(heads * size, width, options.output_bias),
       q_norm: norm(options, heads),
       k_norm: if(has?(options, :k_proj), do: norm(options, shared)),
-      sinks: if(options.sinks, do: Mlx.zeros({heads}))
+      sinks: if(options.sinks, do: Mlx.zeros({heads})),
+      g_proj: g_proj(options)
     ]
 
     constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size)}, @constants)
     __MODULE__ |> struct!(inputs ++ layers) |> struct!(constants)
+  end
+
+  defp g_proj(%{gate: nil}), do: nil
+  defp g_proj(%{gate: {:heads, _activation}} = options), do: Parameter.linear(options.width, options.heads)
+
+  defp g_proj(%{gate: {:features, _activation}} = options) do
+    Parameter.linear(options.width, options.heads * options.head_size)
   end
 
   defp has?(_options, :q_proj), do: true
@@ -138,7 +154,7 @@ defmodule Mlx.LM.Decoder.Attention do
     queries = tempered(attention, queries, cache.length)
     {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
-    {NN.Layer.call(attention.o_proj, gated(y, gate)), cache, step}
+    {NN.Layer.call(attention.o_proj, outer_gate(attention, gated(y, gate), x)), cache, step}
   end
 
   defp value_norm(%__MODULE__{value_norm: nil}, values), do: values
@@ -146,8 +162,8 @@ defmodule Mlx.LM.Decoder.Attention do
 
   # Queries and keys before the rotation, values, and the gate of the outputs.
   defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
-    [queries, keys] = for layer <- [attention.q_proj, attention.k_proj], do: NN.Layer.call(layer, x)
-    values = if attention.v_proj, do: NN.Layer.call(attention.v_proj, x), else: keys
+    [queries, keys] = for layer <- [attention.q_proj, attention.k_proj], do: clipped(attention, NN.Layer.call(layer, x))
+    values = if attention.v_proj, do: clipped(attention, NN.Layer.call(attention.v_proj, x)), else: keys
 
     {queries, gate} = without_gate(attention, queries)
     shape = {batch, length, attention.key_value_heads, attention.head_size}
@@ -161,7 +177,9 @@ defmodule Mlx.LM.Decoder.Attention do
     %{heads: heads, key_value_heads: shared} = attention
 
     all =
-      attention.qkv_proj |> NN.Layer.call(x) |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
+      attention
+      |> clipped(NN.Layer.call(attention.qkv_proj, x))
+      |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
 
     [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
     {{:together, rotated}, nil, values, nil}
@@ -171,7 +189,9 @@ defmodule Mlx.LM.Decoder.Attention do
     %{heads: heads, key_value_heads: shared, head_size: size} = attention
 
     [queries, keys, values] =
-      attention.qkv_proj |> NN.Layer.call(x) |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
+      attention
+      |> clipped(NN.Layer.call(attention.qkv_proj, x))
+      |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
      values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil}
@@ -197,6 +217,25 @@ defmodule Mlx.LM.Decoder.Attention do
 
   defp gated(y, nil), do: y
   defp gated(y, gate), do: Mlx.multiply(y, Mlx.sigmoid(gate))
+
+  defp outer_gate(%__MODULE__{gate: nil}, y, _x), do: y
+
+  defp outer_gate(%__MODULE__{gate: {of, activation}} = attention, %Array{shape: {batch, length, features}} = y, x) do
+    gate = activated(activation, NN.Layer.call(attention.g_proj, x))
+
+    if of == :features do
+      Mlx.multiply(y, gate)
+    else
+      y = Mlx.reshape(y, {batch, length, attention.heads, attention.head_size})
+      y |> Mlx.multiply(Mlx.new_axis(gate, -1)) |> Mlx.reshape({batch, length, features})
+    end
+  end
+
+  defp activated(:sigmoid, gate), do: Mlx.sigmoid(gate)
+  defp activated(:softplus, gate), do: gate |> Mlx.as_type(:f32) |> Activations.softplus() |> Mlx.as_type(gate.type)
+
+  defp clipped(%__MODULE__{clip: nil}, x), do: x
+  defp clipped(%__MODULE__{clip: most}, x), do: Mlx.clip(x, -most, most)
 
   # {batch, length, heads, features} <-> {batch, heads, length, features}
   defp swap(x), do: Mlx.transpose(x, axes: [0, 2, 1, 3])

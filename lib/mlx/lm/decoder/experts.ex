@@ -10,6 +10,7 @@ defmodule Mlx.LM.Decoder.Experts do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
+  alias Mlx.NN.Activations
   alias Mlx.LM.Decoder.{GatedFeedForward, Parameter, SwitchFeedForward}
 
   @options [
@@ -26,15 +27,20 @@ defmodule Mlx.LM.Decoder.Experts do
     gate_bias: false,
     bias: false,
     activation: "silu",
+    logit_cap: nil,
+    jitter: 0.01,
     shared: nil,
     shared_bias: false,
-    shared_gate: false
+    shared_gate: false,
+    shared_mix: false,
+    shared_activation: nil
   ]
 
-  @constants [:top, :scores, :normalize, :scale, :groups, :group_worth]
+  @constants [:top, :scores, :normalize, :scale, :groups, :group_worth, :logit_cap, :jitter]
 
   @derive NN.Layer
-  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate] ++ @constants
+  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate, :shared_mix] ++
+              @constants
 
   @type t :: %__MODULE__{}
 
@@ -45,7 +51,10 @@ defmodule Mlx.LM.Decoder.Experts do
 
     * `:width`, `:experts`, `:top`, `:hidden` - sizes: the features, the experts, those that a token takes, and the hidden
       features of one
-    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` over the chosen ones, or `:sigmoid`
+    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` over the chosen ones, `:sigmoid`,
+      `:sqrt_softplus`, or `:sparse_mixer`: for each choice a softmax of those that are left and close to the best
+    * `:logit_cap` - what the gate gives becomes `cap * tanh(logit / cap)`, default `nil`
+    * `:jitter` - how close that is, default 0.01
     * `:normalize` - whether the scores of the chosen experts are divided by their sum, default false
     * `:scale` - a factor of the scores, default 1.0
     * `:correction` - whether there is a bias that counts for the choice and not for the scores, default false
@@ -55,6 +64,8 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
     * `:shared_bias`, `:shared_gate` - whether that one has biases, and a gate; default false
+    * `:shared_mix` - whether a softmax of two numbers says how much of the experts and of that one there is, default false
+    * `:shared_activation` - that of the shared one, by default the same
   """
   @spec new(keyword()) :: t()
   def new(options) do
@@ -67,7 +78,8 @@ defmodule Mlx.LM.Decoder.Experts do
       e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts})),
       switch_mlp: SwitchFeedForward.new(width, options.hidden, experts, options.bias, options.activation),
       shared_expert: shared && shared_expert(options),
-      shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1))
+      shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1)),
+      shared_mix: if(options.shared_mix, do: Parameter.linear(width, 2, true))
     ]
 
     __MODULE__ |> struct!(layers) |> struct!(Map.take(options, @constants))
@@ -85,14 +97,15 @@ defmodule Mlx.LM.Decoder.Experts do
     end
   end
 
-  defp shared_expert(%{width: width, shared: hidden, shared_bias: bias, activation: activation}) do
+  defp shared_expert(%{width: width, shared: hidden, shared_bias: bias} = options) do
+    activation = options.shared_activation || options.activation
     GatedFeedForward.new(width: width, hidden: hidden, bias: bias, activation: activation)
   end
 
   @doc "The outputs for `x`, `{batch, length, width}`."
   @spec call(t(), Array.t()) :: Array.t()
   def call(%__MODULE__{} = layer, x) do
-    {scores, chosen} = choose(layer, NN.Layer.call(layer.gate, x))
+    {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)))
     y = SwitchFeedForward.call(layer.switch_mlp, x, chosen)
     y = y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
     with_shared(layer, y, x)
@@ -103,6 +116,12 @@ defmodule Mlx.LM.Decoder.Experts do
     {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.softmax(axes: -1, precise: true), chosen}
   end
 
+  defp choose(%__MODULE__{scores: :sparse_mixer} = layer, logits) do
+    {chosen, _left} = Enum.map_reduce(1..layer.top, logits, fn _choice, left -> mixed(layer, logits, left) end)
+    {scores, experts} = Enum.unzip(chosen)
+    {Mlx.concatenate(scores, axis: -1), Mlx.concatenate(experts, axis: -1)}
+  end
+
   defp choose(%__MODULE__{} = layer, logits) do
     scores = scores(layer.scores, logits)
     wanted = if layer.e_score_correction_bias, do: Mlx.add(scores, layer.e_score_correction_bias), else: scores
@@ -111,6 +130,23 @@ defmodule Mlx.LM.Decoder.Experts do
     {scaled(layer, normalized(layer, taken)), chosen}
   end
 
+  # The best one of those that are left, and its score among those that are close to it.
+  defp mixed(%__MODULE__{jitter: jitter}, logits, left) do
+    most = Mlx.reduce_max(left, axes: [-1], keep_axes: true)
+    expert = Mlx.argmax(left, axis: -1, keep_axis: true)
+    apart = Mlx.divide(Mlx.subtract(most, logits), Mlx.max(Mlx.abs(logits), most))
+    close = Mlx.select(Mlx.greater(apart, 2 * jitter), :neg_infinity, left)
+    score = close |> Mlx.softmax(axes: -1, precise: true) |> Mlx.take_along_axis(expert, axis: -1)
+    {{score, expert}, Mlx.put_along_axis(left, expert, Mlx.array(:neg_infinity, type: left.type), axis: -1)}
+  end
+
+  defp capped(%__MODULE__{logit_cap: nil}, logits), do: logits
+
+  defp capped(%__MODULE__{logit_cap: cap}, logits) do
+    logits |> Mlx.as_type(:f32) |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap)
+  end
+
+  defp scores(:sqrt_softplus, logits), do: logits |> Mlx.as_type(:f32) |> Activations.softplus() |> Mlx.sqrt()
   defp scores(:softmax, logits), do: Mlx.softmax(logits, axes: -1, precise: true)
   defp scores(:sigmoid, logits), do: logits |> Mlx.as_type(:f32) |> Mlx.sigmoid()
 
@@ -150,6 +186,11 @@ defmodule Mlx.LM.Decoder.Experts do
   end
 
   defp with_shared(%__MODULE__{shared_expert: nil}, y, _x), do: y
+
+  defp with_shared(%__MODULE__{shared_expert: shared, shared_mix: %{} = mix}, y, x) do
+    [own, all] = mix |> NN.Layer.call(x) |> Mlx.softmax(axes: -1, precise: true) |> Mlx.split(2, axis: -1)
+    Mlx.add(Mlx.multiply(y, own), Mlx.multiply(GatedFeedForward.call(shared, x), all))
+  end
 
   defp with_shared(%__MODULE__{shared_expert: shared, shared_expert_gate: nil}, y, x) do
     Mlx.add(y, GatedFeedForward.call(shared, x))

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Decoder.Parameter do
 
   alias Mlx.Array
   alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
-  alias Mlx.LM.Decoder.{HeadLayerNorm, ShiftedLayerNorm, ShiftedRMSNorm}
+  alias Mlx.LM.Decoder.{HeadLayerNorm, PlainRMSNorm, ShiftedLayerNorm, ShiftedRMSNorm}
 
   @largest 0x7FFFFFFF
 
@@ -32,16 +32,24 @@ defmodule Mlx.LM.Decoder.Parameter do
   @typedoc """
   The kind of a normalisation and its epsilon:
 
-    * `:rms` - root mean square
+    * `:rms`, `:rms_without_weight` - root mean square
     * `:rms_plus_one` - the same, whose weight is one more than in the file
     * `:layer`, `:layer_without_bias`, `:layer_without_weight` - mean and variance
     * `:layer_plus_one` - the same, whose weight is one more than in the file
   """
-  @type norm :: {:rms | :rms_plus_one | :layer | :layer_plus_one | :layer_without_bias | :layer_without_weight, float()}
+  @type norm ::
+          {:rms
+           | :rms_without_weight
+           | :rms_plus_one
+           | :layer
+           | :layer_plus_one
+           | :layer_without_bias
+           | :layer_without_weight, float()}
 
   @doc "A normalisation of so many features."
   @spec norm(norm(), pos_integer()) :: struct()
   def norm({:rms, eps}, width), do: %RMSNorm{weight: zeros({width}), eps: eps}
+  def norm({:rms_without_weight, eps}, _width), do: %PlainRMSNorm{eps: eps}
   def norm({:rms_plus_one, eps}, width), do: %ShiftedRMSNorm{weight: zeros({width}), eps: eps}
   def norm({:layer, eps}, width), do: layer_norm(zeros({width}), zeros({width}), width, eps)
 

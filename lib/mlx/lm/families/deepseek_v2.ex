@@ -17,7 +17,9 @@ defmodule Mlx.LM.Families.DeepseekV2 do
     )
   end
 
-  defp experts(fields) do
+  @doc "The layer of experts."
+  @spec experts(Fields.t()) :: {module(), keyword()}
+  def experts(fields) do
     hidden = Fields.size(fields, "moe_intermediate_size")
     shared = Fields.count(fields, "n_shared_experts", 0)
     grouped? = Fields.text(fields, "topk_method", "greedy") == "group_limited_greedy"

@@ -125,6 +125,13 @@ defmodule Mlx.LM.Families.Plain do
     {GatedFeedForward, Keyword.put_new_lazy(options, :bias, fn -> Fields.flag(fields, "mlp_bias", false) end)}
   end
 
+  @doc "The groups of experts and how many of them are kept, or `nil` for a single one."
+  @spec groups(Fields.t()) :: {pos_integer(), pos_integer()} | nil
+  def groups(fields) do
+    count = Fields.size(fields, "n_group", 1)
+    if count > 1, do: {count, Fields.size(fields, "topk_group", count)}
+  end
+
   @doc """
   The windows of the layers, a list of sizes or `nil` for a layer that sees everything.
 

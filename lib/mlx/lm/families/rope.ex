@@ -36,13 +36,23 @@ defmodule Mlx.LM.Families.Rope do
     )
   end
 
-  @doc "The rotation that stands under a name, such as a kind of layers, in `rope_parameters`. Options as `read/3`."
+  @doc """
+  The rotation that stands under a name, such as a kind of layers, in `rope_parameters`. Options as `read/3`, and
+  `:partial`, whether `partial_rotary_factor` says how many features are rotated, default false.
+  """
   @spec of_kind(Fields.t(), String.t(), pos_integer(), keyword()) :: RoPE.t()
   def of_kind(fields, kind, size, options \\ []) do
     kinds = Fields.under(fields, "rope_parameters")
     own = (kinds && Fields.under(kinds, kind)) || Fields.refuse(fields, "rope_parameters", "an object with #{kind}")
-    map = fields.map |> Map.drop(["rope_scaling", "rope_theta"]) |> Map.put("rope_parameters", own.map)
-    read(%{fields | map: map}, size, options)
+
+    others = [
+      "rope_scaling",
+      "rope_theta" | if(Fields.has?(own, "partial_rotary_factor"), do: ["partial_rotary_factor"], else: [])
+    ]
+
+    fields = %{fields | map: fields.map |> Map.drop(others) |> Map.put("rope_parameters", own.map)}
+    dims = if options[:partial], do: partial(fields, size), else: size
+    read(fields, size, [dims: dims] ++ Keyword.delete(options, :partial))
   end
 
   @doc "The base of the frequencies."
@@ -103,7 +113,12 @@ defmodule Mlx.LM.Families.Rope do
       Fields.refuse(settings, "long_factor", "a list of #{div(dims, 2)} numbers")
     end
 
-    %{max_position: Fields.size(fields, "max_position_embeddings"), original: original, long_factor: factors}
+    %{
+      max_position: Fields.size(fields, "max_position_embeddings"),
+      original: original,
+      long_factor: factors,
+      mscale: Fields.positive(settings, "long_mscale", nil)
+    }
   end
 
   defp details("proportional", _fields, settings, _dims) do

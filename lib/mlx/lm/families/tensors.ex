@@ -31,6 +31,12 @@ defmodule Mlx.LM.Families.Tensors do
 
   defp expert(name), do: @expert |> Regex.run(name) |> Enum.at(2) |> String.to_integer()
 
+  @doc "Names for the stacks of matrices that some files have under `experts`."
+  @spec stacked_names() :: [{String.t(), String.t()}]
+  def stacked_names do
+    for matrix <- ~w(gate_proj up_proj down_proj), do: {"mlp.experts.#{matrix}", "mlp.switch_mlp.#{matrix}"}
+  end
+
   @doc "The tensors with each one whose name matches replaced by the pairs that `fun.(name, array)` gives."
   @spec replace(Family.tensors(), Regex.t(), (String.t(), Mlx.Array.t() -> [{String.t(), Mlx.Array.t()}])) ::
           Family.tensors()
