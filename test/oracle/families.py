@@ -206,6 +206,35 @@ BAILING = {
     "use_qkv_bias": True,
     "routed_scaling_factor": 1.5,
 }
+# With few heads many positions are of no worth, and any of them may be chosen.
+INDEX = {"index_head_dim": 32, "index_n_heads": 16, "index_topk": 8}
+MIMO_V2 = {
+    "hybrid_layer_pattern": [0, 1, 0],
+    "moe_layer_freq": [0, 1, 1],
+    "add_swa_attention_sink_bias": True,
+    "add_full_attention_sink_bias": False,
+    "sliding_window_size": WINDOW,
+    "moe_intermediate_size": 64,
+    "n_shared_experts": None,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "routed_scaling_factor": None,
+    "topk_method": "noaux_tc",
+    "scoring_func": "sigmoid",
+    "norm_topk_prob": True,
+    "n_group": 4,
+    "topk_group": 2,
+    "layernorm_epsilon": 1e-5,
+    "swa_rope_theta": 5000.0,
+    "swa_num_attention_heads": 6,
+    "swa_num_key_value_heads": 3,
+    "head_dim": 32,
+    "v_head_dim": 16,
+    "swa_head_dim": 16,
+    "swa_v_head_dim": 32,
+    "partial_rotary_factor": 0.5,
+    "attention_value_scale": 0.7,
+}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -441,8 +470,58 @@ CASES = {
             "rope_parameters": KINDS,
         },
     ),
+    "deepseek_v32": ("deepseek_v32", {**LATENT, **INDEX, "rope_scaling": DEEPSEEK_YARN}),
+    "glm_moe_dsa": (
+        "glm_moe_dsa",
+        {
+            **LATENT,
+            **INDEX,
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "norm_topk_prob": True,
+            "moe_layer_freq": 1,
+            "attention_bias": False,
+            "rope_theta": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+        },
+    ),
+    "mistral4": ("mistral4", {**LATENT, "norm_topk_prob": True, "rope_parameters": MINISTRAL}),
+    "exaone_moe": (
+        "exaone_moe",
+        {
+            **EXPERTS,
+            "head_dim": 16,
+            "num_shared_experts": 1,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "is_moe_layer": [False, True, True],
+            "n_group": 4,
+            "topk_group": 2,
+        },
+    ),
+    "llama4_text": (
+        "llama4_text",
+        {"intermediate_size_mlp": 192, "head_dim": 16, "no_rope_layers": [1, 0, 1], "use_qk_norm": True},
+    ),
+    "spark2_5": (
+        "spark2_5",
+        {
+            "head_dim": 16,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "mlp_bias": True,
+            "rope_parameters": {
+                "full_attention": {"rope_theta": 1000.0, "partial_rotary_factor": 0.5},
+                "sliding_attention": {"rope_theta": 10000.0},
+            },
+        },
+    ),
+    "mimo_v2_flash": ("mimo_v2_flash", MIMO_V2),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
+
+# What has a meaning, or must be there, when it is null.
+NULLS = ("sliding", "rope_scaling", "q_lora", "n_shared_experts", "routed_scaling")
 
 # The types of models that a class of another name has.
 OTHER_TYPES = ["mistral", "kimi_k2"]
@@ -450,7 +529,7 @@ OTHER_TYPES = ["mistral", "kimi_k2"]
 
 def configuration(name, module, different):
     config = {"model_type": name if name in OTHER_TYPES else module, **BASE, **different}
-    return {key: value for key, value in config.items() if value is not None or key.startswith(("sliding", "rope_scaling", "q_lora"))}
+    return {key: value for key, value in config.items() if value is not None or key.startswith(NULLS)}
 
 
 def build(module, config):

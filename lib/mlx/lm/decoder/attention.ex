@@ -14,7 +14,7 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.Arguments.Options
   alias Mlx.LM.{KeyValueCache, RotatingCache}
   alias Mlx.NN.Activations
-  alias Mlx.LM.Decoder.{Joined, Parameter, RoPE}
+  alias Mlx.LM.Decoder.{Joined, Parameter, RoPE, Temperature}
 
   @options [
     width: nil,
@@ -34,6 +34,8 @@ defmodule Mlx.LM.Decoder.Attention do
     gated: false,
     temperature: nil,
     value_norm: nil,
+    value_size: nil,
+    value_scale: nil,
     gate: nil,
     clip: nil,
     values: :own,
@@ -53,6 +55,8 @@ defmodule Mlx.LM.Decoder.Attention do
     :gated,
     :temperature,
     :value_norm,
+    :value_size,
+    :value_scale,
     :gate,
     :clip,
     :gives,
@@ -82,6 +86,8 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:gated` - whether `q_proj` gives for each head a gate beside the query, default false
     * `:temperature` - `{beta, length}`: queries grow by `1 + beta log(1 + floor(position / length))`, default `nil`
     * `:value_norm` - the epsilon of a normalisation of the heads of values, which has no weight, default `nil`
+    * `:value_size`, `:value_scale` - the features of a head of values, default `:head_size`; and a factor of values,
+      default `nil`
     * `:gate` - a gate of the outputs that `g_proj` gives: `{:heads, activation}`, one number for each head, or
       `{:features, activation}`, one for each feature, where the activation is `:sigmoid` or `:softplus`; default `nil`
     * `:clip` - a bound of queries, keys and values before everything else, default `nil`
@@ -94,26 +100,27 @@ defmodule Mlx.LM.Decoder.Attention do
   def new(options) do
     options = options |> Options.complete(:"LM.Decoder.Attention.new", @options) |> Map.new()
     %{width: width, heads: heads, key_value_heads: shared, head_size: size} = options
+    values = options.value_size || size
     queries = if options.gated, do: 2 * heads * size, else: heads * size
 
     inputs =
       if options.joined do
         [qkv_proj: Parameter.linear(width, (heads + 2 * shared) * size, options.bias)]
       else
-        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * size], has?(options, name) do
+        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * values], has?(options, name) do
           {name, Parameter.linear(width, outputs, options.bias)}
         end
       end
 
     layers = [
-      o_proj: Parameter.linear(heads * size, width, options.output_bias),
+      o_proj: Parameter.linear(heads * values, width, options.output_bias),
       q_norm: norm(options, heads),
       k_norm: if(has?(options, :k_proj), do: norm(options, shared)),
       sinks: if(options.sinks, do: Mlx.zeros({heads})),
       g_proj: g_proj(options)
     ]
 
-    constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size)}, @constants)
+    constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size), value_size: values}, @constants)
     __MODULE__ |> struct!(inputs ++ layers) |> struct!(constants)
   end
 
@@ -144,20 +151,21 @@ defmodule Mlx.LM.Decoder.Attention do
     {keys, values, mask, start} = Map.fetch!(step, name)
     queries = heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x))
     y = output(attention, rotate(attention, queries, start), keys, values, mask)
-    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
+    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     {NN.Layer.call(attention.o_proj, y), nil, step}
   end
 
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
     {queries, keys, values, gate} = projections(attention, x)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
-    queries = tempered(attention, queries, cache.length)
+    queries = Temperature.call(attention.temperature, queries, cache.length)
     {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
-    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
+    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     {NN.Layer.call(attention.o_proj, outer_gate(attention, gated(y, gate), x)), cache, step}
   end
 
-  defp value_norm(%__MODULE__{value_norm: nil}, values), do: values
+  defp value_norm(%__MODULE__{value_norm: nil, value_scale: nil}, values), do: values
+  defp value_norm(%__MODULE__{value_norm: nil, value_scale: scale}, values), do: Mlx.multiply(values, scale)
   defp value_norm(%__MODULE__{value_norm: eps}, values), do: Fast.rms_norm(values, nil, eps: eps)
 
   # Queries and keys before the rotation, values, and the gate of the outputs.
@@ -166,7 +174,7 @@ defmodule Mlx.LM.Decoder.Attention do
     values = if attention.v_proj, do: clipped(attention, NN.Layer.call(attention.v_proj, x)), else: keys
 
     {queries, gate} = without_gate(attention, queries)
-    shape = {batch, length, attention.key_value_heads, attention.head_size}
+    shape = {batch, length, attention.key_value_heads, attention.value_size}
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
      values |> Mlx.reshape(shape) |> swap(), gate}
@@ -257,18 +265,14 @@ defmodule Mlx.LM.Decoder.Attention do
   defp rotate(%__MODULE__{rope: nil}, x, _offset), do: x
   defp rotate(%__MODULE__{rope: rope}, x, offset), do: RoPE.call(rope, x, offset)
 
-  defp tempered(%__MODULE__{temperature: nil}, queries, _offset), do: queries
-
-  defp tempered(%__MODULE__{temperature: {beta, original}}, %Array{shape: {_, _, length, _}} = queries, offset) do
-    positions = Mlx.add(Mlx.arange(0, length, type: :s32), offset)
-
-    growth =
-      positions |> Mlx.divide(original) |> Mlx.floor() |> Mlx.add(1) |> Mlx.log() |> Mlx.multiply(beta) |> Mlx.add(1)
-
-    Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
-  end
-
-  defp attend(%__MODULE__{soft_cap: nil, sinks: nil, gives: nil} = attention, queries, keys, values, cache, step)
+  defp attend(
+         %__MODULE__{soft_cap: nil, sinks: nil, gives: nil, head_size: size, value_size: size} = attention,
+         queries,
+         keys,
+         values,
+         cache,
+         step
+       )
        when is_struct(cache, KeyValueCache) do
     {y, cache} = KeyValueCache.attend(cache, queries, keys, values, scale: attention.scale)
     {y, cache, step}
@@ -292,7 +296,7 @@ defmodule Mlx.LM.Decoder.Attention do
     scores = Mlx.matmul(grouped, keys |> Mlx.new_axis(2) |> Mlx.swap_axes(-1, -2))
     scores = scores |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap) |> masked(mask)
     scores = Mlx.softmax(scores, axes: -1, precise: true)
-    scores |> Mlx.matmul(Mlx.new_axis(values, 2)) |> Mlx.reshape({batch, heads, length, size})
+    scores |> Mlx.matmul(Mlx.new_axis(values, 2)) |> Mlx.reshape({batch, heads, length, attention.value_size})
   end
 
   defp masked(scores, nil), do: scores
@@ -306,7 +310,7 @@ defmodule Mlx.LM.Decoder.Attention do
   defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
 
   @impl true
-  def join(%__MODULE__{qkv_proj: nil, gated: false, v_proj: %{}} = attention) do
+  def join(%__MODULE__{qkv_proj: nil, gated: false, v_proj: %{}, head_size: size, value_size: size} = attention) do
     case Joined.linear([attention.q_proj, attention.k_proj, attention.v_proj]) do
       nil -> attention
       joined -> %{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined}

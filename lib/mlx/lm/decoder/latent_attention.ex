@@ -13,7 +13,10 @@ defmodule Mlx.LM.Decoder.LatentAttention do
   The matrices are in `embed_q`, the transposed `K_h`, and `unembed_out`, as mlx-lm's files have them; or, where a file has
   `kv_b_proj` with both and the option `:keys` is `:k_b_proj`, the `K_h` are in `k_b_proj`, packed as they were.
 
-  Source: DeepSeek-AI, "DeepSeek-V2" (2024), section 2.1.
+  With an `indexer`, a position sees the best of the positions before it only (`Mlx.LM.Decoder.Indexer`), whose keys lie in
+  the cache beside the rotated ones.
+
+  Sources: DeepSeek-AI, "DeepSeek-V2" (2024), section 2.1; "DeepSeek-V3.2" (2025), section 2.1.
   """
 
   @behaviour Mlx.LM.Decoder.Mixer
@@ -21,7 +24,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.KeyValueCache
-  alias Mlx.LM.Decoder.{HeadLinear, Parameter, RoPE}
+  alias Mlx.LM.Decoder.{HeadLinear, Indexer, Parameter, RoPE, Temperature}
 
   @options [
     width: nil,
@@ -35,10 +38,12 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     eps: 1.0e-6,
     rope: nil,
     scale: nil,
-    keys: :embed_q
+    keys: :embed_q,
+    temperature: nil,
+    indexer: nil
   ]
 
-  @constants [:heads, :plain_size, :rotated_size, :value_size, :latent, :rope, :scale]
+  @constants [:heads, :plain_size, :rotated_size, :value_size, :latent, :rope, :scale, :temperature]
 
   defstruct [
               :q_proj,
@@ -50,7 +55,8 @@ defmodule Mlx.LM.Decoder.LatentAttention do
               :embed_q,
               :k_b_proj,
               :unembed_out,
-              :o_proj
+              :o_proj,
+              :indexer
             ] ++ @constants
 
   @type t :: %__MODULE__{}
@@ -70,6 +76,8 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     * `:rope` - an `Mlx.LM.Decoder.RoPE`
     * `:scale` - of the scores, default `1 / sqrt(plain_size + rotated_size)`
     * `:keys` - where the matrices of keys are: `:embed_q` (default) or `:k_b_proj`
+    * `:temperature` - as that of `Mlx.LM.Decoder.Attention`
+    * `:indexer` - options of `Mlx.LM.Decoder.Indexer`, default `nil`
   """
   @impl true
   @spec new(keyword()) :: t()
@@ -81,7 +89,8 @@ defmodule Mlx.LM.Decoder.LatentAttention do
       kv_a_proj_with_mqa: Parameter.linear(width, latent + rotated, bias),
       kv_a_layernorm: Parameter.norm({:rms, options.eps}, latent),
       unembed_out: HeadLinear.new(heads, latent, options.value_size),
-      o_proj: Parameter.linear(heads * options.value_size, width, bias)
+      o_proj: Parameter.linear(heads * options.value_size, width, bias),
+      indexer: options.indexer && Indexer.new(options.indexer)
     ]
 
     constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(plain + rotated)}, @constants)
@@ -115,22 +124,40 @@ defmodule Mlx.LM.Decoder.LatentAttention do
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, %KeyValueCache{} = cache, step) do
     %{heads: heads, plain_size: plain, rotated_size: rotated, rope: rope} = attention
     start = cache.length
-    [queries, turned] = attention |> queries(x) |> by_heads(heads) |> Mlx.split([plain], axis: -1)
+    low = query_latent(attention, x)
+    [queries, turned] = attention |> queries(low) |> by_heads(heads) |> Mlx.split([plain], axis: -1)
+    queries = Temperature.call(attention.temperature, queries, start)
+    turned = Temperature.call(attention.temperature, RoPE.call(rope, turned, start), start)
     [latent, key] = attention.kv_a_proj_with_mqa |> NN.Layer.call(x) |> Mlx.split([attention.latent], axis: -1)
     latent = attention.kv_a_layernorm |> NN.Layer.call(latent) |> Mlx.new_axis(1)
     key = RoPE.call(rope, Mlx.reshape(key, {batch, 1, length, rotated}), start)
-    {latent, key, mask, cache} = KeyValueCache.update(cache, latent, key)
-    y = attend(attention, {queries, RoPE.call(rope, turned, start)}, latent, key, mask)
+    {latent, key, mask, cache} = seen(attention, {x, low}, latent, key, cache)
+    y = attend(attention, {queries, turned}, latent, key, mask)
     y = y |> Mlx.transpose(axes: [0, 2, 1, 3]) |> Mlx.reshape({batch, length, heads * attention.value_size})
     {NN.Layer.call(attention.o_proj, y), cache, step}
   end
 
-  defp queries(%__MODULE__{q_proj: nil} = attention, x) do
-    latent = NN.Layer.call(attention.q_a_layernorm, NN.Layer.call(attention.q_a_proj, x))
-    NN.Layer.call(attention.q_b_proj, latent)
+  # What queries are made of.
+  defp query_latent(%__MODULE__{q_proj: nil} = attention, x) do
+    NN.Layer.call(attention.q_a_layernorm, NN.Layer.call(attention.q_a_proj, x))
   end
 
+  defp query_latent(%__MODULE__{}, x), do: x
+
+  defp queries(%__MODULE__{q_proj: nil, q_b_proj: layer}, low), do: NN.Layer.call(layer, low)
   defp queries(%__MODULE__{q_proj: layer}, x), do: NN.Layer.call(layer, x)
+
+  # The latent vectors and rotated keys that the queries see, and who sees whom.
+  defp seen(%__MODULE__{indexer: nil}, _inputs, latent, key, cache), do: KeyValueCache.update(cache, latent, key)
+
+  defp seen(%__MODULE__{indexer: indexer, rotated_size: rotated}, {x, low}, latent, key, cache) do
+    own = Indexer.key(indexer, x, cache.length)
+    start = cache.length
+    {latent, both, mask, cache} = KeyValueCache.update(cache, latent, Mlx.concatenate([key, own], axis: -1))
+    [key, all] = Mlx.split(both, [rotated], axis: -1)
+    {latent, key, mask} = Indexer.choose(indexer, {x, low, start}, all, {latent, key, mask})
+    {latent, key, mask, cache}
+  end
 
   defp by_heads(%Array{shape: {batch, length, features}} = x, heads) do
     x |> Mlx.reshape({batch, length, heads, div(features, heads)}) |> Mlx.transpose(axes: [0, 2, 1, 3])
