@@ -235,6 +235,25 @@ MIMO_V2 = {
     "partial_rotary_factor": 0.5,
     "attention_value_scale": 0.7,
 }
+GEMMA3N = {
+    "model_type": "gemma3n_text",
+    "num_hidden_layers": 6,
+    "head_dim": 16,
+    "num_kv_shared_layers": 2,
+    "vocab_size_per_layer_input": 96,
+    "hidden_size_per_layer_input": 64,
+    "sliding_window": WINDOW,
+    "rope_local_base_freq": 5000.0,
+    "final_logit_softcapping": 30.0,
+    "layer_types": WINDOWS + WINDOWS,
+    "activation_sparsity_pattern": [0.9, 0.6, 0.0, 0.0, 0.0, 0.0],
+    "intermediate_size": [128, 192, 128, 128, 64, 128],
+    "altup_num_inputs": 4,
+    "altup_coef_clip": 0.2,
+    "altup_correct_scale": True,
+    "altup_active_idx": 0,
+    "laurel_rank": 32,
+}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -517,6 +536,7 @@ CASES = {
         },
     ),
     "mimo_v2_flash": ("mimo_v2_flash", MIMO_V2),
+    "gemma3n": ("gemma3n", {"text_config": {**BASE, **GEMMA3N}}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 

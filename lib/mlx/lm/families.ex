@@ -38,6 +38,7 @@ defmodule Mlx.LM.Families do
     "gemma2" => Families.Gemma2,
     "gemma3" => Families.Gemma3,
     "gemma3_text" => Families.Gemma3,
+    "gemma3n_text" => Families.Gemma3n,
     "gemma4_text" => Families.Gemma4,
     "gemma4_unified_text" => Families.Gemma4,
     "glm" => Families.GLM,
@@ -102,6 +103,7 @@ defmodule Mlx.LM.Families do
 
   # Types of models whose text part has a type of its own, and which that is without a word.
   @wrappers %{
+    "gemma3n" => "gemma3n_text",
     "gemma4" => "gemma4_text",
     "gemma4_unified" => "gemma4_text",
     "kimi_k25" => "deepseek_v3",

@@ -19,7 +19,7 @@ defmodule Mlx.LM.Decoder.ForInference do
     embedding = Mlx.eval(model.embed_tokens)
     layers = for block <- model.layers, do: block(block, form)
     norms = for {name, %{} = norm} <- Map.take(model, [:norm, :embedding_norm]), into: %{}, do: {name, shaped(norm)}
-    inputs = for {name, part} <- Map.take(model, [:layer_inputs]), into: %{}, do: {name, laid_out(part, form)}
+    inputs = for {name, part} <- Map.take(model, [:layer_inputs, :streams]), into: %{}, do: {name, laid_out(part, form)}
     parts = norms |> Map.merge(inputs) |> Map.merge(%{embed_tokens: embedding, layers: layers})
     Mlx.eval(%{decoder | lm_head: lm_head, model: Map.merge(model, parts)})
   end

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Families.Gemma4 do
   use Mlx.LM.Family
 
   alias Mlx.LM.Decoder.{Factor, LayerInput, RoutedExperts}
-  alias Mlx.LM.Families.{Fields, Plain, Rope, Tensors}
+  alias Mlx.LM.Families.{Fields, Plain, Rope, SharedKeys, Tensors}
 
   @defaults %{
     "hidden_size" => 1536,
@@ -67,31 +67,11 @@ defmodule Mlx.LM.Families.Gemma4 do
       rope: Rope.of_kind(fields, kind, size),
       values: if(same?, do: :keys, else: :own),
       key_value_heads: heads || Fields.size(fields, "num_key_value_heads")
-    ] ++ shared(fields, windows, layer)
+    ] ++ SharedKeys.attention(fields, windows, layer)
   end
-
-  # The last layers take the keys and values of the last one before them that has a window, or has none, as they do.
-  defp shared(fields, windows, layer) do
-    first = first_shared(fields, length(windows))
-    name = if Enum.at(windows, layer), do: :windowed_keys, else: :all_keys
-
-    giver =
-      windows |> Enum.take(first) |> Enum.with_index() |> Enum.filter(&same_kind?(&1, windows, layer)) |> List.last()
-
-    cond do
-      first == length(windows) -> []
-      layer < first -> if match?({_window, ^layer}, giver), do: [gives: name], else: []
-      giver == nil -> Fields.refuse(fields, "num_kv_shared_layers", "a layer of each kind before those that share")
-      true -> [takes: name]
-    end
-  end
-
-  defp same_kind?({window, _layer}, windows, layer), do: window == Enum.at(windows, layer)
-
-  defp first_shared(fields, count), do: max(count - Fields.count(fields, "num_kv_shared_layers", 0), 0)
 
   defp feed_forward(fields, layer) do
-    first = first_shared(fields, Fields.layers(fields, "num_hidden_layers"))
+    first = SharedKeys.first(fields, Fields.layers(fields, "num_hidden_layers"))
     wide? = Fields.flag(fields, "use_double_wide_mlp", true) and layer >= first and first > 0
     hidden = Fields.size(fields, "intermediate_size")
     [activation: "gelu_pytorch_tanh", bias: false, hidden: if(wide?, do: 2 * hidden, else: hidden)]
@@ -171,31 +151,14 @@ defmodule Mlx.LM.Families.Gemma4 do
   # the gate and the other factor are one.
   @impl true
   def tensors(tensors, fields) do
-    count = Fields.layers(fields, "num_hidden_layers")
-    first = first_shared(Fields.put_new(fields, "num_kv_shared_layers", @defaults["num_kv_shared_layers"]), count)
-
     tensors
-    |> Map.reject(fn {name, _array} -> name =~ ~r/(input|output)_(max|min)$/ or unread?(name, first) end)
-    |> Tensors.replace(~r/\.experts\.(gate_up|down)_proj$/, &parts/2)
+    |> Map.reject(fn {name, _array} -> name =~ ~r/(input|output)_(max|min)$/ end)
+    |> SharedKeys.read(Fields.put_new(fields, "num_kv_shared_layers", @defaults["num_kv_shared_layers"]))
+    |> Tensors.replace(~r/\.experts\.(gate_up|down)_proj$/, &in_experts/2)
   end
 
-  defp unread?(name, first) do
-    case Regex.run(~r/layers\.(\d+)\.self_attn\.(k_proj|v_proj|k_norm)\./, name) do
-      [_all, layer, _part] -> String.to_integer(layer) >= first
-      nil -> false
-    end
-  end
-
-  defp parts(name, array) do
-    [path, matrix] = String.split(name, ".experts.")
-
-    case matrix do
-      "down_proj" ->
-        [{"#{path}.experts.switch_mlp.down_proj.weight", array}]
-
-      "gate_up_proj" ->
-        [gate, up] = Mlx.split(array, 2, axis: -2)
-        [{"#{path}.experts.switch_mlp.gate_proj.weight", gate}, {"#{path}.experts.switch_mlp.up_proj.weight", up}]
-    end
+  defp in_experts(name, array) do
+    for {name, array} <- Tensors.stacks(name, array),
+        do: {String.replace(name, ".switch_mlp.", ".experts.switch_mlp."), array}
   end
 end
