@@ -254,6 +254,51 @@ GEMMA3N = {
     "altup_active_idx": 0,
     "laurel_rank": 32,
 }
+LLAMA4 = {
+    "model_type": "llama4_text",
+    "num_hidden_layers": 4,
+    "attention_bias": True,
+    "attention_chunk_size": WINDOW,
+    "head_dim": 16,
+    "interleave_moe_layer_step": 2,
+    "intermediate_size": 64,
+    "intermediate_size_mlp": 192,
+    "num_experts_per_tok": 1,
+    "num_local_experts": 4,
+    "rope_scaling": LLAMA3,
+    "use_qk_norm": True,
+    "floor_scale": 8,
+}
+LONGCAT = {
+    **LATENT,
+    "attention_method": "MLA",
+    "zero_expert_type": "identity",
+    "ffn_hidden_size": 128,
+    "moe_topk": 3,
+    "expert_ffn_hidden_size": 64,
+    "zero_expert_num": 4,
+    "num_layers": 2,
+    "num_hidden_layers": None,
+    "intermediate_size": None,
+    "mla_scale_q_lora": True,
+    "mla_scale_kv_lora": True,
+    "attention_bias": False,
+    "hidden_size": 128,
+}
+NAS = {
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+    "hidden_act": "gelu_new",
+    "mlp_bias": True,
+    "rope_scaling": LLAMA3,
+    "num_hidden_layers": 4,
+    "block_configs": [
+        {"attention": {"n_heads_in_group": 2}, "ffn": {"ffn_mult": 2.5}},
+        {"attention": {"no_op": True}, "ffn": {"ffn_mult": 7.0}},
+        {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}},
+        {"attention": {"n_heads_in_group": 4}, "ffn": {"replace_with_linear": True}},
+    ],
+}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -537,6 +582,9 @@ CASES = {
     ),
     "mimo_v2_flash": ("mimo_v2_flash", MIMO_V2),
     "gemma3n": ("gemma3n", {"text_config": {**BASE, **GEMMA3N}}),
+    "llama4": ("llama4", {"text_config": {**BASE, **LLAMA4}}),
+    "longcat_flash": ("longcat_flash", LONGCAT),
+    "nemotron-nas": ("nemotron-nas", NAS),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 

@@ -30,6 +30,7 @@ defmodule Mlx.LM.Decoder.Attention do
     scale: nil,
     soft_cap: nil,
     window: nil,
+    chunk: nil,
     sinks: false,
     gated: false,
     temperature: nil,
@@ -52,6 +53,7 @@ defmodule Mlx.LM.Decoder.Attention do
     :scale,
     :soft_cap,
     :window,
+    :chunk,
     :gated,
     :temperature,
     :value_norm,
@@ -82,6 +84,7 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:scale` - of the scores, default `1 / sqrt(head_size)`
     * `:soft_cap` - scores become `cap * tanh(score / cap)`, default `nil`
     * `:window` - how many positions a position sees, default `nil` for all before it
+    * `:chunk` - of how many positions a chunk is, of which a position sees its own alone, default `nil`
     * `:sinks` - whether each head has a score that takes attention from all positions, default false
     * `:gated` - whether `q_proj` gives for each head a gate beside the query, default false
     * `:temperature` - `{beta, length}`: queries grow by `1 + beta log(1 + floor(position / length))`, default `nil`
@@ -266,7 +269,7 @@ defmodule Mlx.LM.Decoder.Attention do
   defp rotate(%__MODULE__{rope: rope}, x, offset), do: RoPE.call(rope, x, offset)
 
   defp attend(
-         %__MODULE__{soft_cap: nil, sinks: nil, gives: nil, head_size: size, value_size: size} = attention,
+         %__MODULE__{soft_cap: nil, sinks: nil, gives: nil, chunk: nil, head_size: size, value_size: size} = attention,
          queries,
          keys,
          values,
@@ -280,8 +283,18 @@ defmodule Mlx.LM.Decoder.Attention do
 
   defp attend(attention, queries, keys, values, %kind{length: start} = cache, step) do
     {keys, values, mask, cache} = kind.update(cache, keys, values)
+    mask = in_chunk(attention.chunk, mask, start, Mlx.axis_size(queries, 2), Mlx.axis_size(keys, 2))
     step = if attention.gives, do: Map.put(step, attention.gives, {keys, values, mask, start}), else: step
     {output(attention, queries, keys, values, mask), cache, step}
+  end
+
+  defp in_chunk(nil, mask, _start, _length, _count), do: mask
+
+  defp in_chunk(chunk, _mask, start, length, count) do
+    at = 0 |> Mlx.arange(length, type: :s32) |> Mlx.add(start) |> Mlx.new_axis(1)
+    of = 0 |> Mlx.arange(count, type: :s32) |> Mlx.new_axis(0)
+    same? = Mlx.equal(Mlx.floor_divide(at, chunk), Mlx.floor_divide(of, chunk))
+    Mlx.logical_and(same?, Mlx.less_equal(of, at))
   end
 
   defp output(%__MODULE__{soft_cap: nil} = attention, queries, keys, values, mask) do

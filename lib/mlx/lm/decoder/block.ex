@@ -9,13 +9,15 @@ defmodule Mlx.LM.Decoder.Block do
       x = x + branch(x) + ...         for each step
       branch(x) = scale * after(part(before(x)))
 
-  A step `{:through, name}` is a part whose output is the stream itself: `x = part(x)`.
+  A step `{:through, name}` is a part whose output is the stream itself: `x = part(x)`. What a branch with `:later` gives
+  is added by a later step `{:add, name}` of that name.
 
   | field of a branch | |
   | --- | --- |
   | `:part` | the name of the part, or a list of branches whose sum it is |
   | `:before`, `:after` | the names of normalisations, or absent |
   | `:scale` | a factor, or absent |
+  | `:later` | the name under which what it gives waits for a later step, or absent |
 
   For example, Llama's blocks are
 
@@ -31,10 +33,11 @@ defmodule Mlx.LM.Decoder.Block do
           required(:part) => atom() | [branch()],
           optional(:before) => atom() | nil,
           optional(:after) => atom() | nil,
-          optional(:scale) => number() | nil
+          optional(:scale) => number() | nil,
+          optional(:later) => atom()
         }
 
-  @type step :: [branch()] | {:through, atom()}
+  @type step :: [branch()] | {:through, atom()} | {:add, atom()}
 
   @type t :: %{required(:branches) => [step()], optional(atom()) => struct()}
 
@@ -45,6 +48,7 @@ defmodule Mlx.LM.Decoder.Block do
   end
 
   defp names({:through, name}), do: [name]
+  defp names({:add, _name}), do: []
   defp names(branches), do: Enum.flat_map(branches, &if(is_list(&1.part), do: names(&1.part), else: [&1.part]))
 
   @doc "Whether a part is a mixer."
@@ -60,6 +64,7 @@ defmodule Mlx.LM.Decoder.Block do
   def call(%{branches: steps} = block, x, caches, step) do
     Enum.reduce(steps, {x, caches, step}, fn
       {:through, name}, {x, caches, step} -> part(block, name, x, caches, step)
+      {:add, name}, {x, caches, step} -> {Mlx.add(x, Map.fetch!(step, name)), caches, Map.delete(step, name)}
       branches, {x, caches, step} -> sum(block, branches, x, x, caches, step)
     end)
   end
@@ -68,7 +73,11 @@ defmodule Mlx.LM.Decoder.Block do
   defp sum(block, branches, start, x, caches, step) do
     Enum.reduce(branches, {start, caches, step}, fn branch, {sum, caches, step} ->
       {y, caches, step} = branch(block, branch, x, caches, step)
-      {if(sum, do: Mlx.add(sum, y), else: y), caches, step}
+
+      case branch do
+        %{later: name} -> {sum, caches, Map.put(step, name, y)}
+        _now -> {if(sum, do: Mlx.add(sum, y), else: y), caches, step}
+      end
     end)
   end
 

@@ -27,6 +27,8 @@ defmodule Mlx.LM.Decoder.Experts do
     gate_bias: false,
     bias: false,
     activation: "silu",
+    weigh: :outputs,
+    identities: 0,
     logit_cap: nil,
     jitter: 0.01,
     shared: nil,
@@ -36,7 +38,19 @@ defmodule Mlx.LM.Decoder.Experts do
     shared_activation: nil
   ]
 
-  @constants [:top, :scores, :normalize, :scale, :groups, :group_worth, :logit_cap, :jitter]
+  @constants [
+    :top,
+    :scores,
+    :normalize,
+    :scale,
+    :groups,
+    :group_worth,
+    :logit_cap,
+    :jitter,
+    :weigh,
+    :experts,
+    :identities
+  ]
 
   @derive NN.Layer
   defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate, :shared_mix] ++
@@ -51,7 +65,9 @@ defmodule Mlx.LM.Decoder.Experts do
 
     * `:width`, `:experts`, `:top`, `:hidden` - sizes: the features, the experts, those that a token takes, and the hidden
       features of one
-    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` over the chosen ones, `:sigmoid`,
+    * `:identities` - how many further choices there are that give `x` itself, default 0
+    * `:weigh` - what the scores multiply: `:outputs` of the experts (default), or their `:inputs`, for `:top` 1
+    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` or `:sigmoid_of_chosen` over the chosen ones, `:sigmoid`,
       `:sqrt_softplus`, or `:sparse_mixer`: for each choice a softmax of those that are left and close to the best
     * `:logit_cap` - what the gate gives becomes `cap * tanh(logit / cap)`, default `nil`
     * `:jitter` - how close that is, default 0.01
@@ -74,8 +90,8 @@ defmodule Mlx.LM.Decoder.Experts do
     check!(options)
 
     layers = [
-      gate: Parameter.linear(width, experts, options.gate_bias),
-      e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts})),
+      gate: Parameter.linear(width, experts + options.identities, options.gate_bias),
+      e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts + options.identities})),
       switch_mlp: SwitchFeedForward.new(width, options.hidden, experts, options.bias, options.activation),
       shared_expert: shared && shared_expert(options),
       shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1)),
@@ -83,6 +99,10 @@ defmodule Mlx.LM.Decoder.Experts do
     ]
 
     __MODULE__ |> struct!(layers) |> struct!(Map.take(options, @constants))
+  end
+
+  defp check!(%{weigh: :inputs, top: top}) when top != 1 do
+    raise Mlx.Error, message: "the configuration chooses #{top} experts, whose inputs are weighed, expected 1"
   end
 
   defp check!(%{experts: experts, top: top, groups: groups}) do
@@ -106,14 +126,34 @@ defmodule Mlx.LM.Decoder.Experts do
   @spec call(t(), Array.t()) :: Array.t()
   def call(%__MODULE__{} = layer, x) do
     {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)))
+    with_shared(layer, taken(layer, x, scores, chosen), x)
+  end
+
+  defp taken(%__MODULE__{weigh: :inputs} = layer, x, scores, chosen) do
+    x = Mlx.multiply(x, Mlx.as_type(scores, x.type))
+    layer.switch_mlp |> SwitchFeedForward.call(x, chosen) |> Mlx.squeeze(axes: [-2])
+  end
+
+  defp taken(%__MODULE__{identities: 0} = layer, x, scores, chosen) do
     y = SwitchFeedForward.call(layer.switch_mlp, x, chosen)
-    y = y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
-    with_shared(layer, y, x)
+    y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
+  end
+
+  defp taken(%__MODULE__{experts: experts} = layer, x, scores, chosen) do
+    expert? = Mlx.less(chosen, experts)
+    y = taken(%{layer | identities: 0}, x, Mlx.select(expert?, scores, 0), Mlx.select(expert?, chosen, 0))
+    kept = Mlx.sum(Mlx.select(expert?, 0, scores), axes: [-1], keep_axes: true)
+    Mlx.add(y, Mlx.as_type(Mlx.multiply(x, kept), x.type))
   end
 
   defp choose(%__MODULE__{scores: :softmax_of_chosen} = layer, logits) do
     chosen = greatest(logits, layer.top)
     {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.softmax(axes: -1, precise: true), chosen}
+  end
+
+  defp choose(%__MODULE__{scores: :sigmoid_of_chosen} = layer, logits) do
+    chosen = greatest(logits, layer.top)
+    {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.as_type(:f32) |> Mlx.sigmoid(), chosen}
   end
 
   defp choose(%__MODULE__{scores: :sparse_mixer} = layer, logits) do

@@ -39,11 +39,12 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     rope: nil,
     scale: nil,
     keys: :embed_q,
+    latent_scale: nil,
     temperature: nil,
     indexer: nil
   ]
 
-  @constants [:heads, :plain_size, :rotated_size, :value_size, :latent, :rope, :scale, :temperature]
+  @constants [:heads, :plain_size, :rotated_size, :value_size, :latent, :rope, :scale, :latent_scale, :temperature]
 
   defstruct [
               :q_proj,
@@ -76,6 +77,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     * `:rope` - an `Mlx.LM.Decoder.RoPE`
     * `:scale` - of the scores, default `1 / sqrt(plain_size + rotated_size)`
     * `:keys` - where the matrices of keys are: `:embed_q` (default) or `:k_b_proj`
+    * `:latent_scale` - a factor of the latent vectors, default `nil`
     * `:temperature` - as that of `Mlx.LM.Decoder.Attention`
     * `:indexer` - options of `Mlx.LM.Decoder.Indexer`, default `nil`
   """
@@ -129,7 +131,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     queries = Temperature.call(attention.temperature, queries, start)
     turned = Temperature.call(attention.temperature, RoPE.call(rope, turned, start), start)
     [latent, key] = attention.kv_a_proj_with_mqa |> NN.Layer.call(x) |> Mlx.split([attention.latent], axis: -1)
-    latent = attention.kv_a_layernorm |> NN.Layer.call(latent) |> Mlx.new_axis(1)
+    latent = attention.kv_a_layernorm |> NN.Layer.call(latent) |> Mlx.new_axis(1) |> scaled(attention.latent_scale)
     key = RoPE.call(rope, Mlx.reshape(key, {batch, 1, length, rotated}), start)
     {latent, key, mask, cache} = seen(attention, {x, low}, latent, key, cache)
     y = attend(attention, {queries, turned}, latent, key, mask)
@@ -185,6 +187,9 @@ defmodule Mlx.LM.Decoder.LatentAttention do
 
   defp out_of_latent(%__MODULE__{embed_q: nil, k_b_proj: layer}, latent), do: HeadLinear.call(layer, latent)
   defp out_of_latent(%__MODULE__{embed_q: layer}, latent), do: HeadLinear.back(layer, latent)
+
+  defp scaled(latent, nil), do: latent
+  defp scaled(latent, scale), do: Mlx.multiply(latent, scale)
 
   defp masked(scores, nil), do: scores
   defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
