@@ -765,8 +765,88 @@ def join_latent(weights):
     return renamed
 
 
+def stacked(inside, outside, transpose=False):
+    """Stacks of experts, in which the gate and the other factor are one."""
+
+    def rename(weights):
+        renamed = {}
+        for key, value in weights.items():
+            path, _, rest = key.partition(f".{inside}.")
+            turned = value.swapaxes(-1, -2) if transpose and value.ndim == 3 else value
+            if rest == "gate_proj.weight":
+                up = weights[f"{path}.{inside}.up_proj.weight"]
+                both = mx.concatenate([value, up], axis=-2)
+                renamed[f"{path}.{outside}.gate_up_proj"] = both.swapaxes(-1, -2) if transpose else both
+            elif rest == "down_proj.weight":
+                renamed[f"{path}.{outside}.down_proj"] = turned
+            elif not rest:
+                renamed[key] = value
+        return renamed
+
+    return rename
+
+
+def with_parts_that_nobody_reads(weights):
+    """Files of Gemma 4 have matrices in layers that share keys, and bounds of activations."""
+    renamed = {key.replace("language_model.model.", "model.language_model."): value for key, value in weights.items()}
+    for key, value in list(renamed.items()):
+        if ".layers.0.self_attn." in key:
+            renamed[key.replace(".layers.0.", ".layers.5.")] = renamed.get(key.replace(".layers.0.", ".layers.5."), value)
+    renamed["model.language_model.layers.0.mlp.input_max"] = mx.array(1.0)
+    renamed["model.vision_tower.patch.weight"] = mx.zeros((2, 2))
+    return renamed
+
+
+def original_step(weights):
+    """Files of Step 3.5, whose normalisations have weights that are one less."""
+    renamed = {}
+    for key, value in weights.items():
+        for theirs, ours in [
+            (".moe.", ".mlp.switch_mlp."),
+            (".moe.gate.", ".mlp.gate.gate."),
+            (".moe.router_bias", ".mlp.gate.router_bias"),
+            (".share_expert.", ".mlp.share_expert."),
+        ]:
+            key = key.replace(ours, theirs)
+        renamed[key] = value - 1 if key.endswith("norm.weight") else value
+    renamed["model.layers.3.eh_proj.weight"] = mx.zeros((2, 2))
+    return renamed
+
+
+def joined_experts(weights):
+    """Files of DBRX: the rows of all experts are one matrix."""
+    renamed = {}
+    for key, value in weights.items():
+        path, _, rest = key.partition(".experts.")
+        if rest.startswith("0."):
+            matrix = rest.split(".")[1]
+            parts = [weights[f"{path}.experts.{expert}.{matrix}.weight"] for expert in range(4)]
+            parts = [part.T for part in parts] if matrix == "w2" else parts
+            renamed[f"{path}.experts.mlp.{matrix}"] = mx.concatenate(parts)
+        elif not rest:
+            renamed[key] = value
+    return renamed
+
+
+def laguna_names(weights):
+    renamed = {}
+    for key, value in split_experts({})(weights).items():
+        key = key.replace(".gate.proj.", ".gate.")
+        renamed[key.replace(".gate.e_score_correction_bias", ".experts.e_score_correction_bias")] = value
+    return renamed
+
+
 HF = {
     "deepseek_v3": join_latent,
+    "longcat_flash": join_latent,
+    "mistral4": lambda weights: join_latent(stacked("switch_mlp", "experts")(weights)),
+    "llama4": stacked("experts", "experts", transpose=True),
+    "gemma4_text-experts": stacked("experts.switch_glu", "experts"),
+    "gemma4": with_parts_that_nobody_reads,
+    "step3p5": original_step,
+    "dbrx": joined_experts,
+    "laguna": laguna_names,
+    "minimax": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
     "deepseek_v2": split_experts({}),
     "gpt2": transposed,
     "qwen3_vl_moe": join_stacks,
