@@ -299,6 +299,7 @@ NAS = {
         {"attention": {"n_heads_in_group": 4}, "ffn": {"replace_with_linear": True}},
     ],
 }
+TERNARY = {"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"}}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -585,6 +586,7 @@ CASES = {
     "llama4": ("llama4", {"text_config": {**BASE, **LLAMA4}}),
     "longcat_flash": ("longcat_flash", LONGCAT),
     "nemotron-nas": ("nemotron-nas", NAS),
+    "bitnet": ("bitnet", {**TERNARY, "tie_word_embeddings": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
 }
 
@@ -615,8 +617,19 @@ def build(module, config):
 def random_weight(weight):
     if weight.ndim == 0:
         return weight
+    if weight.dtype == mx.uint8:
+        return sum(mx.random.randint(0, 3, weight.shape).astype(mx.uint8) << shift for shift in (0, 2, 4, 6))
     noise = mx.random.normal(weight.shape)
     return 1 + 0.2 * noise if weight.ndim == 1 else 0.15 * noise
+
+
+def plain_product(layer, x, packed):
+    """What the kernel for Metal computes."""
+    values = mx.concatenate([(packed >> shift) & 3 for shift in (0, 2, 4, 6)]).astype(mx.float32) - 1
+    return (x @ values.T) * layer.weight_scale
+
+
+importlib.import_module("mlx_lm.models.bitlinear_layers").BitLinear.execute_matmul_kernel = plain_product
 
 
 def caches(model):
@@ -867,6 +880,9 @@ def main():
             save(folder / f"{name}-hf", model, config, HF[name])
         if name == "gpt_oss":
             pack_experts(folder / f"{name}-mxfp4", build(module, config), config)
+        # What is quantized already is not again.
+        if "quantization_config" in config:
+            continue
         config = quantize(model, config)
         mx.eval(model.parameters())
         save(folder / f"{name}-4bit", model, config)

@@ -21,6 +21,7 @@ defmodule Mlx.LM.Families do
     "afmoe" => Families.AFMoE,
     "apertus" => Families.Apertus,
     "bailing_moe" => Families.BailingMoE,
+    "bitnet" => Families.BitNet,
     "cohere" => Families.Cohere,
     "cohere2" => Families.Cohere2,
     "dbrx" => Families.DBRX,

@@ -188,7 +188,11 @@ defmodule Mlx.LM.CheckpointTest do
       end)
 
     save(folder, %{@config | "model_type" => "mine"}, renamed)
-    assert_raise Mlx.Error, ~r/model_type is "mine", expected one of apertus, cohere/, fn -> Checkpoint.load(folder) end
+
+    assert_raise Mlx.Error, ~r/model_type is "mine", expected one of .*apertus, .*cohere/, fn ->
+      Checkpoint.load(folder)
+    end
+
     assert close?(logits(Checkpoint.load(folder, families: %{"mine" => Renamed})), expected, 0.0)
   end
 

@@ -11,7 +11,7 @@ defmodule Mlx.LM.FamiliesTest do
   @tolerance 1.0e-4
 
   # The types of models that mlx-lm has and that are not here.
-  @missing ~w(afm7 baichuan_m1 bailing_hybrid bailing_moe_linear bailing_moe_v3 bitnet deepseek_v41 falcon_h1 gear
+  @missing ~w(afm7 baichuan_m1 bailing_hybrid bailing_moe_linear bailing_moe_v3 deepseek_v41 falcon_h1 gear
               granitemoehybrid hunyuan iquestloopcoder jamba kimi_k3 kimi_linear lfm2 lfm2-vl lfm2_moe
               longcat_flash_ngram mamba mamba2 minimax_m3_vl muse_glimmer muse_spark nanbeige nemotron_h olmo
               olmo_hybrid phi3small phixtral plamo plamo2 plamo3 prism_hadamard_qwen35 qwen3_5 qwen3_5_moe

@@ -14,7 +14,7 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.Arguments.Options
   alias Mlx.LM.{KeyValueCache, RotatingCache}
   alias Mlx.NN.Activations
-  alias Mlx.LM.Decoder.{Joined, Parameter, RoPE, Temperature}
+  alias Mlx.LM.Decoder.{CappedAttention, Joined, Mask, Parameter, RoPE, Temperature}
 
   @options [
     width: nil,
@@ -37,6 +37,7 @@ defmodule Mlx.LM.Decoder.Attention do
     value_norm: nil,
     value_size: nil,
     value_scale: nil,
+    output_norm: nil,
     gate: nil,
     clip: nil,
     values: :own,
@@ -65,7 +66,7 @@ defmodule Mlx.LM.Decoder.Attention do
     :takes
   ]
 
-  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj, :o_proj, :q_norm, :k_norm, :sinks] ++ @constants
+  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj, :o_proj, :q_norm, :k_norm, :o_norm, :sinks] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -91,6 +92,7 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:value_norm` - the epsilon of a normalisation of the heads of values, which has no weight, default `nil`
     * `:value_size`, `:value_scale` - the features of a head of values, default `:head_size`; and a factor of values,
       default `nil`
+    * `:output_norm` - a normalisation before `o_proj`, such as `{:rms, 1.0e-6}`, default `nil`
     * `:gate` - a gate of the outputs that `g_proj` gives: `{:heads, activation}`, one number for each head, or
       `{:features, activation}`, one for each feature, where the activation is `:sigmoid` or `:softplus`; default `nil`
     * `:clip` - a bound of queries, keys and values before everything else, default `nil`
@@ -120,7 +122,8 @@ defmodule Mlx.LM.Decoder.Attention do
       q_norm: norm(options, heads),
       k_norm: if(has?(options, :k_proj), do: norm(options, shared)),
       sinks: if(options.sinks, do: Mlx.zeros({heads})),
-      g_proj: g_proj(options)
+      g_proj: g_proj(options),
+      o_norm: options.output_norm && Parameter.norm(options.output_norm, heads * values)
     ]
 
     constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size), value_size: values}, @constants)
@@ -164,7 +167,9 @@ defmodule Mlx.LM.Decoder.Attention do
     queries = Temperature.call(attention.temperature, queries, cache.length)
     {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
-    {NN.Layer.call(attention.o_proj, outer_gate(attention, gated(y, gate), x)), cache, step}
+    y = outer_gate(attention, gated(y, gate), x)
+    y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
+    {NN.Layer.call(attention.o_proj, y), cache, step}
   end
 
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: nil}, values), do: values
@@ -283,44 +288,19 @@ defmodule Mlx.LM.Decoder.Attention do
 
   defp attend(attention, queries, keys, values, %kind{length: start} = cache, step) do
     {keys, values, mask, cache} = kind.update(cache, keys, values)
-    mask = in_chunk(attention.chunk, mask, start, Mlx.axis_size(queries, 2), Mlx.axis_size(keys, 2))
+    mask = if chunk = attention.chunk, do: Mask.chunk(chunk, start, queries, keys), else: mask
     step = if attention.gives, do: Map.put(step, attention.gives, {keys, values, mask, start}), else: step
     {output(attention, queries, keys, values, mask), cache, step}
   end
 
-  defp in_chunk(nil, mask, _start, _length, _count), do: mask
-
-  defp in_chunk(chunk, _mask, start, length, count) do
-    at = 0 |> Mlx.arange(length, type: :s32) |> Mlx.add(start) |> Mlx.new_axis(1)
-    of = 0 |> Mlx.arange(count, type: :s32) |> Mlx.new_axis(0)
-    same? = Mlx.equal(Mlx.floor_divide(at, chunk), Mlx.floor_divide(of, chunk))
-    Mlx.logical_and(same?, Mlx.less_equal(of, at))
-  end
-
-  defp output(%__MODULE__{soft_cap: nil} = attention, queries, keys, values, mask) do
+  defp output(attention, queries, keys, values, mask) do
     options = [scale: attention.scale, mask: mask, sinks: attention.sinks]
-    Fast.scaled_dot_product_attention(queries, keys, values, options)
+
+    case attention.soft_cap do
+      nil -> Fast.scaled_dot_product_attention(queries, keys, values, options)
+      cap -> CappedAttention.call(queries, keys, values, mask, attention.scale, cap)
+    end
   end
-
-  defp output(%__MODULE__{soft_cap: cap} = attention, queries, keys, values, mask) do
-    %Array{shape: {batch, heads, length, size}} = queries
-    shared = attention.key_value_heads
-    grouped = queries |> Mlx.multiply(attention.scale) |> Mlx.reshape({batch, shared, div(heads, shared), length, size})
-    scores = Mlx.matmul(grouped, keys |> Mlx.new_axis(2) |> Mlx.swap_axes(-1, -2))
-    scores = scores |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap) |> masked(mask)
-    scores = Mlx.softmax(scores, axes: -1, precise: true)
-    scores |> Mlx.matmul(Mlx.new_axis(values, 2)) |> Mlx.reshape({batch, heads, length, attention.value_size})
-  end
-
-  defp masked(scores, nil), do: scores
-
-  defp masked(%Array{shape: shape} = scores, :causal) do
-    [queries, keys] = [elem(shape, 3), elem(shape, 4)]
-    at = Mlx.arange(keys - queries, keys, type: :s32)
-    masked(scores, Mlx.less_equal(Mlx.new_axis(Mlx.arange(0, keys, type: :s32), 0), Mlx.new_axis(at, 1)))
-  end
-
-  defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
 
   @impl true
   def join(%__MODULE__{qkv_proj: nil, gated: false, v_proj: %{}, head_size: size, value_size: size} = attention) do

@@ -12,7 +12,7 @@ defmodule Mlx.LM.Decoder.Indexer do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.Decoder.{Parameter, RoPE}
+  alias Mlx.LM.Decoder.{Mask, Parameter, RoPE}
 
   defstruct [:wq_b, :wk, :k_norm, :weights_proj, :heads, :size, :top, :rope]
 
@@ -57,8 +57,8 @@ defmodule Mlx.LM.Decoder.Indexer do
 
   def choose(%__MODULE__{} = indexer, {x, low, start}, %Array{shape: {batch, 1, count, _}} = keys, {latent, key, mask}) do
     %Array{shape: {_batch, length, _width}} = x
-    mask = if mask == :causal, do: causal(length, count), else: mask
-    chosen = indexer |> worth(x, low, start, keys) |> masked(mask) |> greatest(indexer.top)
+    mask = if mask == :causal, do: Mask.causal(length, count), else: mask
+    chosen = indexer |> worth(x, low, start, keys) |> Mask.apply(mask) |> greatest(indexer.top)
 
     if length == 1 do
       index = Mlx.reshape(chosen, {batch, 1, indexer.top, 1})
@@ -79,9 +79,6 @@ defmodule Mlx.LM.Decoder.Indexer do
     scores |> Mlx.multiply(weights) |> Mlx.sum(axes: [1], keep_axes: true)
   end
 
-  defp masked(worth, nil), do: worth
-  defp masked(worth, mask), do: Mlx.select(mask, worth, :neg_infinity)
-
   defp greatest(%Array{shape: {batch, 1, length, _}} = worth, top) do
     worth |> Mlx.negate() |> Mlx.argpartition(top - 1) |> Mlx.slice([0, 0, 0, 0], [batch, 1, length, top])
   end
@@ -91,9 +88,4 @@ defmodule Mlx.LM.Decoder.Indexer do
   end
 
   defp of_batch(%Array{shape: {length, count}} = mask, batch), do: Mlx.broadcast(mask, {batch, 1, length, count})
-
-  defp causal(length, count) do
-    at = Mlx.arange(count - length, count, type: :s32)
-    Mlx.less_equal(Mlx.new_axis(Mlx.arange(0, count, type: :s32), 0), Mlx.new_axis(at, 1))
-  end
 end

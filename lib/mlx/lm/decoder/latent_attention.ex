@@ -24,7 +24,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.KeyValueCache
-  alias Mlx.LM.Decoder.{HeadLinear, Indexer, Parameter, RoPE, Temperature}
+  alias Mlx.LM.Decoder.{HeadLinear, Indexer, Mask, Parameter, RoPE, Temperature}
 
   @options [
     width: nil,
@@ -167,7 +167,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
 
   # One position: what the rotated parts give is added as a mask, so that nothing as long as the cache is copied.
   defp attend(attention, {%Array{shape: {_, _, 1, _}} = queries, turned}, latent, key, mask) do
-    scores = turned |> Mlx.multiply(attention.scale) |> Mlx.matmul(Mlx.matrix_transpose(key)) |> masked(mask)
+    scores = turned |> Mlx.multiply(attention.scale) |> Mlx.matmul(Mlx.matrix_transpose(key)) |> Mask.apply(mask)
     options = [scale: attention.scale, mask: scores]
     y = Fast.scaled_dot_product_attention(into_latent(attention, queries), latent, latent, options)
     HeadLinear.call(attention.unembed_out, y)
@@ -190,7 +190,4 @@ defmodule Mlx.LM.Decoder.LatentAttention do
 
   defp scaled(latent, nil), do: latent
   defp scaled(latent, scale), do: Mlx.multiply(latent, scale)
-
-  defp masked(scores, nil), do: scores
-  defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
 end

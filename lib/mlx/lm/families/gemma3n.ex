@@ -14,6 +14,8 @@ defmodule Mlx.LM.Families.Gemma3n do
     "vocab_size_per_layer_input" => 262_144
   }
 
+  @most_streams 64
+
   @impl true
   def config(fields) do
     fields = with_defaults(fields)
@@ -21,7 +23,7 @@ defmodule Mlx.LM.Families.Gemma3n do
     windows = Plain.windows(fields, &(rem(&1 + 1, 5) != 0))
     eps = Fields.positive(fields, "rms_norm_eps")
     width = Fields.size(fields, "hidden_size")
-    streams = Fields.size(fields, "altup_num_inputs", 4)
+    streams = streams(fields)
     size = Fields.size(fields, "hidden_size_per_layer_input")
 
     config =
@@ -65,6 +67,11 @@ defmodule Mlx.LM.Families.Gemma3n do
       end
 
     %{config | blocks: blocks}
+  end
+
+  defp streams(fields) do
+    count = Fields.size(fields, "altup_num_inputs", 4)
+    if count > @most_streams, do: Fields.refuse(fields, "altup_num_inputs", "at most #{@most_streams}"), else: count
   end
 
   defp with_defaults(fields) do

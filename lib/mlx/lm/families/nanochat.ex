@@ -12,7 +12,8 @@ defmodule Mlx.LM.Families.NanoChat do
 
   @impl true
   def config(fields) do
-    rope = RoPE.new(Plain.head_size(fields), base: Rope.theta(fields), scaling: %{type: "reversed"})
+    rope = Rope.read(fields, Plain.head_size(fields), scaling: false)
+    rope = RoPE.new(rope.dims, base: rope.base, scaling: %{type: "reversed"})
 
     Plain.config(fields,
       norm: @norm,

@@ -5,6 +5,7 @@ defmodule Mlx.LM.Families.Rope do
   alias Mlx.LM.Families.Fields
 
   @theta 10_000.0
+  @most 65_536
   @longrope ["longrope", "su"]
   @yarn ["yarn", "deepseek_yarn", "telechat3-yarn"]
   @kinds ["default", "linear", "dynamic", "llama3", "proportional", "mrope" | @longrope ++ @yarn]
@@ -24,9 +25,10 @@ defmodule Mlx.LM.Families.Rope do
     settings = Fields.under(fields, "rope_scaling") || Fields.under(fields, "rope_parameters")
     dims = options[:dims] || size
 
-    if dims < 2 or dims > size or rem(dims, 2) == 1 do
+    if dims < 2 or dims > min(size, @most) or rem(dims, 2) == 1 do
       raise Mlx.Error,
-            "#{fields.source}: expected an even number of rotated features of a head, which has #{size}, got: #{dims}"
+            "#{fields.source}: expected an even number of rotated features of a head, which has #{size}, " <>
+              "and at most #{@most}, got: #{dims}"
     end
 
     RoPE.new(dims,
