@@ -204,6 +204,7 @@ defmodule Mlx.LM.FieldsTest do
 
   defp base("exaone4"), do: %{@config | "sliding_window_pattern" => "LG"}
   defp base("mimo_v2_flash"), do: Map.put(@config, "moe_layer_freq", [0, 1, 1])
+  defp base("llama4"), do: %{@config | "num_experts_per_tok" => 1}
   defp base(_type), do: @config
 
   test "each family reads a configuration of all fields" do
@@ -215,7 +216,7 @@ defmodule Mlx.LM.FieldsTest do
     cases = for type <- Families.types(), key <- Map.keys(@config), value <- @values, do: {type, key, value}
 
     wrong =
-      for {type, key, value} <- Enum.take_random(cases, 200_000), problem = problem(type, key, value), do: problem
+      for {type, key, value} <- Enum.take_random(cases, 120_000), problem = problem(type, key, value), do: problem
 
     assert Enum.take(Enum.uniq_by(wrong, &Exception.message(elem(&1, 3))), 20) == []
   end

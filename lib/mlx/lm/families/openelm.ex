@@ -15,12 +15,15 @@ defmodule Mlx.LM.Families.OpenELM do
     size = Fields.size(fields, "head_dim")
     width = Fields.size(fields, "model_dim")
 
+    own = %{
+      "hidden_size" => width,
+      "num_hidden_layers" => count,
+      "num_attention_heads" => hd(heads),
+      "num_key_value_heads" => hd(shared)
+    }
+
     fields =
-      fields
-      |> Fields.put_new("hidden_size", width)
-      |> Fields.put_new("num_hidden_layers", count)
-      |> Fields.put_new("num_attention_heads", hd(heads))
-      |> Fields.put_new("num_key_value_heads", hd(shared))
+      %{fields | map: Map.merge(fields.map, own)}
       |> Fields.put_new("rms_norm_eps", 1.0e-6)
       |> Fields.put_new("max_position_embeddings", Fields.size(fields, "max_context_length", 2048))
 
