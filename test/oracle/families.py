@@ -610,6 +610,9 @@ def build(module, config):
         model.tie_word_embeddings = True
         model.pop("lm_head")
     model.update(tree_map(random_weight, model.parameters()))
+    # Three values of the size 1 are larger than weights are.
+    scales = [(name, 0.15 * scale) for name, scale in tree_flatten(model.parameters()) if name.endswith("weight_scale")]
+    model.load_weights(scales, strict=False)
     mx.eval(model.parameters())
     return model
 
