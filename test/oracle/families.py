@@ -75,6 +75,232 @@ GLM_EXPERTS = {
     "partial_rotary_factor": 0.5,
     "rope_scaling": None,
 }
+LATENT = {
+    "kv_lora_rank": 64,
+    "q_lora_rank": 64,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 32,
+    "moe_intermediate_size": 64,
+    "n_shared_experts": 1,
+    "n_routed_experts": 8,
+    "routed_scaling_factor": 1.5,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "n_group": 4,
+    "topk_group": 2,
+}
+DEEPSEEK_YARN = {**YARN, "type": "yarn", "rope_type": None, "mscale": 0.7, "mscale_all_dim": 1.0}
+MINICPM3 = {"dim_model_base": 32, "scale_depth": 1.4, "scale_emb": 12, "v_head_dim": None, "hidden_size": 128}
+MINICPM_SU = {"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1, 1.1, 1.3, 1.7, 2, 2.5, 3, 4]}
+GEMMA4 = {
+    "num_hidden_layers": 6,
+    "head_dim": 16,
+    "global_head_dim": 32,
+    "vocab_size_per_layer_input": 128,
+    "hidden_size_per_layer_input": 64,
+    "num_kv_shared_layers": 3,
+    "sliding_window": WINDOW,
+    "sliding_window_pattern": 3,
+    "tie_word_embeddings": True,
+    "rope_theta": None,
+}
+GEMMA4_EXPERTS = {
+    **GEMMA4,
+    "num_hidden_layers": 3,
+    "hidden_size_per_layer_input": 0,
+    "num_kv_shared_layers": 0,
+    "attention_k_eq_v": True,
+    "num_global_key_value_heads": 1,
+    "enable_moe_block": True,
+    "num_experts": 8,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 64,
+}
+GPT = {
+    "n_embd": 64,
+    "n_head": 4,
+    "n_layer": 3,
+    "n_positions": 128,
+    "layer_norm_epsilon": 1e-5,
+    "hidden_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+}
+OPENELM = {
+    "head_dim": 16,
+    "num_transformer_layers": 3,
+    "model_dim": 64,
+    "ffn_dim_divisor": 64,
+    "num_query_heads": [4, 4, 6],
+    "num_kv_heads": [2, 1, 3],
+    "ffn_multipliers": [0.5, 1.7, 4.0],
+    "hidden_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+    "tie_word_embeddings": True,
+}
+DBRX = {
+    "d_model": 64,
+    "n_layers": 3,
+    "n_heads": 4,
+    "attn_config": {"kv_n_heads": 2, "clip_qkv": 0.5, "rope_theta": 5000.0},
+    "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    "hidden_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+}
+KINDS = {
+    "full_attention": {**YARN, "rope_theta": 1000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+}
+LAGUNA = {
+    **EXPERTS,
+    "head_dim": 16,
+    "qkv_bias": True,
+    "sliding_window": WINDOW,
+    "layer_types": WINDOWS,
+    "num_attention_heads_per_layer": [6, 4, 2],
+    "shared_expert_intermediate_size": 64,
+    "moe_routed_scaling_factor": 1.5,
+    "rope_parameters": {**KINDS, "full_attention": {**KINDS["full_attention"], "partial_rotary_factor": 0.5}},
+}
+STEP3P5 = {
+    "num_attention_groups": 2,
+    "num_key_value_heads": None,
+    "head_dim": 16,
+    "sliding_window": WINDOW,
+    "layer_types": WINDOWS,
+    "rope_theta": [10000.0, 5000.0, 10000.0],
+    "rope_scaling": LLAMA3,
+    "yarn_only_types": ["full_attention"],
+    "partial_rotary_factors": [1.0, 0.5, 1.0],
+    "attention_other_setting": {"num_attention_heads": 6, "num_attention_groups": 3},
+    "moe_num_experts": 8,
+    "moe_top_k": 2,
+    "moe_intermediate_size": 64,
+    "share_expert_dim": 64,
+    "moe_layers_enum": "1,2",
+    "swiglu_limits": [0.0, 0.0, 0.3],
+    "swiglu_limits_shared": [0.4, 0.0, 0.2],
+}
+AFMOE = {
+    **EXPERTS,
+    "head_dim": 16,
+    "sliding_window": WINDOW,
+    "layer_types": WINDOWS,
+    "num_dense_layers": 1,
+    "n_group": 4,
+    "topk_group": 2,
+}
+BAILING = {
+    **EXPERTS,
+    "num_shared_experts": 1,
+    "norm_topk_prob": True,
+    "first_k_dense_replace": 1,
+    "use_qkv_bias": True,
+    "routed_scaling_factor": 1.5,
+}
+# With few heads many positions are of no worth, and any of them may be chosen.
+INDEX = {"index_head_dim": 32, "index_n_heads": 16, "index_topk": 8}
+MIMO_V2 = {
+    "hybrid_layer_pattern": [0, 1, 0],
+    "moe_layer_freq": [0, 1, 1],
+    "add_swa_attention_sink_bias": True,
+    "add_full_attention_sink_bias": False,
+    "sliding_window_size": WINDOW,
+    "moe_intermediate_size": 64,
+    "n_shared_experts": None,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "routed_scaling_factor": None,
+    "topk_method": "noaux_tc",
+    "scoring_func": "sigmoid",
+    "norm_topk_prob": True,
+    "n_group": 4,
+    "topk_group": 2,
+    "layernorm_epsilon": 1e-5,
+    "swa_rope_theta": 5000.0,
+    "swa_num_attention_heads": 6,
+    "swa_num_key_value_heads": 3,
+    "head_dim": 32,
+    "v_head_dim": 16,
+    "swa_head_dim": 16,
+    "swa_v_head_dim": 32,
+    "partial_rotary_factor": 0.5,
+    "attention_value_scale": 0.7,
+}
+GEMMA3N = {
+    "model_type": "gemma3n_text",
+    "num_hidden_layers": 6,
+    "head_dim": 16,
+    "num_kv_shared_layers": 2,
+    "vocab_size_per_layer_input": 96,
+    "hidden_size_per_layer_input": 64,
+    "sliding_window": WINDOW,
+    "rope_local_base_freq": 5000.0,
+    "final_logit_softcapping": 30.0,
+    "layer_types": WINDOWS + WINDOWS,
+    "activation_sparsity_pattern": [0.9, 0.6, 0.0, 0.0, 0.0, 0.0],
+    "intermediate_size": [128, 192, 128, 128, 64, 128],
+    "altup_num_inputs": 4,
+    "altup_coef_clip": 0.2,
+    "altup_correct_scale": True,
+    "altup_active_idx": 0,
+    "laurel_rank": 32,
+}
+LLAMA4 = {
+    "model_type": "llama4_text",
+    "num_hidden_layers": 4,
+    "attention_bias": True,
+    "attention_chunk_size": WINDOW,
+    "head_dim": 16,
+    "interleave_moe_layer_step": 2,
+    "intermediate_size": 64,
+    "intermediate_size_mlp": 192,
+    "num_experts_per_tok": 1,
+    "num_local_experts": 4,
+    "rope_scaling": LLAMA3,
+    "use_qk_norm": True,
+    "floor_scale": 8,
+}
+LONGCAT = {
+    **LATENT,
+    "attention_method": "MLA",
+    "zero_expert_type": "identity",
+    "ffn_hidden_size": 128,
+    "moe_topk": 3,
+    "expert_ffn_hidden_size": 64,
+    "zero_expert_num": 4,
+    "num_layers": 2,
+    "num_hidden_layers": None,
+    "intermediate_size": None,
+    "mla_scale_q_lora": True,
+    "mla_scale_kv_lora": True,
+    "attention_bias": False,
+    "hidden_size": 128,
+}
+NAS = {
+    "num_key_value_heads": None,
+    "intermediate_size": None,
+    "hidden_act": "gelu_new",
+    "mlp_bias": True,
+    "rope_scaling": LLAMA3,
+    "num_hidden_layers": 4,
+    "block_configs": [
+        {"attention": {"n_heads_in_group": 2}, "ffn": {"ffn_mult": 2.5}},
+        {"attention": {"no_op": True}, "ffn": {"ffn_mult": 7.0}},
+        {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}},
+        {"attention": {"n_heads_in_group": 4}, "ffn": {"replace_with_linear": True}},
+    ],
+}
+TERNARY = {"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"}}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -218,14 +444,164 @@ CASES = {
     ),
     "solar_open": ("solar_open", {**GLM_EXPERTS, "n_group": 1, "topk_group": 1}),
     "telechat3": ("telechat3", {"rope_scaling": {**YARN, "rope_type": "telechat3-yarn"}, "attention_bias": True}),
+    "deepseek_v3": ("deepseek_v3", {**LATENT, "rope_scaling": DEEPSEEK_YARN, "attention_bias": True}),
+    "deepseek_v3-plain": ("deepseek_v3", {**LATENT, "q_lora_rank": None, "n_group": 1, "topk_group": 1}),
+    "kimi_k2": ("deepseek_v3", {**LATENT, "n_group": 1, "topk_group": 1, "rope_scaling": DEEPSEEK_YARN}),
+    "kimi_k25": ("kimi_k25", {"text_config": {**BASE, **LATENT, "model_type": "kimi_k2"}}),
+    "deepseek_v2": (
+        "deepseek_v2",
+        {**LATENT, "topk_method": "group_limited_greedy", "rope_scaling": DEEPSEEK_YARN},
+    ),
+    "deepseek_v2-greedy": (
+        "deepseek_v2",
+        {**LATENT, "topk_method": "greedy", "q_lora_rank": None, "rope_scaling": DEEPSEEK_YARN},
+    ),
+    "glm4_moe_lite": ("glm4_moe_lite", {**LATENT, "n_group": 1, "topk_group": 1}),
+    "minicpm3": (
+        "minicpm3",
+        {**LATENT, **MINICPM3, "rope_scaling": {**MINICPM_SU, "original_max_position_embeddings": 64}},
+    ),
+    "gemma4_text": ("gemma4_text", GEMMA4),
+    "gemma4_text-experts": ("gemma4_text", GEMMA4_EXPERTS),
+    "gemma4": ("gemma4", {"text_config": {**BASE, **GEMMA4, "model_type": "gemma4_text"}}),
+    "minimax": (
+        "minimax",
+        {
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 64,
+            "shared_intermediate_size": 0,
+            "rotary_dim": 8,
+        },
+    ),
+    "phimoe": (
+        "phimoe",
+        {
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 64,
+            "original_max_position_embeddings": 64,
+            "rope_scaling": {**MINICPM_SU, "short_mscale": 1.1, "long_mscale": 1.2},
+        },
+    ),
+    "phimoe-plain": ("phimoe", {"num_local_experts": 4, "intermediate_size": 64, "router_jitter_noise": 0.3}),
+    "gpt_bigcode": ("gpt_bigcode", {**GPT, "n_inner": 192, "tie_word_embeddings": True}),
+    "gptj": ("gptj", {**GPT, "rotary_dim": 8}),
+    "openelm": ("openelm", OPENELM),
+    "nanochat": ("nanochat", {}),
+    "dbrx": ("dbrx", DBRX),
+    "deepseek": ("deepseek", {**GLM_EXPERTS, "head_dim": None}),
+    "laguna": ("laguna", LAGUNA),
+    "laguna-softplus": (
+        "laguna",
+        {**LAGUNA, "moe_router_score_func": "sqrtsoftplus", "moe_router_logit_softcapping": 2.0, "gating": False},
+    ),
+    "step3p5": ("step3p5", STEP3P5),
+    "afmoe": ("afmoe", AFMOE),
+    "afmoe-softmax": ("afmoe", {**AFMOE, "score_func": "softmax", "n_group": 1, "mup_enabled": False}),
+    "bailing_moe": ("bailing_moe", BAILING),
+    "bailing_moe-sigmoid": (
+        "bailing_moe",
+        {
+            **BAILING,
+            "score_function": "sigmoid",
+            "moe_router_enable_expert_bias": True,
+            "n_group": 4,
+            "topk_group": 2,
+            "use_qk_norm": True,
+            "partial_rotary_factor": 0.5,
+            "use_bias": True,
+        },
+    ),
+    "Klear": (
+        "Klear",
+        {
+            **EXPERTS,
+            "attention_bias": True,
+            "mlp_only_layers": [0],
+            "decoder_sparse_step": 1,
+            "n_shared_experts": 1,
+            "norm_topk_prob": True,
+        },
+    ),
+    "youtu_llm": ("youtu_llm", {**LATENT, "tie_word_embeddings": True, "mlp_bias": True}),
+    "mellum": (
+        "mellum",
+        {
+            **EXPERTS,
+            "head_dim": 16,
+            "norm_topk_prob": True,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "rope_parameters": KINDS,
+        },
+    ),
+    "deepseek_v32": ("deepseek_v32", {**LATENT, **INDEX, "rope_scaling": DEEPSEEK_YARN}),
+    "glm_moe_dsa": (
+        "glm_moe_dsa",
+        {
+            **LATENT,
+            **INDEX,
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "norm_topk_prob": True,
+            "moe_layer_freq": 1,
+            "attention_bias": False,
+            "rope_theta": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+        },
+    ),
+    "mistral4": ("mistral4", {**LATENT, "norm_topk_prob": True, "rope_parameters": MINISTRAL}),
+    "exaone_moe": (
+        "exaone_moe",
+        {
+            **EXPERTS,
+            "head_dim": 16,
+            "num_shared_experts": 1,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "is_moe_layer": [False, True, True],
+            "n_group": 4,
+            "topk_group": 2,
+        },
+    ),
+    "llama4_text": (
+        "llama4_text",
+        {"intermediate_size_mlp": 192, "head_dim": 16, "no_rope_layers": [1, 0, 1], "use_qk_norm": True},
+    ),
+    "spark2_5": (
+        "spark2_5",
+        {
+            "head_dim": 16,
+            "sliding_window": WINDOW,
+            "layer_types": WINDOWS,
+            "mlp_bias": True,
+            "rope_parameters": {
+                "full_attention": {"rope_theta": 1000.0, "partial_rotary_factor": 0.5},
+                "sliding_attention": {"rope_theta": 10000.0},
+            },
+        },
+    ),
+    "mimo_v2_flash": ("mimo_v2_flash", MIMO_V2),
+    "gemma3n": ("gemma3n", {"text_config": {**BASE, **GEMMA3N}}),
+    "llama4": ("llama4", {"text_config": {**BASE, **LLAMA4}}),
+    "longcat_flash": ("longcat_flash", LONGCAT),
+    "nemotron-nas": ("nemotron-nas", NAS),
+    "bitnet": ("bitnet", {**TERNARY, "tie_word_embeddings": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
     **recurrent_families.cases(BASE),
 }
 
+# What has a meaning, or must be there, when it is null.
+NULLS = ("sliding", "rope_scaling", "q_lora", "n_shared_experts", "routed_scaling")
+
+# The types of models that a class of another name has.
+OTHER_TYPES = ["mistral", "kimi_k2"]
+
 
 def configuration(name, module, different):
-    config = {"model_type": "mistral" if name == "mistral" else module, **BASE, **different}
-    return {key: value for key, value in config.items() if value is not None or key.startswith(("sliding", "rope_scaling"))}
+    config = {"model_type": name if name in OTHER_TYPES else module, **BASE, **different}
+    return {key: value for key, value in config.items() if value is not None or key.startswith(NULLS)}
 
 
 def build(module, config):
@@ -236,6 +612,9 @@ def build(module, config):
         model.tie_word_embeddings = True
         model.pop("lm_head")
     model.update(tree_map(random_weight, model.parameters()))
+    # Three values of the size 1 are larger than weights are.
+    scales = [(name, 0.15 * scale) for name, scale in tree_flatten(model.parameters()) if name.endswith("weight_scale")]
+    model.load_weights(scales, strict=False)
     mx.eval(model.parameters())
     return model
 
@@ -243,8 +622,19 @@ def build(module, config):
 def random_weight(weight):
     if weight.ndim == 0:
         return weight
+    if weight.dtype == mx.uint8:
+        return sum(mx.random.randint(0, 3, weight.shape).astype(mx.uint8) << shift for shift in (0, 2, 4, 6))
     noise = mx.random.normal(weight.shape)
     return 1 + 0.2 * noise if weight.ndim == 1 else 0.15 * noise
+
+
+def plain_product(layer, x, packed):
+    """What the kernel for Metal computes."""
+    values = mx.concatenate([(packed >> shift) & 3 for shift in (0, 2, 4, 6)]).astype(mx.float32) - 1
+    return (x @ values.T) * layer.weight_scale
+
+
+importlib.import_module("mlx_lm.models.bitlinear_layers").BitLinear.execute_matmul_kernel = plain_product
 
 
 def caches(model):
@@ -381,7 +771,102 @@ def transposed(weights):
     return renamed
 
 
+def join_latent(weights):
+    """The names and shapes of DeepSeek's files: one matrix for the keys and values of all heads."""
+    renamed = {}
+    for key, value in split_experts({})(weights).items():
+        if ".embed_q." in key:
+            values = weights[key.replace("embed_q", "unembed_out")]
+            both = mx.concatenate([value.swapaxes(-1, -2), values], axis=1)
+            renamed[key.replace("embed_q", "kv_b_proj")] = both.flatten(0, 1)
+        elif ".unembed_out." not in key:
+            renamed[key] = value
+    return renamed
+
+
+def stacked(inside, outside, transpose=False):
+    """Stacks of experts, in which the gate and the other factor are one."""
+
+    def rename(weights):
+        renamed = {}
+        for key, value in weights.items():
+            path, _, rest = key.partition(f".{inside}.")
+            turned = value.swapaxes(-1, -2) if transpose and value.ndim == 3 else value
+            if rest == "gate_proj.weight":
+                up = weights[f"{path}.{inside}.up_proj.weight"]
+                both = mx.concatenate([value, up], axis=-2)
+                renamed[f"{path}.{outside}.gate_up_proj"] = both.swapaxes(-1, -2) if transpose else both
+            elif rest == "down_proj.weight":
+                renamed[f"{path}.{outside}.down_proj"] = turned
+            elif not rest:
+                renamed[key] = value
+        return renamed
+
+    return rename
+
+
+def with_parts_that_nobody_reads(weights):
+    """Files of Gemma 4 have matrices in layers that share keys, and bounds of activations."""
+    renamed = {key.replace("language_model.model.", "model.language_model."): value for key, value in weights.items()}
+    for key, value in list(renamed.items()):
+        if ".layers.0.self_attn." in key:
+            renamed[key.replace(".layers.0.", ".layers.5.")] = renamed.get(key.replace(".layers.0.", ".layers.5."), value)
+    renamed["model.language_model.layers.0.mlp.input_max"] = mx.array(1.0)
+    renamed["model.vision_tower.patch.weight"] = mx.zeros((2, 2))
+    return renamed
+
+
+def original_step(weights):
+    """Files of Step 3.5, whose normalisations have weights that are one less."""
+    renamed = {}
+    for key, value in weights.items():
+        for theirs, ours in [
+            (".moe.", ".mlp.switch_mlp."),
+            (".moe.gate.", ".mlp.gate.gate."),
+            (".moe.router_bias", ".mlp.gate.router_bias"),
+            (".share_expert.", ".mlp.share_expert."),
+        ]:
+            key = key.replace(ours, theirs)
+        renamed[key] = value - 1 if key.endswith("norm.weight") else value
+    renamed["model.layers.3.eh_proj.weight"] = mx.zeros((2, 2))
+    return renamed
+
+
+def joined_experts(weights):
+    """Files of DBRX: the rows of all experts are one matrix."""
+    renamed = {}
+    for key, value in weights.items():
+        path, _, rest = key.partition(".experts.")
+        if rest.startswith("0."):
+            matrix = rest.split(".")[1]
+            parts = [weights[f"{path}.experts.{expert}.{matrix}.weight"] for expert in range(4)]
+            parts = [part.T for part in parts] if matrix == "w2" else parts
+            renamed[f"{path}.experts.mlp.{matrix}"] = mx.concatenate(parts)
+        elif not rest:
+            renamed[key] = value
+    return renamed
+
+
+def laguna_names(weights):
+    renamed = {}
+    for key, value in split_experts({})(weights).items():
+        key = key.replace(".gate.proj.", ".gate.")
+        renamed[key.replace(".gate.e_score_correction_bias", ".experts.e_score_correction_bias")] = value
+    return renamed
+
+
 HF = {
+    "deepseek_v3": join_latent,
+    "longcat_flash": join_latent,
+    "mistral4": lambda weights: join_latent(stacked("switch_mlp", "experts")(weights)),
+    "llama4": stacked("experts", "experts", transpose=True),
+    "gemma4_text-experts": stacked("experts.switch_glu", "experts"),
+    "gemma4": with_parts_that_nobody_reads,
+    "step3p5": original_step,
+    "dbrx": joined_experts,
+    "laguna": laguna_names,
+    "minimax": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
+    "deepseek_v2": split_experts({}),
     "gpt2": transposed,
     "qwen3_vl_moe": join_stacks,
     "mixtral": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
@@ -404,6 +889,9 @@ def main():
             save(folder / f"{name}-hf", model, config, HF[name])
         if name == "gpt_oss":
             pack_experts(folder / f"{name}-mxfp4", build(module, config), config)
+        # What is quantized already is not again.
+        if "quantization_config" in config:
+            continue
         config = quantize(model, config)
         mx.eval(model.parameters())
         save(folder / f"{name}-4bit", model, config)

@@ -46,7 +46,7 @@ defmodule Mlx.LM.Decoder do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.Cache
-  alias Mlx.LM.Decoder.{Block, Config, ForInference, Parameter}
+  alias Mlx.LM.Decoder.{Block, Config, ForInference, LayerInputs, Parameter, Streams}
 
   @derive {Inspect, only: [:config]}
   @enforce_keys [:config, :model, :lm_head]
@@ -67,6 +67,8 @@ defmodule Mlx.LM.Decoder do
       embed_tokens: Parameter.embedding(config.vocabulary, config.width),
       embed_positions: config.positions && Parameter.embedding(config.positions, config.width),
       embedding_norm: config.embedding_norm && Parameter.norm(config.embedding_norm, config.width),
+      layer_inputs: config.layer_inputs && LayerInputs.new(config.layer_inputs),
+      streams: config.streams && Streams.new(config.streams),
       layers: for({branches, parts} <- config.blocks, do: block(branches, parts, config.width)),
       norm: Parameter.norm(config.norm, config.width)
     ]
@@ -144,12 +146,16 @@ defmodule Mlx.LM.Decoder do
   @doc "As `call/3`, with what the last block gives, `{batch, length, width}`, in place of logits."
   @spec hidden(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
   def hidden(%__MODULE__{model: model} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
-    start = {embedded(decoder, ids, caches), {[], caches}, %{ids: ids}}
+    x = embedded(decoder, ids, caches)
+    inputs = model[:layer_inputs]
+    step = if inputs, do: %{ids: ids, layer_inputs: LayerInputs.call(inputs, ids, x)}, else: %{ids: ids}
+    x = if streams = model[:streams], do: Streams.spread(streams, x), else: x
+    start = {x, {[], caches}, step}
 
     {x, {used, []}, _step} =
       Enum.reduce(model.layers, start, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
 
-    {x, Enum.reverse(used)}
+    {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
   end
 
   defp embedded(%__MODULE__{config: config, model: model}, ids, caches) do

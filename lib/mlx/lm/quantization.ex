@@ -15,8 +15,12 @@ defmodule Mlx.LM.Quantization do
   @modes %{"affine" => {64, 4}, "mxfp4" => {32, 4}, "mxfp8" => {32, 8}, "nvfp4" => {16, 4}}
   @bits [2, 3, 4, 5, 6, 8]
 
-  # How quantizers call what is one of these modes.
-  @methods %{"mxfp4" => "mxfp4", "mxfp8" => "mxfp8"}
+  # How quantizers call what is one of these modes. A family makes two bits of the three values of BitNet.
+  @methods %{
+    "bitnet" => %{"mode" => "affine", "bits" => 2, "group_size" => 64},
+    "mxfp4" => %{"mode" => "mxfp4"},
+    "mxfp8" => %{"mode" => "mxfp8"}
+  }
 
   @doc "The decoder with quantized layers where the tensors have scales. Its arrays are zeros of the right shapes."
   @spec of(Decoder.t(), %{String.t() => Array.t()}, Fields.t(), [{String.t(), String.t()}]) :: Decoder.t()
@@ -48,15 +52,13 @@ defmodule Mlx.LM.Quantization do
     with %Fields{} = settings <- Fields.under(fields, "quantization_config") do
       if Fields.has?(settings, "group_size") and not Fields.has?(settings, "quant_method"),
         do: settings,
-        else: %{
-          settings
-          | map: %{
-              "mode" =>
-                Fields.choice(settings, "quant_method", Map.keys(@methods) ++ Imported.methods(), nil) ||
-                  Fields.refuse(settings, "quant_method", "a string")
-            }
-        }
+        else: %{settings | map: Map.get(@methods, method(settings), %{})}
     end
+  end
+
+  defp method(settings) do
+    Fields.choice(settings, "quant_method", Map.keys(@methods) ++ Imported.methods(), nil) ||
+      Fields.refuse(settings, "quant_method", "a string")
   end
 
   # The settings of single layers by the paths that they have in the decoder.

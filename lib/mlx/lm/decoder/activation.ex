@@ -11,7 +11,8 @@ defmodule Mlx.LM.Decoder.Activation do
     "gelu" => &Activations.gelu/1,
     "gelu_new" => &Activations.gelu_approx/1,
     "gelu_pytorch_tanh" => &Activations.gelu_approx/1,
-    "gelu_fast" => &Activations.gelu_fast_approx/1,
+    "gelu_fast" => &Activations.gelu_approx/1,
+    "quick_gelu" => &Activations.gelu_fast_approx/1,
     "relu" => &Activations.relu/1,
     "relu2" => &Activations.relu2/1
   }
@@ -29,13 +30,26 @@ defmodule Mlx.LM.Decoder.Activation do
   def call(name, x), do: Map.fetch!(@functions, name).(x)
 
   @doc """
-  The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other.
+  The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other;
+  that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of `{"greatest_gelu", deviations}` takes
+  what gates are more than so many standard deviations above their mean.
   """
-  @spec gate(String.t(), Array.t(), Array.t()) :: Array.t()
+  @spec gate(String.t() | {String.t(), number()}, Array.t(), Array.t()) :: Array.t()
   def gate("clipped_swiglu", gate, up) do
     gate = Mlx.min(gate, @limit)
     up = up |> Mlx.clip(-@limit, @limit) |> Mlx.add(1)
     Mlx.multiply(up, Mlx.multiply(gate, Mlx.sigmoid(Mlx.multiply(gate, @slope))))
+  end
+
+  def gate({"bounded_silu", limit}, gate, up) do
+    Mlx.multiply(Mlx.min(call("silu", gate), limit), Mlx.clip(up, -limit, limit))
+  end
+
+  def gate({"greatest_gelu", deviations}, gate, up) do
+    mean = Mlx.mean(gate, axes: [-1], keep_axes: true)
+    deviation = Mlx.standard_deviation(gate, axes: [-1], keep_axes: true)
+    above = Mlx.subtract(gate, Mlx.add(mean, Mlx.multiply(deviation, deviations)))
+    Mlx.multiply(Activations.gelu_approx(Mlx.max(above, 0)), up)
   end
 
   def gate(name, gate, up), do: Mlx.multiply(call(name, gate), up)

@@ -13,7 +13,8 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.{KeyValueCache, QuantizedCache, RotatingCache}
-  alias Mlx.LM.Decoder.{Joined, Parameter, RoPE}
+  alias Mlx.LM.Decoder.{CappedAttention, Joined, Mask, Parameter, RoPE, Temperature}
+  alias Mlx.NN.Activations
 
   @options [
     width: nil,
@@ -29,14 +30,43 @@ defmodule Mlx.LM.Decoder.Attention do
     scale: nil,
     soft_cap: nil,
     window: nil,
+    chunk: nil,
     sinks: false,
     gated: false,
-    temperature: nil
+    temperature: nil,
+    value_norm: nil,
+    value_size: nil,
+    value_scale: nil,
+    output_norm: nil,
+    gate: nil,
+    clip: nil,
+    values: :own,
+    gives: nil,
+    takes: nil
   ]
 
-  @constants [:heads, :key_value_heads, :head_size, :norm_of, :rope, :scale, :soft_cap, :window, :gated, :temperature]
+  @constants [
+    :heads,
+    :key_value_heads,
+    :head_size,
+    :norm_of,
+    :rope,
+    :scale,
+    :soft_cap,
+    :window,
+    :chunk,
+    :gated,
+    :temperature,
+    :value_norm,
+    :value_size,
+    :value_scale,
+    :gate,
+    :clip,
+    :gives,
+    :takes
+  ]
 
-  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :o_proj, :q_norm, :k_norm, :sinks] ++ @constants
+  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj, :o_proj, :q_norm, :k_norm, :o_norm, :sinks] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -55,36 +85,61 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:scale` - of the scores, default `1 / sqrt(head_size)`
     * `:soft_cap` - scores become `cap * tanh(score / cap)`, default `nil`
     * `:window` - how many positions a position sees, default `nil` for all before it
+    * `:chunk` - of how many positions a chunk is, of which a position sees its own alone, default `nil`
     * `:sinks` - whether each head has a score that takes attention from all positions, default false
     * `:gated` - whether `q_proj` gives for each head a gate beside the query, default false
     * `:temperature` - `{beta, length}`: queries grow by `1 + beta log(1 + floor(position / length))`, default `nil`
+    * `:value_norm` - the epsilon of a normalisation of the heads of values, which has no weight, default `nil`
+    * `:value_size`, `:value_scale` - the features of a head of values, default `:head_size`; and a factor of values,
+      default `nil`
+    * `:output_norm` - a normalisation before `o_proj`, such as `{:rms, 1.0e-6}`, default `nil`
+    * `:gate` - a gate of the outputs that `g_proj` gives: `{:heads, activation}`, one number for each head, or
+      `{:features, activation}`, one for each feature, where the activation is `:sigmoid` or `:softplus`; default `nil`
+    * `:clip` - a bound of queries, keys and values before everything else, default `nil`
+    * `:values` - where they come from: `:own`, a matrix of their own (default), or `:keys`, the matrix of the keys
+    * `:gives`, `:takes` - a name under which later layers find the keys and values of this one, or under which this one,
+      which then has no matrices for them, finds those of an earlier one; default `nil`
   """
   @impl true
   @spec new(keyword()) :: t()
   def new(options) do
     options = options |> Options.complete(:"LM.Decoder.Attention.new", @options) |> Map.new()
     %{width: width, heads: heads, key_value_heads: shared, head_size: size} = options
+    values = options.value_size || size
     queries = if options.gated, do: 2 * heads * size, else: heads * size
 
     inputs =
       if options.joined do
         [qkv_proj: Parameter.linear(width, (heads + 2 * shared) * size, options.bias)]
       else
-        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * size] do
+        for {name, outputs} <- [q_proj: queries, k_proj: shared * size, v_proj: shared * values], has?(options, name) do
           {name, Parameter.linear(width, outputs, options.bias)}
         end
       end
 
     layers = [
-      o_proj: Parameter.linear(heads * size, width, options.output_bias),
+      o_proj: Parameter.linear(heads * values, width, options.output_bias),
       q_norm: norm(options, heads),
-      k_norm: norm(options, shared),
-      sinks: if(options.sinks, do: Mlx.zeros({heads}))
+      k_norm: if(has?(options, :k_proj), do: norm(options, shared)),
+      sinks: if(options.sinks, do: Mlx.zeros({heads})),
+      g_proj: g_proj(options),
+      o_norm: options.output_norm && Parameter.norm(options.output_norm, heads * values)
     ]
 
-    constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size)}, @constants)
+    constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(size), value_size: values}, @constants)
     __MODULE__ |> struct!(inputs ++ layers) |> struct!(constants)
   end
+
+  defp g_proj(%{gate: nil}), do: nil
+  defp g_proj(%{gate: {:heads, _activation}} = options), do: Parameter.linear(options.width, options.heads)
+
+  defp g_proj(%{gate: {:features, _activation}} = options) do
+    Parameter.linear(options.width, options.heads * options.head_size)
+  end
+
+  defp has?(_options, :q_proj), do: true
+  defp has?(%{takes: nil, values: values}, name), do: name == :k_proj or values == :own
+  defp has?(_options, _name), do: false
 
   defp norm(%{norm: nil}, _heads), do: nil
   defp norm(%{norm_of: :whole} = options, heads), do: Parameter.norm(options.norm, heads * options.head_size)
@@ -92,25 +147,42 @@ defmodule Mlx.LM.Decoder.Attention do
   defp norm(options, _heads), do: Parameter.norm(options.norm, options.head_size)
 
   @impl true
+  def cache(%__MODULE__{takes: name}) when name != nil, do: nil
   def cache(%__MODULE__{window: nil}), do: KeyValueCache.new()
   def cache(%__MODULE__{window: window}), do: RotatingCache.new(window)
 
   @impl true
+  def call(%__MODULE__{takes: name} = attention, %Array{shape: {batch, length, _width}} = x, nil, step)
+      when name != nil do
+    {keys, values, mask, start} = Map.fetch!(step, name)
+    queries = heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x))
+    y = output(attention, rotate(attention, queries, start), keys, values, mask)
+    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
+    {NN.Layer.call(attention.o_proj, y), nil, step}
+  end
+
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
     {queries, keys, values, gate} = projections(attention, x)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
-    {y, cache} = attend(attention, tempered(attention, queries, cache.length), keys, values, cache)
-    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.head_size})
-    {NN.Layer.call(attention.o_proj, gated(y, gate)), cache, step}
+    queries = Temperature.call(attention.temperature, queries, cache.length)
+    {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
+    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
+    y = outer_gate(attention, gated(y, gate), x)
+    y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
+    {NN.Layer.call(attention.o_proj, y), cache, step}
   end
+
+  defp value_norm(%__MODULE__{value_norm: nil, value_scale: nil}, values), do: values
+  defp value_norm(%__MODULE__{value_norm: nil, value_scale: scale}, values), do: Mlx.multiply(values, scale)
+  defp value_norm(%__MODULE__{value_norm: eps}, values), do: Fast.rms_norm(values, nil, eps: eps)
 
   # Queries and keys before the rotation, values, and the gate of the outputs.
   defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
-    [queries, keys, values] =
-      for layer <- [attention.q_proj, attention.k_proj, attention.v_proj], do: NN.Layer.call(layer, x)
+    [queries, keys] = for layer <- [attention.q_proj, attention.k_proj], do: clipped(attention, NN.Layer.call(layer, x))
+    values = if attention.v_proj, do: clipped(attention, NN.Layer.call(attention.v_proj, x)), else: keys
 
     {queries, gate} = without_gate(attention, queries)
-    shape = {batch, length, attention.key_value_heads, attention.head_size}
+    shape = {batch, length, attention.key_value_heads, attention.value_size}
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
      values |> Mlx.reshape(shape) |> swap(), gate}
@@ -121,7 +193,9 @@ defmodule Mlx.LM.Decoder.Attention do
     %{heads: heads, key_value_heads: shared} = attention
 
     all =
-      attention.qkv_proj |> NN.Layer.call(x) |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
+      attention
+      |> clipped(NN.Layer.call(attention.qkv_proj, x))
+      |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
 
     [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
     {{:together, rotated}, nil, values, nil}
@@ -131,7 +205,9 @@ defmodule Mlx.LM.Decoder.Attention do
     %{heads: heads, key_value_heads: shared, head_size: size} = attention
 
     [queries, keys, values] =
-      attention.qkv_proj |> NN.Layer.call(x) |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
+      attention
+      |> clipped(NN.Layer.call(attention.qkv_proj, x))
+      |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
      values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil}
@@ -158,6 +234,25 @@ defmodule Mlx.LM.Decoder.Attention do
   defp gated(y, nil), do: y
   defp gated(y, gate), do: Mlx.multiply(y, Mlx.sigmoid(gate))
 
+  defp outer_gate(%__MODULE__{gate: nil}, y, _x), do: y
+
+  defp outer_gate(%__MODULE__{gate: {of, activation}} = attention, %Array{shape: {batch, length, features}} = y, x) do
+    gate = activated(activation, NN.Layer.call(attention.g_proj, x))
+
+    if of == :features do
+      Mlx.multiply(y, gate)
+    else
+      y = Mlx.reshape(y, {batch, length, attention.heads, attention.head_size})
+      y |> Mlx.multiply(Mlx.new_axis(gate, -1)) |> Mlx.reshape({batch, length, features})
+    end
+  end
+
+  defp activated(:sigmoid, gate), do: Mlx.sigmoid(gate)
+  defp activated(:softplus, gate), do: gate |> Mlx.as_type(:f32) |> Activations.softplus() |> Mlx.as_type(gate.type)
+
+  defp clipped(%__MODULE__{clip: nil}, x), do: x
+  defp clipped(%__MODULE__{clip: most}, x), do: Mlx.clip(x, -most, most)
+
   # {batch, length, heads, features} <-> {batch, heads, length, features}
   defp swap(x), do: Mlx.transpose(x, axes: [0, 2, 1, 3])
 
@@ -178,54 +273,37 @@ defmodule Mlx.LM.Decoder.Attention do
   defp rotate(%__MODULE__{rope: nil}, x, _offset), do: x
   defp rotate(%__MODULE__{rope: rope}, x, offset), do: RoPE.call(rope, x, offset)
 
-  defp tempered(%__MODULE__{temperature: nil}, queries, _offset), do: queries
-
-  defp tempered(%__MODULE__{temperature: {beta, original}}, %Array{shape: {_, _, length, _}} = queries, offset) do
-    positions = Mlx.add(Mlx.arange(0, length, type: :s32), offset)
-
-    growth =
-      positions |> Mlx.divide(original) |> Mlx.floor() |> Mlx.add(1) |> Mlx.log() |> Mlx.multiply(beta) |> Mlx.add(1)
-
-    Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
-  end
-
-  defp attend(%__MODULE__{soft_cap: nil, sinks: nil} = attention, queries, keys, values, %kind{} = cache)
+  defp attend(
+         %__MODULE__{soft_cap: nil, sinks: nil, gives: nil, chunk: nil, head_size: size, value_size: size} = attention,
+         queries,
+         keys,
+         values,
+         %kind{} = cache,
+         step
+       )
        when kind in [KeyValueCache, QuantizedCache] do
-    kind.attend(cache, queries, keys, values, scale: attention.scale)
+    {y, cache} = kind.attend(cache, queries, keys, values, scale: attention.scale)
+    {y, cache, step}
   end
 
-  defp attend(attention, queries, keys, values, %kind{} = cache) do
+  defp attend(attention, queries, keys, values, %kind{length: start} = cache, step) do
     {keys, values, mask, cache} = kind.update(cache, keys, values)
-    {output(attention, queries, keys, values, mask), cache}
+    mask = if chunk = attention.chunk, do: Mask.chunk(chunk, start, queries, keys), else: mask
+    step = if attention.gives, do: Map.put(step, attention.gives, {keys, values, mask, start}), else: step
+    {output(attention, queries, keys, values, mask), cache, step}
   end
 
-  defp output(%__MODULE__{soft_cap: nil} = attention, queries, keys, values, mask) do
+  defp output(attention, queries, keys, values, mask) do
     options = [scale: attention.scale, mask: mask, sinks: attention.sinks]
-    Fast.scaled_dot_product_attention(queries, keys, values, options)
+
+    case attention.soft_cap do
+      nil -> Fast.scaled_dot_product_attention(queries, keys, values, options)
+      cap -> CappedAttention.call(queries, keys, values, mask, attention.scale, cap)
+    end
   end
-
-  defp output(%__MODULE__{soft_cap: cap} = attention, queries, keys, values, mask) do
-    %Array{shape: {batch, heads, length, size}} = queries
-    shared = attention.key_value_heads
-    grouped = queries |> Mlx.multiply(attention.scale) |> Mlx.reshape({batch, shared, div(heads, shared), length, size})
-    scores = Mlx.matmul(grouped, keys |> Mlx.new_axis(2) |> Mlx.swap_axes(-1, -2))
-    scores = scores |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap) |> masked(mask)
-    scores = Mlx.softmax(scores, axes: -1, precise: true)
-    scores |> Mlx.matmul(Mlx.new_axis(values, 2)) |> Mlx.reshape({batch, heads, length, size})
-  end
-
-  defp masked(scores, nil), do: scores
-
-  defp masked(%Array{shape: shape} = scores, :causal) do
-    [queries, keys] = [elem(shape, 3), elem(shape, 4)]
-    at = Mlx.arange(keys - queries, keys, type: :s32)
-    masked(scores, Mlx.less_equal(Mlx.new_axis(Mlx.arange(0, keys, type: :s32), 0), Mlx.new_axis(at, 1)))
-  end
-
-  defp masked(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
 
   @impl true
-  def join(%__MODULE__{qkv_proj: nil, gated: false} = attention) do
+  def join(%__MODULE__{qkv_proj: nil, gated: false, v_proj: %{}, head_size: size, value_size: size} = attention) do
     case Joined.linear([attention.q_proj, attention.k_proj, attention.v_proj]) do
       nil -> attention
       joined -> %{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined}

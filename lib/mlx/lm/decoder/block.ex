@@ -9,11 +9,15 @@ defmodule Mlx.LM.Decoder.Block do
       x = x + branch(x) + ...         for each step
       branch(x) = scale * after(part(before(x)))
 
+  A step `{:through, name}` is a part whose output is the stream itself: `x = part(x)`. What a branch with `:later` gives
+  is added by a later step `{:add, name}` of that name.
+
   | field of a branch | |
   | --- | --- |
-  | `:part` | the name of the part |
+  | `:part` | the name of the part, or a list of branches whose sum it is |
   | `:before`, `:after` | the names of normalisations, or absent |
   | `:scale` | a factor, or absent |
+  | `:later` | the name under which what it gives waits for a later step, or absent |
 
   For example, Llama's blocks are
 
@@ -26,19 +30,26 @@ defmodule Mlx.LM.Decoder.Block do
   alias Mlx.LM.Decoder.Mixer
 
   @type branch :: %{
-          required(:part) => atom(),
+          required(:part) => atom() | [branch()],
           optional(:before) => atom() | nil,
           optional(:after) => atom() | nil,
-          optional(:scale) => number() | nil
+          optional(:scale) => number() | nil,
+          optional(:later) => atom()
         }
 
-  @type t :: %{required(:branches) => [[branch()]], optional(atom()) => struct()}
+  @type step :: [branch()] | {:through, atom()} | {:add, atom()}
+
+  @type t :: %{required(:branches) => [step()], optional(atom()) => struct()}
 
   @doc "The mixers of a block, in the order in which they are called."
   @spec mixers(t()) :: [Mixer.t()]
   def mixers(%{branches: steps} = block) do
-    for branches <- steps, %{part: name} <- branches, part = Map.fetch!(block, name), mixer?(part), do: part
+    for step <- steps, name <- names(step), part = Map.fetch!(block, name), mixer?(part), do: part
   end
+
+  defp names({:through, name}), do: [name]
+  defp names({:add, _name}), do: []
+  defp names(branches), do: Enum.flat_map(branches, &if(is_list(&1.part), do: names(&1.part), else: [&1.part]))
 
   @doc "Whether a part is a mixer."
   @spec mixer?(struct()) :: boolean()
@@ -51,17 +62,28 @@ defmodule Mlx.LM.Decoder.Block do
   @spec call(t(), Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()) ::
           {Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()}
   def call(%{branches: steps} = block, x, caches, step) do
-    Enum.reduce(steps, {x, caches, step}, fn branches, {x, caches, step} ->
-      Enum.reduce(branches, {x, caches, step}, fn branch, {sum, caches, step} ->
-        {y, caches, step} = branch(block, branch, x, caches, step)
-        {Mlx.add(sum, y), caches, step}
-      end)
+    Enum.reduce(steps, {x, caches, step}, fn
+      {:through, name}, {x, caches, step} -> part(block, name, x, caches, step)
+      {:add, name}, {x, caches, step} -> {Mlx.add(x, Map.fetch!(step, name)), caches, Map.delete(step, name)}
+      branches, {x, caches, step} -> sum(block, branches, x, x, caches, step)
     end)
   end
 
-  defp branch(block, %{part: name} = branch, x, caches, step) do
+  # `start` and what the branches give for `x`.
+  defp sum(block, branches, start, x, caches, step) do
+    Enum.reduce(branches, {start, caches, step}, fn branch, {sum, caches, step} ->
+      {y, caches, step} = branch(block, branch, x, caches, step)
+
+      case branch do
+        %{later: name} -> {sum, caches, Map.put(step, name, y)}
+        _now -> {if(sum, do: Mlx.add(sum, y), else: y), caches, step}
+      end
+    end)
+  end
+
+  defp branch(block, %{part: part} = branch, x, caches, step) do
     x = normalized(block, branch[:before], x)
-    {y, caches, step} = part(Map.fetch!(block, name), x, caches, step)
+    {y, caches, step} = part(block, part, x, caches, step)
     y = normalized(block, branch[:after], y)
     {if(branch[:scale], do: Mlx.multiply(y, branch[:scale]), else: y), caches, step}
   end
@@ -69,7 +91,11 @@ defmodule Mlx.LM.Decoder.Block do
   defp normalized(_block, nil, x), do: x
   defp normalized(block, name, x), do: NN.Layer.call(Map.fetch!(block, name), x)
 
-  defp part(%module{} = part, x, {used, left}, step) do
+  defp part(block, branches, x, caches, step) when is_list(branches), do: sum(block, branches, nil, x, caches, step)
+
+  defp part(block, name, x, {used, left}, step) do
+    %module{} = part = Map.fetch!(block, name)
+
     cond do
       not mixer?(part) ->
         {NN.Layer.call(part, x), {used, left}, step}

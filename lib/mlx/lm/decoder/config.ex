@@ -10,6 +10,8 @@ defmodule Mlx.LM.Decoder.Config do
   | `:norm` | the kind and epsilon of the last normalisation, such as `{:rms, 1.0e-6}` |
   | `:embedding_norm` | that of one after the embedding, or `nil` |
   | `:positions` | how many positions have a learned vector, which is added to the embedding, or `nil` |
+  | `:layer_inputs` | options of `Mlx.LM.Decoder.LayerInputs`, an input of each block of its own, or `nil` |
+  | `:streams` | options of `Mlx.LM.Decoder.Streams`, for blocks that go on with several, or `nil` |
   | `:tied` | whether the embedding is the output matrix too |
   | `:output_bias` | whether the output matrix has a bias |
   | `:embedding_scale` | a factor of the embedding, or `nil` |
@@ -23,6 +25,8 @@ defmodule Mlx.LM.Decoder.Config do
               [
                 embedding_norm: nil,
                 positions: nil,
+                layer_inputs: nil,
+                streams: nil,
                 tied: false,
                 output_bias: false,
                 embedding_scale: nil,
@@ -36,10 +40,12 @@ defmodule Mlx.LM.Decoder.Config do
           vocabulary: pos_integer(),
           width: pos_integer(),
           context_length: pos_integer(),
-          blocks: [{[[Mlx.LM.Decoder.Block.branch()]], [{atom(), part()}]}],
+          blocks: [{[Mlx.LM.Decoder.Block.step()], [{atom(), part()}]}],
           norm: {atom(), float()},
           embedding_norm: {atom(), float()} | nil,
           positions: pos_integer() | nil,
+          layer_inputs: keyword() | nil,
+          streams: keyword() | nil,
           tied: boolean(),
           output_bias: boolean(),
           embedding_scale: number() | nil,

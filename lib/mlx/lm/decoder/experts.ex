@@ -12,6 +12,7 @@ defmodule Mlx.LM.Decoder.Experts do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.Decoder.{GatedFeedForward, Parameter, PlainFeedForward, SwitchFeedForward}
+  alias Mlx.NN.Activations
 
   @options [
     width: nil,
@@ -23,22 +24,41 @@ defmodule Mlx.LM.Decoder.Experts do
     scale: 1.0,
     correction: false,
     groups: nil,
+    group_worth: :two_best,
     gate_bias: false,
     bias: false,
     activation: "silu",
+    weigh: :outputs,
+    identities: 0,
+    logit_cap: nil,
+    jitter: 0.01,
     shared: nil,
     shared_bias: false,
     shared_joined: false,
     shared_gate: false,
     gated: true,
     latent: nil,
-    latent_bias: false
+    latent_bias: false,
+    shared_mix: false,
+    shared_activation: nil
   ]
 
-  @constants [:top, :scores, :normalize, :scale, :groups]
+  @constants [
+    :top,
+    :scores,
+    :normalize,
+    :scale,
+    :groups,
+    :group_worth,
+    :logit_cap,
+    :jitter,
+    :weigh,
+    :experts,
+    :identities
+  ]
 
   @derive NN.Layer
-  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate] ++
+  defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate, :shared_mix] ++
               [:fc1_latent_proj, :fc2_latent_proj] ++ @constants
 
   @type t :: %__MODULE__{}
@@ -50,11 +70,17 @@ defmodule Mlx.LM.Decoder.Experts do
 
     * `:width`, `:experts`, `:top`, `:hidden` - sizes: the features, the experts, those that a token takes, and the hidden
       features of one
-    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` over the chosen ones, or `:sigmoid`
+    * `:identities` - how many further choices there are that give `x` itself, default 0
+    * `:weigh` - what the scores multiply: `:outputs` of the experts (default), or their `:inputs`, for `:top` 1
+    * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` or `:sigmoid_of_chosen` over the chosen ones, `:sigmoid`,
+      `:sqrt_softplus`, or `:sparse_mixer`: for each choice a softmax of those that are left and close to the best
+    * `:logit_cap` - what the gate gives becomes `cap * tanh(logit / cap)`, default `nil`
+    * `:jitter` - how close that is, default 0.01
     * `:normalize` - whether the scores of the chosen experts are divided by their sum, default false
     * `:scale` - a factor of the scores, default 1.0
     * `:correction` - whether there is a bias that counts for the choice and not for the scores, default false
     * `:groups` - `{groups, kept}`: only experts of the best groups are chosen, default `nil`
+    * `:group_worth` - how good a group is: `:two_best`, its two best experts together (default), or `:best`, its best one
     * `:gate_bias`, `:bias` - whether the gate and the experts have biases, default false
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
@@ -63,6 +89,8 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:gated` - whether experts are gated, default true
     * `:latent` - the features of the inputs and outputs of experts, default `nil` for those of the stream
     * `:latent_bias` - whether the two layers between these have biases, default false
+    * `:shared_mix` - whether a softmax of two numbers says how much of the experts and of that one there is, default false
+    * `:shared_activation` - that of the shared one, by default the same
   """
   @spec new(keyword()) :: t()
   def new(options) do
@@ -72,16 +100,21 @@ defmodule Mlx.LM.Decoder.Experts do
     check!(options)
 
     layers = [
-      gate: Parameter.linear(width, experts, options.gate_bias),
-      e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts})),
+      gate: Parameter.linear(width, experts + options.identities, options.gate_bias),
+      e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts + options.identities})),
       switch_mlp: SwitchFeedForward.new(inner, options.hidden, experts, options.bias, options.activation, gated),
       fc1_latent_proj: if(latent, do: Parameter.linear(width, latent, options.latent_bias)),
       fc2_latent_proj: if(latent, do: Parameter.linear(latent, width, options.latent_bias)),
       shared_expert: if(shared, do: shared_expert(options)),
-      shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1))
+      shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1)),
+      shared_mix: if(options.shared_mix, do: Parameter.linear(width, 2, true))
     ]
 
     __MODULE__ |> struct!(layers) |> struct!(Map.take(options, @constants))
+  end
+
+  defp check!(%{weigh: :inputs, top: top}) when top != 1 do
+    raise Mlx.Error, message: "the configuration chooses #{top} experts, whose inputs are weighed, expected 1"
   end
 
   defp check!(%{experts: experts, top: top, groups: groups}) do
@@ -97,17 +130,34 @@ defmodule Mlx.LM.Decoder.Experts do
   end
 
   defp shared_expert(%{gated: gated} = options) do
-    own = [width: options.width, hidden: options.shared, bias: options.shared_bias, activation: options.activation]
+    activation = options.shared_activation || options.activation
+    own = [width: options.width, hidden: options.shared, bias: options.shared_bias, activation: activation]
     if gated, do: GatedFeedForward.new(own ++ [joined: options.shared_joined]), else: PlainFeedForward.new(own)
   end
 
   @doc "The outputs for `x`, `{batch, length, width}`."
   @spec call(t(), Array.t()) :: Array.t()
   def call(%__MODULE__{} = layer, x) do
-    {scores, chosen} = choose(layer, NN.Layer.call(layer.gate, x))
-    y = SwitchFeedForward.call(layer.switch_mlp, passed(layer.fc1_latent_proj, x), chosen)
-    y = y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
+    {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)))
+    y = taken(layer, passed(layer.fc1_latent_proj, x), scores, chosen)
     with_shared(layer, passed(layer.fc2_latent_proj, y), x)
+  end
+
+  defp taken(%__MODULE__{weigh: :inputs} = layer, x, scores, chosen) do
+    x = Mlx.multiply(x, Mlx.as_type(scores, x.type))
+    layer.switch_mlp |> SwitchFeedForward.call(x, chosen) |> Mlx.squeeze(axes: [-2])
+  end
+
+  defp taken(%__MODULE__{identities: 0} = layer, x, scores, chosen) do
+    y = SwitchFeedForward.call(layer.switch_mlp, x, chosen)
+    y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
+  end
+
+  defp taken(%__MODULE__{experts: experts} = layer, x, scores, chosen) do
+    expert? = Mlx.less(chosen, experts)
+    y = taken(%{layer | identities: 0}, x, Mlx.select(expert?, scores, 0), Mlx.select(expert?, chosen, 0))
+    kept = Mlx.sum(Mlx.select(expert?, 0, scores), axes: [-1], keep_axes: true)
+    Mlx.add(y, Mlx.as_type(Mlx.multiply(x, kept), x.type))
   end
 
   defp passed(nil, x), do: x
@@ -118,14 +168,42 @@ defmodule Mlx.LM.Decoder.Experts do
     {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.softmax(axes: -1, precise: true), chosen}
   end
 
+  defp choose(%__MODULE__{scores: :sigmoid_of_chosen} = layer, logits) do
+    chosen = greatest(logits, layer.top)
+    {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.as_type(:f32) |> Mlx.sigmoid(), chosen}
+  end
+
+  defp choose(%__MODULE__{scores: :sparse_mixer} = layer, logits) do
+    {chosen, _left} = Enum.map_reduce(1..layer.top, logits, fn _choice, left -> mixed(layer, logits, left) end)
+    {scores, experts} = Enum.unzip(chosen)
+    {Mlx.concatenate(scores, axis: -1), Mlx.concatenate(experts, axis: -1)}
+  end
+
   defp choose(%__MODULE__{} = layer, logits) do
     scores = scores(layer.scores, logits)
     wanted = if layer.e_score_correction_bias, do: Mlx.add(scores, layer.e_score_correction_bias), else: scores
-    chosen = layer.groups |> in_groups(wanted) |> greatest(layer.top)
+    chosen = layer |> in_groups(wanted) |> greatest(layer.top)
     taken = Mlx.take_along_axis(scores, chosen, axis: -1)
     {scaled(layer, normalized(layer, taken)), chosen}
   end
 
+  # The best one of those that are left, and its score among those that are close to it.
+  defp mixed(%__MODULE__{jitter: jitter}, logits, left) do
+    most = Mlx.reduce_max(left, axes: [-1], keep_axes: true)
+    expert = Mlx.argmax(left, axis: -1, keep_axis: true)
+    apart = Mlx.divide(Mlx.subtract(most, logits), Mlx.max(Mlx.abs(logits), most))
+    close = Mlx.select(Mlx.greater(apart, 2 * jitter), :neg_infinity, left)
+    score = close |> Mlx.softmax(axes: -1, precise: true) |> Mlx.take_along_axis(expert, axis: -1)
+    {{score, expert}, Mlx.put_along_axis(left, expert, Mlx.array(:neg_infinity, type: left.type), axis: -1)}
+  end
+
+  defp capped(%__MODULE__{logit_cap: nil}, logits), do: logits
+
+  defp capped(%__MODULE__{logit_cap: cap}, logits) do
+    logits |> Mlx.as_type(:f32) |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap)
+  end
+
+  defp scores(:sqrt_softplus, logits), do: logits |> Mlx.as_type(:f32) |> Activations.softplus() |> Mlx.sqrt()
   defp scores(:softmax, logits), do: Mlx.softmax(logits, axes: -1, precise: true)
   defp scores(:sigmoid, logits), do: logits |> Mlx.as_type(:f32) |> Mlx.sigmoid()
 
@@ -140,13 +218,13 @@ defmodule Mlx.LM.Decoder.Experts do
   defp scaled(%__MODULE__{scale: scale}, scores) when scale == 1, do: scores
   defp scaled(%__MODULE__{scale: scale}, scores), do: Mlx.multiply(scores, scale)
 
-  # A group is as good as its two best experts together. Experts of the other groups are not chosen.
-  defp in_groups(nil, wanted), do: wanted
-  defp in_groups({count, count}, wanted), do: wanted
+  # Experts of the groups that are not among the best are not chosen.
+  defp in_groups(%__MODULE__{groups: nil}, wanted), do: wanted
+  defp in_groups(%__MODULE__{groups: {count, count}}, wanted), do: wanted
 
-  defp in_groups({groups, kept}, %Array{shape: {batch, length, experts}} = wanted) do
+  defp in_groups(%__MODULE__{groups: {groups, kept}} = layer, %Array{shape: {batch, length, experts}} = wanted) do
     grouped = Mlx.reshape(wanted, {batch, length, groups, div(experts, groups)})
-    worth = grouped |> Mlx.top_k(2, axis: -1) |> Mlx.sum(axes: [-1])
+    worth = worth(layer.group_worth, grouped)
     worst = worth |> Mlx.argpartition(groups - kept - 1) |> Mlx.slice([0, 0, 0], [batch, length, groups - kept])
     worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
 
@@ -155,6 +233,9 @@ defmodule Mlx.LM.Decoder.Experts do
     |> Mlx.reshape({batch, length, experts})
   end
 
+  defp worth(:best, grouped), do: Mlx.reduce_max(grouped, axes: [-1])
+  defp worth(:two_best, grouped), do: grouped |> Mlx.top_k(2, axis: -1) |> Mlx.sum(axes: [-1])
+
   defp greatest(%Array{shape: shape} = scores, count) do
     lengths = shape |> Tuple.to_list() |> List.replace_at(-1, count)
     starts = List.duplicate(0, tuple_size(shape))
@@ -162,6 +243,11 @@ defmodule Mlx.LM.Decoder.Experts do
   end
 
   defp with_shared(%__MODULE__{shared_expert: nil}, y, _x), do: y
+
+  defp with_shared(%__MODULE__{shared_expert: shared, shared_mix: %{} = mix}, y, x) do
+    [own, all] = mix |> NN.Layer.call(x) |> Mlx.softmax(axes: -1, precise: true) |> Mlx.split(2, axis: -1)
+    Mlx.add(Mlx.multiply(y, own), Mlx.multiply(GatedFeedForward.call(shared, x), all))
+  end
 
   defp with_shared(%__MODULE__{shared_expert: shared, shared_expert_gate: nil}, y, x) do
     Mlx.add(y, NN.Layer.call(shared, x))

@@ -19,7 +19,9 @@ defmodule Mlx.LM.Decoder.ForInference do
     embedding = Mlx.eval(model.embed_tokens)
     layers = for block <- model.layers, do: block(block, form)
     norms = for {name, %{} = norm} <- Map.take(model, [:norm, :embedding_norm]), into: %{}, do: {name, shaped(norm)}
-    Mlx.eval(%{decoder | lm_head: lm_head, model: Map.merge(%{model | embed_tokens: embedding, layers: layers}, norms)})
+    inputs = for {name, part} <- Map.take(model, [:layer_inputs, :streams]), into: %{}, do: {name, laid_out(part, form)}
+    parts = norms |> Map.merge(inputs) |> Map.merge(%{embed_tokens: embedding, layers: layers})
+    Mlx.eval(%{decoder | lm_head: lm_head, model: Map.merge(model, parts)})
   end
 
   # A dense matrix of the output stands beside a quantized embedding, of which only the rows of tokens are unpacked.
@@ -46,6 +48,10 @@ defmodule Mlx.LM.Decoder.ForInference do
     end)
     |> Mlx.NN.map_layers(fn _path, layer -> shaped(layer) end)
     |> Mlx.eval()
+  end
+
+  defp laid_out(part, form) do
+    Mlx.NN.map_layers(part, fn _path, layer -> layer |> formed(form) |> shaped() end)
   end
 
   defp formed(%QuantizedLinear{bias: bias} = layer, :dense), do: %Linear{weight: unpacked(layer), bias: bias}

@@ -11,19 +11,20 @@ defmodule Mlx.LM.Decoder.GatedFeedForward do
   alias Mlx.LM.Decoder.{Activation, Joined, Parameter}
 
   @derive NN.Layer
-  defstruct [:gate_proj, :up_proj, :gate_up_proj, :down_proj, :activation]
+  defstruct [:gate_proj, :up_proj, :gate_up_proj, :down_proj, :norm, :activation]
 
   @type t :: %__MODULE__{}
 
   @doc """
   A layer with zeros for arrays. Options: `:width`, `:hidden`, `:bias` (default false), `:activation` (default `"silu"`),
-  and `:joined`, whether a file holds the gate and the other factor as one matrix (default false).
+  `:norm`, a normalisation before `down_proj`, such as `{:rms, 1.0e-6}` (default `nil`), and `:joined`, whether a file holds
+  the gate and the other factor as one matrix (default false).
   """
   @spec new(keyword()) :: t()
   def new(options) do
-    defaults = [width: nil, hidden: nil, bias: false, activation: "silu", joined: false]
+    defaults = [width: nil, hidden: nil, bias: false, activation: "silu", norm: nil, joined: false]
 
-    [width, hidden, bias, activation, joined] =
+    [width, hidden, bias, activation, norm, joined] =
       Options.without_stream(options, :"LM.Decoder.GatedFeedForward.new", defaults)
 
     inputs =
@@ -31,14 +32,20 @@ defmodule Mlx.LM.Decoder.GatedFeedForward do
         do: [gate_up_proj: Parameter.linear(width, 2 * hidden, bias)],
         else: for(name <- [:gate_proj, :up_proj], do: {name, Parameter.linear(width, hidden, bias)})
 
-    struct!(__MODULE__, [down_proj: Parameter.linear(hidden, width, bias), activation: activation] ++ inputs)
+    norm = norm && Parameter.norm(norm, hidden)
+
+    struct!(
+      __MODULE__,
+      [down_proj: Parameter.linear(hidden, width, bias), norm: norm, activation: activation] ++ inputs
+    )
   end
 
   @doc "The outputs for `x`, `{..., width}`."
   @spec call(t(), Array.t()) :: Array.t()
   def call(%__MODULE__{} = layer, x) do
     {gate, up} = factors(layer, x)
-    NN.Layer.call(layer.down_proj, Activation.gate(layer.activation, gate, up))
+    y = Activation.gate(layer.activation, gate, up)
+    NN.Layer.call(layer.down_proj, if(layer.norm, do: NN.Layer.call(layer.norm, y), else: y))
   end
 
   defp factors(%__MODULE__{gate_up_proj: nil} = layer, x) do

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Decoder.Parameter do
 
   alias Mlx.Array
   alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
-  alias Mlx.LM.Decoder.{GroupRMSNorm, HeadLayerNorm, HeadRMSNorm, ShiftedLayerNorm, ShiftedRMSNorm}
+  alias Mlx.LM.Decoder.{GroupRMSNorm, HeadLayerNorm, HeadRMSNorm, PlainRMSNorm, ShiftedLayerNorm, ShiftedRMSNorm}
 
   @largest 0x7FFFFFFF
 
@@ -32,7 +32,7 @@ defmodule Mlx.LM.Decoder.Parameter do
   @typedoc """
   The kind of a normalisation and its epsilon:
 
-    * `:rms` - root mean square
+    * `:rms`, `:rms_without_weight` - root mean square
     * `:rms_plus_one` - the same, whose weight is one more than in the file
     * `{:rms_plus, shift}` - the same, whose weight is `shift` more than in the file
     * `:layer`, `:layer_without_bias`, `:layer_without_weight` - mean and variance
@@ -40,6 +40,7 @@ defmodule Mlx.LM.Decoder.Parameter do
   """
   @type norm :: {
           :rms
+          | :rms_without_weight
           | :rms_plus_one
           | {:rms_plus, float()}
           | :layer
@@ -52,6 +53,7 @@ defmodule Mlx.LM.Decoder.Parameter do
   @doc "A normalisation of so many features."
   @spec norm(norm(), pos_integer()) :: struct()
   def norm({:rms, eps}, width), do: %RMSNorm{weight: zeros({width}), eps: eps}
+  def norm({:rms_without_weight, eps}, _width), do: %PlainRMSNorm{eps: eps}
   def norm({:rms_plus_one, eps}, width), do: %ShiftedRMSNorm{weight: zeros({width}), eps: eps}
 
   def norm({{:rms_plus, shift}, eps}, width) do

@@ -12,6 +12,7 @@ defmodule Mlx.LM.Decoder.RoPE do
   | `longrope`, `su` | each wavelength stretched by a factor of its own |
   | `proportional` | only the first pairs rotate |
   | `ntk_alpha` | a base that is larger by a power of `alpha` |
+  | `reversed` | the other way round |
   | `mrope` | as `default`, for text |
 
   Python: `mlx_lm.models.rope_utils`.
@@ -55,6 +56,7 @@ defmodule Mlx.LM.Decoder.RoPE do
   end
 
   defp scaled(type, rope, _scaling) when type in ["default", "mrope"], do: rope
+  defp scaled("reversed", rope, _scaling), do: %{rope | frequencies: Enum.map(wavelengths(rope), &(-&1))}
   defp scaled("linear", rope, %{factor: factor}), do: %{rope | scale: 1 / factor}
   defp scaled("dynamic", rope, %{factor: factor, max_position: longest}), do: %{rope | dynamic: {factor, longest}}
 
@@ -85,7 +87,8 @@ defmodule Mlx.LM.Decoder.RoPE do
 
   defp scaled(type, rope, scaling) when type in ["longrope", "su"] do
     longer = scaling.max_position / scaling.original
-    factor = if longer <= 1, do: 1.0, else: :math.sqrt(1 + :math.log(longer) / :math.log(scaling.original))
+    default = if longer <= 1, do: 1.0, else: :math.sqrt(1 + :math.log(longer) / :math.log(scaling.original))
+    factor = scaling[:mscale] || default
     frequencies = Enum.zip_with(wavelengths(rope), scaling.long_factor, &(&1 * &2))
     %{rope | frequencies: frequencies, factor: factor}
   end

@@ -137,6 +137,13 @@ defmodule Mlx.LM.Families.Plain do
     {GatedFeedForward, Keyword.put_new_lazy(options, :bias, fn -> Fields.flag(fields, "mlp_bias", false) end)}
   end
 
+  @doc "The groups of experts and how many of them are kept, or `nil` for a single one."
+  @spec groups(Fields.t()) :: {pos_integer(), pos_integer()} | nil
+  def groups(fields) do
+    count = Fields.size(fields, "n_group", 1)
+    if count > 1, do: {count, Fields.size(fields, "topk_group", count)}
+  end
+
   @doc """
   The kinds of the layers: those that `layer_types` lists, each of which is one of `kinds`, or without that what `default`
   gives for the number of each. Without a default the list must be there.

@@ -9,24 +9,23 @@ defmodule Mlx.LM.Families.Qwen3MoE do
 
   @impl true
   def config(fields) do
-    sparse? = sparse(fields)
-
     Plain.config(fields,
       attention: Qwen3.attention(fields),
-      block: &if(sparse?.(&1), do: [feed_forward: experts(fields)], else: [])
+      block: &if(experts?(fields, &1), do: [feed_forward: experts(fields)], else: [])
     )
   end
 
-  @doc "A function of the number of a layer that says whether it has experts."
-  @spec sparse(Fields.t()) :: (non_neg_integer() -> boolean())
-  def sparse(fields) do
+  @doc "Whether a layer has experts."
+  @spec experts?(Fields.t(), non_neg_integer()) :: boolean()
+  def experts?(fields, layer) do
     plain = Map.get(fields.map, "mlp_only_layers") || []
     if not is_list(plain), do: Fields.refuse(fields, "mlp_only_layers", "a list of the numbers of layers")
-    step = Fields.size(fields, "decoder_sparse_step", 1)
-    &(&1 not in plain and rem(&1 + 1, step) == 0)
+    layer not in plain and rem(layer + 1, Fields.size(fields, "decoder_sparse_step", 1)) == 0
   end
 
-  defp experts(fields) do
+  @doc "The layer of experts."
+  @spec experts(Fields.t()) :: {module(), keyword()}
+  def experts(fields) do
     {Experts,
      width: Fields.size(fields, "hidden_size"),
      experts: Fields.size(fields, "num_experts"),

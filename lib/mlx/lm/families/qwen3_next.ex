@@ -14,7 +14,7 @@ defmodule Mlx.LM.Families.Qwen3Next do
 
   @impl true
   def config(fields) do
-    sparse? = Qwen3MoE.sparse(fields)
+    sparse? = &Qwen3MoE.experts?(fields, &1)
 
     config(fields,
       delta: [joined: true],

@@ -5,6 +5,7 @@ defmodule Mlx.LM.Families.Rope do
   alias Mlx.LM.Families.Fields
 
   @theta 10_000.0
+  @most 65_536
   @longrope ["longrope", "su"]
   @yarn ["yarn", "deepseek_yarn", "telechat3-yarn"]
   @kinds ["default", "linear", "dynamic", "llama3", "proportional", "mrope" | @longrope ++ @yarn]
@@ -24,9 +25,10 @@ defmodule Mlx.LM.Families.Rope do
     settings = Fields.under(fields, "rope_scaling") || Fields.under(fields, "rope_parameters")
     dims = options[:dims] || size
 
-    if dims < 2 or dims > size or rem(dims, 2) == 1 do
+    if dims < 2 or dims > min(size, @most) or rem(dims, 2) == 1 do
       raise Mlx.Error,
-            "#{fields.source}: expected an even number of rotated features of a head, which has #{size}, got: #{dims}"
+            "#{fields.source}: expected an even number of rotated features of a head, which has #{size}, " <>
+              "and at most #{@most}, got: #{dims}"
     end
 
     base = options[:base] || theta(fields)
@@ -37,6 +39,25 @@ defmodule Mlx.LM.Families.Rope do
       traditional: Keyword.get_lazy(options, :traditional, fn -> Fields.flag(fields, "rope_traditional", false) end),
       scaling: if(settings != nil and Keyword.get(options, :scaling, true), do: scaling(fields, settings, dims))
     )
+  end
+
+  @doc """
+  The rotation that stands under a name, such as a kind of layers, in `rope_parameters`. Options as `read/3`, and
+  `:partial`, whether `partial_rotary_factor` says how many features are rotated, default false.
+  """
+  @spec of_kind(Fields.t(), String.t(), pos_integer(), keyword()) :: RoPE.t()
+  def of_kind(fields, kind, size, options \\ []) do
+    kinds = Fields.under(fields, "rope_parameters")
+    own = (kinds && Fields.under(kinds, kind)) || Fields.refuse(fields, "rope_parameters", "an object with #{kind}")
+
+    others = [
+      "rope_scaling",
+      "rope_theta" | if(Fields.has?(own, "partial_rotary_factor"), do: ["partial_rotary_factor"], else: [])
+    ]
+
+    fields = %{fields | map: fields.map |> Map.drop(others) |> Map.put("rope_parameters", own.map)}
+    dims = if options[:partial], do: partial(fields, size), else: size
+    read(fields, size, [dims: dims] ++ Keyword.delete(options, :partial))
   end
 
   @doc "The base of the frequencies."
@@ -98,7 +119,12 @@ defmodule Mlx.LM.Families.Rope do
       Fields.refuse(settings, "long_factor", "a list of #{div(dims, 2)} numbers")
     end
 
-    %{max_position: Fields.size(fields, "max_position_embeddings"), original: original, long_factor: factors}
+    %{
+      max_position: Fields.size(fields, "max_position_embeddings"),
+      original: original,
+      long_factor: factors,
+      mscale: Fields.positive(settings, "long_mscale", nil)
+    }
   end
 
   defp details("proportional", _fields, settings, _dims) do

@@ -53,6 +53,28 @@ defmodule Mlx.LM.Families.Tensors do
 
   defp theirs?(%Mlx.Array{shape: shape}), do: match?({_features, 1, kernel} when kernel > 1, shape)
 
+  @doc "Names for the stacks of matrices that some files have under `experts`."
+  @spec stacked_names() :: [{String.t(), String.t()}]
+  def stacked_names do
+    for matrix <- ~w(gate_proj up_proj down_proj), do: {"mlp.experts.#{matrix}", "mlp.switch_mlp.#{matrix}"}
+  end
+
+  @doc """
+  The stacks of matrices of an array `PATH.experts.gate_up_proj`, the gate and the other factor one after the other, or
+  `PATH.experts.down_proj`, as they are in `PATH.switch_mlp`.
+  """
+  @spec stacks(String.t(), Mlx.Array.t()) :: [{String.t(), Mlx.Array.t()}]
+  def stacks(name, array) do
+    [path, matrix] = String.split(name, ".experts.")
+
+    if matrix == "down_proj" do
+      [{"#{path}.switch_mlp.down_proj.weight", array}]
+    else
+      [gate, up] = Mlx.split(array, 2, axis: -2)
+      [{"#{path}.switch_mlp.gate_proj.weight", gate}, {"#{path}.switch_mlp.up_proj.weight", up}]
+    end
+  end
+
   @doc "The tensors with each one whose name matches replaced by the pairs that `fun.(name, array)` gives."
   @spec replace(Family.tensors(), Regex.t(), (String.t(), Mlx.Array.t() -> [{String.t(), Mlx.Array.t()}])) ::
           Family.tensors()

@@ -1,0 +1,18 @@
+defmodule Mlx.LM.Decoder.CappedAttention do
+  @moduledoc false
+  # Attention whose scores become `cap * tanh(score / cap)`, which the fast one of MLX does not have.
+
+  alias Mlx.Array
+  alias Mlx.LM.Decoder.Mask
+
+  @doc "The outputs `{batch, heads, length, features}`. Groups of query heads share heads of keys and values."
+  @spec call(Array.t(), Array.t(), Array.t(), nil | :causal | Array.t(), number(), number()) :: Array.t()
+  def call(%Array{shape: {batch, heads, length, size}} = queries, keys, %Array{} = values, mask, scale, cap) do
+    {_batch, shared, _count, value_size} = values.shape
+    grouped = queries |> Mlx.multiply(scale) |> Mlx.reshape({batch, shared, div(heads, shared), length, size})
+    scores = Mlx.matmul(grouped, keys |> Mlx.new_axis(2) |> Mlx.swap_axes(-1, -2))
+    scores = scores |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap) |> Mask.apply(mask)
+    scores = Mlx.softmax(scores, axes: -1, precise: true)
+    scores |> Mlx.matmul(Mlx.new_axis(values, 2)) |> Mlx.reshape({batch, heads, length, value_size})
+  end
+end

@@ -1,0 +1,27 @@
+defmodule Mlx.LM.Decoder.Temperature do
+  @moduledoc false
+  # Queries that grow with their position, so that attention stays sharp in long texts.
+
+  alias Mlx.Array
+
+  @typedoc """
+  `{beta, length}`: the factor `1 + beta log(1 + floor(position / length))`; `{beta, length, first}` calls the first
+  position so, in place of 0.
+  """
+  @type t :: {number(), pos_integer()} | {number(), pos_integer(), non_neg_integer()} | nil
+
+  @doc "The queries `{batch, heads, length, features}`, whose first position is `start`."
+  @spec call(t(), Array.t(), non_neg_integer() | Array.t()) :: Array.t()
+  def call(nil, queries, _start), do: queries
+
+  def call({beta, original}, queries, start), do: call({beta, original, 0}, queries, start)
+
+  def call({beta, original, first}, %Array{shape: {_, _, length, _}} = queries, start) do
+    positions = Mlx.add(Mlx.arange(first, first + length, type: :s32), start)
+
+    growth =
+      positions |> Mlx.divide(original) |> Mlx.floor() |> Mlx.add(1) |> Mlx.log() |> Mlx.multiply(beta) |> Mlx.add(1)
+
+    Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
+  end
+end
