@@ -3,13 +3,25 @@
     gemma3.py MODEL.gguf WINDOW "ID ID ..."
 """
 
+import importlib.util
 import math
 import sys
+import types
 
-import gguf
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.models import gemma3_text
+
+# What the package gguf imports to fetch models, and to show progress, and does not need here.
+for name in ["requests", "tqdm", "yaml"]:
+    sys.modules.setdefault(name, types.ModuleType(name))
+
+# The model needs nothing of what the package itself imports.
+package = types.ModuleType("mlx_lm")
+package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
+sys.modules["mlx_lm"] = package
+
+import gguf  # noqa: E402
+from mlx_lm.models import gemma3_text  # noqa: E402
 
 KEYS = {
     "hidden_size": "embedding_length",

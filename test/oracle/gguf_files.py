@@ -8,10 +8,16 @@ those that are left.
 import json
 import pathlib
 import sys
+import types
 
-import gguf
 import mlx.core as mx
 import numpy as np
+
+# What the package imports to fetch models, and to show progress, and does not need here.
+for name in ["requests", "tqdm", "yaml"]:
+    sys.modules.setdefault(name, types.ModuleType(name))
+
+import gguf  # noqa: E402
 
 ARCHITECTURES = {name: architecture for architecture, name in gguf.MODEL_ARCH_NAMES.items()}
 MIXTRAL = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}

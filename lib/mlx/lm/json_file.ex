@@ -13,7 +13,7 @@ defmodule Mlx.LM.JSONFile do
     with {:ok, %File.Stat{type: :regular, size: size}} when size <= @most <- File.stat(path),
          {:ok, text} <- File.read(path) do
       case text |> quoted() |> decoded!(path) do
-        map when is_map(map) -> map
+        map when is_map(map) -> if String.contains?(text, "__float__"), do: plain(map), else: map
         other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
       end
     else
@@ -31,6 +31,12 @@ defmodule Mlx.LM.JSONFile do
       do: Regex.replace(@strings_and_infinities, text, &if(String.starts_with?(&1, "\""), do: &1, else: ~s("#{&1}"))),
       else: text
   end
+
+  # Transformers and mlx-lm write an infinity as an object.
+  defp plain(%{"__float__" => text}) when is_binary(text), do: text
+  defp plain(map) when is_map(map), do: Map.new(map, fn {key, value} -> {key, plain(value)} end)
+  defp plain(list) when is_list(list), do: Enum.map(list, &plain/1)
+  defp plain(other), do: other
 
   defp decoded!(text, path) do
     JSON.decode!(text)

@@ -119,6 +119,8 @@ defmodule Mlx.LM.Checkpoint.Folder do
     [?[, list |> Enum.map(&[inner, pretty(&1, inner)]) |> Enum.intersperse(?,), line, ?]]
   end
 
+  # As Python writes and reads it; `Mlx.LM.JSONFile` reads it as a string.
+  defp pretty(infinity, _line) when infinity in ["Infinity", "-Infinity"], do: infinity
   defp pretty(other, _line), do: JSON.encode!(other)
 
   @doc "Copies the files of a folder that match patterns and are not there yet."

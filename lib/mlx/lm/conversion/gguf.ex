@@ -59,9 +59,6 @@ defmodule Mlx.LM.Conversion.GGUF do
   defp config(map, decoder, tokenizer, type) do
     if map["gguf"]["type"] != "llama", do: raise(Mlx.Error, "the file has experts; expected a model without them")
 
-    if map["partial_rotary_factor"] != 1.0,
-      do: raise(Mlx.Error, "the file rotates a part of each head; expected all of it")
-
     biases = Enum.concat(map["gguf"]["biases"])
 
     if Enum.uniq(biases) not in [[true], [false]],

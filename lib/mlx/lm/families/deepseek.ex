@@ -7,6 +7,9 @@ defmodule Mlx.LM.Families.Deepseek do
   alias Mlx.LM.Families.{DeepseekV2, DeepseekV3, Plain, Tensors}
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def config(fields) do
     Plain.config(fields,
       block: &if(DeepseekV3.experts?(fields, &1), do: [feed_forward: experts(fields)], else: []),

@@ -8,6 +8,9 @@ defmodule Mlx.LM.Families.DeepseekV3 do
   alias Mlx.LM.Families.{Fields, GLM4MoE, Latent, Plain}
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def config(fields), do: config(fields, [])
 
   @doc "The configuration with what is different in the attention of a descendant."

@@ -7,6 +7,9 @@ defmodule Mlx.LM.Families.DeepseekV32 do
   alias Mlx.LM.Families.{DeepseekV3, Fields, GLM4MoE, Rope}
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def config(fields), do: DeepseekV3.config(fields, indexer: indexer(fields, false))
 
   @doc "The options of the indexer. Whether neighbouring features are pairs has a default."

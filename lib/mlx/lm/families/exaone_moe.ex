@@ -10,6 +10,9 @@ defmodule Mlx.LM.Families.ExaoneMoE do
   @theta 1_000_000.0
 
   @impl true
+  defdelegate packing(path), to: GLM4MoE
+
+  @impl true
   def config(fields) do
     count = Fields.layers(fields, "num_hidden_layers")
     windows = Plain.windows(fields, fn _layer -> false end)

@@ -7,6 +7,9 @@ defmodule Mlx.LM.Families.GLM4MoELite do
   alias Mlx.LM.Families.{DeepseekV3, Fields, GLM4MoE}
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def config(fields), do: DeepseekV3.config(fields, eps: Fields.positive(fields, "rms_norm_eps"))
 
   @impl true

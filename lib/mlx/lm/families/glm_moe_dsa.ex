@@ -7,6 +7,9 @@ defmodule Mlx.LM.Families.GLMMoEDSA do
   alias Mlx.LM.Families.{DeepseekV3, DeepseekV32, GLM4MoE}
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def config(fields), do: DeepseekV3.config(fields, indexer: DeepseekV32.indexer(fields, true))
 
   @impl true

@@ -8,6 +8,9 @@ defmodule Mlx.LM.Families.MiMoV2Flash do
   alias Mlx.LM.Families.{Fields, GLM4MoE, Plain, Rope, Tensors}
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def config(fields) do
     count = Fields.layers(fields, "num_hidden_layers")
     windowed = flags(fields, "hybrid_layer_pattern", count)

@@ -20,6 +20,9 @@ defmodule Mlx.LM.Families.NemotronH do
   }
 
   @impl true
+  def packing(path), do: not String.ends_with?(path, ".gate")
+
+  @impl true
   def config(fields) do
     pattern = pattern(fields)
     fields = %{fields | map: Map.put(fields.map, "num_hidden_layers", length(pattern))}

@@ -79,19 +79,35 @@ defmodule Mlx.LM.Families.Qwen3Next do
 
   @impl true
   def tensors(tensors, fields) do
+    tensors
+    |> converted()
+    |> Tensors.stack_experts()
+    |> Tensors.replace(~r/\.linear_attn\.in_proj_(qkvz|ba)\./, fn name, array ->
+      {groups, lengths} = groups(fields, if(name =~ "qkvz", do: "in_proj_qkvz", else: "in_proj_ba"))
+      [{name, part_by_part(array, groups, lengths)}]
+    end)
+  end
+
+  @impl true
+  def joints do
+    for name <- ["in_proj_qkvz", "in_proj_ba"] do
+      {name, [name],
+       fn [array], fields ->
+         {groups, lengths} = groups(fields, name)
+         group_by_group(array, groups, lengths)
+       end}
+    end
+  end
+
+  # The number of groups, and the rows of each part in one.
+  defp groups(fields, name) do
     [key_heads, heads, key_size, size] =
       for key <- ~w(linear_num_key_heads linear_num_value_heads linear_key_head_dim linear_value_head_dim),
           do: Fields.size(fields, key)
 
     share = div(heads, key_heads)
 
-    tensors
-    |> converted()
-    |> Tensors.stack_experts()
-    |> Tensors.replace(~r/\.linear_attn\.in_proj_(qkvz|ba)\./, fn name, array ->
-      lengths = if name =~ "qkvz", do: [key_size, key_size, share * size, share * size], else: [share, share]
-      [{name, part_by_part(array, key_heads, lengths)}]
-    end)
+    {key_heads, if(name == "in_proj_qkvz", do: [key_size, key_size, share * size, share * size], else: [share, share])}
   end
 
   @doc "The tensors as MLX's files have them, without layers that predict further tokens."
@@ -120,4 +136,13 @@ defmodule Mlx.LM.Families.Qwen3Next do
   end
 
   defp part_by_part(array, _groups, _lengths), do: array
+
+  # The rows in the order of the file again.
+  defp group_by_group(%Array{shape: {rows, columns}} = array, groups, lengths) do
+    array
+    |> Mlx.split(lengths |> Enum.map(&(groups * &1)) |> Enum.scan(&+/2) |> Enum.drop(-1), axis: 0)
+    |> Enum.map(&Mlx.reshape(&1, {groups, div(Mlx.axis_size(&1, 0), groups), columns}))
+    |> Mlx.concatenate(axis: 1)
+    |> Mlx.reshape({rows, columns})
+  end
 end
