@@ -1,6 +1,6 @@
 defmodule Mlx.LM.JSONFile do
   @moduledoc false
-  # A file of a model that holds a JSON object.
+  # A file of a model that holds JSON.
 
   alias Mlx.Arguments.Given
   alias Mlx.IO.JSON
@@ -10,12 +10,19 @@ defmodule Mlx.LM.JSONFile do
   @doc "The object in a file. Raises `Mlx.Error` with the path."
   @spec read!(Path.t()) :: %{String.t() => term()}
   def read!(path) do
+    case value!(path) do
+      map when is_map(map) -> map
+      other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
+    end
+  end
+
+  @doc "The value in a file, of whatever kind. Raises `Mlx.Error` with the path."
+  @spec value!(Path.t()) :: term()
+  def value!(path) do
     with {:ok, %File.Stat{type: :regular, size: size}} when size <= @most <- File.stat(path),
          {:ok, text} <- File.read(path) do
-      case text |> quoted() |> decoded!(path) do
-        map when is_map(map) -> if String.contains?(text, "__float__"), do: plain(map), else: map
-        other -> raise Mlx.Error, message: "#{path}: expected a JSON object, got: #{Given.text(other)}"
-      end
+      value = text |> quoted() |> decoded!(path)
+      if String.contains?(text, "__float__"), do: plain(value), else: value
     else
       {:ok, %File.Stat{type: :regular}} -> raise Mlx.Error, message: "#{path} is larger than #{@most} bytes"
       {:ok, _stat} -> raise Mlx.Error, message: "#{path} is no file"

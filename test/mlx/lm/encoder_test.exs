@@ -182,12 +182,12 @@ defmodule Mlx.LM.EncoderTest do
 
     test "has a configuration that is an object of JSON", %{tmp_dir: folder} do
       for {text, said} <- [
-            {"", "an end of the text"},
-            {"[1]", "expected an object, got: [1]"},
-            {"{", "an end of the text"}
+            {"", " is no JSON: "},
+            {"[1]", ": expected a JSON object, got: [1]"},
+            {"{", " is no JSON: "}
           ] do
         File.write!(folder <> "/config.json", text)
-        assert refusal(folder) =~ "#{folder}/config.json: #{said}"
+        assert refusal(folder) =~ "#{folder}/config.json#{said}"
       end
     end
 

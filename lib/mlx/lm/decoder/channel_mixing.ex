@@ -12,7 +12,8 @@ defmodule Mlx.LM.Decoder.ChannelMixing do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, Parameter, TokenShift}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{Parameter, TokenShift}
 
   @enforce_keys [:key, :value, :x_k]
   defstruct @enforce_keys

@@ -19,7 +19,8 @@ defmodule Mlx.LM.Decoder.GatedDelta do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, DeltaSum, Joined, Parameter, TimeConvolution}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{DeltaSum, Joined, Parameter, TimeConvolution}
   alias Mlx.NN.Activations
 
   @options [

@@ -8,7 +8,8 @@ defmodule Mlx.LM.Decoder.GatedFeedForward do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.Decoder.{Activation, Joined, Parameter}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{Joined, Parameter}
 
   @derive NN.Layer
   defstruct [:gate_proj, :up_proj, :gate_up_proj, :down_proj, :norm, :activation]

@@ -19,7 +19,8 @@ defmodule Mlx.LM.Decoder.GatedRecurrence do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, LinearScan, Parameter, TimeConvolution}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{LinearScan, Parameter, TimeConvolution}
   alias Mlx.NN.Activations
 
   @strength -8.0

@@ -17,7 +17,8 @@ defmodule Mlx.LM.Decoder.HeadMamba do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, Parameter, StateSpace, TimeConvolution}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{Parameter, StateSpace, TimeConvolution}
 
   @options [width: nil, heads: nil, size: nil, state: nil, rank: nil, kernel: nil, eps: nil, times: {0.0, nil}]
   @constants [:heads, :size, :state, :times]

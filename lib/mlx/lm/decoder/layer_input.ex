@@ -8,7 +8,8 @@ defmodule Mlx.LM.Decoder.LayerInput do
   @behaviour Mlx.LM.Decoder.Mixer
 
   alias Mlx.Arguments.Options
-  alias Mlx.LM.Decoder.{Activation, Parameter}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.Parameter
   alias Mlx.NN
 
   defstruct [:gate, :projection, :layer, :size]

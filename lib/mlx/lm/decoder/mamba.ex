@@ -19,7 +19,8 @@ defmodule Mlx.LM.Decoder.Mamba do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, LinearScan, Parameter, TimeConvolution}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{LinearScan, Parameter, TimeConvolution}
   alias Mlx.NN.Activations
 
   # The states of so many positions are in memory at once.

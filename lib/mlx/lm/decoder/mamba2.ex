@@ -18,7 +18,8 @@ defmodule Mlx.LM.Decoder.Mamba2 do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.StateCache
-  alias Mlx.LM.Decoder.{Activation, Parameter, StateSpace, TimeConvolution}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{Parameter, StateSpace, TimeConvolution}
 
   @options [
     width: nil,

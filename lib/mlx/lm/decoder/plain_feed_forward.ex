@@ -3,7 +3,8 @@ defmodule Mlx.LM.Decoder.PlainFeedForward do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.Decoder.{Activation, Parameter, XIELU}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.{Parameter, XIELU}
 
   @derive NN.Layer
   defstruct [:fc1, :fc2, :act_fn, :activation]

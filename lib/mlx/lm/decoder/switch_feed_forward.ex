@@ -2,7 +2,8 @@ defmodule Mlx.LM.Decoder.SwitchFeedForward do
   @moduledoc "The feed-forward layers of several experts, in three stacks of matrices, or in two when they are not gated."
 
   alias Mlx.Array
-  alias Mlx.LM.Decoder.{Activation, SwitchLinear}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.SwitchLinear
 
   # From so many rows on they are sorted by their expert, so that the matrices of one are read together.
   @sorted_from 64

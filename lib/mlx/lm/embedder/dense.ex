@@ -3,7 +3,8 @@ defmodule Mlx.LM.Embedder.Dense do
   # A layer that some models have behind the pooling: `f(linear(x))`.
 
   alias Mlx.{Array, NN, Type}
-  alias Mlx.LM.Encoder.{Activation, Checkpoint, Parameter, Settings}
+  alias Mlx.LM.{Activation, JSONFile}
+  alias Mlx.LM.Encoder.{Checkpoint, Parameter, Settings}
 
   @derive {Inspect, only: [:activation]}
   @enforce_keys [:linear, :activation]
@@ -23,7 +24,7 @@ defmodule Mlx.LM.Embedder.Dense do
   @doc "The layer in a folder of a model."
   @spec load(Path.t(), Type.t()) :: t()
   def load(folder, type) do
-    json = Checkpoint.json!(Path.join(folder, "config.json"))
+    json = JSONFile.read!(Path.join(folder, "config.json"))
     name = Map.get(json, "activation_function", "torch.nn.modules.activation.Tanh")
     class = if is_binary(name), do: name |> String.split(".") |> List.last()
 

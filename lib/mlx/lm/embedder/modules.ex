@@ -4,6 +4,7 @@ defmodule Mlx.LM.Embedder.Modules do
   # and what is put in front of texts.
 
   alias Mlx.Arguments.Given
+  alias Mlx.LM.JSONFile
   alias Mlx.LM.Embedder.Dense
   alias Mlx.LM.Encoder.{Checkpoint, Folder, Pooling}
 
@@ -35,7 +36,7 @@ defmodule Mlx.LM.Embedder.Modules do
   @spec list(Path.t()) :: [part()]
   def list(folder) do
     path = Path.join(folder, "modules.json")
-    if File.regular?(path), do: path |> Checkpoint.any_json!() |> parts(folder, path), else: [{"Transformer", folder}]
+    if File.regular?(path), do: path |> JSONFile.value!() |> parts(folder, path), else: [{"Transformer", folder}]
   end
 
   defp parts([_ | _] = modules, folder, path), do: for(module <- modules, do: part(module, folder, path))
@@ -69,7 +70,7 @@ defmodule Mlx.LM.Embedder.Modules do
   def heads([_encoder | parts], type) do
     Enum.reduce(parts, {[:mean], true, [], false}, fn
       {"Pooling", folder}, {_pooling, _include, [], false} ->
-        json = Checkpoint.json!(Path.join(folder, "config.json"))
+        json = JSONFile.read!(Path.join(folder, "config.json"))
         {pooling!(json, folder), Map.get(json, "include_prompt", true) != false, [], false}
 
       {"Dense", folder}, {pooling, include, dense, false} ->

@@ -3,7 +3,7 @@ defmodule Mlx.LM.Encoder.Checkpoint do
   # The tensors in the safetensors files of a folder, and a model that is filled with them.
 
   alias Mlx.{Array, Tree, Type}
-  alias Mlx.IO.JSON
+  alias Mlx.LM.JSONFile
   alias Mlx.LM.Encoder.TensorNames
 
   @file_name "model.safetensors"
@@ -34,7 +34,7 @@ defmodule Mlx.LM.Encoder.Checkpoint do
 
   # Each tensor comes from the file that the index names.
   defp from_index(folder) do
-    index = json!(Path.join(folder, @index))
+    index = JSONFile.read!(Path.join(folder, @index))
 
     files =
       case index do
@@ -52,28 +52,6 @@ defmodule Mlx.LM.Encoder.Checkpoint do
       if missing != [], do: fail!("#{file} has no tensor #{list(missing)}, and #{@index} says so")
       Map.merge(tensors, Map.take(loaded, names))
     end)
-  end
-
-  @doc "The value of a file of JSON, which is an object."
-  @spec json!(Path.t()) :: %{String.t() => term()}
-  def json!(path) do
-    case any_json!(path) do
-      %{} = object -> object
-      other -> fail!("#{path}: expected an object, got: #{inspect(other, limit: 5, printable_limit: 50)}")
-    end
-  end
-
-  @doc "The value of a file of JSON."
-  @spec any_json!(Path.t()) :: JSON.value()
-  def any_json!(path) do
-    case File.read(path) do
-      {:ok, text} -> JSON.decode!(text)
-      {:error, reason} -> fail!("cannot read #{path}: #{:file.format_error(reason)}")
-    end
-  rescue
-    error in Mlx.Error ->
-      message = Exception.message(error)
-      reraise Mlx.Error, [message: if(message =~ path, do: message, else: "#{path}: #{message}")], __STACKTRACE__
   end
 
   @doc """

@@ -3,7 +3,8 @@ defmodule Mlx.LM.Encoder.Classifier do
   # The scores of a text: `output(norm(f(dense(pooled))))`, where not every model has the normalisation.
 
   alias Mlx.{Array, NN}
-  alias Mlx.LM.Encoder.{Activation, Config, Parameter, Pooling}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Encoder.{Config, Parameter, Pooling}
 
   @derive {Inspect, only: [:activation, :pooling]}
   @enforce_keys [:dense, :norm, :output, :activation, :pooling]

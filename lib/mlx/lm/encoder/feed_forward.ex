@@ -4,7 +4,8 @@ defmodule Mlx.LM.Encoder.FeedForward do
   # of `input(x)`.
 
   alias Mlx.{Array, NN}
-  alias Mlx.LM.Encoder.{Activation, Config, Parameter}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Encoder.{Config, Parameter}
 
   @derive NN.Layer
   @enforce_keys [:input, :output, :activation, :gated]

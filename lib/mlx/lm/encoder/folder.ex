@@ -5,7 +5,7 @@ defmodule Mlx.LM.Encoder.Folder do
   alias Mlx.Type
   alias Mlx.Arguments.Given
   alias Mlx.IO.FilePath
-  alias Mlx.LM.Encoder
+  alias Mlx.LM.{Encoder, JSONFile}
   alias Mlx.LM.Encoder.{Checkpoint, Config, Family, Text}
 
   @enforce_keys [:name, :json, :config, :model, :text, :max_length, :type]
@@ -40,7 +40,7 @@ defmodule Mlx.LM.Encoder.Folder do
   @spec load(Path.t(), boolean(), term(), term(), atom()) :: t()
   def load(folder, classifier?, type, tokenizer, function) do
     type = type!(type, function)
-    json = Checkpoint.json!(Path.join(folder, "config.json"))
+    json = JSONFile.read!(Path.join(folder, "config.json"))
     family = Family.fetch!(json)
     config = family.config(json, classifier?)
     model = config |> Encoder.build() |> Checkpoint.fill(Checkpoint.tensors(folder), family, type)
@@ -78,6 +78,6 @@ defmodule Mlx.LM.Encoder.Folder do
   @spec optional(Path.t(), Path.t()) :: %{String.t() => term()}
   def optional(folder, file) do
     path = Path.join(folder, file)
-    if File.regular?(path), do: Checkpoint.json!(path), else: %{}
+    if File.regular?(path), do: JSONFile.read!(path), else: %{}
   end
 end

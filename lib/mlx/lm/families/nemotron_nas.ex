@@ -5,7 +5,8 @@ defmodule Mlx.LM.Families.NemotronNAS do
 
   use Mlx.LM.Family
 
-  alias Mlx.LM.Decoder.{Activation, Replacement}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Decoder.Replacement
   alias Mlx.LM.Families.{Fields, Plain}
 
   @theta 500_000.0

@@ -4,7 +4,8 @@ defmodule Mlx.LM.Encoder.Families.DistilBert do
 
   @behaviour Mlx.LM.Encoder.Family
 
-  alias Mlx.LM.Encoder.{Activation, Config, Settings}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Encoder.{Config, Settings}
 
   # No file says it.
   @norm_eps 1.0e-12

@@ -5,7 +5,8 @@ defmodule Mlx.LM.Encoder.Families.ModernBert do
 
   @behaviour Mlx.LM.Encoder.Family
 
-  alias Mlx.LM.Encoder.{Activation, Config, Settings}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Encoder.{Config, Settings}
 
   @whole "full_attention"
   @local "sliding_attention"

@@ -5,7 +5,8 @@ defmodule Mlx.LM.Encoder.Families.NomicBert do
 
   @behaviour Mlx.LM.Encoder.Family
 
-  alias Mlx.LM.Encoder.{Activation, Config, Settings}
+  alias Mlx.LM.Activation
+  alias Mlx.LM.Encoder.{Config, Settings}
   alias Mlx.LM.Encoder.Families.Bert
 
   @base 1000.0

@@ -1,6 +1,6 @@
-defmodule Mlx.LM.Decoder.Activation do
+defmodule Mlx.LM.Activation do
   @moduledoc false
-  # The activations of feed-forward layers by the names that configurations have for them.
+  # Activations by the names that configurations have for them.
 
   alias Mlx.Array
   alias Mlx.NN.Activations
@@ -14,7 +14,8 @@ defmodule Mlx.LM.Decoder.Activation do
     "gelu_fast" => &Activations.gelu_approx/1,
     "quick_gelu" => &Activations.gelu_fast_approx/1,
     "relu" => &Activations.relu/1,
-    "relu2" => &Activations.relu2/1
+    "relu2" => &Activations.relu2/1,
+    "tanh" => &Activations.tanh/1
   }
 
   @limit 7.0
@@ -22,7 +23,7 @@ defmodule Mlx.LM.Decoder.Activation do
 
   @doc "The names."
   @spec names() :: [String.t()]
-  def names, do: ["clipped_swiglu" | Map.keys(@functions)]
+  def names, do: Map.keys(@functions)
 
   @doc "The activation of an array."
   @spec call(String.t(), Array.t()) :: Array.t()
