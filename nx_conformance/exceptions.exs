@@ -1,8 +1,8 @@
 defmodule Mlx.NxConformance.Exceptions do
   @moduledoc """
   The tests of a library that may fail with Mlx and not with Nx.BinaryBackend, in `exceptions/` a file for each library: on
-  each line a file, a test, who fails it (the backend, the compiler, or both; with " gpu" after it on a GPU alone) and a
-  reason, with tabs between them.
+  each line a file, a test, who fails it (the backend, the compiler, or both; with " gpu" or " cpu" after it on such a
+  device alone) and a reason, with tabs between them.
   """
 
   @folder Path.join(__DIR__, "exceptions")
@@ -22,7 +22,7 @@ defmodule Mlx.NxConformance.Exceptions do
   end
 
   defp fails?([failing], who), do: failing in ["both", who]
-  defp fails?([failing, "gpu"], who), do: Mlx.Device.default() == :gpu and fails?([failing], who)
+  defp fails?([failing, device], who), do: to_string(Mlx.Device.default()) == device and fails?([failing], who)
 
   @doc "Whether a test with this reason may pass too: one of random numbers, or of processes that run a race."
   @spec sometimes?(String.t()) :: boolean()
