@@ -31,7 +31,7 @@ defmodule Mlx.Hub.Inventory do
     }
   end
 
-  # What else is there, such as a link to another place, is no snapshot.
+  # Other entries, such as a link to another place, are no snapshots.
   defp commits(folder) do
     snapshots = Path.join(folder, "snapshots")
 

@@ -51,7 +51,7 @@ defmodule Mlx.LM.Adapter do
     Map.merge(decoder, parts)
   end
 
-  # An output matrix of its own, for a model whose embedding was that.
+  # A separate output matrix, for a model that multiplied by its embedding.
   defp with_output(%{lm_head: nil} = decoder, %{"lm_head.weight" => weight} = replaced) do
     %{decoder | lm_head: %Linear{weight: weight, bias: replaced["lm_head.bias"]}}
   end

@@ -19,7 +19,7 @@ defmodule Mlx.LM.Decoder do
 
   ## Another mixer
 
-  A mixer is a struct in a file of its own, `lib/mlx/lm/decoder/NAME.ex`, whose module implements `Mlx.LM.Decoder.Mixer`:
+  A mixer is a struct in the file `lib/mlx/lm/decoder/NAME.ex`, whose module implements `Mlx.LM.Decoder.Mixer`:
 
       def new(options)                    # the struct, with zeros of the right shapes for arrays
       def cache(mixer)                    # KeyValueCache.new(), RotatingCache.new(window), StateCache.new(), or nil

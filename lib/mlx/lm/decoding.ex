@@ -7,7 +7,7 @@ defmodule Mlx.LM.Decoding do
   #
   # The number of positions in the caches is an array to this function, so that it is compiled once for all; each call takes
   # as many positions of the caches as there are. It gives up the buffers of the caches that it is given, and MLX writes into
-  # them. What else a cache is made of comes from the model.
+  # them. The other parts of a cache come from the model.
 
   alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder, Sampler}

@@ -122,7 +122,7 @@ defmodule Mlx.LM.Families do
     "youtu_llm" => Families.YoutuLLM
   }
 
-  # Types of models whose text part has a type of its own, and which that is without a word.
+  # Types of models whose text part is another type, which their files need not name.
   @wrappers %{
     "gemma3n" => "gemma3n_text",
     "gemma4" => "gemma4_text",

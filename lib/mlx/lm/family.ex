@@ -51,7 +51,7 @@ defmodule Mlx.LM.Family do
 
   @doc """
   How the layer with a path in the decoder is quantized where nobody asks for something else: as all others (`true`), not
-  at all (`false`), or with options of its own.
+  at all (`false`), or with other options.
   """
   @callback packing(path :: String.t()) :: boolean() | keyword()
 

@@ -196,7 +196,7 @@ defmodule Mlx.LM.GGUFModel do
     for windowed? <- windowed, do: if(windowed?, do: "sliding_attention", else: "full_attention")
   end
 
-  # Llama 3 and Phi 3 stretch each wavelength by a factor of its own, which are in a tensor.
+  # Llama 3 and Phi 3 stretch each wavelength by its own factor. The factors are a tensor.
   defp scaling(fields, architecture, tables, context_length) do
     name = fn key -> "#{architecture}.rope.scaling.#{key}" end
     original = Fields.size(fields, name.("original_context_length"), nil)

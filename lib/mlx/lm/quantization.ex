@@ -109,7 +109,7 @@ defmodule Mlx.LM.Quantization do
   end
 
   defp packing(own) do
-    # A layer with settings of its own has all of them there: without a mode, that is affine.
+    # The settings of a single layer are complete: without a mode, it is affine.
     mode = Fields.choice(own, "mode", Map.keys(@modes), "affine")
     {group_size, bits} = @modes[mode]
     bits = Fields.size(own, "bits", bits)

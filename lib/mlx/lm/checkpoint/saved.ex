@@ -66,7 +66,7 @@ defmodule Mlx.LM.Checkpoint.Saved do
     |> then(&if(&1 == :part, do: nil, else: &1))
   end
 
-  @doc "The content of `config.json`, of that which the model came with."
+  @doc "The content of `config.json`, made of the one that the model came with."
   @spec config(t(), Fields.t(), Decoder.t(), Mlx.Type.t() | nil) :: map()
   def config(%__MODULE__{} = saved, %Fields{map: map}, decoder, type) do
     map

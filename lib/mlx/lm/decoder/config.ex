@@ -10,7 +10,7 @@ defmodule Mlx.LM.Decoder.Config do
   | `:norm` | the kind and epsilon of the last normalisation, such as `{:rms, 1.0e-6}` |
   | `:embedding_norm` | that of one after the embedding, or `nil` |
   | `:positions` | how many positions have a learned vector, which is added to the embedding, or `nil` |
-  | `:layer_inputs` | options of `Mlx.LM.Decoder.LayerInputs`, an input of each block of its own, or `nil` |
+  | `:layer_inputs` | options of `Mlx.LM.Decoder.LayerInputs`, a separate input of each block, or `nil` |
   | `:streams` | options of `Mlx.LM.Decoder.Streams`, for blocks that go on with several, or `nil` |
   | `:tied` | whether the embedding is the output matrix too |
   | `:output_bias` | whether the output matrix has a bias |

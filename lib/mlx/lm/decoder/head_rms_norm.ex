@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Decoder.HeadRMSNorm do
   @moduledoc false
-  # Root mean square normalisation of heads, each with a weight of its own, {heads, features}.
+  # Root mean square normalisation of heads, each with its weight, {heads, features}.
 
   alias Mlx.{Array, Fast}
 

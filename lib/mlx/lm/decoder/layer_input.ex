@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Decoder.LayerInput do
   @moduledoc """
-  What the input of a block of its own (`Mlx.LM.Decoder.LayerInputs`) gives: `projection(gelu(gate(x)) * input)`.
+  The output for the separate input of a block (`Mlx.LM.Decoder.LayerInputs`): `projection(gelu(gate(x)) * input)`.
 
   It is a mixer without a cache, because the inputs of all blocks are in the step.
   """

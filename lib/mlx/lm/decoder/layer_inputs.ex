@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Decoder.LayerInputs do
   @moduledoc """
-  An input of its own for each block, which comes from the tokens and from their embedding `x`:
+  A separate input for each block, which comes from the tokens and from their embedding `x`:
 
       inputs = (embedding(tokens) * sqrt(size) + norm(projection(x) / sqrt(width))) / sqrt(2)
 

@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Decoder.LoRASwitchLinear do
   @moduledoc """
-  The linear layers of several experts, each with a change of low rank of its own.
+  The linear layers of several experts, each with its change of low rank.
 
   | array | shape |
   | --- | --- |

@@ -13,7 +13,7 @@ defmodule Mlx.LM.Decoder.PlainFeedForward do
 
   @doc """
   A layer with zeros for arrays. Options: `:width`, `:hidden`, `:bias` (default false) and `:activation`, of which
-  `"xielu"` is a layer with arrays of its own, `act_fn`.
+  `"xielu"` is the layer `act_fn`, which has arrays.
   """
   @spec new(keyword()) :: t()
   def new(options) do

@@ -9,7 +9,7 @@ defmodule Mlx.LM.Decoder.RoPE do
   | `dynamic` | a base that grows with the length, beyond the length of the training |
   | `llama3` | long wavelengths stretched, short ones kept |
   | `yarn`, `deepseek_yarn`, `telechat3-yarn` | the same with another transition, and larger keys and queries |
-  | `longrope`, `su` | each wavelength stretched by a factor of its own |
+  | `longrope`, `su` | each wavelength stretched by its own factor |
   | `proportional` | only the first pairs rotate |
   | `ntk_alpha` | a base that is larger by a power of `alpha` |
   | `reversed` | the other way round |

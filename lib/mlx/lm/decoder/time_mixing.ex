@@ -31,7 +31,7 @@ defmodule Mlx.LM.Decoder.TimeMixing do
 
   defmodule HeadNorm do
     @moduledoc false
-    # Layer normalisation of heads, each with a weight and a bias of its own.
+    # Layer normalisation of heads, each with its weight and its bias.
 
     alias Mlx.{Array, Fast}
 

@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Families.SeedOss do
   @moduledoc false
-  # Llama with a switch of its own for the bias of the output.
+  # Llama with a separate switch for the bias of the output.
 
   use Mlx.LM.Family
 

@@ -121,7 +121,7 @@ defmodule Mlx.LM.Quantization.Recipe do
     if not Keyword.keyword?(own), do: wrong!("what :where returns", "true, false or a keyword list", own)
 
     case Keyword.keys(own) -- [:bits, :group_size, :mode] do
-      # Another mode has defaults of its own.
+      # Another mode has other defaults.
       [] -> settings!(if own[:mode] in [nil, settings[:mode]], do: Keyword.merge(settings, own), else: own)
       [other | _] -> wrong!("what :where returns", "of :bits, :group_size and :mode", other)
     end

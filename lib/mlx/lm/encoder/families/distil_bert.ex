@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Encoder.Families.DistilBert do
   @moduledoc false
-  # BERT without types of tokens, and with names of its own (Sanh et al., "DistilBERT", 2019).
+  # BERT without types of tokens, and with other names (Sanh et al., "DistilBERT", 2019).
 
   @behaviour Mlx.LM.Encoder.Family
 
