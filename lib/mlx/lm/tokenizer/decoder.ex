@@ -6,7 +6,7 @@ defmodule Mlx.LM.Tokenizer.Decoder do
   # events; one that joins tokens gives parts of one token that ends with the last. What all stages gave for all tokens,
   # joined, is the text, so that a stream and a whole text are decoded by the same code.
 
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, ByteTokens, Fields, Growth, Pattern, PatternField}
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, ByteTokens, Fields, Growth, Pattern, PatternField, Sequence}
   alias Mlx.LM.Tokenizer.Decoder.Stage
 
   @opaque t :: [tuple]
@@ -15,26 +15,14 @@ defmodule Mlx.LM.Tokenizer.Decoder do
   @opaque state :: [{tuple, term}]
 
   @kinds ~w(Sequence ByteLevel Metaspace WordPiece BPEDecoder ByteFallback Fuse Strip Replace CTC)
-  @deepest 20
 
   @doc "Reads the decoder; `nil` is one that puts a space between tokens."
   @spec read(term, String.t()) :: t
   def read(nil, _place), do: [{:between, " "}]
-  def read(object, place), do: read(object, place, 0)
+  def read(object, place), do: object |> Sequence.parts(place, @kinds, "decoders") |> Enum.flat_map(&part/1)
 
-  defp read(_object, place, depth) when depth > @deepest,
-    do: Fields.fail(place, "is in more than #{@deepest} sequences")
-
-  defp read(object, place, depth) do
-    object = Fields.check(object, :object, place)
-
-    case Fields.get(object, "type", {:one_of, @kinds}, place) do
-      "Sequence" ->
-        object
-        |> Fields.get("decoders", :list, place)
-        |> Fields.each("#{place}.decoders", &read(&1, &2, depth + 1))
-        |> Enum.concat()
-
+  defp part({type, object, place}) do
+    case type do
       "ByteLevel" ->
         [{:byte_level}]
 

@@ -2,7 +2,7 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
   @moduledoc false
   # What is done to a text before it is cut: the object `normalizer` of a `tokenizer.json`.
 
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, Growth, LoneBytes, OlderCategories, Pattern, PatternField}
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, Growth, LoneBytes, OlderCategories, Pattern, PatternField, Sequence}
   alias Mlx.LM.Tokenizer.Normalizer.{Bert, CharacterMap, Composition}
 
   @opaque t :: [term]
@@ -10,7 +10,6 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
   @kinds ~w(Sequence NFC NFD NFKC NFKD Lowercase Strip StripAccents Replace Prepend BertNormalizer Nmt Precompiled) ++
            ~w(ByteLevel)
   @forms %{"NFC" => :nfc, "NFD" => :nfd, "NFKC" => :nfkc, "NFKD" => :nfkd}
-  @deepest 20
 
   @removed_by_nmt [0x01..0x08, 0x0B..0x0B, 0x0E..0x1F, 0x7F..0x7F, 0x8F..0x8F, 0x9F..0x9F]
   @spaces_of_nmt [0x09..0x0A, 0x0C..0x0D, 0x1680..0x1680, 0x200B..0x200F, 0x2028..0x2029, 0x2581..0x2581] ++
@@ -18,23 +17,10 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
 
   @doc "Reads the normalizer; `nil` is one that does nothing."
   @spec read(term, String.t()) :: t
-  def read(object, place), do: read(object, place, 0)
+  def read(object, place), do: object |> Sequence.parts(place, @kinds, "normalizers") |> Enum.flat_map(&part/1)
 
-  defp read(nil, _place, _depth), do: []
-
-  defp read(_object, place, depth) when depth > @deepest,
-    do: Fields.fail(place, "is in more than #{@deepest} sequences")
-
-  defp read(object, place, depth) do
-    object = Fields.check(object, :object, place)
-
-    case Fields.get(object, "type", {:one_of, @kinds}, place) do
-      "Sequence" ->
-        object
-        |> Fields.get("normalizers", :list, place)
-        |> Fields.each("#{place}.normalizers", &read(Fields.check(&1, :object, &2), &2, depth + 1))
-        |> Enum.concat()
-
+  defp part({type, object, place}) do
+    case type do
       "Strip" ->
         [
           {:strip, Fields.get(object, "strip_left", :boolean, place),

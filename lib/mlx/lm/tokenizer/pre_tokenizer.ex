@@ -5,7 +5,7 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   # It is read as a list of steps. Steps that are known to cut as `WordScanner` does are replaced by it, and the model may
   # take the last step, the alphabet of bytes, upon itself.
 
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, LoneBytes, Pattern, PatternField, Scripts, Split}
+  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, LoneBytes, Pattern, PatternField, Scripts, Sequence, Split}
   alias Mlx.LM.Tokenizer.{Growth, WordScanner}
   alias Mlx.LM.Tokenizer.Pattern.CharacterSet
 
@@ -13,7 +13,6 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
 
   @kinds ~w(Sequence ByteLevel Split Whitespace WhitespaceSplit Metaspace BertPreTokenizer Punctuation Digits) ++
            ~w(CharDelimiterSplit UnicodeScripts FixedLength)
-  @deepest 20
   @schemes %{"first" => :first, "always" => :always, "never" => :never}
 
   # Characters of words as Rust's `\w` has them.
@@ -22,23 +21,11 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
 
   @doc "Reads the pre-tokenizer; `nil` is one that cuts nothing."
   @spec read(term, String.t()) :: t
-  def read(object, place), do: object |> read(place, 0) |> known()
+  def read(object, place),
+    do: object |> Sequence.parts(place, @kinds, "pretokenizers") |> Enum.flat_map(&part/1) |> known()
 
-  defp read(nil, _place, _depth), do: []
-
-  defp read(_object, place, depth) when depth > @deepest,
-    do: Fields.fail(place, "is in more than #{@deepest} sequences")
-
-  defp read(object, place, depth) do
-    object = Fields.check(object, :object, place)
-
-    case Fields.get(object, "type", {:one_of, @kinds}, place) do
-      "Sequence" ->
-        object
-        |> Fields.get("pretokenizers", :list, place)
-        |> Fields.each("#{place}.pretokenizers", &read(Fields.check(&1, :object, &2), &2, depth + 1))
-        |> Enum.concat()
-
+  defp part({type, object, place}) do
+    case type do
       "ByteLevel" ->
         byte_level(
           Fields.get(object, "add_prefix_space", :boolean, place),
