@@ -36,6 +36,17 @@ defmodule Mlx.LM.Cache do
   @doc "The cache with only its first positions."
   @callback trim(t(), non_neg_integer()) :: t()
 
+  @doc false
+  # `c:trim/2` of caches whose positions are in their order.
+  @spec shortened(t(), non_neg_integer()) :: t()
+  def shortened(%kind{length: now} = cache, length) do
+    if is_integer(now) and length > now do
+      raise ArgumentError, "#{inspect(kind)}.trim: the cache has #{now} positions, and cannot keep the first #{length}"
+    end
+
+    %{cache | length: length}
+  end
+
   @doc """
   Forgets everything after the first `length` positions, in caches of which all can do that; otherwise everything.
   Returns the caches and the number of positions that they keep.

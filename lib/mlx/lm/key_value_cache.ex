@@ -20,6 +20,7 @@ defmodule Mlx.LM.KeyValueCache do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.{Array, Native}
+  alias Mlx.LM.Cache
   alias Mlx.Arguments.Options
 
   @step 256
@@ -141,14 +142,7 @@ defmodule Mlx.LM.KeyValueCache do
   """
   @impl true
   @spec trim(t(), non_neg_integer()) :: t()
-  def trim(%__MODULE__{} = cache, length) when is_integer(length) and length >= 0 do
-    if is_integer(cache.length) and length > cache.length do
-      raise ArgumentError,
-            "Mlx.LM.KeyValueCache.trim: the cache has #{cache.length} positions, and cannot keep the first #{length}"
-    end
-
-    %{cache | length: length}
-  end
+  def trim(%__MODULE__{} = cache, length) when is_integer(length) and length >= 0, do: Cache.shortened(cache, length)
 
   @impl true
   def can_trim?(%__MODULE__{length: length}, kept), do: kept <= length

@@ -17,7 +17,7 @@ defmodule Mlx.LM.QuantizedCache do
 
   alias Mlx.{Array, Tree}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.KeyValueCache
+  alias Mlx.LM.{Cache, KeyValueCache}
 
   @step 256
   @bits [2, 3, 4, 5, 6, 8]
@@ -259,14 +259,7 @@ defmodule Mlx.LM.QuantizedCache do
   @doc "Forgets everything after the first `length` positions."
   @impl true
   @spec trim(t(), non_neg_integer()) :: t()
-  def trim(%__MODULE__{} = cache, length) when is_integer(length) and length >= 0 do
-    if is_integer(cache.length) and length > cache.length do
-      raise ArgumentError,
-            "Mlx.LM.QuantizedCache.trim: the cache has #{cache.length} positions, and cannot keep the first #{length}"
-    end
-
-    %{cache | length: length}
-  end
+  def trim(%__MODULE__{} = cache, length) when is_integer(length) and length >= 0, do: Cache.shortened(cache, length)
 
   @impl true
   def can_trim?(%__MODULE__{length: length}, kept), do: kept <= length
