@@ -16,6 +16,7 @@ if Code.ensure_loaded?(Nx) do
     | a definition without control flow | one function that MLX has compiled, as by `Mlx.compile/2` |
     | `while`, `cond` | native loops and branches, nested as they are; MLX compiles what is between them, and the bodies of long loops. Such a definition runs on a native thread of its own while the calling process waits, and ends with the process |
     | `cond` of few operations on small tensors | both branches are computed, which takes less time than to wait for the predicate |
+    | `while` on small tensors, on a GPU | the CPU computes the whole loop, on the same memory: each round waits for its condition, and to wait for a GPU takes longer than the round |
     | numbers of `c128` | no type of MLX's: Nx's evaluator computes the definition, with `Mlx.Backend` |
     | `Mlx.disable_compile/0` | the same for every definition, until `Mlx.enable_compile/0`: no kernels are made, hooks see each value as it is computed, and errors come from the operation that fails |
     | hooks, `Nx.runtime_call/4`, `Nx.reduce/4`, `Nx.window_reduce/5` | the program calls the function in the calling process |

@@ -5,12 +5,9 @@ if Code.ensure_loaded?(Nx) do
     # takes next to no time; what it shares with the scope around it is computed there, and is an input of the branch.
 
     alias Mlx.Nx.Compiler.{Lowering, Placement, Tensors}
-    alias Mlx.{Array, Native, Type}
+    alias Mlx.{Array, Native}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
-
-    # The most bytes of a small array.
-    @small 16_384
 
     @typep clause :: {Tensor.t(), Nx.Container.t()}
 
@@ -39,7 +36,7 @@ if Code.ensure_loaded?(Nx) do
     defp small?(inputs, body) do
       results = for tensor <- Composite.flatten_list([body]), do: Tensors.kind(tensor)
       kinds = for %Array{shape: shape, type: type} <- inputs, do: {shape, type}
-      Enum.all?(kinds ++ results, fn {shape, type} -> Tuple.product(shape) * Type.bytes(type) <= @small end)
+      Enum.all?(kinds ++ results, &Tensors.small?/1)
     end
 
     # The clauses as a program, whose first input, the predicate, is there for a branch of constants.

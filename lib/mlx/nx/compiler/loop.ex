@@ -7,7 +7,7 @@ if Code.ensure_loaded?(Nx) do
     # from the beginning.
 
     alias Mlx.Nx.Backend.Conversion
-    alias Mlx.Nx.Compiler.{Lowering, Placement, Tensors}
+    alias Mlx.Nx.Compiler.{LoopDevice, Lowering, Placement, Tensors}
     alias Mlx.Native
     alias Nx.Defn.{Composite, Expr}
     alias Nx.Tensor
@@ -23,7 +23,7 @@ if Code.ensure_loaded?(Nx) do
       state =
         case scope.few_rounds do
           %{^id => count} -> run(count, body, state, kept, scope)
-          %{} -> loop(condition, body, state, kept, scope)
+          %{} -> LoopDevice.run(condition, body, fn -> loop(condition, body, state, kept, scope) end)
         end
 
       state = complete(state, kept)
