@@ -16,6 +16,22 @@ defmodule Mlx.LM.Decoder.Mask do
     Mlx.logical_and(Mlx.equal(Mlx.floor_divide(at, size), Mlx.floor_divide(of, size)), Mlx.less_equal(of, at))
   end
 
+  @doc """
+  The mask `{heads, length, keys}` of queries from a position on, each of which sees, up to itself, its own block of so many
+  positions and those before it, `near` of them, and those whose number and that of the head, from 1, make a multiple of
+  the stride.
+  """
+  @spec blocks({pos_integer(), pos_integer(), pos_integer()}, non_neg_integer() | Array.t(), Array.t(), Array.t()) ::
+          Array.t()
+  def blocks({size, near, stride}, start, %Array{shape: {_batch, heads, length, _size}}, keys) do
+    {at, of} = {queries(start, length), keys(Mlx.axis_size(keys, 2))}
+    block = Mlx.floor_divide(of, size)
+    close = Mlx.less(Mlx.subtract(Mlx.floor_divide(at, size), block), near)
+    head = 1 |> Mlx.arange(heads + 1, type: :s32) |> Mlx.reshape({heads, 1, 1})
+    chosen = head |> Mlx.add(block) |> Mlx.remainder(stride) |> Mlx.equal(0)
+    Mlx.logical_and(Mlx.logical_or(close, chosen), Mlx.less_equal(of, at))
+  end
+
   @doc "The scores with minus infinity where a mask says no."
   @spec apply(Array.t(), nil | :causal | Array.t()) :: Array.t()
   def apply(scores, nil), do: scores

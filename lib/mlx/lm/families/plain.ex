@@ -23,6 +23,7 @@ defmodule Mlx.LM.Families.Plain do
     parallel_pre:
       {[[%{before: :input_layernorm, part: :self_attn}, %{before: :post_attention_layernorm, part: :mlp}]],
        [:input_layernorm, :post_attention_layernorm]},
+    parallel_norm: {[[%{before: :norm, part: :self_attn}, %{before: :norm, part: :mlp}]], [:norm]},
     alone: {[[%{before: :norm, part: :self_attn}]], [:norm]}
   }
 
@@ -33,8 +34,8 @@ defmodule Mlx.LM.Families.Plain do
 
     * `:norm` - the kind of all normalisations, default `{:rms, rms_norm_eps}`
     * `:norms` - where they stand: `:pre` (before each part), `:post` (after it), `:sandwich` (both), `:parallel` (one
-      before both parts, which are added together), `:parallel_pre` (the same with one for each), or `:alone` (one before
-      the mixer, and no feed-forward layer)
+      before both parts, which are added together), `:parallel_pre` (the same with one for each), `:parallel_norm` (one
+      for both that is called `norm`), or `:alone` (one before the mixer, and no feed-forward layer)
     * `:norm_kinds` - the kinds of single ones by their names, a keyword list
     * `:attention` - options of `Mlx.LM.Decoder.Attention`
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
@@ -114,7 +115,9 @@ defmodule Mlx.LM.Families.Plain do
     |> Keyword.put_new_lazy(:rope, fn -> Rope.read(fields, head_size) end)
   end
 
-  defp key_value_heads(fields, heads) do
+  @doc "The heads of keys and values, of which there are so many for queries."
+  @spec key_value_heads(Fields.t(), pos_integer()) :: pos_integer()
+  def key_value_heads(fields, heads) do
     shared = Fields.size(fields, "num_key_value_heads", heads)
     if rem(heads, shared) != 0, do: Fields.refuse(fields, "num_key_value_heads", "a divisor of the #{heads} heads")
     shared

@@ -16,26 +16,39 @@ defmodule Mlx.LM.Families.Plamo2 do
     eps = Fields.positive(fields, "rms_norm_eps", 1.0e-6)
     size = Fields.size(fields, "hidden_size_per_head", 128)
 
-    Plain.config(fields,
+    Plain.config(
+      fields,
+      norms(eps) ++
+        [
+          attention: [
+            joined: true,
+            bias: false,
+            output_bias: false,
+            head_size: size,
+            norm: {:rms, @head_eps},
+            norm_of: :each,
+            rope: Rope.read(fields, size, traditional: false, scaling: false)
+          ],
+          feed_forward: [joined: true, bias: false],
+          block:
+            &[
+              mixers: [mixer: if(mamba?(fields, &1), do: {HeadMamba, state_space(fields, size, eps)}, else: :attention)]
+            ]
+        ]
+    )
+  end
+
+  @doc "The normalisations, as options of `Mlx.LM.Families.Plain.config/2`."
+  @spec norms(float()) :: keyword()
+  def norms(eps) do
+    [
       norm: {:rms_plus_one, eps},
       norms: :sandwich,
       norm_kinds: [
         post_attention_layernorm: {{:rms_plus, 1 / 5}, eps},
         post_feedforward_layernorm: {{:rms_plus, 5 ** -1.5}, eps}
-      ],
-      attention: [
-        joined: true,
-        bias: false,
-        output_bias: false,
-        head_size: size,
-        norm: {:rms, @head_eps},
-        norm_of: :each,
-        rope: Rope.read(fields, size, traditional: false, scaling: false)
-      ],
-      feed_forward: [joined: true, bias: false],
-      block:
-        &[mixers: [mixer: if(mamba?(fields, &1), do: {HeadMamba, state_space(fields, size, eps)}, else: :attention)]]
-    )
+      ]
+    ]
   end
 
   defp mamba?(fields, layer) do
