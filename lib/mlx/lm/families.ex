@@ -160,6 +160,17 @@ defmodule Mlx.LM.Families do
     "qwen3_vl_moe_text" => "qwen3_moe"
   }
 
+  # What stands in front of names in files of `mlx-lm`, and in place of `model.`: in those of models that have parts beside
+  # the one for text, in others, and in those of types that are none of both.
+  @inside {"language_model.", "language_model.model."}
+  @outside {"", "model."}
+  @places %{
+    "gemma3n" => {"", "model.language_model."},
+    "muse_glimmer" => @outside,
+    "qwen3_5" => @inside,
+    "qwen3_5_moe" => @inside
+  }
+
   @doc """
   All types, in order.
 
@@ -208,10 +219,11 @@ defmodule Mlx.LM.Families do
   end
 
   @doc false
-  # What stands in front of the names of the text part in `mlx-lm`.
-  @spec prefix(Fields.t()) :: String.t()
-  def prefix(%Fields{map: map}) do
-    if is_map_key(@wrappers, map["model_type"]) or map["text_config"] != nil, do: "language_model.", else: ""
+  # What stands in front of the names of the text part in `mlx-lm`, and in place of `model.`.
+  @spec prefix(Fields.t()) :: {String.t(), String.t()}
+  def prefix(%Fields{map: %{"model_type" => type} = map}) do
+    inside? = is_map_key(@wrappers, type) or map["text_config"] != nil
+    @places[type] || if(inside?, do: @inside, else: @outside)
   end
 
   defp known(own), do: @families |> Map.merge(Map.new(Application.get_env(:mlx, :families, %{}))) |> Map.merge(own)

@@ -9,6 +9,8 @@ defmodule Mlx.LM.Families.BaichuanM1 do
   alias Mlx.LM.Families.{Fields, Plain, Rope, Tensors}
 
   @shortest 1.0e-7
+  # A row whose length is so near to 1 is left as it is.
+  @close 1.0e-5
 
   @impl true
   def config(fields) do
@@ -73,6 +75,7 @@ defmodule Mlx.LM.Families.BaichuanM1 do
   defp unit(array) do
     rows = Mlx.as_type(array, :f32)
     length = rows |> Mlx.square() |> Mlx.sum(axes: [-1], keep_axes: true) |> Mlx.sqrt() |> Mlx.add(@shortest)
-    rows |> Mlx.divide(length) |> Mlx.as_type(array.type)
+    unit = rows |> Mlx.divide(length) |> Mlx.as_type(array.type)
+    Mlx.select(Mlx.less(Mlx.abs(Mlx.subtract(length, 1)), @close), array, unit)
   end
 end

@@ -89,7 +89,9 @@ defmodule Mlx.LM.Families.KimiLinear do
   @impl true
   def names do
     [
+      {"mlp", "mlp"},
       {"mlp.shared_experts", "mlp.shared_expert"},
+      {"mlp.e_score_correction_bias", "mlp.e_score_correction_bias"},
       {"block_sparse_moe.shared_experts", "mlp.shared_expert"},
       {"block_sparse_moe.gate.e_score_correction_bias", "mlp.e_score_correction_bias"},
       {"block_sparse_moe", "mlp"}

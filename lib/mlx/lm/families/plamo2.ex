@@ -76,19 +76,27 @@ defmodule Mlx.LM.Families.Plamo2 do
     ]
   end
 
-  @impl true
-  def names do
+  @doc "The names of blocks and of their normalisations."
+  @spec places() :: [{String.t(), String.t()}]
+  def places do
     [
       {"model.layers.layers", "model.layers"},
       {"pre_mixer_norm", "input_layernorm"},
       {"post_mixer_norm", "post_attention_layernorm"},
       {"pre_mlp_norm", "pre_feedforward_layernorm"},
-      {"post_mlp_norm", "post_feedforward_layernorm"},
+      {"post_mlp_norm", "post_feedforward_layernorm"}
+    ]
+  end
+
+  @impl true
+  def names do
+    [
       {"mixer.q_weight", "mixer.q_norm.weight"},
       {"mixer.k_weight", "mixer.k_norm.weight"},
       {"mixer.dt_norm_weight", "mixer.dt_norm.weight"},
       {"mixer.B_norm_weight", "mixer.b_norm.weight"},
       {"mixer.C_norm_weight", "mixer.c_norm.weight"}
+      | places()
     ]
   end
 

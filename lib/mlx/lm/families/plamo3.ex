@@ -41,5 +41,5 @@ defmodule Mlx.LM.Families.Plamo3 do
   end
 
   @impl true
-  defdelegate names, to: Plamo2
+  defdelegate names, to: Plamo2, as: :places
 end
