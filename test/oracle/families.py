@@ -318,6 +318,26 @@ HUNYUAN = {
     "rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0},
     "tie_word_embeddings": True,
 }
+MINIMAX_M3 = {
+    **{key: value for key, value in BASE.items() if key != "intermediate_size"},
+    "model_type": "minimax_m3",
+    "intermediate_size": 64,
+    "dense_intermediate_size": 128,
+    "shared_intermediate_size": 64,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "head_dim": 16,
+    "routed_scaling_factor": 1.5,
+    "swiglu_limit": 2.0,
+    "moe_layer_freq": [0, 1, 1],
+    "sparse_attention_config": {
+        "sparse_num_index_heads": 2,
+        "sparse_index_dim": 8,
+        "sparse_block_size": 8,
+        "sparse_topk_blocks": 3,
+        "sparse_attention_freq": [0, 1, 1],
+    },
+}
 PHI3SMALL = {
     "dense_attention_every_n_layers": 2,
     "ff_intermediate_size": 128,
@@ -647,6 +667,12 @@ CASES = {
     ),
     "hunyuan-dense": ("hunyuan", {**HUNYUAN, "num_experts": 1, "use_qk_norm": False, "attention_bias": False}),
     "phi3small-blocks": ("phi3small", PHI3SMALL),
+    "minimax_m3_vl": ("minimax_m3_vl", {"text_config": MINIMAX_M3}),
+    "minimax_m3_vl-plain": (
+        "minimax_m3_vl",
+        {"text_config": {**MINIMAX_M3, "use_gemma_norm": False, "sparse_attention_config": None, "rotary_dim": 12}},
+    ),
+    "iquestloopcoder": ("iquestloopcoder", {"head_dim": 16, "attention_bias": True, "loop_window_size": WINDOW}),
     "phixtral": ("phixtral", PHIXTRAL),
     "plamo": ("plamo", PLAMO),
     "olmo": ("olmo", OLMO),

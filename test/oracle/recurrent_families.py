@@ -182,6 +182,17 @@ BAICHUAN = {
     "num_swa_attention_heads": 2,
     "num_swa_key_value_heads": 1,
 }
+BAILING_LATENT = {
+    "kv_lora_rank": 64,
+    "q_lora_rank": 64,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 32,
+    "head_dim": 32,
+    "moe_shared_expert_intermediate_size": 64,
+}
+BAILING_HYBRID = {**BAILING, **BAILING_LATENT, "use_bias": True, "use_qkv_bias": True}
+BAILING_V3 = {**BAILING, **BAILING_LATENT, "kda_lower_bound": -4.0}
 PLAMO2 = {
     "hidden_size_per_head": 16,
     "mamba_d_state": 16,
@@ -238,6 +249,13 @@ def cases(base):
             "bailing_moe_linear",
             {**BAILING, "hidden_size": 96, "num_attention_heads": 6, "use_qk_norm": False, "use_qkv_bias": True, "n_group": 1},
         ),
+        "bailing_hybrid": ("bailing_hybrid", BAILING_HYBRID),
+        "bailing_hybrid-long": (
+            "bailing_hybrid",
+            {**BAILING_HYBRID, "num_attention_heads": 6, "q_lora_rank": None, "rope_interleave": False, "use_bias": False},
+        ),
+        "bailing_moe_v3": ("bailing_moe_v3", BAILING_V3),
+        "bailing_moe_v3-long": ("bailing_moe_v3", {**BAILING_V3, "q_lora_rank": None, "tie_word_embeddings": True}),
         "kimi_linear": ("kimi_linear", KIMI_LINEAR),
         "kimi_linear-long": (
             "kimi_linear",
@@ -370,6 +388,7 @@ HF = {
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
     "kimi_linear": kimi_names,
+    "bailing_moe_v3": kernels,
     "gear": gear_kernels,
     "rwkv7": flat,
     "plamo2": kernels,

@@ -164,6 +164,7 @@ defmodule Mlx.LM.Decoder do
   # The last time ends without the normalisation, which stands before the output.
   defp loop(%__MODULE__{config: config, model: model}, number, {x, caches, step}) do
     x = if number > 1 and config.loop_norm, do: NN.Layer.call(model.norm, x), else: x
+    step = Map.put(step, :loop, number)
     Enum.reduce(model.layers, {x, caches, step}, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
   end
 

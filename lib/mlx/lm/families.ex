@@ -21,8 +21,10 @@ defmodule Mlx.LM.Families do
     "afmoe" => Families.AFMoE,
     "apertus" => Families.Apertus,
     "baichuan_m1" => Families.BaichuanM1,
+    "bailing_hybrid" => Families.BailingHybrid,
     "bailing_moe" => Families.BailingMoE,
     "bailing_moe_linear" => Families.BailingMoELinear,
+    "bailing_moe_v3" => Families.BailingMoEV3,
     "bitnet" => Families.BitNet,
     "cohere" => Families.Cohere,
     "cohere2" => Families.Cohere2,
@@ -66,6 +68,7 @@ defmodule Mlx.LM.Families do
     "internlm2" => Families.InternLM2,
     "internlm3" => Families.InternLM3,
     "iquestcoder" => Families.Llama,
+    "iquestloopcoder" => Families.IQuestLoopCoder,
     "jamba" => Families.Jamba,
     "joyai_llm_flash" => Families.DeepseekV3,
     "kimi_k2" => Families.DeepseekV3,
@@ -87,6 +90,7 @@ defmodule Mlx.LM.Families do
     "minicpm3" => Families.MiniCPM3,
     "minimax" => Families.MiniMax,
     "minimax_m2" => Families.MiniMax,
+    "minimax_m3" => Families.MiniMaxM3,
     "ministral3" => Families.Ministral3,
     "mistral" => Families.Llama,
     "mistral4" => Families.Mistral4,
@@ -104,6 +108,7 @@ defmodule Mlx.LM.Families do
     "olmoe" => Families.OlmoE,
     "openelm" => Families.OpenELM,
     "phi" => Families.Phi,
+    "phi-msft" => Families.Phixtral,
     "phi3" => Families.Phi3,
     "phi3small" => Families.Phi3Small,
     "phimoe" => Families.PhiMoE,
@@ -144,6 +149,7 @@ defmodule Mlx.LM.Families do
     "lfm2-vl" => "lfm2",
     "lfm2_vl" => "lfm2",
     "llava" => "llama",
+    "minimax_m3_vl" => "minimax_m3",
     "mistral3" => "llama",
     "pixtral" => "llama",
     "qwen2_5_vl" => "qwen2",
@@ -154,6 +160,8 @@ defmodule Mlx.LM.Families do
 
   # The types that the text parts of those have.
   @text_types %{
+    "minimax_m3_text" => "minimax_m3",
+    "minimax_m3_vl_text" => "minimax_m3",
     "qwen2_5_vl_text" => "qwen2",
     "qwen2_vl_text" => "qwen2",
     "qwen3_vl_text" => "qwen3",
@@ -209,7 +217,7 @@ defmodule Mlx.LM.Families do
     known = known(own)
     type = Fields.text(fields, "model_type")
     text = text(fields)
-    found = known[type] || known[text_type(type, text)]
+    found = of_architecture(type, fields) || known[type] || known[text_type(type, text)]
 
     if is_atom(found) and found != nil and Code.ensure_loaded?(found) do
       {found, text}
@@ -226,6 +234,13 @@ defmodule Mlx.LM.Families do
     @places[type] || if(inside?, do: @inside, else: @outside)
   end
 
+  # A type that means different models has a family for a name in `architectures`.
+  defp of_architecture("bailing_hybrid", %Fields{map: %{"architectures" => names}}) do
+    if "BailingMoeV3ForCausalLM" in List.wrap(names), do: Families.BailingMoEV3
+  end
+
+  defp of_architecture(_type, _fields), do: nil
+
   defp known(own), do: @families |> Map.merge(Map.new(Application.get_env(:mlx, :families, %{}))) |> Map.merge(own)
 
   # What the text part does not say stands beside it.
@@ -238,6 +253,8 @@ defmodule Mlx.LM.Families do
 
   defp text_type(type, text) do
     inner = Fields.text(text, "model_type", nil)
-    if default = @wrappers[type], do: if(inner in [nil, type], do: default, else: Map.get(@text_types, inner, inner))
+
+    if default = @wrappers[type],
+      do: if(inner in [nil, "", type], do: default, else: Map.get(@text_types, inner, inner))
   end
 end

@@ -13,7 +13,7 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.{CachePair, KeyValueCache, QuantizedCache, RotatingCache, StateCache}
-  alias Mlx.LM.Decoder.{CappedAttention, Joined, KeyMixture, Mask, Parameter, RoPE, Temperature}
+  alias Mlx.LM.Decoder.{BlockIndexer, CappedAttention, Joined, KeyMixture, Mask, Parameter, RoPE, Temperature}
   alias Mlx.NN.Activations
 
   @options [
@@ -47,7 +47,8 @@ defmodule Mlx.LM.Decoder.Attention do
     shares: nil,
     sharing: :neighbours,
     blocks: nil,
-    mixture: false
+    mixture: false,
+    indexer: nil
   ]
 
   @constants [
@@ -74,7 +75,20 @@ defmodule Mlx.LM.Decoder.Attention do
     :blocks
   ]
 
-  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj, :o_proj, :q_norm, :k_norm, :o_norm, :sinks, :mixture] ++
+  defstruct [
+              :q_proj,
+              :k_proj,
+              :v_proj,
+              :qkv_proj,
+              :g_proj,
+              :o_proj,
+              :q_norm,
+              :k_norm,
+              :o_norm,
+              :sinks,
+              :mixture,
+              :indexer
+            ] ++
               @constants
 
   @type t :: %__MODULE__{}
@@ -116,6 +130,7 @@ defmodule Mlx.LM.Decoder.Attention do
       many heads from the next as there are heads of keys
     * `:blocks` - `{size, near, stride}`: positions see the blocks of so many positions that are the `near` last ones, and
       head number n, from 1, those of which number plus n is a multiple of the stride; default `nil` for all
+    * `:indexer` - options of `Mlx.LM.Decoder.BlockIndexer`, which chooses what is seen; default `nil` for everything
     * `:mixture` - whether keys and values are mixed with those of the position before, default false
   """
   @impl true
@@ -142,6 +157,7 @@ defmodule Mlx.LM.Decoder.Attention do
       sinks: if(options.sinks, do: Mlx.zeros({heads})),
       g_proj: g_proj(options),
       mixture: if(options.mixture, do: KeyMixture.new(shared)),
+      indexer: options.indexer && BlockIndexer.new(options.indexer),
       o_norm: options.output_norm && Parameter.norm(options.output_norm, heads * values)
     ]
 
@@ -175,6 +191,10 @@ defmodule Mlx.LM.Decoder.Attention do
     CachePair.new(StateCache.new(), cache(%{attention | mixture: nil}))
   end
 
+  def cache(%__MODULE__{indexer: %BlockIndexer{}} = attention) do
+    CachePair.new(KeyValueCache.new(), cache(%{attention | indexer: nil}))
+  end
+
   def cache(%__MODULE__{window: nil}), do: KeyValueCache.new()
   def cache(%__MODULE__{window: window}), do: RotatingCache.new(window)
 
@@ -188,10 +208,16 @@ defmodule Mlx.LM.Decoder.Attention do
     {NN.Layer.call(attention.o_proj, y), nil, step}
   end
 
-  def call(attention, x, %CachePair{first: state, second: cache} = pair, step) do
+  def call(%__MODULE__{mixture: %KeyMixture{}} = attention, x, %CachePair{first: state, second: cache} = pair, step) do
     {y, cache, step} = call(attention, x, cache, Map.put(step, :mixture, state))
     {state, step} = Map.pop!(step, :mixture)
     {y, CachePair.put(pair, state, cache), step}
+  end
+
+  def call(%__MODULE__{indexer: %BlockIndexer{} = indexer} = attention, x, %CachePair{} = pair, step) do
+    {mask, first} = BlockIndexer.call(indexer, x, pair.first)
+    {y, second, step} = call(attention, x, pair.second, Map.put(step, :seen, by_heads(mask, attention.heads)))
+    {y, CachePair.put(pair, first, second), Map.delete(step, :seen)}
   end
 
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
@@ -204,6 +230,18 @@ defmodule Mlx.LM.Decoder.Attention do
     y = outer_gate(attention, gated(y, gate), x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
     {NN.Layer.call(attention.o_proj, y), cache, step}
+  end
+
+  defp by_heads(%Array{shape: {_, heads, _, _}} = mask, all), do: Mlx.repeat(mask, div(all, heads), axis: 1)
+  defp by_heads(mask, _heads), do: mask
+
+  @doc false
+  # Rotated queries and keys, and values.
+  @spec prepared(t(), Array.t(), non_neg_integer() | Array.t()) :: {Array.t(), Array.t(), Array.t()}
+  def prepared(%__MODULE__{} = attention, x, start) do
+    {queries, keys, values, nil, _step} = projections(attention, x, %{})
+    {queries, keys} = rotated(attention, queries, keys, start)
+    {queries, keys, values}
   end
 
   defp mixed(nil, keys, values, step), do: {keys, values, step}
@@ -345,6 +383,7 @@ defmodule Mlx.LM.Decoder.Attention do
            gives: nil,
            chunk: nil,
            blocks: nil,
+           indexer: nil,
            head_size: size,
            value_size: size
          } = attention,
@@ -361,7 +400,7 @@ defmodule Mlx.LM.Decoder.Attention do
 
   defp attend(attention, queries, keys, values, %kind{length: start} = cache, step) do
     {keys, values, mask, cache} = kind.update(cache, keys, values)
-    mask = mask(attention, mask, start, queries, keys)
+    mask = mask(attention, Map.get(step, :seen, mask), start, queries, keys)
     step = if attention.gives, do: Map.put(step, attention.gives, {keys, values, mask, start}), else: step
     {output(attention, queries, keys, values, mask), cache, step}
   end

@@ -25,6 +25,7 @@ defmodule Mlx.LM.Decoder.Experts do
     correction: false,
     groups: nil,
     group_worth: :two_best,
+    dropped: 0,
     gate_bias: false,
     bias: false,
     activation: "silu",
@@ -50,6 +51,7 @@ defmodule Mlx.LM.Decoder.Experts do
     :scale,
     :groups,
     :group_worth,
+    :dropped,
     :logit_cap,
     :jitter,
     :weigh,
@@ -81,6 +83,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:correction` - whether there is a bias that counts for the choice and not for the scores, default false
     * `:groups` - `{groups, kept}`: only experts of the best groups are chosen, default `nil`
     * `:group_worth` - how good a group is: `:two_best`, its two best experts together (default), or `:best`, its best one
+    * `:dropped` - what counts for the choice of experts of other groups, 0 (default) or `:neg_infinity`
     * `:gate_bias`, `:bias` - whether the gate and the experts have biases, default false
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
@@ -229,7 +232,7 @@ defmodule Mlx.LM.Decoder.Experts do
     worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
 
     grouped
-    |> Mlx.put_along_axis(worst, Mlx.array(0, type: wanted.type), axis: -2)
+    |> Mlx.put_along_axis(worst, Mlx.array(layer.dropped, type: wanted.type), axis: -2)
     |> Mlx.reshape({batch, length, experts})
   end
 

@@ -97,7 +97,9 @@ defmodule Mlx.LM.Families.Plain do
   defp scaled(steps, nil), do: steps
   defp scaled(steps, scale), do: for(branches <- steps, do: Enum.map(branches, &Map.put(&1, :scale, scale)))
 
-  defp attention(fields, different) do
+  @doc "The options of `Mlx.LM.Decoder.Attention` for these fields, with what is different."
+  @spec attention(Fields.t(), keyword()) :: keyword()
+  def attention(fields, different) do
     heads = Fields.size(fields, "num_attention_heads")
     width = Fields.size(fields, "hidden_size")
     head_size = different[:head_size] || head_size(fields)
