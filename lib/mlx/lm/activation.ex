@@ -32,7 +32,7 @@ defmodule Mlx.LM.Activation do
 
   @doc """
   The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other;
-  that of `{"clipped_swiglu", limit}` is the same with another bound; that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of `{"greatest_gelu", deviations}` takes
+  that of `{"clipped_swiglu", limit}` is the same with another bound; that of `{"limited_silu", limit}` bounds the gate from above and the other on both sides; that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of `{"greatest_gelu", deviations}` takes
   what gates are more than so many standard deviations above their mean.
   """
   @spec gate(String.t() | {String.t(), number()}, Array.t(), Array.t()) :: Array.t()
@@ -42,6 +42,10 @@ defmodule Mlx.LM.Activation do
     gate = Mlx.min(gate, limit)
     up = up |> Mlx.clip(-limit, limit) |> Mlx.add(1)
     Mlx.multiply(up, Mlx.multiply(gate, Mlx.sigmoid(Mlx.multiply(gate, @slope))))
+  end
+
+  def gate({"limited_silu", limit}, gate, up) do
+    Mlx.multiply(call("silu", Mlx.min(gate, limit)), Mlx.clip(up, -limit, limit))
   end
 
   def gate({"bounded_silu", limit}, gate, up) do

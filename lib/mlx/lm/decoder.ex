@@ -47,7 +47,7 @@ defmodule Mlx.LM.Decoder do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.Cache
-  alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter, Streams}
+  alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
 
   @derive {Inspect, only: [:config]}
   @enforce_keys [:config, :model, :lm_head]
@@ -69,7 +69,7 @@ defmodule Mlx.LM.Decoder do
       embed_positions: config.positions && Parameter.embedding(config.positions, config.width),
       embedding_norm: config.embedding_norm && Parameter.norm(config.embedding_norm, config.width),
       layer_inputs: config.layer_inputs && LayerInputs.new(config.layer_inputs),
-      streams: config.streams && Streams.new(config.streams),
+      streams: config.streams && new_part(config.streams),
       layers: for({branches, parts} <- config.blocks, do: block(branches, parts, config.width)),
       norm: Parameter.norm(config.norm, config.width),
       lm_head_gain: if(config.logit_factor, do: Factor.new(size: 1))
@@ -81,6 +81,8 @@ defmodule Mlx.LM.Decoder do
       lm_head: if(not config.tied, do: Parameter.linear(config.width, config.vocabulary, config.output_bias))
     }
   end
+
+  defp new_part({module, options}), do: module.new(options)
 
   defp block(branches, parts, width) do
     for {name, part} <- parts, into: %{branches: branches} do
@@ -156,10 +158,16 @@ defmodule Mlx.LM.Decoder do
     inputs = model[:layer_inputs]
     step = %{ids: ids, embedded: x}
     step = if inputs, do: Map.put(step, :layer_inputs, LayerInputs.call(inputs, ids, x)), else: step
-    x = if streams = model[:streams], do: Streams.spread(streams, x), else: x
+    x = spread(model[:streams], x)
     {x, {used, []}, _step} = Enum.reduce(1..decoder.config.loops, {x, {[], caches}, step}, &loop(decoder, &1, &2))
-    {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
+    {merged(model[:streams], x), Enum.reverse(used)}
   end
+
+  defp spread(nil, x), do: x
+  defp spread(%module{} = streams, x), do: module.spread(streams, x)
+
+  defp merged(nil, x), do: x
+  defp merged(%module{} = streams, x), do: module.merge(streams, x)
 
   # The last time ends without the normalisation, which stands before the output.
   defp loop(%__MODULE__{config: config, model: model}, number, {x, caches, step}) do

@@ -33,6 +33,7 @@ defmodule Mlx.LM.Families do
     "deepseek_v2" => Families.DeepseekV2,
     "deepseek_v3" => Families.DeepseekV3,
     "deepseek_v32" => Families.DeepseekV32,
+    "deepseek_v4" => Families.DeepseekV4,
     "dots1" => Families.Dots1,
     "ernie4_5" => Families.Ernie45,
     "ernie4_5_moe" => Families.Ernie45MoE,

@@ -11,7 +11,7 @@ defmodule Mlx.LM.Decoder.Config do
   | `:embedding_norm` | that of one after the embedding, or `nil` |
   | `:positions` | how many positions have a learned vector, which is added to the embedding, or `nil` |
   | `:layer_inputs` | options of `Mlx.LM.Decoder.LayerInputs`, a separate input of each block, or `nil` |
-  | `:streams` | options of `Mlx.LM.Decoder.Streams`, for blocks that go on with several, or `nil` |
+  | `:streams` | `{module, options}` for blocks that go on with several, such as `Mlx.LM.Decoder.Streams`, or `nil` |
   | `:tied` | whether the embedding is the output matrix too |
   | `:output_bias` | whether the output matrix has a bias |
   | `:embedding_scale` | a factor of the embedding, or `nil` |
@@ -53,7 +53,7 @@ defmodule Mlx.LM.Decoder.Config do
           embedding_norm: {atom(), float()} | nil,
           positions: pos_integer() | nil,
           layer_inputs: keyword() | nil,
-          streams: keyword() | nil,
+          streams: {module(), keyword()} | nil,
           tied: boolean(),
           output_bias: boolean(),
           embedding_scale: number() | nil,

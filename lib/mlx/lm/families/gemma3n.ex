@@ -5,7 +5,7 @@ defmodule Mlx.LM.Families.Gemma3n do
 
   use Mlx.LM.Family
 
-  alias Mlx.LM.Decoder.AlternatingBlock
+  alias Mlx.LM.Decoder.{AlternatingBlock, Streams}
   alias Mlx.LM.Families.{Fields, Plain, Rope, SharedKeys}
 
   @defaults %{
@@ -39,7 +39,7 @@ defmodule Mlx.LM.Families.Gemma3n do
           size: size,
           eps: eps
         ],
-        streams: [width: width, count: streams],
+        streams: {Streams, width: width, count: streams},
         logit_cap: Fields.positive(fields, "final_logit_softcapping", nil),
         tied: true
       )

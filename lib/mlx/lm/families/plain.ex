@@ -24,7 +24,8 @@ defmodule Mlx.LM.Families.Plain do
       {[[%{before: :input_layernorm, part: :self_attn}, %{before: :post_attention_layernorm, part: :mlp}]],
        [:input_layernorm, :post_attention_layernorm]},
     parallel_norm: {[[%{before: :norm, part: :self_attn}, %{before: :norm, part: :mlp}]], [:norm]},
-    alone: {[[%{before: :norm, part: :self_attn}]], [:norm]}
+    alone: {[[%{before: :norm, part: :self_attn}]], [:norm]},
+    through: {[{:through, :self_attn}], []}
   }
 
   @doc """
@@ -35,7 +36,8 @@ defmodule Mlx.LM.Families.Plain do
     * `:norm` - the kind of all normalisations, default `{:rms, rms_norm_eps}`
     * `:norms` - where they stand: `:pre` (before each part), `:post` (after it), `:sandwich` (both), `:parallel` (one
       before both parts, which are added together), `:parallel_pre` (the same with one for each), `:parallel_norm` (one
-      for both that is called `norm`), or `:alone` (one before the mixer, and no feed-forward layer)
+      for both that is called `norm`), `:alone` (one before the mixer, and no feed-forward layer), or `:through`
+      (the mixer is the whole block)
     * `:norm_kinds` - the kinds of single ones by their names, a keyword list
     * `:attention` - options of `Mlx.LM.Decoder.Attention`
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
@@ -80,6 +82,8 @@ defmodule Mlx.LM.Families.Plain do
        for(name <- norms, do: {name, {:norm, different[:norm_kinds][name] || norm}})}
   end
 
+  defp with_mixers([{:through, :self_attn}], names), do: for(name <- names, do: {:through, name})
+
   defp with_mixers(steps, names) do
     for branches <- steps do
       Enum.flat_map(branches, fn
@@ -89,7 +93,7 @@ defmodule Mlx.LM.Families.Plain do
     end
   end
 
-  defp fed?(steps), do: Enum.any?(List.flatten(steps), &(&1.part == :mlp))
+  defp fed?(steps), do: Enum.any?(List.flatten(steps), &match?(%{part: :mlp}, &1))
 
   defp mixer(fields, :attention, attention), do: {Attention, attention(fields, attention)}
   defp mixer(_fields, {module, options}, _attention), do: {module, options}
