@@ -1,7 +1,8 @@
 defmodule Mlx.LM.FamiliesTest do
   use ExUnit.Case, async: false
 
-  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Families, Sampler}
+  alias Mlx.LM.{Checkpoint, Decoder, Families}
+  alias Mlx.Test.DecoderOutputs
 
   @moduletag :oracle
   @moduletag :tmp_dir
@@ -19,66 +20,6 @@ defmodule Mlx.LM.FamiliesTest do
     output
   end
 
-  # Logits of tokens that are never written are minus infinity here and there.
-  defp distance(a, b) do
-    [a, b] = for x <- [a, b], do: Mlx.select(Mlx.is_negative_infinity(x), 0, x)
-    [most, scale] = for x <- [Mlx.subtract(a, b), b], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
-    most / scale
-  end
-
-  # The logits of the prompt and of each step after it, and the token before each step.
-  defp one_by_one(model, ids, tokens) do
-    {prompt, caches} = Decoder.logits(model, ids, Decoder.caches(model))
-
-    {steps, _caches} =
-      Enum.map_reduce(tokens, caches, fn token, caches -> Decoder.call(model, Mlx.array([[token]]), caches) end)
-
-    {Mlx.squeeze(prompt, axes: [0]), Mlx.concatenate(steps)}
-  end
-
-  defp compiled(model, ids, count) do
-    decode = Decoding.compile(model)
-    {logits, caches} = Decoder.call(model, ids, Decoder.caches(model))
-    {first, sampler} = Sampler.sample(Sampler.new(temperature: 0), logits)
-
-    {tokens, _state} =
-      Enum.map_reduce(1..count, {first, sampler, caches}, fn _step, {token, sampler, caches} ->
-        Mlx.eval([token, caches])
-        {Mlx.to_number(Mlx.squeeze(token)), Decoding.next(decode, token, sampler, caches)}
-      end)
-
-    tokens
-  end
-
-  defp in_parts(model, ids) do
-    {logits, _caches} =
-      ids
-      |> Mlx.split([7, 30], axis: 1)
-      |> Enum.reduce({nil, Decoder.caches(model)}, fn part, {_logits, caches} -> Decoder.call(model, part, caches) end)
-
-    logits
-  end
-
-  # Positions whose base depends on the length are those of the part that is read.
-  defp depends_on_parts?(folder), do: folder =~ "dynamic"
-
-  defp problems(folder) do
-    expected = Mlx.IO.load(Path.join(folder, "expected.safetensors"))
-    tokens = Mlx.to_list(expected["tokens"])
-    {length, vocabulary} = expected["prompt"].shape
-    model = Checkpoint.load(folder, form: :quantized)
-    {prompt, steps} = one_by_one(model, expected["ids"], tokens)
-    last = Mlx.slice(expected["prompt"], [length - 1, 0], [1, vocabulary])
-
-    [
-      prompt: distance(prompt, expected["prompt"]),
-      steps: distance(steps, expected["steps"]),
-      parts: if(depends_on_parts?(folder), do: 0, else: distance(in_parts(model, expected["ids"]), last)),
-      tokens: if(compiled(model, expected["ids"], length(tokens)) == tokens, do: 0, else: 1)
-    ]
-    |> Enum.filter(fn {_what, distance} -> not (distance <= @tolerance) end)
-  end
-
   test "models of mlx-lm's classes give the same here, in one go, in parts, step by step, compiled and quantized",
        %{tmp_dir: folder} do
     python([@script, folder])
@@ -87,7 +28,10 @@ defmodule Mlx.LM.FamiliesTest do
 
     wrong =
       cases
-      |> Task.async_stream(&{&1, problems(Path.join(folder, &1))}, max_concurrency: 2, timeout: 300_000)
+      |> Task.async_stream(&{&1, DecoderOutputs.problems(Path.join(folder, &1), @tolerance)},
+        max_concurrency: 2,
+        timeout: 300_000
+      )
       |> Enum.flat_map(fn {:ok, {name, problems}} -> if problems == [], do: [], else: [{name, problems}] end)
 
     assert wrong == []
