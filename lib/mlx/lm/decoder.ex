@@ -12,7 +12,7 @@ defmodule Mlx.LM.Decoder do
 
   | parts | |
   | --- | --- |
-  | mixers | `Mlx.LM.Decoder.Attention`, `ShortConvolution`, `GatedDelta`, `Mamba2`, `Mamba`, `HeadMamba`, `GatedRecurrence`, `DecayedAttention`, `TimeMixing`, and whatever implements `Mlx.LM.Decoder.Mixer` |
+  | mixers | `Mlx.LM.Decoder.Attention`, `LatentAttention`, `LoopedAttention`, `CompressedAttention`, `ShortConvolution`, `ConvolvedGate`, `GatedDelta`, `FeatureDelta`, `Mamba2`, `Mamba`, `HeadMamba`, `GatedRecurrence`, `DecayedAttention`, `TimeMixing`, and whatever implements `Mlx.LM.Decoder.Mixer` |
   | feed-forward layers | `Mlx.LM.Decoder.GatedFeedForward`, `PlainFeedForward` and `Experts`, and any layer of `Mlx.NN` |
   | positions | `Mlx.LM.Decoder.RoPE` |
   | order | `Mlx.LM.Decoder.Block` |
