@@ -177,6 +177,7 @@ defmodule Mlx.LM.ContextFile do
     room >= min(length, window) and room <= window
   end
 
+  defp fits?(%RotatingCache{}, _wanted, _given, _length), do: false
   defp fits?(%StateCache{}, wanted, given, _length), do: wanted == given
   defp fits?(_own_kind, wanted, given, _length), do: tuple_size(wanted) == tuple_size(given)
 
