@@ -7,6 +7,7 @@ logits, and the logits and tokens of some greedy steps after it, which is longer
 the names that Hugging Face's files have are FOLDER/NAME-hf.
 """
 
+import functools
 import importlib
 import importlib.util
 import json
@@ -372,6 +373,16 @@ OLMO = {
     "intermediate_size": None,
 }
 PLAMO3 = {"head_dim": 16, "window_size": WINDOW, "sliding_window_pattern": 2, "tie_word_embeddings": True}
+AFM7 = {
+    "hidden_dim": 64,
+    "num_layers": 4,
+    "num_kv_reuse_layers": 2,
+    "num_heads": 4,
+    "num_kv_heads": 2,
+    **{key: None for key in ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]},
+    "intermediate_size": None,
+    "tie_word_embeddings": True,
+}
 GLIMMER = {"head_dim": 16, "sliding_window": WINDOW, "num_hidden_layers": 4}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
@@ -684,6 +695,7 @@ CASES = {
     ),
     "muse_glimmer": ("muse_glimmer", GLIMMER),
     "muse_glimmer-text": ("muse_glimmer", {"text_config": {**BASE, **GLIMMER, "tie_word_embeddings": True}}),
+    "afm7": ("afm7", AFM7),
     "talkie": ("talkie", {"head_dim": 16, "num_key_value_heads": None}),
     **recurrent_families.cases(BASE),
 }
@@ -711,6 +723,9 @@ def build(module, config):
     # Three values of the size 1 are larger than weights are.
     scales = [(name, 0.15 * scale) for name, scale in tree_flatten(model.parameters()) if name.endswith("weight_scale")]
     model.load_weights(scales, strict=False)
+    if module == "afm7":
+        steps = [(name, 0.05 * step) for name, step in tree_flatten(model.parameters()) if name.endswith("_scale")]
+        model.load_weights(steps, strict=False)
     if module == "baichuan_m1":
         # Its output matrix is changed when it is loaded.
         model.load_weights(list(model.sanitize(dict(tree_flatten(model.parameters()))).items()))
@@ -744,6 +759,15 @@ def added_mask(x, cache, return_array=True):
 
 for name in ["olmo", "phi3small"]:
     importlib.import_module(f"mlx_lm.models.{name}").create_attention_mask = added_mask
+
+
+def fused_quantized(layer, group_size=64, bits=4, mode="affine", quantize=None):
+    """A matrix of afm7, which does not take the mode that it is given."""
+    return quantize(layer, group_size, bits)
+
+
+fused = importlib.import_module("mlx_lm.models.afm7").FusedLinear
+fused.to_quantized = functools.partialmethod(fused_quantized, quantize=fused.to_quantized)
 
 
 def caches(model):

@@ -19,6 +19,7 @@ defmodule Mlx.LM.Families do
   @families %{
     "Klear" => Families.Klear,
     "afmoe" => Families.AFMoE,
+    "afm7" => Families.AFM7,
     "apertus" => Families.Apertus,
     "baichuan_m1" => Families.BaichuanM1,
     "bailing_hybrid" => Families.BailingHybrid,

@@ -12,7 +12,7 @@ defmodule Mlx.LM.FamiliesTest do
   @tolerance 1.0e-4
 
   # The types of models that mlx-lm has and that are not here.
-  @missing ~w(afm7 deepseek_v41 kimi_k3 longcat_flash_ngram muse_spark prism_hadamard_qwen35)
+  @missing ~w(deepseek_v41 kimi_k3 longcat_flash_ngram muse_spark prism_hadamard_qwen35)
 
   defp python(arguments) do
     {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), arguments, stderr_to_stdout: true)

@@ -186,6 +186,8 @@ defmodule Mlx.LM.FieldsTest do
     "clip_qkv" => 8.0,
     "model_max_length" => 128,
     "num_vocab" => 96,
+    "hidden_dim" => 64,
+    "num_kv_reuse_layers" => 1,
     "num_heads" => 8,
     "num_experts_per_token" => 2,
     "num_expert_group" => 2,
@@ -303,6 +305,8 @@ defmodule Mlx.LM.FieldsTest do
   defp base("exaone4"), do: %{@config | "sliding_window_pattern" => "LG"}
   defp base("mimo_v2_flash"), do: Map.put(@config, "moe_layer_freq", [0, 1, 1])
   defp base("llama4"), do: %{@config | "num_experts_per_tok" => 1}
+
+  defp base("afm7"), do: Map.merge(@config, %{"num_heads" => 4, "num_kv_heads" => 2})
 
   defp base("deepseek_v4") do
     @config

@@ -13,7 +13,19 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.{CachePair, KeyValueCache, QuantizedCache, RotatingCache, StateCache}
-  alias Mlx.LM.Decoder.{BlockIndexer, CappedAttention, Joined, KeyMixture, Mask, Parameter, RoPE, Temperature}
+
+  alias Mlx.LM.Decoder.{
+    BlockIndexer,
+    CappedAttention,
+    Joined,
+    KeyMixture,
+    KeyRounding,
+    Mask,
+    Parameter,
+    RoPE,
+    Temperature
+  }
+
   alias Mlx.NN.Activations
 
   @options [
@@ -48,7 +60,8 @@ defmodule Mlx.LM.Decoder.Attention do
     sharing: :neighbours,
     blocks: nil,
     mixture: false,
-    indexer: nil
+    indexer: nil,
+    rounded: false
   ]
 
   @constants [
@@ -87,7 +100,8 @@ defmodule Mlx.LM.Decoder.Attention do
               :o_norm,
               :sinks,
               :mixture,
-              :indexer
+              :indexer,
+              :rounding
             ] ++
               @constants
 
@@ -131,6 +145,7 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:blocks` - `{size, near, stride}`: positions see the blocks of so many positions that are the `near` last ones, and
       head number n, from 1, those of which number plus n is a multiple of the stride; default `nil` for all
     * `:indexer` - options of `Mlx.LM.Decoder.BlockIndexer`, which chooses what is seen; default `nil` for everything
+    * `:rounded` - whether keys and values are rounded to 8 bits, by learned steps, default false
     * `:mixture` - whether keys and values are mixed with those of the position before, default false
   """
   @impl true
@@ -157,6 +172,7 @@ defmodule Mlx.LM.Decoder.Attention do
       sinks: if(options.sinks, do: Mlx.zeros({heads})),
       g_proj: g_proj(options),
       mixture: if(options.mixture, do: KeyMixture.new(shared)),
+      rounding: if(options.rounded, do: KeyRounding.new()),
       indexer: options.indexer && BlockIndexer.new(options.indexer),
       o_norm: options.output_norm && Parameter.norm(options.output_norm, heads * values)
     ]
@@ -202,8 +218,9 @@ defmodule Mlx.LM.Decoder.Attention do
   def call(%__MODULE__{takes: name} = attention, %Array{shape: {batch, length, _width}} = x, nil, step)
       when name != nil do
     {keys, values, mask, start} = Map.fetch!(step, name)
-    queries = heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x))
-    y = output(attention, rotate(attention, queries, start), keys, values, mask)
+    queries = rotate(attention, heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x)), start)
+    queries = if attention.norm_of == :rotated, do: NN.Layer.call(attention.q_norm, queries), else: queries
+    y = output(attention, queries, keys, values, mask)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     {NN.Layer.call(attention.o_proj, y), nil, step}
   end
@@ -225,7 +242,8 @@ defmodule Mlx.LM.Decoder.Attention do
     {keys, values, step} = mixed(attention.mixture, keys, values, step)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
     queries = Temperature.call(attention.temperature, queries, cache.length)
-    {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
+    {keys, values} = KeyRounding.call(attention.rounding, keys, value_norm(attention, values))
+    {y, cache, step} = attend(attention, queries, keys, values, cache, step)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     y = outer_gate(attention, gated(y, gate), x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
