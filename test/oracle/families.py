@@ -994,7 +994,32 @@ def laguna_names(weights):
     return renamed
 
 
+def joined_hunyuan(weights):
+    """The names and shapes of Tencent's files: for each head of keys its queries, the key and the value; up before gate."""
+    renamed = {}
+    for key, value in split_experts({})(weights).items():
+        if ".q_proj.weight" in key:
+            parts = [value] + [weights[key.replace("q_proj", part)] for part in ["k_proj", "v_proj"]]
+            joined = mx.concatenate([part.reshape(2, -1, 16, part.shape[-1]) for part in parts], axis=1)
+            renamed[key.replace("q_proj", "qkv_proj")] = joined.flatten(0, 2)
+        elif ".q_proj.bias" in key:
+            parts = [value] + [weights[key.replace("q_proj", part)] for part in ["k_proj", "v_proj"]]
+            joined = mx.concatenate([part.reshape(2, -1, 16) for part in parts], axis=1)
+            renamed[key.replace("q_proj", "qkv_proj")] = joined.flatten(0, 2)
+        elif ".mlp." in key and ".gate_proj." in key:
+            path = key.replace("gate_proj", "up_proj")
+            up = split_experts({})(weights)[path]
+            renamed[key.replace("gate_proj", "gate_and_up_proj")] = mx.concatenate([up, value])
+        elif not any(part in key for part in [".k_proj.", ".v_proj.", ".up_proj."]):
+            renamed[key] = value
+    return renamed
+
+
 HF = {
+    "hunyuan-lists": joined_hunyuan,
+    "phixtral": lambda weights: {
+        key.replace(".moe.experts.", ".moe.mlp."): value for key, value in split_experts({})(weights).items()
+    },
     "deepseek_v3": join_latent,
     "longcat_flash": join_latent,
     "mistral4": lambda weights: join_latent(stacked("switch_mlp", "experts")(weights)),
