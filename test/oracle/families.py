@@ -350,7 +350,6 @@ PHI3SMALL = {
     "blocksparse_vert_stride": 3,
     "tie_word_embeddings": True,
 }
-# The class has a stride of its own for the heads of the first model.
 PLAMO = {"n_shared_head": 2, "num_key_value_heads": None}
 PHIXTRAL = {
     "num_vocab": 128,
