@@ -221,8 +221,16 @@ defmodule Mlx.LM.Families.DeepseekV4 do
           )
     ]
 
-    hugging_face ++ original()
+    hugging_face ++ Enum.flat_map(original(), &saved_as/1) ++ original()
   end
+
+  # A model is saved with the names of Hugging Face's class.
+  defp saved_as({_theirs, "body." <> rest = ours}),
+    do: [{String.replace(rest, "shared_expert.", "shared_experts."), ours}]
+
+  defp saved_as({_theirs, "model.streams." <> part = ours}), do: [{"model.hc_head." <> part, ours}]
+  defp saved_as({_theirs, ours}) when ours in ["model.embed_tokens", "lm_head"], do: [{ours, ours}]
+  defp saved_as(_pair), do: []
 
   @pool [{"wkv", "kv_proj"}, {"wgate", "gate_proj"}, {"ape", "position_bias"}, {"norm", "kv_norm"}]
 
