@@ -171,9 +171,8 @@ defmodule Mlx.LM do
   complete. Tensors are computed and written one after the other, so that a few of them are in memory at a time. A GGUF
   file is read as a whole.
 
-  `mlx-lm` loads the folder, too. The exceptions are the types bitnet, dbrx, deepseek_v2, gemma3n, granitemoehybrid,
-  lfm2_moe, minicpm3, olmo_hybrid, qwen3_5 and youtu_llm, of which it has matrices in another form: their folders are for
-  `load/2` alone.
+  `mlx-lm` loads the folder, too, where it has the type: with the option `:dequantize`, bitnet is an exception, of which it
+  has packed matrices alone.
 
   Raises `Mlx.Error` where something of the name of the folder is there already, where a model is quantized already, and as
   `load/2` does.

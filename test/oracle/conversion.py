@@ -66,7 +66,7 @@ def read(folder):
     for path in sorted(folder.iterdir()):
         model, config = load_model(path, strict=True)
         model.eval()
-        logits = model(mx.array(IDS))[0].astype(mx.float32)
+        logits = model(mx.array(IDS), cache=families.caches(model))[0].astype(mx.float32)
         mx.save_safetensors(str(path / "logits.safetensors"), {"logits": logits})
 
 

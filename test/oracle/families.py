@@ -7,6 +7,7 @@ logits, and the logits and tokens of some greedy steps after it, which is longer
 the names that Hugging Face's files have are FOLDER/NAME-hf.
 """
 
+import functools
 import importlib
 import importlib.util
 import json
@@ -19,12 +20,15 @@ import mlx.nn as nn
 import recurrent_families
 from mlx.utils import tree_flatten, tree_map
 
-# The models need nothing of what the package itself imports.
+# The models need nothing of what the package itself imports, nor the package of OLMo's authors.
+sys.modules["hf_olmo"] = types.ModuleType("hf_olmo")
 package = types.ModuleType("mlx_lm")
 package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
 sys.modules["mlx_lm"] = package
 
-PROMPT, LONG, STEPS, WINDOW = 40, 150, 16, 16
+PROMPT, STEPS, WINDOW = 40, 16, 16
+# The lengths of the prompts of cases whose names end so.
+LENGTHS = {"-long": 150, "-blocks": 128}
 
 BASE = {
     "hidden_size": 64,
@@ -302,6 +306,83 @@ NAS = {
 }
 TERNARY = {"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"}}
 LILLE = {"hidden_size": None, "intermediate_size": None, "tie_word_embeddings": True}
+HUNYUAN = {
+    "attention_bias": True,
+    "moe_topk": 2,
+    "num_experts": 8,
+    "num_shared_expert": 1,
+    "use_mixed_mlp_moe": True,
+    "use_qk_norm": True,
+    "use_cla": True,
+    "cla_share_factor": 2,
+    "moe_intermediate_size": 64,
+    "rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0},
+    "tie_word_embeddings": True,
+}
+MINIMAX_M3 = {
+    **{key: value for key, value in BASE.items() if key != "intermediate_size"},
+    "model_type": "minimax_m3",
+    "intermediate_size": 64,
+    "dense_intermediate_size": 128,
+    "shared_intermediate_size": 64,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "head_dim": 16,
+    "routed_scaling_factor": 1.5,
+    "swiglu_limit": 2.0,
+    "moe_layer_freq": [0, 1, 1],
+    "sparse_attention_config": {
+        "sparse_num_index_heads": 2,
+        "sparse_index_dim": 8,
+        "sparse_block_size": 8,
+        "sparse_topk_blocks": 3,
+        "sparse_attention_freq": [0, 1, 1],
+    },
+}
+PHI3SMALL = {
+    "dense_attention_every_n_layers": 2,
+    "ff_intermediate_size": 128,
+    "gegelu_limit": 1.5,
+    "layer_norm_epsilon": 1e-5,
+    "vocab_size": 100352,
+    "blocksparse_block_size": 32,
+    "blocksparse_num_local_blocks": 2,
+    "blocksparse_vert_stride": 3,
+    "tie_word_embeddings": True,
+}
+PLAMO = {"n_shared_head": 2, "num_key_value_heads": None}
+PHIXTRAL = {
+    "num_vocab": 128,
+    "model_dim": 64,
+    "num_heads": 4,
+    "num_layers": 3,
+    "rotary_dim": 8,
+    "num_experts_per_tok": 2,
+    "num_local_experts": 4,
+    **{key: None for key in ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]},
+}
+OLMO = {
+    "d_model": 64,
+    "n_layers": 3,
+    "n_heads": 4,
+    "mlp_hidden_size": 256,
+    "embedding_size": 128,
+    "rope_theta": 5000.0,
+    **{key: None for key in ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]},
+    "intermediate_size": None,
+}
+PLAMO3 = {"head_dim": 16, "window_size": WINDOW, "sliding_window_pattern": 2, "tie_word_embeddings": True}
+AFM7 = {
+    "hidden_dim": 64,
+    "num_layers": 4,
+    "num_kv_reuse_layers": 2,
+    "num_heads": 4,
+    "num_kv_heads": 2,
+    **{key: None for key in ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]},
+    "intermediate_size": None,
+    "tie_word_embeddings": True,
+}
+GLIMMER = {"head_dim": 16, "sliding_window": WINDOW, "num_hidden_layers": 4}
 NO_GROUPS = {"num_key_value_heads": None}
 NEOX = {"num_key_value_heads": None, "intermediate_size": None}
 
@@ -589,6 +670,32 @@ CASES = {
     "nemotron-nas": ("nemotron-nas", NAS),
     "bitnet": ("bitnet", {**TERNARY, "tie_word_embeddings": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
+    "hunyuan": ("hunyuan", HUNYUAN),
+    "hunyuan-lists": (
+        "hunyuan",
+        {**HUNYUAN, "moe_topk": [1, 2, 3], "num_shared_expert": [1, 2, 1], "moe_intermediate_size": [64, 128, 64], "use_cla": False},
+    ),
+    "hunyuan-dense": ("hunyuan", {**HUNYUAN, "num_experts": 1, "use_qk_norm": False, "attention_bias": False}),
+    "phi3small-blocks": ("phi3small", PHI3SMALL),
+    "minimax_m3_vl": ("minimax_m3_vl", {"text_config": MINIMAX_M3}),
+    "minimax_m3_vl-plain": (
+        "minimax_m3_vl",
+        {"text_config": {**MINIMAX_M3, "use_gemma_norm": False, "sparse_attention_config": None, "rotary_dim": 12}},
+    ),
+    "iquestloopcoder": ("iquestloopcoder", {"head_dim": 16, "attention_bias": True, "loop_window_size": WINDOW}),
+    "phixtral": ("phixtral", PHIXTRAL),
+    "plamo": ("plamo", PLAMO),
+    "olmo": ("olmo", OLMO),
+    "plamo3": ("plamo3", PLAMO3),
+    "nanbeige": ("nanbeige", {"num_loops": 2, "attention_bias": True, "mlp_bias": True}),
+    "nanbeige-weights": (
+        "nanbeige",
+        {"loop_loss_weights": [0.5, 0.5], "skip_loop_final_norm": True, "tie_word_embeddings": True, "rope_scaling": LLAMA3},
+    ),
+    "muse_glimmer": ("muse_glimmer", GLIMMER),
+    "muse_glimmer-text": ("muse_glimmer", {"text_config": {**BASE, **GLIMMER, "tie_word_embeddings": True}}),
+    "afm7": ("afm7", AFM7),
+    "talkie": ("talkie", {"head_dim": 16, "num_key_value_heads": None}),
     **recurrent_families.cases(BASE),
 }
 
@@ -615,6 +722,12 @@ def build(module, config):
     # Three values of the size 1 are larger than weights are.
     scales = [(name, 0.15 * scale) for name, scale in tree_flatten(model.parameters()) if name.endswith("weight_scale")]
     model.load_weights(scales, strict=False)
+    if module == "afm7":
+        steps = [(name, 0.05 * step) for name, step in tree_flatten(model.parameters()) if name.endswith("_scale")]
+        model.load_weights(steps, strict=False)
+    if module == "baichuan_m1":
+        # Its output matrix is changed when it is loaded.
+        model.load_weights(list(model.sanitize(dict(tree_flatten(model.parameters()))).items()))
     mx.eval(model.parameters())
     return model
 
@@ -637,7 +750,32 @@ def plain_product(layer, x, packed):
 importlib.import_module("mlx_lm.models.bitlinear_layers").BitLinear.execute_matmul_kernel = plain_product
 
 
+def added_mask(x, cache, return_array=True):
+    """What some classes add to their scores, and do not get."""
+    length, start = x.shape[1], cache.offset if cache else 0
+    return nn.MultiHeadAttention.create_additive_causal_mask(start + length)[start:] if length > 1 else None
+
+
+for name in ["olmo", "phi3small"]:
+    importlib.import_module(f"mlx_lm.models.{name}").create_attention_mask = added_mask
+
+
+def fused_quantized(layer, group_size=64, bits=4, mode="affine", quantize=None):
+    """A matrix of afm7, which does not take the mode that it is given."""
+    return quantize(layer, group_size, bits)
+
+
+fused = importlib.import_module("mlx_lm.models.afm7").FusedLinear
+fused.to_quantized = functools.partialmethod(fused_quantized, quantize=fused.to_quantized)
+
+
 def caches(model):
+    if model.model_type == "plamo3":
+        # A position sees the window and itself, also when it comes alone.
+        model.config.window_size += 1
+        made = model.make_cache()
+        model.config.window_size -= 1
+        return made
     if hasattr(model, "make_cache"):
         return model.make_cache()
     cache = importlib.import_module("mlx_lm.models.cache")
@@ -683,7 +821,7 @@ def save(folder, model, config, rename=None):
         assert key not in weights
     text = config.get("text_config", config)
     mx.save_safetensors(str(folder / "model.safetensors"), rename(weights) if rename else weights)
-    length = LONG if "-long" in folder.name else PROMPT
+    length = next((length for end, length in LENGTHS.items() if end in folder.name), PROMPT)
     mx.save_safetensors(str(folder / "expected.safetensors"), expected(model, text["vocab_size"], length))
 
 
@@ -855,7 +993,32 @@ def laguna_names(weights):
     return renamed
 
 
+def joined_hunyuan(weights):
+    """The names and shapes of Tencent's files: for each head of keys its queries, the key and the value; up before gate."""
+    renamed = {}
+    for key, value in split_experts({})(weights).items():
+        if ".q_proj.weight" in key:
+            parts = [value] + [weights[key.replace("q_proj", part)] for part in ["k_proj", "v_proj"]]
+            joined = mx.concatenate([part.reshape(2, -1, 16, part.shape[-1]) for part in parts], axis=1)
+            renamed[key.replace("q_proj", "qkv_proj")] = joined.flatten(0, 2)
+        elif ".q_proj.bias" in key:
+            parts = [value] + [weights[key.replace("q_proj", part)] for part in ["k_proj", "v_proj"]]
+            joined = mx.concatenate([part.reshape(2, -1, 16) for part in parts], axis=1)
+            renamed[key.replace("q_proj", "qkv_proj")] = joined.flatten(0, 2)
+        elif ".mlp." in key and ".gate_proj." in key:
+            path = key.replace("gate_proj", "up_proj")
+            up = split_experts({})(weights)[path]
+            renamed[key.replace("gate_proj", "gate_and_up_proj")] = mx.concatenate([up, value])
+        elif not any(part in key for part in [".k_proj.", ".v_proj.", ".up_proj."]):
+            renamed[key] = value
+    return renamed
+
+
 HF = {
+    "hunyuan-lists": joined_hunyuan,
+    "phixtral": lambda weights: {
+        key.replace(".moe.experts.", ".moe.mlp."): value for key, value in split_experts({})(weights).items()
+    },
     "deepseek_v3": join_latent,
     "longcat_flash": join_latent,
     "mistral4": lambda weights: join_latent(stacked("switch_mlp", "experts")(weights)),

@@ -147,6 +147,52 @@ BAILING = {
     "routed_scaling_factor": 1.5,
     "partial_rotary_factor": 0.5,
 }
+KIMI_LINEAR = {
+    "head_dim": 32,
+    "linear_attn_config": {"kda_layers": [1, 3], "num_heads": 4, "head_dim": 32, "short_conv_kernel_size": 4},
+    "model_max_length": 512,
+    "num_experts": 8,
+    "moe_intermediate_size": 64,
+    "kv_lora_rank": 64,
+    "qk_nope_head_dim": 64,
+    "qk_rope_head_dim": 16,
+    "num_experts_per_token": 2,
+    "num_shared_experts": 1,
+    "routed_scaling_factor": 1.5,
+    "first_k_dense_replace": 1,
+    "num_expert_group": 4,
+    "topk_group": 2,
+}
+GEAR = {
+    "head_dim": 16,
+    "layer_types": ["conv_mixer", "full_attention", "sliding_attention", "conv_mixer"],
+    "num_hidden_layers": 4,
+    "sliding_window": 16,
+    "query_pre_attn_scalar": 24,
+    "rope_local_base_freq": 5000.0,
+    "attention_bias": True,
+    "attn_logit_softcapping": 20.0,
+    "final_logit_softcapping": 30.0,
+    "tie_word_embeddings": True,
+}
+BAICHUAN = {
+    "sliding_window": 16,
+    "sliding_window_layers": [0, 2],
+    "conv_window": 2,
+    "num_swa_attention_heads": 2,
+    "num_swa_key_value_heads": 1,
+}
+BAILING_LATENT = {
+    "kv_lora_rank": 64,
+    "q_lora_rank": 64,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 32,
+    "head_dim": 32,
+    "moe_shared_expert_intermediate_size": 64,
+}
+BAILING_HYBRID = {**BAILING, **BAILING_LATENT, "use_bias": True, "use_qkv_bias": True}
+BAILING_V3 = {**BAILING, **BAILING_LATENT, "kda_lower_bound": -4.0}
 PLAMO2 = {
     "hidden_size_per_head": 16,
     "mamba_d_state": 16,
@@ -203,6 +249,22 @@ def cases(base):
             "bailing_moe_linear",
             {**BAILING, "hidden_size": 96, "num_attention_heads": 6, "use_qk_norm": False, "use_qkv_bias": True, "n_group": 1},
         ),
+        "bailing_hybrid": ("bailing_hybrid", BAILING_HYBRID),
+        "bailing_hybrid-long": (
+            "bailing_hybrid",
+            {**BAILING_HYBRID, "num_attention_heads": 6, "q_lora_rank": None, "rope_interleave": False, "use_bias": False},
+        ),
+        "bailing_moe_v3": ("bailing_moe_v3", BAILING_V3),
+        "bailing_moe_v3-long": ("bailing_moe_v3", {**BAILING_V3, "q_lora_rank": None, "tie_word_embeddings": True}),
+        "kimi_linear": ("kimi_linear", KIMI_LINEAR),
+        "kimi_linear-long": (
+            "kimi_linear",
+            {**KIMI_LINEAR, "v_head_dim": 16, "tie_word_embeddings": True, "moe_renormalize": False, "num_expert_group": 1, "topk_group": 1},
+        ),
+        "gear": ("gear", GEAR),
+        "gear-plain": ("gear", {**GEAR, "attn_logit_softcapping": None, "final_logit_softcapping": None, "conv_L_cache": 1}),
+        "baichuan_m1": ("baichuan_m1", BAICHUAN),
+        "baichuan_m1-long": ("baichuan_m1", {**BAICHUAN, "num_swa_attention_heads": None}),
         "plamo2": ("plamo2", PLAMO2),
         "plamo2-long": ("plamo2", {**PLAMO2, "mamba_step": 4}),
         "rwkv7": ("rwkv7", RWKV7),
@@ -285,6 +347,34 @@ def without_factors(weights):
     return {key: value / factors.get(key.split(".")[-2], 1.0) for key, value in kernels(weights).items()}
 
 
+def kimi_names(weights):
+    """The names and shapes of files of Kimi Linear."""
+    renamed = {}
+    for key, value in weights.items():
+        layer, _, rest = key.partition(".mlp.")
+        if rest and "model.layers.0." not in key:
+            key = f"{layer}.block_sparse_moe.{rest}".replace("moe.e_score", "moe.gate.e_score")
+            names = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+            path, _, matrix = key.partition(".switch_mlp.")
+            if matrix:
+                matrix = names[matrix.removesuffix(".weight")]
+                renamed.update({f"{path}.experts.{expert}.{matrix}.weight": part for expert, part in enumerate(value)})
+                continue
+        if ".embed_q." in key:
+            both = mx.concatenate([value.swapaxes(-1, -2), weights[key.replace("embed_q", "unembed_out")]], axis=1)
+            renamed[key.replace("embed_q", "kv_b_proj")] = both.flatten(0, 1)
+        elif "_conv.conv." in key:
+            renamed[key.replace("_conv.conv.", "_conv1d.")] = value.swapaxes(1, 2)
+        elif ".unembed_out." not in key:
+            renamed[key] = value
+    return renamed
+
+
+def gear_kernels(weights):
+    """The shapes of files of Gear."""
+    return {key: value.swapaxes(1, 2) if "_conv.weight" in key else value for key, value in weights.items()}
+
+
 def flat(weights):
     """The shapes of files of RWKV 7."""
     ends = (".k_k", ".k_a", "g_norm.weight", "g_norm.bias")
@@ -297,6 +387,9 @@ HF = {
     "qwen3_5": less_one,
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
+    "kimi_linear": kimi_names,
+    "bailing_moe_v3": kernels,
+    "gear": gear_kernels,
     "rwkv7": flat,
     "plamo2": kernels,
     "olmo_hybrid": kernels,

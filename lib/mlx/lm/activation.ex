@@ -32,14 +32,20 @@ defmodule Mlx.LM.Activation do
 
   @doc """
   The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other;
-  that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of `{"greatest_gelu", deviations}` takes
+  that of `{"clipped_swiglu", limit}` is the same with another bound; that of `{"limited_silu", limit}` bounds the gate from above and the other on both sides; that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of `{"greatest_gelu", deviations}` takes
   what gates are more than so many standard deviations above their mean.
   """
   @spec gate(String.t() | {String.t(), number()}, Array.t(), Array.t()) :: Array.t()
-  def gate("clipped_swiglu", gate, up) do
-    gate = Mlx.min(gate, @limit)
-    up = up |> Mlx.clip(-@limit, @limit) |> Mlx.add(1)
+  def gate("clipped_swiglu", gate, up), do: gate({"clipped_swiglu", @limit}, gate, up)
+
+  def gate({"clipped_swiglu", limit}, gate, up) do
+    gate = Mlx.min(gate, limit)
+    up = up |> Mlx.clip(-limit, limit) |> Mlx.add(1)
     Mlx.multiply(up, Mlx.multiply(gate, Mlx.sigmoid(Mlx.multiply(gate, @slope))))
+  end
+
+  def gate({"limited_silu", limit}, gate, up) do
+    Mlx.multiply(call("silu", Mlx.min(gate, limit)), Mlx.clip(up, -limit, limit))
   end
 
   def gate({"bounded_silu", limit}, gate, up) do

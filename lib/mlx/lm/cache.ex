@@ -65,9 +65,13 @@ defmodule Mlx.LM.Cache do
   @doc false
   def emptied(cache) do
     for {key, value} <- Map.from_struct(cache), Mlx.Tree.arrays(value) != [], reduce: %{cache | length: 0} do
-      cache -> Map.put(cache, key, nil)
+      cache -> Map.put(cache, key, if(cache?(value), do: emptied(value)))
     end
   end
+
+  # A cache may hold others.
+  defp cache?(%module{length: _length}), do: function_exported?(module, :put_buffers, 3)
+  defp cache?(_value), do: false
 
   @doc false
   def buffers(%kind{} = cache), do: kind.buffers(cache)

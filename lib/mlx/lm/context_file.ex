@@ -7,7 +7,8 @@ defmodule Mlx.LM.ContextFile do
 
   alias Mlx.{Array, Tree}
   alias Mlx.Arguments.Given
-  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, KeyValueCache, QuantizedCache, RotatingCache, StateCache}
+  alias Mlx.LM.{Cache, CacheChoice, CachePair, CompressedCache, Context, Decoder}
+  alias Mlx.LM.{KeyValueCache, QuantizedCache, RotatingCache, StateCache}
   alias Mlx.LM.Families.Fields
 
   @format "mlx.lm.context"
@@ -139,11 +140,22 @@ defmodule Mlx.LM.ContextFile do
 
     for {part, %Array{} = wanted} <- Tree.flatten(buffers) do
       given = own[part] || expect!(false, path, "has no #{prefix}#{part}")
-      check!(template, wanted, given, length, "#{path}: #{prefix}#{part}")
+      check!(part(template, part, length), wanted, given, length, "#{path}: #{prefix}#{part}")
     end
 
     Cache.put_buffers(template, Tree.unflatten(own, buffers), length)
   end
+
+  # What holds an array of a cache that holds others. Those with keys and values have room for more there.
+  defp part(%CachePair{first: first}, "0." <> _array, length), do: roomy(first, length)
+  defp part(%CachePair{second: second}, _array, length), do: roomy(second, length)
+  defp part(%CompressedCache{window: window}, "0." <> _array, _length), do: window
+  defp part(%CompressedCache{ratio: ratio}, "1." <> _array, length), do: {:room, div(length, ratio)}
+  defp part(%CompressedCache{}, _rows, _length), do: StateCache.new()
+  defp part(template, _array, _length), do: template
+
+  defp roomy(%KeyValueCache{}, length), do: {:room, length}
+  defp roomy(cache, _length), do: cache
 
   defp check!(template, wanted, given, length, name) do
     if given.type != wanted.type or not fits?(template, wanted.shape, given.shape, length) do
@@ -154,6 +166,9 @@ defmodule Mlx.LM.ContextFile do
     end
   end
 
+  defp fits?({:room, least}, {batch, heads, _, size}, {batch, heads, room, size}, _length), do: room >= least
+  defp fits?({:room, _least}, _wanted, _given, _length), do: false
+
   defp fits?(%kind{}, {batch, heads, _, size}, given, length) when kind in [KeyValueCache, QuantizedCache] do
     given == {batch, heads, length, size}
   end
@@ -162,6 +177,7 @@ defmodule Mlx.LM.ContextFile do
     room >= min(length, window) and room <= window
   end
 
+  defp fits?(%RotatingCache{}, _wanted, _given, _length), do: false
   defp fits?(%StateCache{}, wanted, given, _length), do: wanted == given
   defp fits?(_own_kind, wanted, given, _length), do: tuple_size(wanted) == tuple_size(given)
 

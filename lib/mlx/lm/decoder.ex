@@ -12,7 +12,7 @@ defmodule Mlx.LM.Decoder do
 
   | parts | |
   | --- | --- |
-  | mixers | `Mlx.LM.Decoder.Attention`, `ShortConvolution`, `GatedDelta`, `Mamba2`, `Mamba`, `HeadMamba`, `GatedRecurrence`, `DecayedAttention`, `TimeMixing`, and whatever implements `Mlx.LM.Decoder.Mixer` |
+  | mixers | `Mlx.LM.Decoder.Attention`, `LatentAttention`, `LoopedAttention`, `CompressedAttention`, `ShortConvolution`, `ConvolvedGate`, `GatedDelta`, `FeatureDelta`, `Mamba2`, `Mamba`, `HeadMamba`, `GatedRecurrence`, `DecayedAttention`, `TimeMixing`, and whatever implements `Mlx.LM.Decoder.Mixer` |
   | feed-forward layers | `Mlx.LM.Decoder.GatedFeedForward`, `PlainFeedForward` and `Experts`, and any layer of `Mlx.NN` |
   | positions | `Mlx.LM.Decoder.RoPE` |
   | order | `Mlx.LM.Decoder.Block` |
@@ -38,7 +38,8 @@ defmodule Mlx.LM.Decoder do
   where the mask is `nil`, `:causal` or booleans `{length, keys}`, and keys and values need not be of one size. Recurrent
   mixers keep a tuple of arrays: `StateCache.put(cache, {state, ...}, length_of_x)`, and start with `cache.state == nil`.
 
-  What a later layer needs of an earlier one is put into `step`, a map that a call of the model begins with `%{ids: ids}`.
+  What a later layer needs of an earlier one is put into `step`, a map that a call of the model begins with `:ids` and
+  `:embedded`, the stream before the first block.
   """
 
   use Mlx.Arguments.Mismatch
@@ -46,7 +47,7 @@ defmodule Mlx.LM.Decoder do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.Cache
-  alias Mlx.LM.Decoder.{Block, Config, ForInference, LayerInputs, Parameter, Streams}
+  alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
 
   @derive {Inspect, only: [:config]}
   @enforce_keys [:config, :model, :lm_head]
@@ -68,9 +69,10 @@ defmodule Mlx.LM.Decoder do
       embed_positions: config.positions && Parameter.embedding(config.positions, config.width),
       embedding_norm: config.embedding_norm && Parameter.norm(config.embedding_norm, config.width),
       layer_inputs: config.layer_inputs && LayerInputs.new(config.layer_inputs),
-      streams: config.streams && Streams.new(config.streams),
+      streams: config.streams && new_part(config.streams),
       layers: for({branches, parts} <- config.blocks, do: block(branches, parts, config.width)),
-      norm: Parameter.norm(config.norm, config.width)
+      norm: Parameter.norm(config.norm, config.width),
+      lm_head_gain: if(config.logit_factor, do: Factor.new(size: 1))
     ]
 
     %__MODULE__{
@@ -79,6 +81,8 @@ defmodule Mlx.LM.Decoder do
       lm_head: if(not config.tied, do: Parameter.linear(config.width, config.vocabulary, config.output_bias))
     }
   end
+
+  defp new_part({module, options}), do: module.new(options)
 
   defp block(branches, parts, width) do
     for {name, part} <- parts, into: %{branches: branches} do
@@ -120,8 +124,12 @@ defmodule Mlx.LM.Decoder do
 
   @doc "Empty caches, one for each mixer that needs one."
   @spec caches(t()) :: [Cache.t()]
-  def caches(%__MODULE__{model: %{layers: blocks}}) do
-    for block <- blocks, %module{} = mixer <- Block.mixers(block), cache = module.cache(mixer), do: cache
+  def caches(%__MODULE__{config: config, model: %{layers: blocks}}) do
+    for _loop <- 1..config.loops,
+        block <- blocks,
+        %module{} = mixer <- Block.mixers(block),
+        cache = module.cache(mixer),
+        do: cache
   end
 
   @doc """
@@ -148,14 +156,24 @@ defmodule Mlx.LM.Decoder do
   def hidden(%__MODULE__{model: model} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
     x = embedded(decoder, ids, caches)
     inputs = model[:layer_inputs]
-    step = if inputs, do: %{ids: ids, layer_inputs: LayerInputs.call(inputs, ids, x)}, else: %{ids: ids}
-    x = if streams = model[:streams], do: Streams.spread(streams, x), else: x
-    start = {x, {[], caches}, step}
+    step = %{ids: ids, embedded: x}
+    step = if inputs, do: Map.put(step, :layer_inputs, LayerInputs.call(inputs, ids, x)), else: step
+    x = spread(model[:streams], x)
+    {x, {used, []}, _step} = Enum.reduce(1..decoder.config.loops, {x, {[], caches}, step}, &loop(decoder, &1, &2))
+    {merged(model[:streams], x), Enum.reverse(used)}
+  end
 
-    {x, {used, []}, _step} =
-      Enum.reduce(model.layers, start, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
+  defp spread(nil, x), do: x
+  defp spread(%module{} = streams, x), do: module.spread(streams, x)
 
-    {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
+  defp merged(nil, x), do: x
+  defp merged(%module{} = streams, x), do: module.merge(streams, x)
+
+  # The last time ends without the normalisation, which stands before the output.
+  defp loop(%__MODULE__{config: config, model: model}, number, {x, caches, step}) do
+    x = if number > 1 and config.loop_norm, do: NN.Layer.call(model.norm, x), else: x
+    step = Map.put(step, :loop, number)
+    Enum.reduce(model.layers, {x, caches, step}, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
   end
 
   defp embedded(%__MODULE__{config: config, model: model}, ids, caches) do
@@ -173,7 +191,16 @@ defmodule Mlx.LM.Decoder do
     x = NN.Layer.call(model.norm, x)
     logits = if decoder.lm_head, do: NN.Layer.call(decoder.lm_head, x), else: as_linear(model.embed_tokens, x)
     logits = if config.logit_scale, do: Mlx.multiply(logits, config.logit_scale), else: logits
-    if cap = config.logit_cap, do: logits |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap), else: logits
+    logits = if factor = model[:lm_head_gain], do: NN.Layer.call(factor, logits), else: logits
+    logits = if cap = config.logit_cap, do: logits |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap), else: logits
+    without(logits, config.unused, config.vocabulary)
+  end
+
+  defp without(logits, [], _vocabulary), do: logits
+
+  defp without(logits, unused, vocabulary) do
+    used = Mlx.put_along_axis(Mlx.ones({vocabulary}, type: :bool), Mlx.array(unused), Mlx.array(false), axis: 0)
+    Mlx.select(used, logits, :neg_infinity)
   end
 
   defp as_linear(%module{} = embedding, x), do: module.as_linear(embedding, x)

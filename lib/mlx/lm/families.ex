@@ -19,9 +19,13 @@ defmodule Mlx.LM.Families do
   @families %{
     "Klear" => Families.Klear,
     "afmoe" => Families.AFMoE,
+    "afm7" => Families.AFM7,
     "apertus" => Families.Apertus,
+    "baichuan_m1" => Families.BaichuanM1,
+    "bailing_hybrid" => Families.BailingHybrid,
     "bailing_moe" => Families.BailingMoE,
     "bailing_moe_linear" => Families.BailingMoELinear,
+    "bailing_moe_v3" => Families.BailingMoEV3,
     "bitnet" => Families.BitNet,
     "cohere" => Families.Cohere,
     "cohere2" => Families.Cohere2,
@@ -30,6 +34,7 @@ defmodule Mlx.LM.Families do
     "deepseek_v2" => Families.DeepseekV2,
     "deepseek_v3" => Families.DeepseekV3,
     "deepseek_v32" => Families.DeepseekV32,
+    "deepseek_v4" => Families.DeepseekV4,
     "dots1" => Families.Dots1,
     "ernie4_5" => Families.Ernie45,
     "ernie4_5_moe" => Families.Ernie45MoE,
@@ -38,6 +43,7 @@ defmodule Mlx.LM.Families do
     "exaone_moe" => Families.ExaoneMoE,
     "falcon_h1" => Families.FalconH1,
     "falcon_mamba" => Families.Mamba,
+    "gear" => Families.Gear,
     "gemma" => Families.Gemma,
     "gemma2" => Families.Gemma2,
     "gemma3" => Families.Gemma3,
@@ -59,13 +65,16 @@ defmodule Mlx.LM.Families do
     "granitemoe" => Families.GraniteMoE,
     "granitemoehybrid" => Families.GraniteMoEHybrid,
     "helium" => Families.Helium,
+    "hunyuan" => Families.Hunyuan,
     "hunyuan_v1_dense" => Families.HunyuanV1Dense,
     "internlm2" => Families.InternLM2,
     "internlm3" => Families.InternLM3,
     "iquestcoder" => Families.Llama,
+    "iquestloopcoder" => Families.IQuestLoopCoder,
     "jamba" => Families.Jamba,
     "joyai_llm_flash" => Families.DeepseekV3,
     "kimi_k2" => Families.DeepseekV3,
+    "kimi_linear" => Families.KimiLinear,
     "laguna" => Families.Laguna,
     "lfm2" => Families.LFM2,
     "lfm2_moe" => Families.LFM2MoE,
@@ -83,23 +92,32 @@ defmodule Mlx.LM.Families do
     "minicpm3" => Families.MiniCPM3,
     "minimax" => Families.MiniMax,
     "minimax_m2" => Families.MiniMax,
+    "minimax_m3" => Families.MiniMaxM3,
     "ministral3" => Families.Ministral3,
     "mistral" => Families.Llama,
     "mistral4" => Families.Mistral4,
     "mixtral" => Families.Mixtral,
+    "muse_glimmer" => Families.MuseGlimmer,
+    "nanbeige" => Families.Nanbeige,
     "nanochat" => Families.NanoChat,
     "nemotron" => Families.Nemotron,
     "nemotron-nas" => Families.NemotronNAS,
     "nemotron_h" => Families.NemotronH,
+    "olmo" => Families.Olmo,
     "olmo2" => Families.Olmo2,
     "olmo3" => Families.Olmo3,
     "olmo_hybrid" => Families.OlmoHybrid,
     "olmoe" => Families.OlmoE,
     "openelm" => Families.OpenELM,
     "phi" => Families.Phi,
+    "phi-msft" => Families.Phixtral,
     "phi3" => Families.Phi3,
+    "phi3small" => Families.Phi3Small,
     "phimoe" => Families.PhiMoE,
+    "phixtral" => Families.Phixtral,
+    "plamo" => Families.Plamo,
     "plamo2" => Families.Plamo2,
+    "plamo3" => Families.Plamo3,
     "qwen" => Families.Qwen,
     "qwen2" => Families.Qwen2,
     "qwen2_moe" => Families.Qwen2MoE,
@@ -117,6 +135,7 @@ defmodule Mlx.LM.Families do
     "stablelm" => Families.StableLM,
     "starcoder2" => Families.StarCoder2,
     "step3p5" => Families.Step3p5,
+    "talkie" => Families.Talkie,
     "telechat3" => Families.Llama,
     "xverse" => Families.Llama,
     "youtu_llm" => Families.YoutuLLM
@@ -132,6 +151,7 @@ defmodule Mlx.LM.Families do
     "lfm2-vl" => "lfm2",
     "lfm2_vl" => "lfm2",
     "llava" => "llama",
+    "minimax_m3_vl" => "minimax_m3",
     "mistral3" => "llama",
     "pixtral" => "llama",
     "qwen2_5_vl" => "qwen2",
@@ -142,10 +162,23 @@ defmodule Mlx.LM.Families do
 
   # The types that the text parts of those have.
   @text_types %{
+    "minimax_m3_text" => "minimax_m3",
+    "minimax_m3_vl_text" => "minimax_m3",
     "qwen2_5_vl_text" => "qwen2",
     "qwen2_vl_text" => "qwen2",
     "qwen3_vl_text" => "qwen3",
     "qwen3_vl_moe_text" => "qwen3_moe"
+  }
+
+  # What stands in front of names in files of `mlx-lm`, and in place of `model.`: in those of models that have parts beside
+  # the one for text, in others, and in those of types that are none of both.
+  @inside {"language_model.", "language_model.model."}
+  @outside {"", "model."}
+  @places %{
+    "gemma3n" => {"", "model.language_model."},
+    "muse_glimmer" => @outside,
+    "qwen3_5" => @inside,
+    "qwen3_5_moe" => @inside
   }
 
   @doc """
@@ -186,7 +219,7 @@ defmodule Mlx.LM.Families do
     known = known(own)
     type = Fields.text(fields, "model_type")
     text = text(fields)
-    found = known[type] || known[text_type(type, text)]
+    found = of_architecture(type, fields) || known[type] || known[text_type(type, text)]
 
     if is_atom(found) and found != nil and Code.ensure_loaded?(found) do
       {found, text}
@@ -196,11 +229,19 @@ defmodule Mlx.LM.Families do
   end
 
   @doc false
-  # What stands in front of the names of the text part in `mlx-lm`.
-  @spec prefix(Fields.t()) :: String.t()
-  def prefix(%Fields{map: map}) do
-    if is_map_key(@wrappers, map["model_type"]) or map["text_config"] != nil, do: "language_model.", else: ""
+  # What stands in front of the names of the text part in `mlx-lm`, and in place of `model.`.
+  @spec prefix(Fields.t()) :: {String.t(), String.t()}
+  def prefix(%Fields{map: %{"model_type" => type} = map}) do
+    inside? = is_map_key(@wrappers, type) or map["text_config"] != nil
+    @places[type] || if(inside?, do: @inside, else: @outside)
   end
+
+  # A type that means different models has a family for a name in `architectures`.
+  defp of_architecture("bailing_hybrid", %Fields{map: %{"architectures" => names}}) do
+    if "BailingMoeV3ForCausalLM" in List.wrap(names), do: Families.BailingMoEV3
+  end
+
+  defp of_architecture(_type, _fields), do: nil
 
   defp known(own), do: @families |> Map.merge(Map.new(Application.get_env(:mlx, :families, %{}))) |> Map.merge(own)
 
@@ -214,6 +255,8 @@ defmodule Mlx.LM.Families do
 
   defp text_type(type, text) do
     inner = Fields.text(text, "model_type", nil)
-    if default = @wrappers[type], do: if(inner in [nil, type], do: default, else: Map.get(@text_types, inner, inner))
+
+    if default = @wrappers[type],
+      do: if(inner in [nil, "", type], do: default, else: Map.get(@text_types, inner, inner))
   end
 end

@@ -47,7 +47,13 @@ defmodule Mlx.LM.Family do
   @callback joints() :: [joint()]
 
   @doc "The tensors that a tensor of the decoder, with its path, is in a file, where `c:tensors/2` makes one of several."
-  @callback saved(path :: String.t(), Array.t()) :: [{String.t(), Array.t()}]
+  @callback saved(path :: String.t(), Array.t(), Fields.t()) :: [{String.t(), Array.t()}]
+
+  @doc """
+  Whether a packed layer with a path in the decoder is saved in a form that only this family has, so that
+  `quantization_config` of the file says what it is.
+  """
+  @callback own_form?(path :: String.t(), Fields.t()) :: boolean()
 
   @doc """
   How the layer with a path in the decoder is quantized where nobody asks for something else: as all others (`true`), not
@@ -69,12 +75,15 @@ defmodule Mlx.LM.Family do
       def joints, do: []
 
       @impl true
-      def saved(path, array), do: [{path, array}]
+      def saved(path, array, _fields), do: [{path, array}]
+
+      @impl true
+      def own_form?(_path, _fields), do: false
 
       @impl true
       def packing(_path), do: true
 
-      defoverridable names: 0, tensors: 2, joints: 0, saved: 2, packing: 1
+      defoverridable names: 0, tensors: 2, joints: 0, saved: 3, own_form?: 2, packing: 1
     end
   end
 end

@@ -24,13 +24,17 @@ defmodule Mlx.LM.Names do
   end
 
   @doc """
-  The name that `mlx-lm` has for a name in a decoder: of several that mean the same, the first. `prefix` stands in front of
-  all of them.
+  The name that `mlx-lm` has for a name in a decoder: of several that mean the same, the first. `body` stands in place of
+  `model.`, and `head` in front of all others.
   """
-  @spec theirs(String.t(), [{String.t(), String.t()}], String.t()) :: String.t()
-  def theirs(name, names, prefix) do
+  @spec theirs(String.t(), [{String.t(), String.t()}], {head :: String.t(), body :: String.t()}) :: String.t()
+  def theirs(name, names, {head, body}) do
     back = for {theirs, ours} <- names, do: {ours, theirs}
-    prefix <> (name |> String.split(".") |> replaced(split(back)) |> Enum.join("."))
+
+    case name |> String.split(".") |> replaced(split(back)) |> Enum.join(".") do
+      "model." <> rest -> body <> rest
+      other -> head <> other
+    end
   end
 
   defp inside?(name, part), do: String.contains?("." <> name <> ".", "." <> part <> ".")

@@ -1,7 +1,7 @@
 defmodule Mlx.LM.FieldsTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Decoder, Families}
+  alias Mlx.LM.{Checkpoint, Decoder, Families}
   alias Mlx.LM.Families.Fields
 
   # What all families together read.
@@ -167,7 +167,107 @@ defmodule Mlx.LM.FieldsTest do
     "altup_num_inputs" => 3,
     "altup_active_idx" => 1,
     "laurel_rank" => 8,
-    "activation_sparsity_pattern" => [0.9, 0.0, 0.0]
+    "activation_sparsity_pattern" => [0.9, 0.0, 0.0],
+    "num_swa_attention_heads" => 4,
+    "num_swa_key_value_heads" => 2,
+    "sliding_window_layers" => [0, 2],
+    "conv_window" => 2,
+    "conv_L_cache" => 3,
+    "num_loops" => 2,
+    "skip_loop_final_norm" => true,
+    "post_norm_eps" => 1.0e-8,
+    "qk_scale_factor" => 3.87,
+    "layer_rope_theta" => [0, 1.0e4, 0],
+    "output_multiplier" => 0.2,
+    "loop_num" => 2,
+    "loop_window_size" => 8,
+    "mlp_hidden_size" => 256,
+    "embedding_size" => 96,
+    "clip_qkv" => 8.0,
+    "model_max_length" => 128,
+    "num_vocab" => 96,
+    "hidden_dim" => 64,
+    "num_kv_reuse_layers" => 1,
+    "num_heads" => 8,
+    "num_experts_per_token" => 2,
+    "num_expert_group" => 2,
+    "linear_attn_config" => %{"kda_layers" => [1, 3], "num_heads" => 4, "head_dim" => 8, "short_conv_kernel_size" => 4},
+    "layer_group_size" => 2,
+    "group_norm_size" => 2,
+    "use_cla" => true,
+    "cla_share_factor" => 2,
+    "use_mixed_mlp_moe" => true,
+    "num_shared_expert" => [1, 2, 1],
+    "n_shared_head" => 2,
+    "window_size" => 8,
+    "rope_local_theta" => 1.0e4,
+    "dense_attention_every_n_layers" => 2,
+    "ff_intermediate_size" => 128,
+    "gegelu_limit" => 20.0,
+    "dummy_token_indices" => [90, 91],
+    "blocksparse_block_size" => 8,
+    "blocksparse_num_local_blocks" => 2,
+    "blocksparse_vert_stride" => 2,
+    "dense_intermediate_size" => 128,
+    "shared_intermediate_size" => 32,
+    "sparse_attention_config" => %{
+      "sparse_num_index_heads" => 2,
+      "sparse_index_dim" => 8,
+      "sparse_block_size" => 8,
+      "sparse_topk_blocks" => 3,
+      "sparse_attention_freq" => [0, 1, 1]
+    },
+    # Those of recurrent mixers.
+    "block_dim" => 64,
+    "block_multiple_of" => 32,
+    "block_ffn_dim_multiplier" => 1.0,
+    "block_auto_adjust_ff_dim" => true,
+    "block_ff_dim" => 192,
+    "use_expert_bias" => true,
+    "linear_num_value_heads" => 4,
+    "linear_num_key_heads" => 2,
+    "linear_key_head_dim" => 16,
+    "linear_value_head_dim" => 32,
+    "linear_conv_kernel_dim" => 4,
+    "full_attention_interval" => 2,
+    "linear_allow_neg_eigval" => true,
+    "state_size" => 16,
+    "conv_kernel" => 4,
+    "n_groups" => 2,
+    "use_conv_bias" => true,
+    "time_step_limit" => [0.0, 2.0],
+    "time_step_rank" => 4,
+    "mamba_num_heads" => 8,
+    "mamba_head_dim" => 16,
+    "ssm_state_size" => 32,
+    "hybrid_override_pattern" => "M*E",
+    "moe_shared_expert_intermediate_size" => 64,
+    "mamba_n_heads" => 8,
+    "mamba_d_head" => 16,
+    "mamba_d_ssm" => 128,
+    "mamba_d_state" => 32,
+    "mamba_d_conv" => 4,
+    "mamba_n_groups" => 1,
+    "mamba_conv_bias" => true,
+    "mamba_expand" => 2,
+    "lm_head_multiplier" => 0.25,
+    "mlp_multipliers" => [0.5, 2.0],
+    "ssm_multipliers" => [0.5, 0.25, 2.0, 4.0, 0.125],
+    "key_multiplier" => 0.5,
+    "attn_layer_offset" => 1,
+    "attn_layer_period" => 2,
+    "expert_layer_offset" => 1,
+    "expert_layer_period" => 2,
+    "conv1d_width" => 4,
+    "logits_soft_cap" => 30.0,
+    "attention_window_size" => 32,
+    "block_types" => ["recurrent", "attention"],
+    "hidden_size_per_head" => 16,
+    "mamba_step" => 2,
+    "a_low_rank_dim" => 16,
+    "v_low_rank_dim" => 64,
+    "gate_low_rank_dim" => 32,
+    "decay_low_rank_dim" => 64
   }
 
   @values [
@@ -205,37 +305,99 @@ defmodule Mlx.LM.FieldsTest do
   defp base("exaone4"), do: %{@config | "sliding_window_pattern" => "LG"}
   defp base("mimo_v2_flash"), do: Map.put(@config, "moe_layer_freq", [0, 1, 1])
   defp base("llama4"), do: %{@config | "num_experts_per_tok" => 1}
+
+  defp base("afm7"), do: Map.merge(@config, %{"num_heads" => 4, "num_kv_heads" => 2})
+
+  defp base("deepseek_v4") do
+    @config
+    |> Map.drop(["layer_types", "mlp_layer_types"])
+    |> Map.merge(%{
+      "compress_ratios" => [0, 4, 8, 0],
+      "compress_rate_csa" => 4,
+      "compress_rate_hca" => 8,
+      "hc_mult" => 2
+    })
+    |> Map.merge(%{"o_groups" => 2, "compress_rates" => %{"compressed_sparse_attention" => 4}, "num_hash_layers" => 1})
+  end
+
+  defp base("granitemoehybrid"), do: %{@config | "layer_types" => ["mamba", "attention", "mamba"]}
+
+  defp base(type) when type in ["lfm2", "lfm2-vl", "lfm2_vl", "lfm2_moe"] do
+    %{@config | "layer_types" => ["conv", "full_attention", "conv"]}
+  end
+
+  defp base(type) when type in ["olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_next"] do
+    %{@config | "layer_types" => ["linear_attention", "full_attention", "linear_attention"]}
+  end
+
   defp base(_type), do: @config
 
-  # Their layers are of other kinds, with fields of their own. `families_test` tries wrong values of those.
-  @other_fields ~w(bailing_moe_linear falcon_h1 falcon_mamba granitemoehybrid lfm2 lfm2-vl lfm2_moe lfm2_vl mamba mamba2
-                   nemotron_h olmo_hybrid qwen3_5 qwen3_5_moe qwen3_next recurrent_gemma rwkv7)
-
-  defp types, do: Families.types() -- @other_fields
+  defp types, do: Families.types()
 
   test "each family reads a configuration of all fields" do
     for type <- types(), do: assert(%Decoder{} = made(type, base(type)))
-    for type <- @other_fields, do: assert_raise(Mlx.Error, ~r/config\.json/, fn -> made(type, base(type)) end)
+  end
+
+  # Without the configuration no layer has a size, and none may be guessed to be large.
+  test "a configuration without fields gives a decoder of a known model, or an error that says what is missing" do
+    for type <- types(), config <- [%{}, %{"text_config" => %{}}, %{"text_config" => []}] do
+      assert problem(type, config) == nil
+    end
   end
 
   test "a wrong value of any field gives a decoder or an error that says what is wrong" do
     :rand.seed(:exsss, 4)
-    cases = for type <- types(), key <- Map.keys(@config), value <- @values, do: {type, key, value}
-
-    wrong =
-      for {type, key, value} <- Enum.take_random(cases, 120_000), problem = problem(type, key, value), do: problem
-
-    assert Enum.take(Enum.uniq_by(wrong, &Exception.message(elem(&1, 3))), 20) == []
+    cases = for type <- types(), path <- paths(base(type)), value <- [:none | @values], do: {type, path, value}
+    wrong = for case <- Enum.take_random(cases, 40_000), problem = problem(case), do: {problem, case}
+    assert Enum.take(Enum.uniq_by(wrong, fn {error, _case} -> Exception.message(error) end), 20) == []
   end
 
-  defp problem(type, key, value) do
-    made(type, Map.put(base(type), key, value))
+  test "three wrong values at once, too" do
+    :rand.seed(:exsss, 5)
+
+    wrong =
+      for _case <- 1..10_000,
+          type = Enum.random(types()),
+          config = Enum.reduce(1..3, base(type), fn _field, config -> changed(config) end),
+          problem = problem(type, config),
+          do: {problem, type, config}
+
+    assert Enum.take(Enum.uniq_by(wrong, fn {error, _, _} -> Exception.message(error) end), 5) == []
+  end
+
+  test "settings of quantized layers that are wrong are refused by name" do
+    tensors = %{"model.layers.0.mlp.up_proj.scales" => Mlx.zeros({128, 1})}
+
+    for key <- ["quantization", "quantization_config"],
+        part <- ["group_size", "bits", "mode", "quant_method"],
+        value <- @values do
+      settings = Map.put(%{"group_size" => 64, "bits" => 4}, part, value)
+      fields = Fields.new(Map.merge(@config, %{"model_type" => "llama", key => settings}))
+      error = assert_raise(Mlx.Error, fn -> Checkpoint.from_tensors(tensors, fields) end)
+      assert error.message =~ ~r/config\.json|does not fit its configuration/
+    end
+  end
+
+  # Each field, and each field of objects in it.
+  defp paths(config) do
+    for {key, value} <- config, path <- [[key] | for({inner, _} <- inner(value), do: [key, inner])], do: path
+  end
+
+  defp inner(value), do: if(is_map(value), do: value, else: %{})
+
+  defp changed(config), do: put(config, Enum.random(paths(config)), Enum.random([:none | @values]))
+
+  defp put(config, path, :none), do: config |> pop_in(path) |> elem(1)
+  defp put(config, path, value), do: put_in(config, path, value)
+
+  defp problem({type, path, value}), do: problem(type, put(base(type), path, value))
+
+  # The error that says nothing of the configuration.
+  defp problem(type, config) do
+    made(type, config)
     nil
   rescue
-    error in Mlx.Error ->
-      if error.message =~ ~r/config\.json|array limit|the configuration/, do: nil, else: {type, key, value, error}
-
-    error ->
-      {type, key, value, error}
+    error in Mlx.Error -> if error.message =~ ~r/config\.json|array limit|the configuration/, do: nil, else: error
+    error -> error
   end
 end

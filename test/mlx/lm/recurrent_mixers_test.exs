@@ -4,9 +4,11 @@ defmodule Mlx.LM.RecurrentMixersTest do
 
   alias Mlx.LM.Decoder.{
     ChannelMixing,
+    ConvolvedGate,
     DecayedAttention,
     DecayedSum,
     DeltaSum,
+    FeatureDelta,
     GatedDelta,
     GatedRecurrence,
     HeadMamba,
@@ -31,6 +33,10 @@ defmodule Mlx.LM.RecurrentMixersTest do
     {HeadMamba, width: @width, heads: 4, size: 8, state: 4, rank: 3, kernel: 4, eps: 1.0e-5},
     {TimeMixing, width: @width, head_size: 4, decay_rank: 2, rate_rank: 3, value_rank: 2, gate_rank: 5, first: true},
     {ChannelMixing, width: @width, hidden: 24},
+    {FeatureDelta, width: @width, heads: 2, size: 8, kernel: 4, eps: 1.0e-5},
+    {FeatureDelta, width: @width, heads: 2, size: 4, kernel: 2, eps: 1.0e-5, whole: true, bound: -5.0},
+    {ConvolvedGate,
+     width: @width, heads: 4, key_value_heads: 2, head_size: 4, kernel: 3, norm: {:rms, 1.0e-5}, bias: true},
     {GatedRecurrence, width: @width, inner: 24, heads: 3, kernel: 4},
     {DecayedAttention,
      width: @width, heads: 3, head_size: 4, rope: RoPE.new(4), decays: [0.01, 0.3, 2.0], eps: 1.0e-5, norm_groups: 3}
@@ -113,6 +119,28 @@ defmodule Mlx.LM.RecurrentMixersTest do
       {expected, kept} = Mlx.Fast.gated_delta_update(queries, keys, values, gates, beta[[.., .., .., 0]], state: state)
       assert distance(outputs, expected) < 1.0e-4
       assert distance(last, kept) < 1.0e-4
+    end
+  end
+
+  test "each feature may decay to nothing inside of a chunk" do
+    for decay <- [0.0, -0.5, -40.0] do
+      [queries, keys, values, beta] = for size <- [4, 4, 3, 1], do: Mlx.Random.normal({1, 40, 2, size})
+      keys = Mlx.multiply(keys, 0.4)
+      decays = Mlx.multiply(Mlx.Random.uniform({1, 40, 2, 4}), decay)
+      changes = {Mlx.multiply(Mlx.exp(decays), keys), Mlx.negate(Mlx.multiply(Mlx.sigmoid(beta), keys))}
+      state = Mlx.Random.normal({1, 2, 3, 4})
+      {outputs, last} = DeltaSum.call(queries, keys, values, changes, decays, state, :unbounded)
+
+      {single, end_state} =
+        Enum.map_reduce(0..39, state, fn at, state ->
+          [q, k, v, a, b, d] =
+            for x <- [queries, keys, values | Tuple.to_list(changes)] ++ [decays], do: x[[.., at..at]]
+
+          DeltaSum.call(q, k, v, {a, b}, d, state, :unbounded)
+        end)
+
+      assert distance(outputs, Mlx.concatenate(single, axis: 1)) < 1.0e-4
+      assert distance(last, end_state) < 1.0e-4
     end
   end
 

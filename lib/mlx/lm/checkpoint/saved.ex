@@ -50,7 +50,7 @@ defmodule Mlx.LM.Checkpoint.Saved do
 
     for {path, array} <- flat,
         array = whole(saved, path, array, arrays),
-        {path, array} <- saved.family.saved(path, array),
+        {path, array} <- saved.family.saved(path, array, saved.fields),
         do: {name(saved, path), array}
   end
 
@@ -73,7 +73,12 @@ defmodule Mlx.LM.Checkpoint.Saved do
     |> Map.drop(@left_out)
     |> with_tie(decoder.lm_head == nil)
     |> with_type(type)
-    |> Map.merge(quantization(saved, Packing.packings(decoder)))
+    |> Map.merge(Map.take(map, if(own_form?(saved, decoder), do: ["quantization_config"], else: [])))
+    |> Map.merge(quantization(saved, decoder))
+  end
+
+  defp own_form?(%__MODULE__{family: family, fields: fields}, decoder) do
+    Enum.any?(Packing.packings(decoder), fn {path, _packing} -> family.own_form?(path, fields) end)
   end
 
   # Other programs take a tie for granted that is not told, or none.
@@ -89,14 +94,32 @@ defmodule Mlx.LM.Checkpoint.Saved do
     Enum.reduce(keys, map, &Map.put(&2, &1, Map.fetch!(@types, type)))
   end
 
-  defp quantization(_saved, packings) when packings == %{}, do: %{}
-
   # What most layers have counts for all but those that are named.
-  defp quantization(saved, packings) do
-    {most, _count} = packings |> Map.values() |> Enum.frequencies() |> Enum.max_by(fn {_packing, count} -> count end)
-    single = for {path, packing} <- packings, packing != most, into: %{}, do: {name(saved, path), settings(packing)}
-    settings = Map.merge(single, settings(most))
-    %{"quantization" => settings, "quantization_config" => settings}
+  defp quantization(%__MODULE__{family: family, fields: fields} = saved, decoder) do
+    packings = decoder |> Packing.packings() |> Map.reject(fn {path, _} -> family.own_form?(path, fields) end)
+
+    if packings == %{} do
+      %{}
+    else
+      {most, _count} = packings |> Map.values() |> Enum.frequencies() |> Enum.max_by(fn {_packing, count} -> count end)
+      layers = Map.new(Mlx.NN.layers(Map.take(decoder, [:model, :lm_head])))
+
+      single =
+        for {path, packing} <- packings,
+            packing != most,
+            name <- layer_names(saved, path, layers[path]),
+            into: %{},
+            do: {name, settings(packing)}
+
+      settings = Map.merge(single, settings(most))
+      %{"quantization" => settings, "quantization_config" => settings}
+    end
+  end
+
+  # One layer of the decoder may be several in a file.
+  defp layer_names(saved, path, %{weight: weight}) do
+    for {tensor, _array} <- saved.family.saved(path <> ".weight", weight, saved.fields),
+        do: name(saved, String.replace_suffix(tensor, ".weight", ""))
   end
 
   defp settings(packing), do: Map.new(packing, fn {key, value} -> {Atom.to_string(key), value} end)

@@ -12,8 +12,20 @@ defmodule Mlx.LM.Decoder.Attention do
 
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.{KeyValueCache, QuantizedCache, RotatingCache}
-  alias Mlx.LM.Decoder.{CappedAttention, Joined, Mask, Parameter, RoPE, Temperature}
+  alias Mlx.LM.{CachePair, KeyValueCache, QuantizedCache, RotatingCache, StateCache}
+
+  alias Mlx.LM.Decoder.{
+    BlockIndexer,
+    CappedAttention,
+    Joined,
+    KeyMixture,
+    KeyRounding,
+    Mask,
+    Parameter,
+    RoPE,
+    Temperature
+  }
+
   alias Mlx.NN.Activations
 
   @options [
@@ -26,6 +38,7 @@ defmodule Mlx.LM.Decoder.Attention do
     joined: false,
     norm: nil,
     norm_of: :heads,
+    head_gain: false,
     rope: nil,
     scale: nil,
     soft_cap: nil,
@@ -42,7 +55,13 @@ defmodule Mlx.LM.Decoder.Attention do
     clip: nil,
     values: :own,
     gives: nil,
-    takes: nil
+    takes: nil,
+    shares: nil,
+    sharing: :neighbours,
+    blocks: nil,
+    mixture: false,
+    indexer: nil,
+    rounded: false
   ]
 
   @constants [
@@ -63,10 +82,28 @@ defmodule Mlx.LM.Decoder.Attention do
     :gate,
     :clip,
     :gives,
-    :takes
+    :takes,
+    :shares,
+    :sharing,
+    :blocks
   ]
 
-  defstruct [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj, :o_proj, :q_norm, :k_norm, :o_norm, :sinks] ++ @constants
+  defstruct [
+              :q_proj,
+              :k_proj,
+              :v_proj,
+              :qkv_proj,
+              :g_proj,
+              :o_proj,
+              :q_norm,
+              :k_norm,
+              :o_norm,
+              :sinks,
+              :mixture,
+              :indexer,
+              :rounding
+            ] ++
+              @constants
 
   @type t :: %__MODULE__{}
 
@@ -81,6 +118,8 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:norm` - the normalisation of queries and keys, such as `{:rms, 1.0e-6}`, default `nil`
     * `:norm_of` - what it normalises: `:heads`, each of them; `:whole`, all of them together; `:each`, each with a weight
       of its own; or `:rotated`, each after the rotation
+    * `:head_gain` - whether each head of queries has a learned factor, with a `:norm` that has no weight after the
+      rotation; default false
     * `:rope` - an `Mlx.LM.Decoder.RoPE`, or `nil` for no rotation
     * `:scale` - of the scores, default `1 / sqrt(head_size)`
     * `:soft_cap` - scores become `cap * tanh(score / cap)`, default `nil`
@@ -99,6 +138,15 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:values` - where they come from: `:own`, a matrix of their own (default), or `:keys`, the matrix of the keys
     * `:gives`, `:takes` - a name under which later layers find the keys and values of this one, or under which this one,
       which then has no matrices for them, finds those of an earlier one; default `nil`
+    * `:shares` - the same for what the matrices of keys and values give, before it is normalised and rotated: `{:gives,
+      name}` or `{:takes, name}`; each of these layers has a cache of its own. Default `nil`
+    * `:sharing` - which heads of queries share a head of keys: `:neighbours` (default), or `:apart`, each of which is as
+      many heads from the next as there are heads of keys
+    * `:blocks` - `{size, near, stride}`: positions see the blocks of so many positions that are the `near` last ones, and
+      head number n, from 1, those of which number plus n is a multiple of the stride; default `nil` for all
+    * `:indexer` - options of `Mlx.LM.Decoder.BlockIndexer`, which chooses what is seen; default `nil` for everything
+    * `:rounded` - whether keys and values are rounded to 8 bits, by learned steps, default false
+    * `:mixture` - whether keys and values are mixed with those of the position before, default false
   """
   @impl true
   @spec new(keyword()) :: t()
@@ -119,10 +167,13 @@ defmodule Mlx.LM.Decoder.Attention do
 
     layers = [
       o_proj: Parameter.linear(heads * values, width, options.output_bias),
-      q_norm: norm(options, heads),
-      k_norm: if(has?(options, :k_proj), do: norm(options, shared)),
+      q_norm: if(options.head_gain, do: head_gain(options), else: norm(options, heads)),
+      k_norm: if(options.takes == nil, do: norm(options, shared)),
       sinks: if(options.sinks, do: Mlx.zeros({heads})),
       g_proj: g_proj(options),
+      mixture: if(options.mixture, do: KeyMixture.new(shared)),
+      rounding: if(options.rounded, do: KeyRounding.new()),
+      indexer: options.indexer && BlockIndexer.new(options.indexer),
       o_norm: options.output_norm && Parameter.norm(options.output_norm, heads * values)
     ]
 
@@ -138,8 +189,11 @@ defmodule Mlx.LM.Decoder.Attention do
   end
 
   defp has?(_options, :q_proj), do: true
+  defp has?(%{shares: {:takes, _from}}, _name), do: false
   defp has?(%{takes: nil, values: values}, name), do: name == :k_proj or values == :own
   defp has?(_options, _name), do: false
+
+  defp head_gain(%{norm: norm, heads: heads, head_size: size}), do: Parameter.head_norm(norm, heads, size)
 
   defp norm(%{norm: nil}, _heads), do: nil
   defp norm(%{norm_of: :whole} = options, heads), do: Parameter.norm(options.norm, heads * options.head_size)
@@ -148,6 +202,15 @@ defmodule Mlx.LM.Decoder.Attention do
 
   @impl true
   def cache(%__MODULE__{takes: name}) when name != nil, do: nil
+
+  def cache(%__MODULE__{mixture: %KeyMixture{}} = attention) do
+    CachePair.new(StateCache.new(), cache(%{attention | mixture: nil}))
+  end
+
+  def cache(%__MODULE__{indexer: %BlockIndexer{}} = attention) do
+    CachePair.new(KeyValueCache.new(), cache(%{attention | indexer: nil}))
+  end
+
   def cache(%__MODULE__{window: nil}), do: KeyValueCache.new()
   def cache(%__MODULE__{window: window}), do: RotatingCache.new(window)
 
@@ -155,41 +218,78 @@ defmodule Mlx.LM.Decoder.Attention do
   def call(%__MODULE__{takes: name} = attention, %Array{shape: {batch, length, _width}} = x, nil, step)
       when name != nil do
     {keys, values, mask, start} = Map.fetch!(step, name)
-    queries = heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x))
-    y = output(attention, rotate(attention, queries, start), keys, values, mask)
+    queries = rotate(attention, heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x)), start)
+    queries = if attention.norm_of == :rotated, do: NN.Layer.call(attention.q_norm, queries), else: queries
+    y = output(attention, queries, keys, values, mask)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     {NN.Layer.call(attention.o_proj, y), nil, step}
   end
 
+  def call(%__MODULE__{mixture: %KeyMixture{}} = attention, x, %CachePair{first: state, second: cache} = pair, step) do
+    {y, cache, step} = call(attention, x, cache, Map.put(step, :mixture, state))
+    {state, step} = Map.pop!(step, :mixture)
+    {y, CachePair.put(pair, state, cache), step}
+  end
+
+  def call(%__MODULE__{indexer: %BlockIndexer{} = indexer} = attention, x, %CachePair{} = pair, step) do
+    {mask, first} = BlockIndexer.call(indexer, x, pair.first)
+    {y, second, step} = call(attention, x, pair.second, Map.put(step, :seen, by_heads(mask, attention.heads)))
+    {y, CachePair.put(pair, first, second), Map.delete(step, :seen)}
+  end
+
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
-    {queries, keys, values, gate} = projections(attention, x)
+    {queries, keys, values, gate, step} = projections(attention, x, step)
+    {keys, values, step} = mixed(attention.mixture, keys, values, step)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
     queries = Temperature.call(attention.temperature, queries, cache.length)
-    {y, cache, step} = attend(attention, queries, keys, value_norm(attention, values), cache, step)
+    {keys, values} = KeyRounding.call(attention.rounding, keys, value_norm(attention, values))
+    {y, cache, step} = attend(attention, queries, keys, values, cache, step)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     y = outer_gate(attention, gated(y, gate), x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
     {NN.Layer.call(attention.o_proj, y), cache, step}
   end
 
+  defp by_heads(%Array{shape: {_, heads, _, _}} = mask, all), do: Mlx.repeat(mask, div(all, heads), axis: 1)
+  defp by_heads(mask, _heads), do: mask
+
+  @doc false
+  # Rotated queries and keys, and values.
+  @spec prepared(t(), Array.t(), non_neg_integer() | Array.t()) :: {Array.t(), Array.t(), Array.t()}
+  def prepared(%__MODULE__{} = attention, x, start) do
+    {queries, keys, values, nil, _step} = projections(attention, x, %{})
+    {queries, keys} = rotated(attention, queries, keys, start)
+    {queries, keys, values}
+  end
+
+  defp mixed(nil, keys, values, step), do: {keys, values, step}
+
+  defp mixed(mixture, keys, values, step) do
+    {keys, values, state} = KeyMixture.call(mixture, keys, values, step.mixture)
+    {keys, values, %{step | mixture: state}}
+  end
+
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: nil}, values), do: values
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: scale}, values), do: Mlx.multiply(values, scale)
   defp value_norm(%__MODULE__{value_norm: eps}, values), do: Fast.rms_norm(values, nil, eps: eps)
 
-  # Queries and keys before the rotation, values, and the gate of the outputs.
-  defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
-    [queries, keys] = for layer <- [attention.q_proj, attention.k_proj], do: clipped(attention, NN.Layer.call(layer, x))
-    values = if attention.v_proj, do: clipped(attention, NN.Layer.call(attention.v_proj, x)), else: keys
-
+  # Queries and keys before the rotation, values, the gate of the outputs, and the step.
+  defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x, step) do
+    queries = clipped(attention, NN.Layer.call(attention.q_proj, x))
+    {keys, values, step} = keys_and_values(attention, x, step)
     {queries, gate} = without_gate(attention, queries)
     shape = {batch, length, attention.key_value_heads, attention.value_size}
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape(shape) |> swap(), gate}
+     values |> Mlx.reshape(shape) |> swap(), gate, step}
   end
 
   # Without norms, queries and keys stay together until they are rotated.
-  defp projections(%__MODULE__{q_norm: nil, temperature: nil} = attention, %Array{shape: {batch, length, _width}} = x) do
+  defp projections(
+         %__MODULE__{q_norm: nil, temperature: nil, mixture: nil} = attention,
+         %Array{shape: {batch, length, _width}} = x,
+         step
+       ) do
     %{heads: heads, key_value_heads: shared} = attention
 
     all =
@@ -198,10 +298,10 @@ defmodule Mlx.LM.Decoder.Attention do
       |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
 
     [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
-    {{:together, rotated}, nil, values, nil}
+    {{:together, rotated}, nil, values, nil, step}
   end
 
-  defp projections(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x) do
+  defp projections(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, step) do
     %{heads: heads, key_value_heads: shared, head_size: size} = attention
 
     [queries, keys, values] =
@@ -210,7 +310,22 @@ defmodule Mlx.LM.Decoder.Attention do
       |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil}
+     values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil, step}
+  end
+
+  defp keys_and_values(%__MODULE__{shares: {:takes, name}}, _x, step) do
+    {keys, values} = Map.fetch!(step, name)
+    {keys, values, step}
+  end
+
+  defp keys_and_values(%__MODULE__{} = attention, x, step) do
+    keys = clipped(attention, NN.Layer.call(attention.k_proj, x))
+    values = if attention.v_proj, do: clipped(attention, NN.Layer.call(attention.v_proj, x)), else: keys
+
+    case attention.shares do
+      {:gives, name} -> {keys, values, Map.put(step, name, {keys, values})}
+      nil -> {keys, values, step}
+    end
   end
 
   defp heads(%__MODULE__{head_size: size, norm_of: norm_of}, norm, %Array{shape: {batch, length, features}} = x) do
@@ -273,8 +388,23 @@ defmodule Mlx.LM.Decoder.Attention do
   defp rotate(%__MODULE__{rope: nil}, x, _offset), do: x
   defp rotate(%__MODULE__{rope: rope}, x, offset), do: RoPE.call(rope, x, offset)
 
+  defp attend(%__MODULE__{sharing: :apart, key_value_heads: shared} = attention, queries, keys, values, cache, step) do
+    attention = %{attention | sharing: :neighbours}
+    {y, cache, step} = attend(attention, turned(queries, shared), keys, values, cache, step)
+    {turned(y, div(attention.heads, shared)), cache, step}
+  end
+
   defp attend(
-         %__MODULE__{soft_cap: nil, sinks: nil, gives: nil, chunk: nil, head_size: size, value_size: size} = attention,
+         %__MODULE__{
+           soft_cap: nil,
+           sinks: nil,
+           gives: nil,
+           chunk: nil,
+           blocks: nil,
+           indexer: nil,
+           head_size: size,
+           value_size: size
+         } = attention,
          queries,
          keys,
          values,
@@ -288,10 +418,25 @@ defmodule Mlx.LM.Decoder.Attention do
 
   defp attend(attention, queries, keys, values, %kind{length: start} = cache, step) do
     {keys, values, mask, cache} = kind.update(cache, keys, values)
-    mask = if chunk = attention.chunk, do: Mask.chunk(chunk, start, queries, keys), else: mask
+    mask = mask(attention, Map.get(step, :seen, mask), start, queries, keys)
     step = if attention.gives, do: Map.put(step, attention.gives, {keys, values, mask, start}), else: step
     {output(attention, queries, keys, values, mask), cache, step}
   end
+
+  # Rows of so many heads become columns.
+  defp turned(%Array{shape: {batch, heads, length, size}} = x, columns) do
+    x
+    |> Mlx.reshape({batch, div(heads, columns), columns, length, size})
+    |> Mlx.swap_axes(1, 2)
+    |> Mlx.reshape({batch, heads, length, size})
+  end
+
+  defp mask(%__MODULE__{chunk: nil, blocks: nil}, mask, _start, _queries, _keys), do: mask
+
+  defp mask(%__MODULE__{blocks: nil, chunk: chunk}, _mask, start, queries, keys),
+    do: Mask.chunk(chunk, start, queries, keys)
+
+  defp mask(%__MODULE__{blocks: blocks}, _mask, start, queries, keys), do: Mask.blocks(blocks, start, queries, keys)
 
   defp output(attention, queries, keys, values, mask) do
     options = [scale: attention.scale, mask: mask, sinks: attention.sinks]
@@ -303,7 +448,10 @@ defmodule Mlx.LM.Decoder.Attention do
   end
 
   @impl true
-  def join(%__MODULE__{qkv_proj: nil, gated: false, v_proj: %{}, head_size: size, value_size: size} = attention) do
+  def join(
+        %__MODULE__{qkv_proj: nil, gated: false, shares: nil, v_proj: %{}, head_size: size, value_size: size} =
+          attention
+      ) do
     case Joined.linear([attention.q_proj, attention.k_proj, attention.v_proj]) do
       nil -> attention
       joined -> %{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined}

@@ -11,11 +11,15 @@ defmodule Mlx.LM.Decoder.Config do
   | `:embedding_norm` | that of one after the embedding, or `nil` |
   | `:positions` | how many positions have a learned vector, which is added to the embedding, or `nil` |
   | `:layer_inputs` | options of `Mlx.LM.Decoder.LayerInputs`, a separate input of each block, or `nil` |
-  | `:streams` | options of `Mlx.LM.Decoder.Streams`, for blocks that go on with several, or `nil` |
+  | `:streams` | `{module, options}` for blocks that go on with several, such as `Mlx.LM.Decoder.Streams`, or `nil` |
   | `:tied` | whether the embedding is the output matrix too |
   | `:output_bias` | whether the output matrix has a bias |
   | `:embedding_scale` | a factor of the embedding, or `nil` |
   | `:logit_scale`, `:logit_cap` | a factor of the logits; they become `cap * tanh(logits / cap)`; or `nil` |
+  | `:logit_factor` | whether the logits have a learned factor, `lm_head_gain` |
+  | `:unused` | tokens whose logits are minus infinity |
+  | `:loops` | how many times the stream goes through all blocks, each time with caches of their own |
+  | `:loop_norm` | whether the last normalisation stands after each of these times too |
 
   A part is `{module, options}` for `module.new(options)`, or `{:norm, kind}` for a normalisation of the stream.
   """
@@ -31,7 +35,11 @@ defmodule Mlx.LM.Decoder.Config do
                 output_bias: false,
                 embedding_scale: nil,
                 logit_scale: nil,
-                logit_cap: nil
+                logit_cap: nil,
+                logit_factor: false,
+                unused: [],
+                loops: 1,
+                loop_norm: true
               ]
 
   @type part :: {module(), keyword()} | {:norm, {atom() | {atom(), float()}, float()}}
@@ -45,11 +53,15 @@ defmodule Mlx.LM.Decoder.Config do
           embedding_norm: {atom(), float()} | nil,
           positions: pos_integer() | nil,
           layer_inputs: keyword() | nil,
-          streams: keyword() | nil,
+          streams: {module(), keyword()} | nil,
           tied: boolean(),
           output_bias: boolean(),
           embedding_scale: number() | nil,
           logit_scale: number() | nil,
-          logit_cap: number() | nil
+          logit_cap: number() | nil,
+          logit_factor: boolean(),
+          unused: [non_neg_integer()],
+          loops: pos_integer(),
+          loop_norm: boolean()
         }
 end

@@ -15,7 +15,7 @@ defmodule Mlx.LM.Decoder.DeltaSum do
 
   @chunk 16
   # So many positions are computed at once.
-  @piece 512
+  @pieces %{bounded: 512, unbounded: 64}
 
   @doc """
   The outputs and the last state.
@@ -24,12 +24,23 @@ defmodule Mlx.LM.Decoder.DeltaSum do
   | --- | --- |
   | `queries`, `keys`, `a`, `b` | `{batch, length, heads, key size}` |
   | `values` | `{batch, length, heads, size}` |
-  | `decays` | as keys, or with 1 in the place of the key size: logarithms of factors, at most 0; those for each feature at least -2 |
+  | `decays` | as keys, or with 1 in the place of the key size: logarithms of factors, at most 0 |
   | `state` | `{batch, heads, size, key size}`, or `nil` for zeros |
+
+  `least` is what the decays for each feature are at least: -2 for `:bounded` (default), and nothing for `:unbounded`, which
+  takes more time and memory.
   """
-  @spec call(Array.t(), Array.t(), Array.t(), {Array.t(), Array.t()}, Array.t(), Array.t() | nil) ::
+  @spec call(Array.t(), Array.t(), Array.t(), {Array.t(), Array.t()}, Array.t(), Array.t() | nil, atom()) ::
           {Array.t(), Array.t()}
-  def call(queries, keys, %Array{shape: {batch, length, heads, size}} = values, {a, b}, decays, state) do
+  def call(
+        queries,
+        keys,
+        %Array{shape: {batch, length, heads, size}} = values,
+        {a, b},
+        decays,
+        state,
+        least \\ :bounded
+      ) do
     all = for x <- [queries, keys, values, a, b, decays], do: x |> Mlx.as_type(:f32) |> Mlx.swap_axes(1, 2)
     state = state || Mlx.zeros({batch, heads, size, Mlx.axis_size(keys, 3)})
 
@@ -37,7 +48,7 @@ defmodule Mlx.LM.Decoder.DeltaSum do
       if length == 1 do
         step(all, state)
       else
-        {outputs, state} = all |> pieces(length) |> Enum.map_reduce(state, &piece/2)
+        {outputs, state} = all |> pieces(length, @pieces[least]) |> Enum.map_reduce(state, &piece(&1, least, &2))
         {Mlx.concatenate(outputs, axis: 2), state}
       end
 
@@ -52,13 +63,13 @@ defmodule Mlx.LM.Decoder.DeltaSum do
     {state |> Mlx.matmul(column_q) |> Mlx.swap_axes(-1, -2), state}
   end
 
-  defp pieces(all, length) when length <= @piece, do: [all]
+  defp pieces(all, length, piece) when length <= piece, do: [all]
 
-  defp pieces(all, length) do
-    all |> Enum.map(&Mlx.split(&1, Enum.to_list(@piece..(length - 1)//@piece), axis: 2)) |> Enum.zip_with(& &1)
+  defp pieces(all, length, piece) do
+    all |> Enum.map(&Mlx.split(&1, Enum.to_list(piece..(length - 1)//piece), axis: 2)) |> Enum.zip_with(& &1)
   end
 
-  defp piece([%Array{shape: {batch, heads, length, _}} | _] = all, state) do
+  defp piece([%Array{shape: {batch, heads, length, _}} | _] = all, least, state) do
     steps = min(@chunk, length)
     count = div(length + steps - 1, steps)
     [queries, keys, values, a, b, decays] = Enum.map(all, &chunked(&1, count, steps))
@@ -68,7 +79,7 @@ defmodule Mlx.LM.Decoder.DeltaSum do
     to_end = Mlx.exp(Mlx.subtract(total, sums))
 
     # {batch, heads, count, steps, steps}: what a step takes from those up to it.
-    {query_b, query_key, a_b, a_key} = scores(queries, a, b, keys, sums, decays)
+    {query_b, query_key, a_b, a_key} = scores(least, queries, a, b, keys, sums, decays)
     inverse = inverse(a_b, steps)
     from_state = Mlx.matmul(inverse, Mlx.multiply(a, before))
     from_values = Mlx.matmul(inverse, Mlx.matmul(a_key, values))
@@ -94,7 +105,7 @@ defmodule Mlx.LM.Decoder.DeltaSum do
   end
 
   # With one decay for all features of a head, products of rows decay as a whole.
-  defp scores(queries, a, b, keys, %Array{shape: {_, _, _, steps, 1}} = sums, decays) do
+  defp scores(_least, queries, a, b, keys, %Array{shape: {_, _, _, steps, 1}} = sums, decays) do
     columns = Mlx.swap_axes(sums, -1, -2)
     upto = decay(Mlx.subtract(sums, columns), steps, 0)
     below = decay(Mlx.subtract(Mlx.subtract(sums, decays), columns), steps, -1)
@@ -104,8 +115,15 @@ defmodule Mlx.LM.Decoder.DeltaSum do
      Mlx.multiply(Mlx.matmul(a, b), below), Mlx.multiply(Mlx.matmul(a, keys), below)}
   end
 
-  # Otherwise each feature decays by itself, and a chunk has factors from its beginning.
-  defp scores(queries, a, b, keys, %Array{shape: {_, _, _, steps, _}} = sums, decays) do
+  # Otherwise each feature decays by itself. Factors from the beginning of a chunk are numbers only for bounded ones.
+  defp scores(:unbounded, queries, a, b, keys, %Array{shape: {_, _, _, steps, _}} = sums, decays) do
+    others = Mlx.stack([b, keys], axis: -1)
+    [query_b, query_key] = by_feature(queries, sums, sums, others, steps, 0)
+    [a_b, a_key] = by_feature(a, Mlx.subtract(sums, decays), sums, others, steps, -1)
+    {query_b, query_key, a_b, a_key}
+  end
+
+  defp scores(:bounded, queries, a, b, keys, %Array{shape: {_, _, _, steps, _}} = sums, decays) do
     queries = Mlx.multiply(queries, Mlx.exp(sums))
     a = Mlx.multiply(a, Mlx.exp(Mlx.subtract(sums, decays)))
     [b, keys] = for x <- [b, keys], do: x |> Mlx.multiply(Mlx.exp(Mlx.negate(sums))) |> Mlx.swap_axes(-1, -2)
@@ -113,6 +131,14 @@ defmodule Mlx.LM.Decoder.DeltaSum do
 
     {Mlx.multiply(Mlx.matmul(queries, b), upto), Mlx.multiply(Mlx.matmul(queries, keys), upto),
      Mlx.multiply(Mlx.matmul(a, b), below), Mlx.multiply(Mlx.matmul(a, keys), below)}
+  end
+
+  # The products of each row with the two others at each step that it sees.
+  defp by_feature(rows, exponents, sums, others, steps, diagonal) do
+    seen = Mlx.new_axis(Mlx.transpose(Mlx.tri(steps, steps, k: diagonal, type: :bool)), -1)
+    apart = Mlx.subtract(Mlx.new_axis(exponents, -3), Mlx.new_axis(sums, -2))
+    rows = Mlx.multiply(Mlx.new_axis(rows, -3), Mlx.exp(Mlx.select(seen, apart, :neg_infinity)))
+    rows |> Mlx.matmul(others) |> Mlx.unstack(axis: -1) |> Enum.map(&Mlx.swap_axes(&1, -1, -2))
   end
 
   defp decay(exponents, steps, diagonal) do

@@ -25,11 +25,13 @@ defmodule Mlx.LM.Decoder.Experts do
     correction: false,
     groups: nil,
     group_worth: :two_best,
+    dropped: 0,
     gate_bias: false,
     bias: false,
     activation: "silu",
     weigh: :outputs,
     identities: 0,
+    table: nil,
     logit_cap: nil,
     jitter: 0.01,
     shared: nil,
@@ -50,6 +52,7 @@ defmodule Mlx.LM.Decoder.Experts do
     :scale,
     :groups,
     :group_worth,
+    :dropped,
     :logit_cap,
     :jitter,
     :weigh,
@@ -59,7 +62,7 @@ defmodule Mlx.LM.Decoder.Experts do
 
   @derive NN.Layer
   defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate, :shared_mix] ++
-              [:fc1_latent_proj, :fc2_latent_proj] ++ @constants
+              [:fc1_latent_proj, :fc2_latent_proj, :tid2eid] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -71,6 +74,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:width`, `:experts`, `:top`, `:hidden` - sizes: the features, the experts, those that a token takes, and the hidden
       features of one
     * `:identities` - how many further choices there are that give `x` itself, default 0
+    * `:table` - for how many tokens a table says which experts they take, in place of the gate, default `nil`
     * `:weigh` - what the scores multiply: `:outputs` of the experts (default), or their `:inputs`, for `:top` 1
     * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` or `:sigmoid_of_chosen` over the chosen ones, `:sigmoid`,
       `:sqrt_softplus`, or `:sparse_mixer`: for each choice a softmax of those that are left and close to the best
@@ -81,6 +85,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:correction` - whether there is a bias that counts for the choice and not for the scores, default false
     * `:groups` - `{groups, kept}`: only experts of the best groups are chosen, default `nil`
     * `:group_worth` - how good a group is: `:two_best`, its two best experts together (default), or `:best`, its best one
+    * `:dropped` - what counts for the choice of experts of other groups, 0 (default) or `:neg_infinity`
     * `:gate_bias`, `:bias` - whether the gate and the experts have biases, default false
     * `:activation` - default `"silu"`
     * `:shared` - the hidden features of the expert that all take, default `nil` for none
@@ -102,6 +107,7 @@ defmodule Mlx.LM.Decoder.Experts do
     layers = [
       gate: Parameter.linear(width, experts + options.identities, options.gate_bias),
       e_score_correction_bias: if(options.correction, do: Mlx.zeros({experts + options.identities})),
+      tid2eid: options.table && Parameter.zeros({options.table, options.top}),
       switch_mlp: SwitchFeedForward.new(inner, options.hidden, experts, options.bias, options.activation, gated),
       fc1_latent_proj: if(latent, do: Parameter.linear(width, latent, options.latent_bias)),
       fc2_latent_proj: if(latent, do: Parameter.linear(latent, width, options.latent_bias)),
@@ -135,10 +141,10 @@ defmodule Mlx.LM.Decoder.Experts do
     if gated, do: GatedFeedForward.new(own ++ [joined: options.shared_joined]), else: PlainFeedForward.new(own)
   end
 
-  @doc "The outputs for `x`, `{batch, length, width}`."
-  @spec call(t(), Array.t()) :: Array.t()
-  def call(%__MODULE__{} = layer, x) do
-    {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)))
+  @doc "The outputs for `x`, `{batch, length, width}`. A layer with a table needs the tokens `{batch, length}`."
+  @spec call(t(), Array.t(), Array.t() | nil) :: Array.t()
+  def call(%__MODULE__{} = layer, x, ids \\ nil) do
+    {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)), ids)
     y = taken(layer, passed(layer.fc1_latent_proj, x), scores, chosen)
     with_shared(layer, passed(layer.fc2_latent_proj, y), x)
   end
@@ -162,6 +168,14 @@ defmodule Mlx.LM.Decoder.Experts do
 
   defp passed(nil, x), do: x
   defp passed(layer, x), do: NN.Layer.call(layer, x)
+
+  defp choose(%__MODULE__{tid2eid: %Array{} = table} = layer, logits, ids) do
+    chosen = table |> Mlx.take(ids, axis: 0) |> Mlx.as_type(:u32)
+    taken = Mlx.take_along_axis(scores(layer.scores, logits), chosen, axis: -1)
+    {scaled(layer, normalized(layer, taken)), chosen}
+  end
+
+  defp choose(layer, logits, _ids), do: choose(layer, logits)
 
   defp choose(%__MODULE__{scores: :softmax_of_chosen} = layer, logits) do
     chosen = greatest(logits, layer.top)
@@ -229,7 +243,7 @@ defmodule Mlx.LM.Decoder.Experts do
     worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
 
     grouped
-    |> Mlx.put_along_axis(worst, Mlx.array(0, type: wanted.type), axis: -2)
+    |> Mlx.put_along_axis(worst, Mlx.array(layer.dropped, type: wanted.type), axis: -2)
     |> Mlx.reshape({batch, length, experts})
   end
 

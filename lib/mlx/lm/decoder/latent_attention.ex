@@ -41,10 +41,22 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     keys: :embed_q,
     latent_scale: nil,
     temperature: nil,
-    indexer: nil
+    indexer: nil,
+    gate: nil
   ]
 
-  @constants [:heads, :plain_size, :rotated_size, :value_size, :latent, :rope, :scale, :latent_scale, :temperature]
+  @constants [
+    :heads,
+    :plain_size,
+    :rotated_size,
+    :value_size,
+    :latent,
+    :rope,
+    :scale,
+    :latent_scale,
+    :temperature,
+    :gate
+  ]
 
   defstruct [
               :q_proj,
@@ -57,7 +69,8 @@ defmodule Mlx.LM.Decoder.LatentAttention do
               :k_b_proj,
               :unembed_out,
               :o_proj,
-              :indexer
+              :indexer,
+              :g_proj
             ] ++ @constants
 
   @type t :: %__MODULE__{}
@@ -74,11 +87,12 @@ defmodule Mlx.LM.Decoder.LatentAttention do
       of the second, for queries without
     * `:bias` - whether the first matrices and the output have biases, default false
     * `:eps` - of the normalisations, default 1.0e-6
-    * `:rope` - an `Mlx.LM.Decoder.RoPE`
+    * `:rope` - an `Mlx.LM.Decoder.RoPE`, or `nil` for no rotation
     * `:scale` - of the scores, default `1 / sqrt(plain_size + rotated_size)`
     * `:keys` - where the matrices of keys are: `:embed_q` (default) or `:k_b_proj`
     * `:latent_scale` - a factor of the latent vectors, default `nil`
     * `:temperature` - as that of `Mlx.LM.Decoder.Attention`
+    * `:gate` - what a gate of the outputs has a number for: `:heads`, or `nil` for none, the default
     * `:indexer` - options of `Mlx.LM.Decoder.Indexer`, default `nil`
   """
   @impl true
@@ -92,6 +106,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
       kv_a_layernorm: Parameter.norm({:rms, options.eps}, latent),
       unembed_out: HeadLinear.new(heads, latent, options.value_size),
       o_proj: Parameter.linear(heads * options.value_size, width, bias),
+      g_proj: if(options.gate == :heads, do: Parameter.linear(width, heads)),
       indexer: options.indexer && Indexer.new(options.indexer)
     ]
 
@@ -129,15 +144,30 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     low = query_latent(attention, x)
     [queries, turned] = attention |> queries(low) |> by_heads(heads) |> Mlx.split([plain], axis: -1)
     queries = Temperature.call(attention.temperature, queries, start)
-    turned = Temperature.call(attention.temperature, RoPE.call(rope, turned, start), start)
+    turned = Temperature.call(attention.temperature, rotated(rope, turned, start), start)
     [latent, key] = attention.kv_a_proj_with_mqa |> NN.Layer.call(x) |> Mlx.split([attention.latent], axis: -1)
     latent = attention.kv_a_layernorm |> NN.Layer.call(latent) |> Mlx.new_axis(1) |> scaled(attention.latent_scale)
-    key = RoPE.call(rope, Mlx.reshape(key, {batch, 1, length, rotated}), start)
+    key = rotated(rope, Mlx.reshape(key, {batch, 1, length, rotated}), start)
     {latent, key, mask, cache} = seen(attention, {x, low}, latent, key, cache)
     y = attend(attention, {queries, turned}, latent, key, mask)
-    y = y |> Mlx.transpose(axes: [0, 2, 1, 3]) |> Mlx.reshape({batch, length, heads * attention.value_size})
+
+    y =
+      attention
+      |> gated(Mlx.transpose(y, axes: [0, 2, 1, 3]), x)
+      |> Mlx.reshape({batch, length, heads * attention.value_size})
+
     {NN.Layer.call(attention.o_proj, y), cache, step}
   end
+
+  defp gated(%__MODULE__{g_proj: nil}, y, _x), do: y
+
+  defp gated(%__MODULE__{g_proj: layer}, y, x) do
+    gate = layer |> NN.Layer.call(x) |> Mlx.as_type(:f32) |> Mlx.sigmoid() |> Mlx.as_type(y.type)
+    Mlx.multiply(y, Mlx.new_axis(gate, -1))
+  end
+
+  defp rotated(nil, x, _start), do: x
+  defp rotated(rope, x, start), do: RoPE.call(rope, x, start)
 
   # What queries are made of.
   defp query_latent(%__MODULE__{q_proj: nil} = attention, x) do

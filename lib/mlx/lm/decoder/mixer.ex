@@ -13,10 +13,11 @@ defmodule Mlx.LM.Decoder.Mixer do
   @type t :: struct()
 
   @typedoc """
-  What the mixers of one call share: `:ids`, the tokens `{batch, length}`, and what an earlier mixer leaves for a later
+  What the mixers of one call share: `:ids`, the tokens `{batch, length}`, `:embedded`, the stream before the first block,
+  and what an earlier mixer leaves for a later
   one, such as keys and values that layers have in common, under a key of its own.
   """
-  @type step :: %{:ids => Array.t(), optional(atom()) => term()}
+  @type step :: %{:ids => Array.t(), optional(:embedded) => Array.t(), optional(atom()) => term()}
 
   @doc "The mixer of these options, with zeros for arrays. They say the shapes that a file must have."
   @callback new(keyword()) :: t()

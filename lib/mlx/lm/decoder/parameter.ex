@@ -4,7 +4,16 @@ defmodule Mlx.LM.Decoder.Parameter do
 
   alias Mlx.Array
   alias Mlx.NN.{Embedding, LayerNorm, Linear, RMSNorm}
-  alias Mlx.LM.Decoder.{GroupRMSNorm, HeadLayerNorm, HeadRMSNorm, PlainRMSNorm, ShiftedLayerNorm, ShiftedRMSNorm}
+
+  alias Mlx.LM.Decoder.{
+    GroupRMSNorm,
+    HeadGain,
+    HeadLayerNorm,
+    HeadRMSNorm,
+    PlainRMSNorm,
+    ShiftedLayerNorm,
+    ShiftedRMSNorm
+  }
 
   @largest 0x7FFFFFFF
 
@@ -69,8 +78,9 @@ defmodule Mlx.LM.Decoder.Parameter do
   def norm({:layer_without_bias, eps}, width), do: layer_norm(zeros({width}), nil, width, eps)
   def norm({:layer_without_weight, eps}, width), do: layer_norm(nil, nil, width, eps)
 
-  @doc "A normalisation of heads, with a weight for each of them."
+  @doc "A normalisation of heads, with a weight for each of them, or with one number for each."
   @spec head_norm(norm(), pos_integer(), pos_integer()) :: struct()
+  def head_norm({:rms_without_weight, eps}, heads, _width), do: %HeadGain{weight: zeros({heads}), eps: eps}
   def head_norm({:rms, eps}, heads, width), do: %HeadRMSNorm{weight: zeros({heads, width}), eps: eps}
   def head_norm({_layer, eps}, heads, width), do: %HeadLayerNorm{weight: zeros({heads, width}), eps: eps}
 

@@ -12,21 +12,44 @@ defmodule Mlx.LM.Families.BailingMoELinear do
 
   @impl true
   def config(fields) do
+    attention = [
+      joined: true,
+      norm: norm(fields),
+      output_bias: bias(fields),
+      rope: rope(fields, Plain.head_size(fields))
+    ]
+
+    config(fields,
+      attention: attention ++ [bias: Fields.flag(fields, "use_qkv_bias", false)],
+      global: :attention,
+      linear: &{DecayedAttention, linear(fields, max(&1 - 1, 0))}
+    )
+  end
+
+  @doc """
+  The configuration with these mixers, `:global` of the last layer of each group and a function `:linear` of the number of
+  a layer for the others; with `:experts`, options that are different; and with `:attention`.
+  """
+  @spec config(Fields.t(), keyword()) :: Mlx.LM.Decoder.Config.t()
+  def config(fields, different) do
     plain = Fields.count(fields, "first_k_dense_replace", 0)
-    bias = Fields.flag(fields, "use_bias", false)
-    attention = [joined: true, norm: norm(fields), output_bias: bias, rope: rope(fields, Plain.head_size(fields))]
+    experts = Keyword.merge(experts(fields, bias(fields)), different[:experts] || [])
 
     Plain.config(fields,
-      attention: attention ++ [bias: Fields.flag(fields, "use_qkv_bias", false)],
-      feed_forward: [bias: bias],
+      attention: different[:attention] || [],
+      feed_forward: [bias: bias(fields)],
       block: fn layer ->
-        if(global?(fields, layer), do: [], else: [mixers: [self_attn: {DecayedAttention, linear(fields, layer)}]]) ++
-          if layer >= plain, do: [feed_forward: {Experts, experts(fields, bias)}], else: []
+        mixer = if global?(fields, layer), do: different[:global], else: different[:linear].(layer)
+        [mixers: [self_attn: mixer]] ++ if(layer >= plain, do: [feed_forward: {Experts, experts}], else: [])
       end
     )
   end
 
-  defp global?(fields, layer) do
+  defp bias(fields), do: Fields.flag(fields, "use_bias", false)
+
+  @doc "Whether a layer sees everything."
+  @spec global?(Fields.t(), non_neg_integer()) :: boolean()
+  def global?(fields, layer) do
     {size, count} = {Fields.size(fields, "layer_group_size"), Fields.layers(fields, "num_hidden_layers")}
     rem(layer + 1, size) == 0 or layer >= div(count, size) * size
   end
@@ -37,10 +60,12 @@ defmodule Mlx.LM.Families.BailingMoELinear do
 
   defp rope(fields, size), do: Rope.read(fields, size, dims: Rope.partial(fields, size))
 
-  defp linear(fields, layer) do
+  @doc "The options of linear attention, whose decays are those of a layer."
+  @spec linear(Fields.t(), non_neg_integer()) :: keyword()
+  def linear(fields, layer) do
     {width, heads} = {Fields.size(fields, "hidden_size"), Fields.size(fields, "num_attention_heads")}
     if heads > min(width, @most_heads), do: Fields.refuse(fields, "num_attention_heads", "at most #{@most_heads} heads")
-    size = div(width, heads)
+    size = Plain.head_size(fields)
     groups = Fields.size(fields, "group_norm_size", 1)
     if rem(heads * size, groups) != 0, do: Fields.refuse(fields, "group_norm_size", "a divisor of #{heads * size}")
 
@@ -60,7 +85,7 @@ defmodule Mlx.LM.Families.BailingMoELinear do
 
   # Powers of two with exponents in even steps, as in ALiBi; smaller in later layers.
   defp decays(heads, layer, layers) do
-    factor = 1 - max(layer - 1, 0) / max(layers - 1, 1) + 1.0e-5
+    factor = 1 - layer / max(layers - 1, 1) + 1.0e-5
     for slope <- slopes(heads), do: slope * factor
   end
 

@@ -76,4 +76,19 @@ defmodule Mlx.LM.Families.DBRX do
       [{"#{path}.switch_mlp.#{@matrices[matrix]}.weight", stack}]
     end)
   end
+
+  @theirs Map.new(@matrices, fn {theirs, ours} -> {ours, theirs} end)
+
+  # In those of MLX each expert stands by itself.
+  @impl true
+  def saved(path, array, _fields) do
+    case Regex.run(~r/^(.*)\.switch_mlp\.(\w+)\.(\w+)$/, path) do
+      [_all, layer, matrix, part] ->
+        for {expert, number} <- array |> Mlx.unstack() |> Enum.with_index(),
+            do: {"#{layer}.experts.#{number}.#{@theirs[matrix]}.#{part}", expert}
+
+      nil ->
+        [{path, array}]
+    end
+  end
 end

@@ -36,7 +36,13 @@ defmodule Mlx.LM.Families.DeepseekV2 do
   end
 
   @impl true
+  defdelegate packing(path), to: Mlx.LM.Families.GLM4MoE
+
+  @impl true
   def names, do: [{"mlp.shared_experts", "mlp.shared_expert"}]
+
+  @impl true
+  defdelegate joints, to: Latent
 
   @impl true
   def tensors(tensors, fields) do

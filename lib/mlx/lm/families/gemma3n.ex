@@ -5,7 +5,7 @@ defmodule Mlx.LM.Families.Gemma3n do
 
   use Mlx.LM.Family
 
-  alias Mlx.LM.Decoder.AlternatingBlock
+  alias Mlx.LM.Decoder.{AlternatingBlock, Streams}
   alias Mlx.LM.Families.{Fields, Plain, Rope, SharedKeys}
 
   @defaults %{
@@ -39,7 +39,7 @@ defmodule Mlx.LM.Families.Gemma3n do
           size: size,
           eps: eps
         ],
-        streams: [width: width, count: streams],
+        streams: {Streams, width: width, count: streams},
         logit_cap: Fields.positive(fields, "final_logit_softcapping", nil),
         tied: true
       )
@@ -135,5 +135,31 @@ defmodule Mlx.LM.Families.Gemma3n do
       bounded? = clip != nil and name =~ ~r/\.altup\.(prediction|correction)_coefs\.weight$/
       {name, if(bounded?, do: Mlx.clip(array, -clip, clip), else: array)}
     end
+  end
+
+  # MLX's class has matrices of keys and values in layers that take those of others, too. With a cache nobody reads
+  # them: rows of the queries stand there.
+  @impl true
+  def saved(path, array, fields) do
+    fields = with_defaults(fields)
+
+    case Regex.run(~r/^(model\.layers\.(\d+)\..*self_attn)\.q_(proj|norm)\.(\w+)$/, path) do
+      [_all, attention, layer, kind, part] ->
+        first = SharedKeys.first(fields, Fields.layers(fields, "num_hidden_layers"))
+        own = [{path, array}]
+        if String.to_integer(layer) < first, do: own, else: own ++ unread(kind, attention, part, array, fields)
+
+      nil ->
+        [{path, array}]
+    end
+  end
+
+  defp unread("norm", attention, part, array, _fields), do: [{"#{attention}.k_norm.#{part}", array}]
+
+  defp unread("proj", attention, part, array, fields) do
+    shared = Fields.size(fields, "num_key_value_heads")
+    rows = div(Mlx.axis_size(array, 0) * shared, Fields.size(fields, "num_attention_heads"))
+    [first, _others] = Mlx.split(array, [rows])
+    for name <- ~w(k v), do: {"#{attention}.#{name}_proj.#{part}", first}
   end
 end

@@ -6,7 +6,7 @@ defmodule Mlx.LM.Families.GPTNeoX do
   use Mlx.LM.Family
 
   alias Mlx.LM.Decoder.PlainFeedForward
-  alias Mlx.LM.Families.{Fields, Plain, Rope, Tensors}
+  alias Mlx.LM.Families.{Fields, GroupedRows, Plain, Rope}
 
   @impl true
   def config(fields) do
@@ -44,39 +44,13 @@ defmodule Mlx.LM.Families.GPTNeoX do
 
   @impl true
   def tensors(tensors, fields) do
-    heads = Fields.size(fields, "num_attention_heads")
-
     tensors
     |> Map.reject(fn {name, _array} -> name =~ ~r/\.attention\.(masked_)?bias$/ end)
-    |> Tensors.replace(~r/\.query_key_value\./, &split(&1, &2, heads))
+    |> GroupedRows.split("query_key_value", heads(fields), heads(fields))
   end
 
   @impl true
-  def joints do
-    parts = for part <- ~w(q k v), do: "self_attn.#{part}_proj"
-    [{"self_attn.query_key_value", parts, &join/2}]
-  end
+  def joints, do: [GroupedRows.joint("query_key_value", &heads/1)]
 
-  defp join(parts, fields) do
-    heads = Fields.size(fields, "num_attention_heads")
-
-    parts
-    |> Enum.map(fn %{shape: shape} = part ->
-      [rows | rest] = Tuple.to_list(shape)
-      Mlx.reshape(part, List.to_tuple([heads, div(rows, heads) | rest]))
-    end)
-    |> Mlx.concatenate(axis: 1)
-    |> Mlx.flatten(axes: [0, 1])
-  end
-
-  defp split(name, array, heads) do
-    [rows | rest] = Tuple.to_list(array.shape)
-    size = div(rows, 3 * heads)
-    parts = array |> Mlx.reshape(List.to_tuple([heads, 3, size | rest])) |> Mlx.unstack(axis: 1)
-
-    for {part, block} <- Enum.zip(~w(q k v), parts) do
-      {String.replace(name, ".query_key_value.", ".#{part}_proj."),
-       Mlx.reshape(block, List.to_tuple([heads * size | rest]))}
-    end
-  end
+  defp heads(fields), do: Fields.size(fields, "num_attention_heads")
 end

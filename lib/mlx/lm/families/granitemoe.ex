@@ -26,7 +26,10 @@ defmodule Mlx.LM.Families.GraniteMoE do
   end
 
   @impl true
-  def names, do: [{"block_sparse_moe.router.layer", "mlp.gate"}, {"block_sparse_moe", "mlp"}]
+  def names do
+    parts = for part <- ~w(switch_mlp input_linear output_linear), do: {"block_sparse_moe.#{part}", "mlp.#{part}"}
+    [{"block_sparse_moe.router.layer", "mlp.gate"} | parts]
+  end
 
   # The scales of these matrices are too small for some modes.
   @impl true

@@ -54,6 +54,13 @@ defmodule Mlx.LM.Families.Latent do
     end)
   end
 
+  @doc "The matrix that `apart/3` takes apart, as `c:Mlx.LM.Family.joints/0` says it."
+  @spec joints() :: [Family.joint()]
+  def joints do
+    join = fn [keys, values], _fields -> [keys, values] |> Mlx.concatenate(axis: 1) |> Mlx.flatten(axes: [0, 1]) end
+    [{"kv_b_proj", ["k_b_proj", "unembed_out"], join}]
+  end
+
   @doc "The tensors with the transposed matrices of keys, `embed_q`, and those of values by heads, unpacked."
   @spec embedded(Family.tensors(), Fields.t(), pos_integer()) :: Family.tensors()
   def embedded(tensors, fields, value_size) do

@@ -30,7 +30,10 @@ defmodule Mlx.LM.Families.LFM2MoE do
   end
 
   @impl true
-  def names, do: [{"feed_forward.expert_bias", "mlp.e_score_correction_bias"} | LFM2.names()]
+  def names do
+    plain = for part <- ~w(gate up down), do: {"feed_forward.#{part}_proj", "mlp.#{part}_proj"}
+    [{"feed_forward.expert_bias", "mlp.e_score_correction_bias"}] ++ plain ++ LFM2.names()
+  end
 
   @impl true
   def tensors(tensors, _fields) do

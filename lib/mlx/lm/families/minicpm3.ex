@@ -29,5 +29,8 @@ defmodule Mlx.LM.Families.MiniCPM3 do
   defp value_size(fields), do: div(Fields.size(fields, "hidden_size"), Fields.size(fields, "num_attention_heads"))
 
   @impl true
+  defdelegate joints, to: Latent
+
+  @impl true
   def tensors(tensors, fields), do: Latent.apart(tensors, fields, value_size(fields))
 end

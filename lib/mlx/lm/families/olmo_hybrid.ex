@@ -63,6 +63,21 @@ defmodule Mlx.LM.Families.OlmoHybrid do
     |> Map.merge(Map.new(others))
   end
 
+  @impl true
+  def saved(path, array, fields) do
+    case Regex.run(~r/^(.*\.linear_attn)\.(in_proj_qkv|conv1d)\.(\w+)$/, path) do
+      [_all, layer, joint, part] ->
+        delta = Qwen3Next.delta(fields)
+        keys = delta[:key_heads] * delta[:key_size]
+        kind = if joint == "conv1d", do: "conv1d", else: "proj"
+        parts = Mlx.split(array, [keys, 2 * keys])
+        for {name, rows} <- Enum.zip(~w(q k v), parts), do: {"#{layer}.#{name}_#{kind}.#{part}", rows}
+
+      nil ->
+        [{path, array}]
+    end
+  end
+
   defp joined(name) do
     case Regex.run(@part, name) do
       [_all, path, _part, "proj", array] -> "#{path}.in_proj_qkv.#{array}"

@@ -23,7 +23,9 @@ defmodule Mlx.LM.Families.Plain do
     parallel_pre:
       {[[%{before: :input_layernorm, part: :self_attn}, %{before: :post_attention_layernorm, part: :mlp}]],
        [:input_layernorm, :post_attention_layernorm]},
-    alone: {[[%{before: :norm, part: :self_attn}]], [:norm]}
+    parallel_norm: {[[%{before: :norm, part: :self_attn}, %{before: :norm, part: :mlp}]], [:norm]},
+    alone: {[[%{before: :norm, part: :self_attn}]], [:norm]},
+    through: {[{:through, :self_attn}], []}
   }
 
   @doc """
@@ -33,8 +35,9 @@ defmodule Mlx.LM.Families.Plain do
 
     * `:norm` - the kind of all normalisations, default `{:rms, rms_norm_eps}`
     * `:norms` - where they stand: `:pre` (before each part), `:post` (after it), `:sandwich` (both), `:parallel` (one
-      before both parts, which are added together), `:parallel_pre` (the same with one for each), or `:alone` (one before
-      the mixer, and no feed-forward layer)
+      before both parts, which are added together), `:parallel_pre` (the same with one for each), `:parallel_norm` (one
+      for both that is called `norm`), `:alone` (one before the mixer, and no feed-forward layer), or `:through`
+      (the mixer is the whole block)
     * `:norm_kinds` - the kinds of single ones by their names, a keyword list
     * `:attention` - options of `Mlx.LM.Decoder.Attention`
     * `:feed_forward` - options of `Mlx.LM.Decoder.GatedFeedForward`, or `{module, options}`
@@ -79,6 +82,8 @@ defmodule Mlx.LM.Families.Plain do
        for(name <- norms, do: {name, {:norm, different[:norm_kinds][name] || norm}})}
   end
 
+  defp with_mixers([{:through, :self_attn}], names), do: for(name <- names, do: {:through, name})
+
   defp with_mixers(steps, names) do
     for branches <- steps do
       Enum.flat_map(branches, fn
@@ -88,7 +93,7 @@ defmodule Mlx.LM.Families.Plain do
     end
   end
 
-  defp fed?(steps), do: Enum.any?(List.flatten(steps), &(&1.part == :mlp))
+  defp fed?(steps), do: Enum.any?(List.flatten(steps), &match?(%{part: :mlp}, &1))
 
   defp mixer(fields, :attention, attention), do: {Attention, attention(fields, attention)}
   defp mixer(_fields, {module, options}, _attention), do: {module, options}
@@ -96,7 +101,9 @@ defmodule Mlx.LM.Families.Plain do
   defp scaled(steps, nil), do: steps
   defp scaled(steps, scale), do: for(branches <- steps, do: Enum.map(branches, &Map.put(&1, :scale, scale)))
 
-  defp attention(fields, different) do
+  @doc "The options of `Mlx.LM.Decoder.Attention` for these fields, with what is different."
+  @spec attention(Fields.t(), keyword()) :: keyword()
+  def attention(fields, different) do
     heads = Fields.size(fields, "num_attention_heads")
     width = Fields.size(fields, "hidden_size")
     head_size = different[:head_size] || head_size(fields)
@@ -114,7 +121,9 @@ defmodule Mlx.LM.Families.Plain do
     |> Keyword.put_new_lazy(:rope, fn -> Rope.read(fields, head_size) end)
   end
 
-  defp key_value_heads(fields, heads) do
+  @doc "The heads of keys and values, of which there are so many for queries."
+  @spec key_value_heads(Fields.t(), pos_integer()) :: pos_integer()
+  def key_value_heads(fields, heads) do
     shared = Fields.size(fields, "num_key_value_heads", heads)
     if rem(heads, shared) != 0, do: Fields.refuse(fields, "num_key_value_heads", "a divisor of the #{heads} heads")
     shared

@@ -18,7 +18,7 @@ defmodule Mlx.LM.Families.Rope do
     * `:base` - by default `rope_theta`
     * `:dims` - how many features are rotated, by default `size`
     * `:traditional` - by default `rope_traditional`
-    * `:scaling` - whether the scaling counts, default true
+    * `:scaling` - whether the scaling counts, default true; or another one, as that of `Mlx.LM.Decoder.RoPE.new/2`
   """
   @spec read(Fields.t(), pos_integer(), keyword()) :: RoPE.t()
   def read(fields, size, options \\ []) do
@@ -37,9 +37,13 @@ defmodule Mlx.LM.Families.Rope do
     RoPE.new(dims,
       base: base,
       traditional: Keyword.get_lazy(options, :traditional, fn -> Fields.flag(fields, "rope_traditional", false) end),
-      scaling: if(settings != nil and Keyword.get(options, :scaling, true), do: scaling(fields, settings, dims))
+      scaling: wanted(Keyword.get(options, :scaling, true), fields, settings, dims)
     )
   end
+
+  defp wanted(%{type: _type} = scaling, _fields, _settings, _dims), do: scaling
+  defp wanted(true, fields, %Fields{} = settings, dims), do: scaling(fields, settings, dims)
+  defp wanted(_scaling?, _fields, _settings, _dims), do: nil
 
   @doc """
   The rotation that stands under a name, such as a kind of layers, in `rope_parameters`. Options as `read/3`, and

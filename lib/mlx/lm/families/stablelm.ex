@@ -39,7 +39,7 @@ defmodule Mlx.LM.Families.StableLM do
   end
 
   @impl true
-  def saved(path, array) do
+  def saved(path, array, _fields) do
     case Regex.run(~r/^(.*)\.([qk])_norm\.weight$/, path) do
       nil ->
         [{path, array}]

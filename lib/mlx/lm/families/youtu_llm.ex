@@ -21,5 +21,8 @@ defmodule Mlx.LM.Families.YoutuLLM do
   end
 
   @impl true
+  defdelegate joints, to: Latent
+
+  @impl true
   def tensors(tensors, fields), do: Latent.apart(tensors, fields, Fields.size(fields, "v_head_dim"))
 end
