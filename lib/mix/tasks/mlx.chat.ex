@@ -40,11 +40,9 @@ defmodule Mix.Tasks.Mlx.Chat do
 
   @impl true
   def run(arguments) do
-    case Switches.parse(arguments, @head, Switches.group(:model) ++ Switches.group(:generation)) do
-      :help -> :ok
-      {options, []} -> chat(options, CommandLine.generation_options(options, @head))
-      {_options, [other | _]} -> Switches.refuse("unexpected argument: #{other}", @head)
-    end
+    with options when is_list(options) <-
+           Switches.options(arguments, @head, Switches.group(:model) ++ Switches.group(:generation)),
+         do: chat(options, CommandLine.generation_options(options, @head))
   end
 
   defp chat(options, generation) do
