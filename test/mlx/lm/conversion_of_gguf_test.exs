@@ -114,14 +114,14 @@ defmodule Mlx.LM.ConversionOfGGUFTest do
     target = Path.join(folder, "folder")
 
     for {changes, tensors, expected} <- [
-          {%{"general.architecture" => "gptj"}, %{}, ~r/has the architecture "gptj"; GGUF files of "llama"/},
+          {%{"general.architecture" => "gptj"}, %{}, ~r/general.architecture is "gptj", expected one of gemma/},
           {%{"llama.rope.dimension_count" => 8}, %{}, ~r/dimension_count is 8, expected 16/},
           {%{},
            %{
              "blk.0.attn_q.bias" => Mlx.zeros({64}),
              "blk.0.attn_k.bias" => Mlx.zeros({32}),
              "blk.0.attn_v.bias" => Mlx.zeros({32})
-           }, ~r/has biases for a part of its attention/},
+           }, ~r/other tensors than models of the type llama in folders: .*missing .*o_proj.bias/},
           {%{"tokenizer.ggml.pre" => "nonsense"}, %{}, ~r/not a known pre-tokenizer/}
         ] do
       Mlx.IO.save(path, Map.merge(TinyLlama.tensors(), tensors), format: :gguf, metadata: TinyLlama.metadata(changes))
