@@ -4,7 +4,7 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
   # SentencePiece's byte-pair encoding.
 
   alias Mlx.LM.Tokenizer
-  alias Mlx.LM.Tokenizer.{GGUF, ScoredMerges}
+  alias Mlx.LM.Tokenizer.{GGUF, PostProcessor, ScoredMerges}
 
   @kinds ~w(gpt2 llama gemma4)
 
@@ -165,22 +165,22 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
 
   defp template(tokenizer, front, back) do
     named = for id <- Enum.uniq(front ++ back), do: {Tokenizer.token(tokenizer, id), id}
-    around = fn part -> pieces(tokenizer, front) ++ [part] ++ pieces(tokenizer, back) end
+    template = PostProcessor.around(front, back)
 
     %{
       "type" => "TemplateProcessing",
-      "single" => around.(%{"Sequence" => %{"id" => "A", "type_id" => 0}}),
-      "pair" =>
-        around.(%{"Sequence" => %{"id" => "A", "type_id" => 0}}) ++
-          around.(%{"Sequence" => %{"id" => "B", "type_id" => 1}}),
+      "single" => Enum.map(template.single, &piece(tokenizer, &1)),
+      "pair" => Enum.map(template.pair, &piece(tokenizer, &1)),
       "special_tokens" =>
         for({token, id} <- named, into: %{}, do: {token, %{"id" => token, "ids" => [id], "tokens" => [token]}})
     }
   end
 
-  defp pieces(tokenizer, ids) do
-    for id <- ids, do: %{"SpecialToken" => %{"id" => Tokenizer.token(tokenizer, id), "type_id" => 0}}
-  end
+  defp piece(_tokenizer, {:a, type}), do: %{"Sequence" => %{"id" => "A", "type_id" => type}}
+  defp piece(_tokenizer, {:b, type}), do: %{"Sequence" => %{"id" => "B", "type_id" => type}}
+
+  defp piece(tokenizer, {id, type}),
+    do: %{"SpecialToken" => %{"id" => Tokenizer.token(tokenizer, id), "type_id" => type}}
 
   defp config(metadata, tokenizer) do
     named = for {name, token} <- Tokenizer.named_tokens(tokenizer), into: %{}, do: {Atom.to_string(name), token}
