@@ -27,21 +27,23 @@ defmodule Mix.Tasks.MlxEmbedTest do
     test "shows its usage for #{name}" do
       said = refusal(unquote(arguments))
       assert said =~ unquote(problem)
-      assert said =~ "Usage: mix mlx.embed --model FOLDER"
+      assert said =~ "Usage: mix mlx.embed --model MODEL"
     end
   end
 
   test "lists its options" do
     help = capture_io(fn -> Embed.run(["--help"]) end)
-    assert help =~ "Usage: mix mlx.embed --model FOLDER [OPTIONS] [TEXT ...]\n"
-    assert help =~ ~r/^  --model, -m FOLDER +the folder/m
+    assert help =~ "Usage: mix mlx.embed --model MODEL [OPTIONS] [TEXT ...]\n"
+    assert help =~ ~r/^  --model, -m MODEL +a folder/m
     assert help =~ ~r/^  --pooling POOLING +cls, last, mean, max, mean_sqrt_len, weighted_mean;/m
     assert help =~ ~r/^  --\[no-\]normalize +whether/m
     assert help =~ ~r/^  --json +write JSON$/m
   end
 
   test "says what is wrong with the model or the values", %{tmp_dir: folder} do
-    assert refusal(["-m", folder <> "/none", "a"]) =~ "Mlx.LM.Embedder.load: there is no folder #{folder}/none"
+    assert refusal(["-m", folder <> "/none", "a"]) =~
+             "Mlx.LM.Embedder.load: cannot read #{folder}/none: no such file or folder"
+
     TinyEncoder.save(folder)
     assert refusal(["-m", folder, "a"]) =~ "there is no tokenizer.json in the folder of the model"
 

@@ -10,7 +10,7 @@ defmodule Mix.Tasks.Mlx.Embed do
   Without texts among the arguments, each line of the standard input is one. Lines are read and written in parts, so that
   there may be any number of them.
 
-    * `--model`, `-m` - the folder of a model, see `Mlx.LM.Embedder.load/2`
+    * `--model`, `-m` - a folder, or a name on the Hugging Face Hub, see `Mlx.LM.Embedder.load/2`
     * `--json` - write an object of JSON for each text, with `text` and `embedding`
     * `--prompt`, `-p` - what is put in front of each text, or `--prompt-name` - the name of one of the model's prompts
     * `--pooling` - `cls`, `last`, `mean`, `max`, `mean_sqrt_len` or `weighted_mean`; by default the model's
@@ -28,12 +28,12 @@ defmodule Mix.Tasks.Mlx.Embed do
   alias Mix.Mlx.{CommandLine, Switches}
   alias Mlx.LM.Embedder
 
-  @head "mix mlx.embed --model FOLDER [OPTIONS] [TEXT ...]"
+  @head "mix mlx.embed --model MODEL [OPTIONS] [TEXT ...]"
 
   @poolings [:cls, :last, :mean, :max, :mean_sqrt_len, :weighted_mean]
 
   @rows [
-    model: {:string, "FOLDER", "the folder of a model"},
+    model: {:string, "MODEL", "a folder, or a name on the Hugging Face Hub"},
     prompt: {:string, "TEXT", "what is put in front of each text"},
     prompt_name: {:string, "NAME", "one of the model's prompts, instead of --prompt"},
     pooling: {{:one_of, @poolings}, "POOLING", "#{Enum.join(@poolings, ", ")}; by default the model's"},

@@ -92,7 +92,7 @@ defmodule Mlx.LM.Embedder do
   @batch_size 32
 
   @doc """
-  Loads an embedder from a folder.
+  Loads an embedder from a folder, or from the one of a name on the Hugging Face Hub (`Mlx.Hub.resolve/2`).
 
   Options:
 

@@ -51,7 +51,8 @@ defmodule Mlx.LM.Ranker do
   @named %{"Identity" => :none, "Sigmoid" => :sigmoid}
 
   @doc """
-  Loads a ranker from a folder with `config.json`, safetensors and `tokenizer.json`.
+  Loads a ranker from a folder with `config.json`, safetensors and `tokenizer.json`, or from the one of a name on the Hugging
+  Face Hub (`Mlx.Hub.resolve/2`).
 
   Options:
 

@@ -2,7 +2,7 @@ defmodule Mlx.LM.Encoder.Folder do
   @moduledoc false
   # An encoder in a folder: its model, its settings, and how texts become tokens for it.
 
-  alias Mlx.Type
+  alias Mlx.{Hub, Type}
   alias Mlx.Arguments.Given
   alias Mlx.IO.FilePath
   alias Mlx.LM.{Encoder, JSONFile}
@@ -27,16 +27,14 @@ defmodule Mlx.LM.Encoder.Folder do
   @spec options() :: keyword()
   def options, do: @options
 
-  @doc "The path that was given to a function of `Mlx`, which must be that of a folder."
+  @doc "The folder of a path or of a name on the Hub that was given to a function of `Mlx`."
   @spec path!(term(), atom()) :: String.t()
   def path!(path, function) do
-    path = FilePath.string!(path, function)
+    path = path |> FilePath.string!(function) |> Hub.resolve()
 
-    cond do
-      File.dir?(path) -> path
-      File.exists?(path) -> Checkpoint.fail!("#{path} is a file, expected a folder with config.json and the weights")
-      true -> Checkpoint.fail!("there is no folder #{path}")
-    end
+    if File.dir?(path),
+      do: path,
+      else: Checkpoint.fail!("#{path} is a file, expected a folder with config.json and the weights")
   end
 
   @doc """
