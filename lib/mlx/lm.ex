@@ -330,8 +330,7 @@ defmodule Mlx.LM do
   end
 
   defp tokens(lm, [_ | _] = messages, variables) do
-    text =
-      CalledFunction.name("Mlx.LM.encode", ["Mlx.LM.ChatTemplate.render"], fn -> render(lm, messages, variables) end)
+    text = CalledFunction.name("Mlx.LM.encode", fn -> render(lm, messages, variables) end)
 
     # The template writes what the file's settings would otherwise add.
     Tokenizer.encode(lm.tokenizer, text, bos: false, eos: false)
