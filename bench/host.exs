@@ -1,13 +1,13 @@
-for file <- ["rounds.exs", "table.exs", "llama_shapes.exs"], do: Code.require_file(file, __DIR__)
+for file <- ["rounds.exs", "table.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Bench.Host do
   @moduledoc false
-  # MLX submits only so much to a CPU before it waits for the results, so that most of what the test model takes there is
-  # computing. A model of as many layers that are narrow takes what the calls take. Python's models are of the same shapes,
-  # built of mlx.nn.
+  # MLX submits only so much to a CPU before it waits for the results, so that most of what a real model takes there is
+  # computing. A model of as many layers that are narrow takes what the calls take. Python runs the same models with
+  # mlx-lm's classes.
 
-  alias Bench.{LlamaShapes, Rounds, Table}
-  alias Mlx.LM.{Decoder, Decoding, GGUFModel, Sampler}
+  alias Bench.{Rounds, Table}
+  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Sampler}
 
   @rounds 5
   @prompt 16
@@ -15,28 +15,29 @@ defmodule Bench.Host do
   @arrays 288
   @calls 50
 
-  @narrow_head 8
-  @narrow_hidden 192
-  @narrow_vocabulary 256
+  # The kinds of host_kinds.py.
+  @kinds [
+    attention: ~w(llama qwen3),
+    experts: ~w(qwen3_moe gpt_oss),
+    windows: ~w(gemma3_text),
+    recurrent: ~w(mamba mamba2 lfm2 qwen3_next)
+  ]
 
-  @rows [
-    "token, narrow: build",
-    "token, narrow: build + submission",
-    "token, test model: build",
-    "token, test model: build + submission",
+  @call_rows [
     "compiled call: #{@arrays} in, 1 out",
     "compiled call: #{@arrays} in and out",
     "tracing: #{@arrays} in and out"
   ]
 
-  def run do
-    %{model: model} = Mlx.LM.load(System.fetch_env!("MLX_TEST_MODEL"))
-    models = [narrow(model), model]
+  def run(folder, wanted) do
+    kinds = for {kind, names} <- @kinds, name <- names, wanted == [] or name in wanted, do: {kind, name}
+    names = Enum.map(kinds, &elem(&1, 1))
+    models = Enum.map(names, &Checkpoint.load(Path.join(folder, &1)))
     arrays = Mlx.eval(for _array <- 1..@arrays, do: Mlx.ones({8}))
     calls = [Mlx.compile(&first/1), Mlx.compile(&all/1), fn arrays -> Mlx.compile(&all/1).(arrays) end]
-    arguments = Enum.map([@prompt, @tokens, @arrays, @calls | Enum.flat_map(models, &sizes/1)], &to_string/1)
+    arguments = [folder | Enum.map([@prompt, @tokens, @arrays, @calls], &to_string/1)] ++ names
 
-    {[_build, us | _] = ours, [_, py | _] = theirs} =
+    {ours, theirs} =
       Rounds.compare(
         "host.py",
         arguments,
@@ -45,45 +46,15 @@ defmodule Bench.Host do
         &Rounds.median/1
       )
 
-    Table.header("us, median of #{@rounds} rounds", "Mlx")
-    Table.print(@rows, ours, theirs)
-    IO.puts("host ratio: #{Table.format(us / py)}")
+    Table.header("us, median of #{@rounds} rounds", "Mlx", "mlx-lm")
+    Table.print(Enum.flat_map(kinds, &rows/1) ++ @call_rows, ours, theirs)
+    [builds, submissions] = ours |> ratios(theirs) |> Enum.take(2 * length(kinds)) |> Enum.chunk_every(2) |> Enum.zip_with(& &1)
+    IO.puts("build ratio: #{builds |> Enum.max() |> Table.format()}")
+    IO.puts("host ratio: #{submissions |> Enum.max() |> Table.format()}")
   end
 
-  defp narrow(%Decoder{model: %{layers: [%{self_attn: attention} | _] = blocks}}) do
-    %{heads: heads, key_value_heads: key_value_heads} = attention
-    width = heads * @narrow_head
-
-    shapes =
-      LlamaShapes.of(
-        layers: length(blocks),
-        width: width,
-        heads: heads,
-        key_value_heads: key_value_heads,
-        head: @narrow_head,
-        hidden: @narrow_hidden,
-        vocabulary: @narrow_vocabulary
-      )
-
-    metadata = %{
-      "llama.block_count" => length(blocks),
-      "llama.embedding_length" => width,
-      "llama.attention.head_count" => heads,
-      "llama.attention.head_count_kv" => key_value_heads,
-      "llama.attention.key_length" => @narrow_head,
-      "llama.attention.layer_norm_rms_epsilon" => 1.0e-5,
-      "llama.context_length" => 8192
-    }
-
-    shapes
-    |> Map.new(fn {name, shape} -> {"#{name}.weight", Mlx.Random.normal(shape)} end)
-    |> GGUFModel.new(metadata, "the narrow model")
-  end
-
-  defp sizes(%Decoder{config: config, model: %{layers: [%{self_attn: attention, mlp: mlp} | _] = blocks}}) do
-    hidden = Mlx.axis_size(mlp.down_proj.matrix, 0)
-    [length(blocks), config.width, attention.heads, attention.key_value_heads, hidden, config.vocabulary]
-  end
+  defp rows({kind, name}), do: ["#{kind}, #{name}: build", "#{kind}, #{name}: and submission"]
+  defp ratios(ours, theirs), do: Enum.zip_with(ours, theirs, &(&1 / &2))
 
   defp token(model) do
     decode = Decoding.compile(model)
@@ -119,4 +90,5 @@ defmodule Bench.Host do
   defp all(arrays), do: Enum.map(arrays, &Mlx.multiply(&1, 0.5))
 end
 
-Bench.Host.run()
+[folder | wanted] = System.argv()
+Bench.Host.run(folder, wanted)
