@@ -1,8 +1,6 @@
 """The Python side of bench/generate: answers each line with the tokens per second that mlx-lm reads and writes.
 
-    generate.py TOKENS "ID ID ..." FOLDER...
-
-A line is the number of a folder. The answer also has the tokens, so that both sides are seen to do the same.
+    generate.py FOLDER TOKENS "ID ID ..."
 """
 
 import pathlib
@@ -28,21 +26,18 @@ from mlx_lm.utils import load_model  # noqa: E402
 
 def generate(model, ids, max_tokens):
     started = time.perf_counter()
-    tokens = []
-    for token, _ in generate_step(mx.array(ids), model, max_tokens=max_tokens):
-        if not tokens:
+    for count, _ in enumerate(generate_step(mx.array(ids), model, max_tokens=max_tokens)):
+        if count == 0:
             first = time.perf_counter()
-        tokens.append(token)
     ended = time.perf_counter()
-    return len(ids) / (first - started), (max_tokens - 1) / (ended - first), tokens
+    return len(ids) / (first - started), (max_tokens - 1) / (ended - first)
 
 
 def main():
-    max_tokens, ids = int(sys.argv[1]), [int(id) for id in sys.argv[2].split()]
-    models = [load_model(pathlib.Path(folder))[0] for folder in sys.argv[3:]]
-    for line in sys.stdin:
-        reading, writing, tokens = generate(models[int(line)], ids, max_tokens)
-        print(reading, writing, *map(float, tokens), flush=True)
+    model, _ = load_model(pathlib.Path(sys.argv[1]))
+    max_tokens, ids = int(sys.argv[2]), [int(id) for id in sys.argv[3].split()]
+    for _ in sys.stdin:
+        print(*generate(model, ids, max_tokens), flush=True)
 
 
 main()
