@@ -8,9 +8,9 @@ defmodule Bench.Generate do
   alias Bench.{HostTokens, Rounds, Table}
 
   @question "Explain briefly why the sky is blue, and why it is red at dusk. "
-  @repeated 8
-  @tokens 32
-  @rounds 5
+  @repeated 4
+  @tokens 24
+  @rounds 3
 
   @folders [f32: [dequantize: true, type: :f32], bf16: [dequantize: true, type: :bf16], "4bit": []]
 

@@ -234,6 +234,47 @@ defmodule Mlx.TransformsTest do
       end
     end
 
+    test "computes once what is made of equal ranges, however often they are written" do
+      angles = fn x ->
+        x |> Mlx.multiply(Mlx.cos(Mlx.arange(0, 4, type: :f32))) |> Mlx.add(Mlx.arange(1, 5, type: :f32))
+      end
+
+      fun = fn x -> Enum.reduce(1..5, x, fn _time, x -> Mlx.cumulative_sum(angles.(x)) end) end
+      x = Mlx.array([0.5, -1.0, 2.0, 0.0])
+      result = Mlx.compile(fun).(x)
+
+      operations =
+        for [_all, name] <- Regex.scan(~r/label ="([^"]+)", shape=rectangle/, Mlx.export_to_dot(result)), do: name
+
+      assert Enum.count(operations, &(&1 == "Arange")) == 2
+      assert Enum.count(operations, &(&1 == "Cos")) == 1
+      for {a, b} <- Enum.zip(Mlx.to_list(result), Mlx.to_list(fun.(x))), do: assert_in_delta(a, b, 1.0e-3)
+    end
+
+    test "keeps as many recordings as it was asked for, those that were used last" do
+      test = self()
+      fun = Mlx.compile(fn x -> send(test, :recorded) && Mlx.add(x, 1) end, keep: 2)
+      recorded? = fn size -> fun.(Mlx.ones({size})) && receive(do: (:recorded -> true), after: (0 -> false)) end
+
+      assert Enum.map([1, 2, 1, 2, 3, 3, 2, 1, 3], recorded?) == [
+               true,
+               true,
+               false,
+               false,
+               true,
+               false,
+               false,
+               true,
+               true
+             ]
+
+      for keep <- [0, -1, 1.5, :all, 2 ** 70] do
+        assert_raise ArgumentError, ~r/Mlx.compile: expected :keep to be nil or an integer/, fn ->
+          Mlx.compile(&Mlx.negate/1, keep: keep)
+        end
+      end
+    end
+
     test "takes arrays from outside as they are" do
       y = Mlx.add(Mlx.array([1.0, 2.0]), 1.0)
       fun = Mlx.compile(fn x -> Mlx.add(Mlx.multiply(x, y), Mlx.multiply(y, y)) end)

@@ -16,7 +16,11 @@ defmodule Mlx.LM.Cache do
 
   use Mlx.Arguments.Mismatch
 
+  import Bitwise, only: [<<<: 2]
+
   alias Mlx.Array
+
+  @step 256
 
   @typedoc "A cache of any kind."
   @type t :: %{:__struct__ => module(), :length => non_neg_integer() | Array.t(), optional(atom()) => term()}
@@ -67,6 +71,16 @@ defmodule Mlx.LM.Cache do
     for {key, value} <- Map.from_struct(cache), Mlx.Tree.arrays(value) != [], reduce: %{cache | length: 0} do
       cache -> Map.put(cache, key, nil)
     end
+  end
+
+  # How many positions a buffer has room for that is made for so many: they grow by 256, and from 2,048 on by an eighth, so
+  # that the compiled step has few sizes of buffers to be compiled for.
+  @doc false
+  @spec room(pos_integer()) :: pos_integer()
+  def room(length) do
+    eighth = 1 <<< (Enum.count(Integer.digits(length - 1, 2)) - 4)
+    step = max(@step, eighth)
+    div(length + step - 1, step) * step
   end
 
   @doc false
