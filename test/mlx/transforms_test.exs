@@ -234,21 +234,22 @@ defmodule Mlx.TransformsTest do
       end
     end
 
-    test "computes once what is made of equal ranges, however often they are written" do
-      angles = fn x ->
-        x |> Mlx.multiply(Mlx.cos(Mlx.arange(0, 4, type: :f32))) |> Mlx.add(Mlx.arange(1, 5, type: :f32))
-      end
+    test "computes once the angles of equal rotations, which MLX makes of ranges on a CPU" do
+      Mlx.Stream.with_current(Mlx.Stream.default(:cpu), fn ->
+        rotated = fn x, count ->
+          Enum.reduce(1..count, x, fn _time, x -> Mlx.cumulative_sum(Mlx.Fast.rope(x, 8, offset: 3), axis: -1) end)
+        end
 
-      fun = fn x -> Enum.reduce(1..5, x, fn _time, x -> Mlx.cumulative_sum(angles.(x)) end) end
-      x = Mlx.array([0.5, -1.0, 2.0, 0.0])
-      result = Mlx.compile(fun).(x)
-
-      operations =
-        for [_all, name] <- Regex.scan(~r/label ="([^"]+)", shape=rectangle/, Mlx.export_to_dot(result)), do: name
-
-      assert Enum.count(operations, &(&1 == "Arange")) == 2
-      assert Enum.count(operations, &(&1 == "Cos")) == 1
-      for {a, b} <- Enum.zip(Mlx.to_list(result), Mlx.to_list(fun.(x))), do: assert_in_delta(a, b, 1.0e-3)
+        [x, other] = for seed <- 1..2, do: Mlx.Random.normal({1, 2, 5, 8}, key: Mlx.Random.key(seed))
+        fun = fn x, other -> Mlx.add(rotated.(x, 4), Mlx.Fast.rope(other, 8, offset: 4)) end
+        result = Mlx.compile(fun).(x, other)
+        dot = Mlx.export_to_dot(result)
+        operations = for [_all, name] <- Regex.scan(~r/label ="([^"]+)", shape=rectangle/, dot), do: name
+        assert Enum.count(operations, &(&1 == "CumSum")) == 4
+        # Those of the offset 3, and those of the offset 4.
+        assert Enum.count(operations, &(&1 == "Cos")) == 2
+        assert number(Mlx.all_close(result, fun.(x, other), rtol: 1.0e-5, atol: 1.0e-6)) == 1
+      end)
     end
 
     test "keeps as many recordings as it was asked for, those that were used last" do
