@@ -31,9 +31,9 @@ defmodule Bench.HostTokens do
     models = Enum.map(names, &Checkpoint.load(Path.join(folder, &1)))
     arguments = [folder, "#{@prompt}", "#{@tokens}" | names]
 
-    # The median of a round's tokens, and the best of these.
+    # The best of all tokens: another process that runs meanwhile makes most of them slower, those of the slower side more.
     {ours, theirs} = Rounds.compare("host_tokens.py", arguments, @rounds, fn -> Enum.flat_map(models, &token/1) end)
-    Table.header("us, best median of #{@rounds} rounds", "Mlx", "mlx-lm")
+    Table.header("us, best of #{@rounds} rounds", "Mlx", "mlx-lm")
     Table.print(Enum.flat_map(kinds, &rows/1), ours, theirs)
     ratios = Enum.zip_with(ours, theirs, &(&1 / &2))
     [build, submission] = ratios |> Enum.chunk_every(2) |> Enum.zip_with(&Enum.max/1)
@@ -49,7 +49,7 @@ defmodule Bench.HostTokens do
     # The first token is recorded.
     {_times, next} = step(decode, {Mlx.eval(token), sampler, caches})
     {times, _next} = Enum.map_reduce(1..@tokens, next, fn _token, next -> step(decode, next) end)
-    Enum.zip_with(times, &Rounds.median/1)
+    Enum.zip_with(times, &Enum.min/1)
   end
 
   # What Mlx.LM.Generation does for each token, but it is at the next one while this is computed.
