@@ -25,7 +25,9 @@ defmodule Bench.Rounds do
     options = [:binary, :exit_status, line: 10_000, args: [script | arguments], env: environment()]
     port = Port.open({:spawn_executable, python}, options)
 
-    for _round <- 1..count, do: {ours.(), ask(port)}
+    rounds = for _round <- 1..count, do: {ours.(), ask(port)}
+    Port.close(port)
+    rounds
   end
 
   @doc "How often `best_repetition/1` repeats."

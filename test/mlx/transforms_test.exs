@@ -234,6 +234,48 @@ defmodule Mlx.TransformsTest do
       end
     end
 
+    test "computes once the angles of equal rotations, which MLX makes of ranges on a CPU" do
+      Mlx.Stream.with_current(Mlx.Stream.default(:cpu), fn ->
+        rotated = fn x, count ->
+          Enum.reduce(1..count, x, fn _time, x -> Mlx.cumulative_sum(Mlx.Fast.rope(x, 8, offset: 3), axis: -1) end)
+        end
+
+        [x, other] = for seed <- 1..2, do: Mlx.Random.normal({1, 2, 5, 8}, key: Mlx.Random.key(seed))
+        fun = fn x, other -> Mlx.add(rotated.(x, 4), Mlx.Fast.rope(other, 8, offset: 4)) end
+        result = Mlx.compile(fun).(x, other)
+        dot = Mlx.export_to_dot(result)
+        operations = for [_all, name] <- Regex.scan(~r/label ="([^"]+)", shape=rectangle/, dot), do: name
+        assert Enum.count(operations, &(&1 == "CumSum")) == 4
+        # Those of the offset 3, and those of the offset 4.
+        assert Enum.count(operations, &(&1 == "Cos")) == 2
+        assert number(Mlx.all_close(result, fun.(x, other), rtol: 1.0e-5, atol: 1.0e-6))
+      end)
+    end
+
+    test "keeps as many recordings as it was asked for, those that were used last" do
+      test = self()
+      fun = Mlx.compile(fn x -> send(test, :recorded) && Mlx.add(x, 1) end, keep: 2)
+      recorded? = fn size -> fun.(Mlx.ones({size})) && receive(do: (:recorded -> true), after: (0 -> false)) end
+
+      assert Enum.map([1, 2, 1, 2, 3, 3, 2, 1, 3], recorded?) == [
+               true,
+               true,
+               false,
+               false,
+               true,
+               false,
+               false,
+               true,
+               true
+             ]
+
+      for keep <- [0, -1, 1.5, :all, 2 ** 70] do
+        assert_raise ArgumentError, ~r/Mlx.compile: expected :keep to be nil or an integer/, fn ->
+          Mlx.compile(&Mlx.negate/1, keep: keep)
+        end
+      end
+    end
+
     test "takes arrays from outside as they are" do
       y = Mlx.add(Mlx.array([1.0, 2.0]), 1.0)
       fun = Mlx.compile(fn x -> Mlx.add(Mlx.multiply(x, y), Mlx.multiply(y, y)) end)

@@ -22,6 +22,7 @@
 #include "core/recording/run_purpose.hpp"
 #include "core/threads/deep_thread.hpp"
 #include "core/transforms/changing_numbers.hpp"
+#include "core/transforms/merged_sources.hpp"
 #include "core/transforms/transforms.hpp"
 
 namespace mlx_nif {
@@ -86,12 +87,13 @@ class CompiledFunction::Graph {
         arrays[node.outputs[0]] = mx::astype(node_inputs.front(), node.types[0], node.primitive->stream());
         continue;
       }
-      std::vector<mx::Shape> shapes = shapeless_ ? node.primitive->output_shapes(node_inputs) : node.shapes;
-      if (node.outputs.size() == 1) {
-        arrays[node.outputs[0]].emplace(std::move(shapes[0]), node.types[0], node.primitive, std::move(node_inputs));
-      } else {
+      if (node.outputs.size() > 1) {
+        auto shapes = shapeless_ ? node.primitive->output_shapes(node_inputs) : node.shapes;
         put(node, mx::array::make_arrays(std::move(shapes), node.types, node.primitive, node_inputs));
+        continue;
       }
+      mx::Shape shape = shapeless_ ? node.primitive->output_shapes(node_inputs)[0] : node.shapes[0];
+      arrays[node.outputs[0]].emplace(std::move(shape), node.types[0], node.primitive, std::move(node_inputs));
     }
     const std::size_t first = results.size();
     for (const std::size_t output : outputs_) {
@@ -260,6 +262,7 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
         auto outputs = arrays_of(borrow(program_->run(borrow(arrays))));
         numbers_ = Numbers::make_inputs(outputs, former_numbers_);
         cast_real_parts(outputs);
+        merge_sources(outputs);
         return outputs;
       };
       const auto compiled = mx::detail::compile(run, only_function, shapeless_);

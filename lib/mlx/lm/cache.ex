@@ -16,7 +16,11 @@ defmodule Mlx.LM.Cache do
 
   use Mlx.Arguments.Mismatch
 
+  import Bitwise, only: [<<<: 2]
+
   alias Mlx.Array
+
+  @step 256
 
   @typedoc "A cache of any kind."
   @type t :: %{:__struct__ => module(), :length => non_neg_integer() | Array.t(), optional(atom()) => term()}
@@ -72,6 +76,16 @@ defmodule Mlx.LM.Cache do
   # A cache may hold others.
   defp cache?(%module{length: _length}), do: function_exported?(module, :put_buffers, 3)
   defp cache?(_value), do: false
+
+  # How many positions a buffer has room for that is made for so many: they grow by 256, and from 2,048 on by an eighth, so
+  # that the compiled step has few sizes of buffers to be compiled for.
+  @doc false
+  @spec room(pos_integer()) :: pos_integer()
+  def room(length) do
+    eighth = 1 <<< (Enum.count(Integer.digits(length - 1, 2)) - 4)
+    step = max(@step, eighth)
+    div(length + step - 1, step) * step
+  end
 
   @doc false
   def buffers(%kind{} = cache), do: kind.buffers(cache)

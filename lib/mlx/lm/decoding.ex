@@ -7,10 +7,14 @@ defmodule Mlx.LM.Decoding do
   #
   # The number of positions in the caches is an array to this function, so that it is compiled once for all; each call takes
   # as many positions of the caches as there are. It gives up the buffers of the caches that it is given, and MLX writes into
-  # them. The other parts of a cache come from the model.
+  # them. The other parts of a cache come from the model. What was compiled for buffers of one size takes megabytes, and does
+  # not come again when they have grown, so that only the last few are kept.
 
   alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder, Sampler}
+
+  # So many generations run at once, each with buffers of its own size, and compile nothing anew.
+  @kept 8
 
   @typedoc "What `compile/1` returns."
   @opaque t :: (Array.t(), Sampler.t(), [tuple()], Array.t() -> {Array.t(), Sampler.t(), [tuple()]})
@@ -19,7 +23,7 @@ defmodule Mlx.LM.Decoding do
   @spec compile(Decoder.t(), [Cache.t()] | nil) :: t()
   def compile(model, caches \\ nil) do
     empty = if caches, do: Enum.map(caches, &Cache.emptied/1), else: Decoder.caches(model)
-    Mlx.compile(&decode(model, empty, &1, &2, &3, &4), donate: [2])
+    Mlx.compile(&decode(model, empty, &1, &2, &3, &4), donate: [2], keep: @kept)
   end
 
   defp decode(model, empty, token, sampler, buffers, position) do

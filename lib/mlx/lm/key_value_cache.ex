@@ -3,7 +3,7 @@ defmodule Mlx.LM.KeyValueCache do
   The keys and values that one attention layer has computed so far, so that each token is computed once.
 
   They lie in buffers `{batch, heads, room, features}` with room for more. New ones are written into the buffers, which
-  are made larger by a step of 256 positions when they are full.
+  are made larger when they are full: by 256 positions, and from 2,048 on by an eighth.
 
       cache = Mlx.LM.KeyValueCache.new()
       {output, cache} = Mlx.LM.KeyValueCache.attend(cache, queries, keys, values)
@@ -22,8 +22,6 @@ defmodule Mlx.LM.KeyValueCache do
   alias Mlx.{Array, Native}
   alias Mlx.LM.Cache
   alias Mlx.Arguments.Options
-
-  @step 256
 
   @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer() | Array.t()}
 
@@ -160,16 +158,16 @@ defmodule Mlx.LM.KeyValueCache do
     %{cache | keys: with_room(cache.keys, keys, length), values: with_room(cache.values, values, length)}
   end
 
-  defp with_room(nil, new, length), do: empty(new, length)
+  defp with_room(nil, new, length), do: empty(new, Cache.room(length))
 
   defp with_room(%Array{shape: {_, _, room, _}} = buffer, _new, length) when length <= room, do: buffer
 
   defp with_room(buffer, new, length) do
-    Mlx.concatenate([buffer, empty(new, length - Mlx.axis_size(buffer, 2))], axis: 2)
+    Mlx.concatenate([buffer, empty(new, Cache.room(length) - Mlx.axis_size(buffer, 2))], axis: 2)
   end
 
-  defp empty(%Array{shape: {batch, heads, _length, features}, type: type}, length) do
-    Mlx.zeros({batch, heads, div(length + @step - 1, @step) * @step, features}, type: type)
+  defp empty(%Array{shape: {batch, heads, _length, features}, type: type}, room) do
+    Mlx.zeros({batch, heads, room, features}, type: type)
   end
 
   @doc false

@@ -6,7 +6,7 @@ defmodule Mlx.LM.QuantizedCache do
       cache = Mlx.LM.QuantizedCache.new(bits: 8, group_size: 64)
       {output, cache} = Mlx.LM.QuantizedCache.attend(cache, queries, keys, values)
 
-  They are three arrays each, as `Mlx.quantize/2` makes them, with room for more positions, which grows by steps of 256.
+  They are three arrays each, as `Mlx.quantize/2` makes them, with room for more positions, which grows by steps of 256, from 2,048 on by an eighth.
 
   Python: `QuantizedKVCache` of `mlx_lm.models.cache`.
   """
@@ -19,7 +19,6 @@ defmodule Mlx.LM.QuantizedCache do
   alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.{Cache, KeyValueCache}
 
-  @step 256
   @bits [2, 3, 4, 5, 6, 8]
   @group_sizes [32, 64, 128]
 
@@ -232,7 +231,7 @@ defmodule Mlx.LM.QuantizedCache do
   defp with_room(%__MODULE__{keys: nil} = cache, shapes, length) do
     [keys, values] =
       for parts <- shapes do
-        List.to_tuple(for {batch, heads, size, type} <- parts, do: zeros(batch, heads, room(length), size, type))
+        List.to_tuple(for {batch, heads, size, type} <- parts, do: zeros(batch, heads, Cache.room(length), size, type))
       end
 
     %{cache | keys: keys, values: values}
@@ -245,11 +244,10 @@ defmodule Mlx.LM.QuantizedCache do
   defp grown(%Array{shape: {_, _, room, _}} = buffer, length) when length <= room, do: buffer
 
   defp grown(%Array{shape: {batch, heads, room, size}, type: type} = buffer, length) do
-    Mlx.concatenate([buffer, zeros(batch, heads, room(length - room), size, type)], axis: 2)
+    Mlx.concatenate([buffer, zeros(batch, heads, Cache.room(length) - room, size, type)], axis: 2)
   end
 
   defp zeros(batch, heads, room, size, type), do: Mlx.zeros({batch, heads, room, size}, type: type)
-  defp room(length), do: div(length + @step - 1, @step) * @step
 
   @impl true
   def make_room(%__MODULE__{length: length} = cache, count) when is_integer(length) do

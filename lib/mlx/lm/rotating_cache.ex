@@ -4,7 +4,7 @@ defmodule Mlx.LM.RotatingCache do
   itself and the `window - 1` before it.
 
   They lie in buffers `{batch, heads, room, features}`. The one of the position `p` is at `rem(p, window)`, so that a new
-  one takes the place of the one that left the window. The buffers grow by steps of 256 positions up to the window.
+  one takes the place of the one that left the window. The buffers grow by steps of 256 positions, from 2,048 on by an eighth, up to the window.
 
   With `keep`, the first `keep` positions stay, and single ones that come later see them and the last `window - keep`: those
   have the other places in turn. When several positions come at once, each sees the `window` entries up to its own of those
@@ -22,9 +22,7 @@ defmodule Mlx.LM.RotatingCache do
 
   alias Mlx.Array
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.KeyValueCache
-
-  @step 256
+  alias Mlx.LM.{Cache, KeyValueCache}
 
   @enforce_keys [:window]
   defstruct [:window, keep: 0, keys: nil, values: nil, length: 0]
@@ -186,7 +184,7 @@ defmodule Mlx.LM.RotatingCache do
     %{cache | keys: keys, values: values, length: start + count}
   end
 
-  defp room(length, window), do: min(window, div(length + @step - 1, @step) * @step)
+  defp room(length, window), do: min(window, Cache.room(length))
 
   defp grown(%Array{shape: {_, _, room, _}} = buffer, wanted) when wanted <= room, do: buffer
 

@@ -5,7 +5,7 @@ defmodule Mlx.Transforms.Compilation do
   use Mlx.Ops.Topic, title: "Compiling functions"
 
   alias Mlx.{Native, Telemetry, Tree}
-  alias Mlx.Arguments.{Arity, CalledFunction, Options}
+  alias Mlx.Arguments.{Arity, CalledFunction, Given, Options}
   alias Mlx.NonFinite.Operations
   alias Mlx.Transforms.{Form, KernelMaking, KernelProgress, Recording, Replacement}
 
@@ -38,6 +38,8 @@ defmodule Mlx.Transforms.Compilation do
       memory is free for the results at once, instead of after the next garbage collection, as for the parameters that
       a training step returns anew; using these arrays afterwards raises. Inside of another transform, and when the call
       raises, they stay as they are.
+    * `:keep` - how many recordings are kept, those that were used last; by default `nil` for all, but for what is said
+      above of numbers. For a function of arrays that grow, whose former shapes do not come again.
 
   On a CPU, MLX makes the kernels with the C++ compiler of the machine and keeps them in the folder `mlx` of the folder for
   temporary files (`TMPDIR`). Of more than 2,000 files or 128 MB there, Mlx removes those that were used the longest time
@@ -65,12 +67,13 @@ defmodule Mlx.Transforms.Compilation do
   """
   @spec compile(function(), keyword()) :: function()
   def compile(fun, options \\ []) when is_function(fun) do
-    [shapeless, donate] = Options.without_stream(options, :compile, shapeless: false, donate: [])
+    [shapeless, donate, keep] = Options.without_stream(options, :compile, shapeless: false, donate: [], keep: nil)
     arity = Arity.of(fun)
     require_positions!(donate, arity)
+    require_count!(keep)
     KernelMaking.allow()
-    cache = Native.cache_new(@most_forms)
-    Arity.function(arity, &call(cache, fun, %{shapeless: shapeless, donate: donate}, &1))
+    cache = Native.cache_new(keep || @most_forms)
+    Arity.function(arity, &call(cache, fun, %{shapeless: shapeless, donate: donate, keep: keep}, &1))
   end
 
   defp require_positions!(positions, arity) do
@@ -78,6 +81,14 @@ defmodule Mlx.Transforms.Compilation do
       raise ArgumentError,
             "Mlx.compile: expected :donate to be a list of positions of the #{arity} arguments, got: #{inspect(positions)}"
     end
+  end
+
+  defp require_count!(nil), do: :ok
+  defp require_count!(count) when is_integer(count) and count in 1..1_000_000, do: :ok
+
+  defp require_count!(count) do
+    raise ArgumentError,
+          "Mlx.compile: expected :keep to be nil or an integer from 1 to 1000000, got: #{Given.text(count)}"
   end
 
   @doc """
@@ -119,9 +130,9 @@ defmodule Mlx.Transforms.Compilation do
     end
   end
 
-  defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated}, arguments) do
+  defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated} = options, arguments) do
     form = {Replacement.wanted?(), Form.of(arguments, shapeless)}
-    {compiled, captured, result} = Native.cache_find(cache, form) || record(cache, form, fun, shapeless, arguments)
+    {compiled, captured, result} = Native.cache_find(cache, form) || record(cache, form, fun, options, arguments)
     results = run(compiled, Tree.arrays(arguments) ++ captured)
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
     result |> Tree.with_arrays(results) |> Replacement.received(arguments)
@@ -135,20 +146,21 @@ defmodule Mlx.Transforms.Compilation do
     if not Native.is_traced(results), do: arguments |> Tree.arrays() |> Enum.each(&Native.deallocate/1)
   end
 
-  defp record(cache, form, fun, shapeless, arguments) do
+  defp record(cache, form, fun, options, arguments) do
     Telemetry.span(:compile, "Mlx.compile", Recording.shapes(arguments), %{compiled: fun}, fn ->
-      compile(cache, form, fun, shapeless, arguments)
+      compile(cache, form, fun, options, arguments)
     end)
   end
 
   # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.
-  defp compile(cache, form, fun, shapeless, arguments) do
+  defp compile(cache, form, fun, %{shapeless: shapeless, keep: keep}, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), Replacement.carried(fun))
     CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
     formers = for {compiled, _captured, _result} when is_reference(compiled) <- Native.cache_latest(cache), do: compiled
     entry = {compiled(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
     KernelProgress.watch()
-    Native.cache_insert(cache, form, Form.without_numbers(form), entry)
+    # A group has a limit.
+    Native.cache_insert(cache, form, if(keep, do: :all, else: Form.without_numbers(form)), entry)
   end
 
   # Of a function that exchanges arrays with other processes, MLX compiles what is between the exchanges.

@@ -5,7 +5,9 @@ defmodule Mlx.LM.Decoder.Attention do
       q, k, v = q_proj(x), k_proj(x), v_proj(x)
       y = o_proj(softmax(scale * rotate(q) rotate(k)' + causal mask) v)
 
-  The matrices of q, k and v are in `qkv_proj` in place of the three when they are joined, in a file or by `join/1`.
+  The matrices of q, k and v are in `qkv_proj` in place of the three when they are joined, in a file or by `join/1`. Then
+  `join/1` puts the weights of `q_norm` and `k_norm` into `qk_norm`, so that queries and keys are normalised and rotated as
+  one.
   """
 
   @behaviour Mlx.LM.Decoder.Mixer
@@ -17,6 +19,7 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.LM.Decoder.{
     BlockIndexer,
     CappedAttention,
+    HeadRMSNorm,
     Joined,
     KeyMixture,
     KeyRounding,
@@ -97,6 +100,7 @@ defmodule Mlx.LM.Decoder.Attention do
               :o_proj,
               :q_norm,
               :k_norm,
+              :qk_norm,
               :o_norm,
               :sinks,
               :mixture,
@@ -284,12 +288,8 @@ defmodule Mlx.LM.Decoder.Attention do
      values |> Mlx.reshape(shape) |> swap(), gate, step}
   end
 
-  # Without norms, queries and keys stay together until they are rotated.
-  defp projections(
-         %__MODULE__{q_norm: nil, temperature: nil, mixture: nil} = attention,
-         %Array{shape: {batch, length, _width}} = x,
-         step
-       ) do
+  # Without norms of their own, queries and keys stay together until they are rotated.
+  defp projections(%__MODULE__{q_norm: nil, mixture: nil} = attention, %Array{shape: {batch, length, _width}} = x, step) do
     %{heads: heads, key_value_heads: shared} = attention
 
     all =
@@ -298,6 +298,7 @@ defmodule Mlx.LM.Decoder.Attention do
       |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
 
     [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
+    rotated = if attention.qk_norm, do: NN.Layer.call(attention.qk_norm, rotated), else: rotated
     {{:together, rotated}, nil, values, nil, step}
   end
 
@@ -454,9 +455,20 @@ defmodule Mlx.LM.Decoder.Attention do
       ) do
     case Joined.linear([attention.q_proj, attention.k_proj, attention.v_proj]) do
       nil -> attention
-      joined -> %{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined}
+      joined -> joined_norms(%{attention | q_proj: nil, k_proj: nil, v_proj: nil, qkv_proj: joined})
     end
   end
 
+  def join(%__MODULE__{qkv_proj: %{}} = attention), do: joined_norms(attention)
   def join(attention), do: attention
+
+  defp joined_norms(%__MODULE__{norm_of: norm_of, q_norm: %{} = q_norm, k_norm: %{} = k_norm, mixture: nil} = attention)
+       when norm_of in [:heads, :each] do
+    case HeadRMSNorm.joined([{q_norm, attention.heads}, {k_norm, attention.key_value_heads}]) do
+      nil -> attention
+      joined -> %{attention | q_norm: nil, k_norm: nil, qk_norm: joined}
+    end
+  end
+
+  defp joined_norms(attention), do: attention
 end

@@ -1,12 +1,14 @@
 defmodule Mlx.LM.Decoder.ForInference do
   @moduledoc false
   # A loaded decoder as it runs fastest: with joined matrices, normalisations that have their sums, matrices in the wanted
-  # form, and dense ones in the order of memory that the device reads fastest. Its paths are no longer the names in files.
+  # form, dense ones in the order of memory that the device reads fastest, and one array for equal frequencies of all
+  # blocks, so that a compiled function computes their angles once. Its paths are no longer the names in files.
   #
   # One block after the other is computed, and what it was made of is given up.
 
+  alias Mlx.Array
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, ShiftedLayerNorm, ShiftedRMSNorm, SwitchLinear}
+  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, RoPE, ShiftedLayerNorm, ShiftedRMSNorm, SwitchLinear}
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
   @type form :: :dense | :quantized
@@ -17,7 +19,7 @@ defmodule Mlx.LM.Decoder.ForInference do
     # The largest matrix comes first: while it is made, there is no other beside it.
     lm_head = output(decoder.lm_head, model.embed_tokens, form)
     embedding = Mlx.eval(model.embed_tokens)
-    layers = for block <- model.layers, do: block(block, form)
+    {layers, _arrays} = Enum.map_reduce(model.layers, %{}, fn block, arrays -> block |> block(form) |> rotated(arrays) end)
     norms = for {name, %{} = norm} <- Map.take(model, [:norm, :embedding_norm]), into: %{}, do: {name, shaped(norm)}
     inputs = for {name, part} <- Map.take(model, [:layer_inputs, :streams]), into: %{}, do: {name, laid_out(part, form)}
     parts = norms |> Map.merge(inputs) |> Map.merge(%{embed_tokens: embedding, layers: layers})
@@ -49,6 +51,23 @@ defmodule Mlx.LM.Decoder.ForInference do
     |> Mlx.NN.map_layers(fn _path, layer -> shaped(layer) end)
     |> Mlx.eval()
   end
+
+  # The parts with arrays of frequencies in place of lists, and these arrays by their lists.
+  defp rotated(%RoPE{frequencies: [_ | _] = list} = rope, arrays) do
+    arrays = Map.put_new_lazy(arrays, list, fn -> Mlx.array(list, type: :f32) end)
+    {%{rope | frequencies: arrays[list]}, arrays}
+  end
+
+  defp rotated(%Array{} = array, arrays), do: {array, arrays}
+
+  defp rotated(%{} = part, arrays) do
+    Enum.reduce(Map.keys(part), {part, arrays}, fn name, {part, arrays} ->
+      {value, arrays} = rotated(Map.fetch!(part, name), arrays)
+      {Map.put(part, name, value), arrays}
+    end)
+  end
+
+  defp rotated(value, arrays), do: {value, arrays}
 
   defp laid_out(part, form) do
     Mlx.NN.map_layers(part, fn _path, layer -> layer |> formed(form) |> shaped() end)

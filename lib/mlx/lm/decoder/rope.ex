@@ -28,7 +28,7 @@ defmodule Mlx.LM.Decoder.RoPE do
           traditional: boolean(),
           base: number(),
           scale: float(),
-          frequencies: [float()] | nil,
+          frequencies: [float() | :infinity] | Array.t() | nil,
           factor: float(),
           dynamic: {number(), pos_integer()} | nil
         }
@@ -155,6 +155,8 @@ defmodule Mlx.LM.Decoder.RoPE do
     base = Mlx.multiply(Mlx.pow(growth, dims / (dims - 2)), base)
     [freqs: Mlx.pow(base, Mlx.divide(Mlx.arange(0, dims, 2, type: :f32), dims))]
   end
+
+  defp angles(%__MODULE__{frequencies: %Array{} = frequencies}, _x, _offset), do: [freqs: frequencies]
 
   defp angles(%__MODULE__{frequencies: [_ | _] = frequencies}, _x, _offset) do
     [freqs: Mlx.array(frequencies, type: :f32)]
