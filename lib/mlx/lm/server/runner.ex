@@ -2,18 +2,38 @@ defmodule Mlx.LM.Server.Runner do
   @moduledoc false
   # The process that computes. It is told which requests to work on and which to leave, and tells what comes of them:
   # `{Mlx.LM.Server.Runner, pid, [{ref, events}]}`, where an error is `{:error, reason, text}`.
+  #
+  # In each turn it looks for messages, has MLX compute the next tokens of the batch, gives out those of the turn before
+  # while MLX computes, and reads a part of one prompt. So MLX always has something to do, and no turn is long.
 
-  alias Mlx.LM.Generation
+  alias Mlx.{Memory, Telemetry}
+  alias Mlx.LM.Decoder
+  alias Mlx.LM.Server.{About, Batch, Choosing, Reading, Request, Row}
+
+  @enforce_keys [:model, :about, :server, :step, :batch, :choose]
+  # `rows` are those in the batch, `chosen` the tokens that were chosen for them and not yet read, with the slots that they
+  # had then and the samplers that chose them.
+  defstruct @enforce_keys ++ [:chosen, :ticket, rows: %{}, readings: %{}, turns: :queue.new()]
 
   @doc "Starts a runner of the calling server."
   @spec start_link(Mlx.LM.t(), map()) :: pid()
-  def start_link(lm, _settings) do
+  def start_link(%Mlx.LM{model: model}, settings) do
     server = self()
-    spawn_link(fn -> idle(%{lm: lm, server: server}) end)
+
+    spawn_link(fn ->
+      loop(%__MODULE__{
+        model: model,
+        about: About.get(server),
+        server: server,
+        step: settings.prefill_step,
+        batch: Batch.new(model, Batch.compile(model)),
+        choose: Choosing.compile()
+      })
+    end)
   end
 
   @doc "Gives a request to the runner."
-  @spec admit(pid(), reference(), Mlx.LM.Server.Request.t()) :: :ok
+  @spec admit(pid(), reference(), Request.t()) :: :ok
   def admit(runner, ref, request) do
     send(runner, {:admit, ref, request})
     :ok
@@ -26,31 +46,184 @@ defmodule Mlx.LM.Server.Runner do
     :ok
   end
 
-  defp idle(state) do
-    receive do
-      {:admit, ref, request} -> generate(state, ref, request)
-      {:drop, _ref} -> :ok
-    end
-
-    idle(state)
+  defp loop(state) do
+    state |> messages() |> decode() |> read_part() |> loop()
   end
 
-  defp generate(state, ref, request) do
-    options =
-      [max_tokens: request.most, stop: request.stop.strings, stop_ids: Enum.to_list(request.end_ids)] ++
-        request.sampling
+  # ---- messages
 
-    state.lm
-    |> Generation.events(request.ids, options)
-    |> Enum.reduce_while(:ok, fn event, :ok ->
-      event = with {:done, response} <- event, do: {:done, %{response | context: nil}}
-      send(state.server, {__MODULE__, self(), [{ref, [event]}]})
+  defp messages(%__MODULE__{rows: rows, readings: readings} = state) when rows == %{} and readings == %{} do
+    state = rest(state)
 
-      receive do
-        {:drop, ^ref} -> {:halt, :ok}
-      after
-        0 -> {:cont, :ok}
+    receive do
+      message -> state |> wake() |> message(message) |> messages()
+    end
+  end
+
+  defp messages(state) do
+    receive do
+      message -> state |> message(message) |> messages()
+    after
+      0 -> state
+    end
+  end
+
+  # The model stays in the memory of a GPU while there is work.
+  defp wake(%{ticket: nil} = state), do: %{state | ticket: Memory.wire()}
+  defp wake(state), do: state
+
+  defp rest(%{ticket: nil} = state), do: state
+
+  defp rest(%{ticket: ticket} = state) do
+    Memory.release(ticket)
+    :erlang.garbage_collect()
+    %{state | ticket: nil}
+  end
+
+  defp message(state, {:admit, ref, request}) do
+    row = Row.new(ref, request, state.about, state.choose)
+    reading = Reading.new(row, Decoder.caches(state.model))
+    %{state | readings: Map.put(state.readings, ref, reading), turns: :queue.in(ref, state.turns)}
+  end
+
+  defp message(state, {:drop, ref}) do
+    case Map.pop(state.readings, ref) do
+      {nil, _readings} ->
+        leave(state, ref)
+
+      {reading, readings} ->
+        Reading.leave(reading)
+        %{state | readings: readings, turns: :queue.delete(ref, state.turns)}
+    end
+  end
+
+  defp leave(%{rows: rows} = state, ref) when is_map_key(rows, ref) do
+    batch = Batch.leave(state.batch, ref)
+    %{state | rows: Map.delete(rows, ref), batch: batch, chosen: if(batch.slots > 0, do: state.chosen)}
+  end
+
+  defp leave(state, _ref), do: state
+
+  # ---- the batch
+
+  defp decode(%{rows: rows} = state) when rows == %{}, do: state
+
+  # The next tokens are being computed when those before are read.
+  defp decode(%{chosen: chosen} = state) do
+    state = if last?(state), do: %{state | chosen: nil}, else: step(state)
+    give_out(state, chosen)
+  end
+
+  # Whether the tokens that were chosen are the last of all rows.
+  defp last?(%{chosen: nil}), do: false
+
+  defp last?(%{chosen: {_tokens, slots, _samplers}, rows: rows}) do
+    Enum.all?(rows, fn {ref, row} -> row.left == 1 and is_map_key(slots, ref) end)
+  end
+
+  defp step(state) do
+    started = System.monotonic_time()
+    {greedy, logits, batch} = Batch.step(state.batch)
+    {chosen, state} = choose(%{state | batch: batch}, logits)
+    slots = for {ref, _row} <- state.rows, into: %{}, do: {ref, Batch.slot(batch, ref)}
+    tokens = Choosing.tokens(greedy, for({ref, {token, _sampler}} <- chosen, into: %{}, do: {slots[ref], token}))
+    samplers = for {ref, {_token, sampler}} <- chosen, into: %{}, do: {ref, sampler}
+    Mlx.async_eval({tokens, for({_ref, sampler} <- samplers, do: sampler.last)})
+    for array <- Enum.uniq([greedy, logits]), array != tokens, do: Mlx.deallocate(array)
+    metadata = %{server: state.about.name}
+    measurements = %{duration: System.monotonic_time() - started, rows: Batch.size(batch), slots: batch.slots}
+    Telemetry.execute([:server, :step], measurements, metadata)
+    %{state | batch: Batch.put_tokens(state.batch, tokens), chosen: {tokens, slots, samplers}}
+  end
+
+  # The tokens of rows whose samplers need more than the most probable one. What a function of the user's own raises ends its
+  # request alone.
+  defp choose(state, logits) do
+    for {ref, row} <- state.rows, not Choosing.greedy?(row.sampler), reduce: {%{}, state} do
+      {chosen, state} ->
+        case attempt(fn -> Choosing.token(row.choose, row.sampler, logits, Batch.slot(state.batch, ref), nil) end) do
+          {:ok, {token, sampler}} ->
+            rows = Map.put(state.rows, ref, %{row | sampler: sampler})
+            {Map.put(chosen, ref, {token, sampler}), %{state | rows: rows}}
+
+          {:error, text} ->
+            tell(state, [{ref, [{:error, :failed, text}]}])
+            {chosen, %{state | rows: Map.delete(state.rows, ref)} |> without(ref)}
+        end
+    end
+  end
+
+  # The slot is free for the next row. The step that is under way has it still.
+  defp without(state, ref), do: %{state | batch: Batch.leave(state.batch, ref)}
+
+  defp attempt(fun) do
+    {:ok, fun.()}
+  rescue
+    error -> {:error, Exception.message(error)}
+  end
+
+  defp give_out(state, nil), do: state
+
+  defp give_out(state, {tokens, slots, samplers}) do
+    ids = tokens |> Mlx.to_list() |> List.to_tuple()
+
+    {told, state} =
+      for {ref, row} <- state.rows, slot = slots[ref], reduce: {[], state} do
+        {told, state} ->
+          {events, row} = Row.push(row, elem(ids, slot), Map.get(samplers, ref, row.sampler))
+          told = if events == [], do: told, else: [{ref, events} | told]
+          {told, if(row == :done, do: leave(state, ref), else: %{state | rows: Map.put(state.rows, ref, row)})}
       end
-    end)
+
+    tell(state, told)
+    state
+  end
+
+  defp tell(_state, []), do: :ok
+  defp tell(state, events), do: send(state.server, {__MODULE__, self(), events})
+
+  # ---- prompts
+
+  # Each prompt has its turn, so that a short one does not wait for a long one.
+  defp read_part(state) do
+    case :queue.out(state.turns) do
+      {:empty, _turns} -> state
+      {{:value, ref}, turns} -> read_part(%{state | turns: turns}, ref, Map.fetch!(state.readings, ref))
+    end
+  end
+
+  defp read_part(state, ref, reading) do
+    started = System.monotonic_time()
+    result = attempt(fn -> Reading.advance(reading, state.model, state.step) end)
+    measurements = %{duration: System.monotonic_time() - started, tokens: min(reading.left, state.step)}
+    Telemetry.execute([:server, :prefill], measurements, %{server: state.about.name})
+
+    case result do
+      {:ok, {:more, reading}} ->
+        %{state | readings: Map.put(state.readings, ref, reading), turns: :queue.in(ref, state.turns)}
+
+      {:ok, {:read, row, caches, sampler, token}} ->
+        join(%{state | readings: Map.delete(state.readings, ref)}, row, caches, sampler, token)
+
+      {:error, text} ->
+        tell(state, [{ref, [{:error, :failed, text}]}])
+        %{state | readings: Map.delete(state.readings, ref)}
+    end
+  end
+
+  # The first token is given out at once.
+  defp join(state, row, caches, sampler, token) do
+    {events, next} = Row.push(row, token |> Mlx.to_list() |> hd(), sampler)
+    if events != [], do: tell(state, [{row.ref, events}])
+
+    case next do
+      :done ->
+        Batch.release(caches)
+        state
+
+      next ->
+        batch = Batch.join(state.batch, row.ref, caches, row.request.prompt, token)
+        %{state | rows: Map.put(state.rows, row.ref, %{next | sampler: sampler}), batch: batch}
+    end
   end
 end

@@ -1,0 +1,40 @@
+defmodule Mlx.LM.Server.Reading do
+  @moduledoc false
+  # A prompt that is read in parts, between the steps of the batch, with caches of its own. After the last part the first
+  # token is chosen, and the row can join the batch.
+
+  alias Mlx.LM.{Cache, Decoder, Sampler}
+  alias Mlx.LM.Server.{Batch, Choosing, Row}
+
+  @enforce_keys [:row, :caches, :rest, :left]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{row: Row.t(), caches: [Cache.t()], rest: [non_neg_integer(), ...], left: pos_integer()}
+
+  @doc "The reading of a row's prompt, of which `caches` have read the first tokens."
+  @spec new(Row.t(), [Cache.t()]) :: t()
+  def new(%Row{} = row, [%{length: length} | _] = caches) do
+    rest = Enum.drop(row.request.ids, length)
+    %__MODULE__{row: %{row | cached: length}, caches: caches, rest: rest, left: length(rest)}
+  end
+
+  @doc "Reads up to `count` tokens. Returns the reading, or the row at its end, its caches and its first token `{1}`."
+  @spec advance(t(), Decoder.t(), pos_integer()) ::
+          {:more, t()} | {:read, Row.t(), [Cache.t()], Sampler.t(), Mlx.Array.t()}
+  def advance(%__MODULE__{left: left} = reading, model, count) when left > count do
+    {part, rest} = Enum.split(reading.rest, count)
+    {_logits, caches} = Decoder.call(model, Mlx.array([part]), reading.caches)
+    {:more, %{reading | caches: Mlx.eval(caches), rest: rest, left: left - count}}
+  end
+
+  def advance(%__MODULE__{row: row} = reading, model, _count) do
+    {logits, caches} = Decoder.call(model, Mlx.array([reading.rest]), reading.caches)
+    {token, sampler} = Choosing.token(row.choose, row.sampler, logits, 0, nil)
+    {token, last, _caches} = Mlx.eval({token, sampler.last, caches})
+    {:read, row, caches, %{sampler | last: last}, token}
+  end
+
+  @doc "Gives up the caches."
+  @spec leave(t()) :: :ok
+  def leave(%__MODULE__{caches: caches}), do: Batch.release(caches)
+end
