@@ -59,7 +59,12 @@ defmodule Mlx.LM.Server.Front do
   def handle_call(:info, _from, state), do: {:reply, info(state), state}
   def handle_call(:model, _from, state), do: {:reply, Map.from_struct(state.about), state}
 
-  defp full?(state), do: map_size(state.requests) - state.active >= state.settings.queue + state.settings.slots
+  # Where nobody waits for memory, the next ones have the slots that are free.
+  defp full?(%{settings: %{slots: slots, queue: queue}} = state) do
+    free = if Waiting.size(state.waiting) == 0, do: slots - state.active, else: 0
+    map_size(state.requests) - state.active >= queue + free
+  end
+
   defp full(state), do: "#{state.settings.queue} requests wait already, which is the most; try again later"
   defp refused(reason, called, text), do: Error.new(reason, "#{called}: #{text}")
 
