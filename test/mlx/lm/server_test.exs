@@ -7,6 +7,30 @@ defmodule Mlx.LM.ServerTest do
 
   @moduletag :tmp_dir
 
+  defmodule Only do
+    # A grammar of one text, the tokens of which are given, with what `Mlx.LM.Server.Constraint` calls.
+    defstruct [:ids, :ends]
+
+    def place!(%{ids: ids}, _tokenizer, ends), do: %__MODULE__{ids: ids, ends: Enum.to_list(ends)}
+    def mask(%{ids: [id | _]}), do: bits([id])
+    def mask(%{ids: [], ends: ends}), do: bits(ends)
+    def accept(%{ids: [id | rest]} = place, id), do: %{place | ids: rest}
+    def finished?(%{ids: ids, ends: ends}), do: ids == [] and ends == []
+
+    def mask_words([mask], 259), do: Mlx.from_binary(mask, {1, 9}, :u32)
+
+    def apply_masks(%{shape: {1, 259}} = logits, words) do
+      bits = words |> Mlx.new_axis(2) |> Mlx.right_shift(Mlx.arange(32, type: :u32)) |> Mlx.bitwise_and(1)
+      kept = bits |> Mlx.reshape({1, 288}) |> Mlx.slice([0, 0], [1, 259]) |> Mlx.as_type(:bool)
+      Mlx.select(kept, logits, :neg_infinity)
+    end
+
+    defp bits(ids) do
+      word = fn first -> Enum.sum(for id <- ids, id in first..(first + 31), do: 2 ** (id - first)) end
+      for first <- 0..256//32, into: <<>>, do: <<word.(first)::32-little>>
+    end
+  end
+
   doctest Mlx.LM.Server
   doctest Mlx.LM.Server.Error
 
@@ -24,7 +48,7 @@ defmodule Mlx.LM.ServerTest do
       {Server, ^ref, {last, _} = event} when last in [:done, :error] -> Enum.reverse([event | events])
       {Server, ^ref, event} -> collect(ref, [event | events])
     after
-      30_000 -> flunk("no last event after #{inspect(Enum.reverse(events))}")
+      120_000 -> flunk("no last event after #{inspect(Enum.reverse(events))}")
     end
   end
 
@@ -172,7 +196,43 @@ defmodule Mlx.LM.ServerTest do
     end
   end
 
-  defp eventually(server, wanted, tries \\ 500) do
+  describe "requests with a grammar" do
+    test "have no other text, beside others without", %{lm: lm} do
+      server = server(lm, slots: 8)
+      free = Task.async(fn -> Server.generate(server, "abc", max_tokens: 60, temperature: 0.8, seed: 3) end)
+      greedy = Task.async(fn -> Server.generate(server, "abc", max_tokens: 60) end)
+
+      for {text, options, reason} <- [
+            {"hello", [], :stop},
+            {"hello world, how are you?", [temperature: 1.0, seed: 2], :stop},
+            {"ends", [stop_ids: [9]], :stop},
+            {"hel", [max_tokens: 3], :length},
+            {"x", [logprobs: 1], :stop},
+            {"hello", [stop: ["lo"]], :stop}
+          ] do
+        grammar = %Only{ids: String.to_charlist(if reason == :length, do: "hello", else: text)}
+        assert {:ok, response} = Server.generate(server, "abc", [grammar: grammar] ++ options)
+        assert response.text == String.replace_suffix(text, Enum.join(options[:stop] || []), "")
+        assert response.finish_reason == reason
+      end
+
+      assert {:ok, response} = Task.await(free, 60_000)
+      assert response.ids == Mlx.LM.generate(lm, "abc", max_tokens: 60, temperature: 0.8, seed: 3).ids
+      assert {:ok, response} = Task.await(greedy, 60_000)
+      assert response.ids == Mlx.LM.generate(lm, "abc", max_tokens: 60).ids
+    end
+
+    test "that is none are refused", %{lm: lm} do
+      server = server(lm)
+
+      for grammar <- ["text", %{}, MapSet.new()] do
+        assert {:error, %Error{reason: :invalid, message: message}} = Server.generate(server, "abc", grammar: grammar)
+        assert message =~ "Mlx.LM.Server.generate: expected :grammar to be a grammar, or nil, got: "
+      end
+    end
+  end
+
+  defp eventually(server, wanted, tries \\ 6000) do
     info = Server.info(server)
 
     cond do
@@ -192,7 +252,7 @@ defmodule Mlx.LM.ServerTest do
     test "by cancel/2 has an error as its last event, and its slot is free", %{lm: lm} do
       server = server(lm, slots: 1)
       {active, waiting} = {endless(server), endless(server)}
-      assert_receive {Server, ^active, {:text, _text}}, 10_000
+      assert_receive {Server, ^active, {:text, _text}}, 60_000
       assert %{active: 1, waiting: 1} = Server.info(server)
       assert Server.cancel(server, waiting) == :ok
       assert Server.cancel(server, active) == :ok
@@ -214,7 +274,7 @@ defmodule Mlx.LM.ServerTest do
           Process.sleep(:infinity)
         end)
 
-      assert_receive :started, 10_000
+      assert_receive :started, 60_000
       assert %{active: 1} = Server.info(server)
       Process.exit(client, :kill)
       assert_receive {:DOWN, ^monitor, _, _, _}
@@ -243,7 +303,7 @@ defmodule Mlx.LM.ServerTest do
     test "are as many as may, and those of a higher priority go first", %{lm: lm} do
       server = server(lm, slots: 1, queue: 3)
       first = endless(server)
-      assert_receive {Server, ^first, {:text, _text}}, 10_000
+      assert_receive {Server, ^first, {:text, _text}}, 60_000
       test = self()
 
       for {name, priority} <- [low: -1, normal: 0, high: 5] do
@@ -261,7 +321,7 @@ defmodule Mlx.LM.ServerTest do
 
       answered =
         for _answer <- 1..3 do
-          assert_receive {:answered, name}, 10_000
+          assert_receive {:answered, name}, 60_000
           name
         end
 
@@ -295,7 +355,7 @@ defmodule Mlx.LM.ServerTest do
     test "that stops refuses those that wait, and goes on with the others", %{lm: lm} do
       {:ok, server} = Server.start_link(model: lm, slots: 1)
       {:ok, active} = Server.submit(server, "abc", max_tokens: 60)
-      assert_receive {Server, ^active, {:text, _text}}, 10_000
+      assert_receive {Server, ^active, {:text, _text}}, 60_000
       {:ok, waiting} = Server.submit(server, "abc", max_tokens: 60)
       eventually(server, %{active: 1, waiting: 1})
       Process.unlink(server)
@@ -309,7 +369,7 @@ defmodule Mlx.LM.ServerTest do
     test "that stops ends what takes longer than it may", %{lm: lm} do
       {:ok, server} = Server.start_link(model: lm, drain: 20)
       ref = endless(server)
-      assert_receive {Server, ^ref, {:text, _text}}, 10_000
+      assert_receive {Server, ^ref, {:text, _text}}, 60_000
       Process.unlink(server)
       assert Server.stop(server) == :ok
       assert {:error, %Error{reason: :shutdown}} = List.last(collect(ref))
@@ -320,11 +380,11 @@ defmodule Mlx.LM.ServerTest do
       server = server(lm, slots: 1, name: :breaking_server)
       runner = fn pid -> :sys.get_state(pid).runner end
       {active, waiting} = {endless(server), endless(server)}
-      assert_receive {Server, ^active, {:text, _text}}, 10_000
+      assert_receive {Server, ^active, {:text, _text}}, 60_000
       Process.exit(runner.(server), :kill)
       assert {:error, %Error{reason: :failed, message: message}} = List.last(collect(active))
       assert message =~ "Mlx.LM.Server.submit: the computation broke down: :killed"
-      assert_receive {Server, ^waiting, {:text, _text}}, 10_000
+      assert_receive {Server, ^waiting, {:text, _text}}, 60_000
       Server.cancel(server, waiting)
       monitor = Process.monitor(server)
       client = Task.async(fn -> Server.generate(server, "abc", max_tokens: 590) end)

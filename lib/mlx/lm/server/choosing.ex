@@ -6,8 +6,11 @@ defmodule Mlx.LM.Server.Choosing do
 
   alias Mlx.Array
   alias Mlx.LM.Sampler
+  alias Mlx.LM.Server.Constraint
 
-  @opaque t :: (Sampler.t(), Array.t(), Array.t(), Array.t() | nil -> {Array.t(), Sampler.t()})
+  @typep mask :: {module(), Array.t()} | nil
+
+  @opaque t :: (Sampler.t(), Array.t(), Array.t(), mask -> {Array.t(), Sampler.t()})
 
   # Of a lower temperature, every other token is too improbable for f32.
   @coldest 1.0e-30
@@ -29,16 +32,14 @@ defmodule Mlx.LM.Server.Choosing do
   end
 
   @doc """
-  The token `{1}` that a sampler chooses from the row of a slot, and the sampler for the next. `mask` is `nil`, or booleans
-  `{vocabulary}`, false for tokens that must not come.
+  The token `{1}` that a sampler chooses from the row of a slot, and the sampler for the next. `mask` is that of
+  `Mlx.LM.Server.Constraint.mask/2`.
   """
-  @spec token(t(), Sampler.t(), Array.t(), non_neg_integer(), Array.t() | nil) :: {Array.t(), Sampler.t()}
+  @spec token(t(), Sampler.t(), Array.t(), non_neg_integer(), mask) :: {Array.t(), Sampler.t()}
   def token(choose, sampler, logits, slot, mask), do: choose.(sampler, logits, Mlx.array([slot], type: :s32), mask)
 
   defp choose(sampler, logits, slot, mask) do
-    row = Mlx.take(logits, slot, axis: 0)
-    row = if mask, do: Mlx.select(Mlx.new_axis(mask, 0), row, :neg_infinity), else: row
-    Sampler.sample(sampler, row)
+    Sampler.sample(sampler, logits |> Mlx.take(slot, axis: 0) |> Constraint.masked(mask))
   end
 
   @doc "The tokens `{slots}`: the most probable ones, but for those of some slots, `%{slot => token {1}}`."

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Server.Reading do
   # token is chosen, and the row can join the batch.
 
   alias Mlx.LM.{Cache, Decoder, Sampler}
-  alias Mlx.LM.Server.{Batch, Choosing, Row}
+  alias Mlx.LM.Server.{Batch, Choosing, Constraint, Row}
 
   @enforce_keys [:row, :caches, :rest, :left]
   defstruct @enforce_keys
@@ -29,7 +29,8 @@ defmodule Mlx.LM.Server.Reading do
 
   def advance(%__MODULE__{row: row} = reading, model, _count) do
     {logits, caches} = Decoder.call(model, Mlx.array([reading.rest]), reading.caches)
-    {token, sampler} = Choosing.token(row.choose, row.sampler, logits, 0, nil)
+    mask = Constraint.mask(row.constraint, Mlx.axis_size(logits, 1))
+    {token, sampler} = Choosing.token(row.choose, row.sampler, logits, 0, mask)
     {token, last, _caches} = Mlx.eval({token, sampler.last, caches})
     {:read, row, caches, %{sampler | last: last}, token}
   end

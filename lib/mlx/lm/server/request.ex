@@ -6,7 +6,7 @@ defmodule Mlx.LM.Server.Request do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.{Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
-  alias Mlx.LM.Server.{About, Error}
+  alias Mlx.LM.Server.{About, Constraint, Error}
 
   @table [
     max_tokens: {256, {:integer, 1, nil}},
@@ -14,12 +14,13 @@ defmodule Mlx.LM.Server.Request do
     stop_ids: {nil, {:optional, :tokens}},
     ignore_eos: {false, :boolean},
     template: {[], :any},
+    grammar: {nil, :any},
     priority: {0, {:integer, -1_000_000, 1_000_000}},
     deadline: {nil, {:optional, {:integer, 1, 0xFFFFFFFF}}},
     queue: {true, :boolean}
   ]
 
-  @enforce_keys [:ids, :prompt, :most, :stop, :end_ids, :sampling, :priority, :deadline, :queue]
+  @enforce_keys [:ids, :prompt, :most, :stop, :end_ids, :constraint, :sampling, :priority, :deadline, :queue]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -28,6 +29,7 @@ defmodule Mlx.LM.Server.Request do
           most: pos_integer(),
           stop: StopStrings.t(),
           end_ids: MapSet.t(Tokenizer.id()),
+          constraint: Constraint.t(),
           sampling: keyword(),
           priority: integer(),
           deadline: pos_integer() | nil,
@@ -52,13 +54,15 @@ defmodule Mlx.LM.Server.Request do
     stop = StopStrings.new(complete[:stop])
     ids = ids!(about, About.encode(about, prompt, Keyword.take(complete, [:template])))
     count = length(ids)
+    end_ids = end_ids(about, complete)
 
     %__MODULE__{
       ids: ids,
       prompt: count,
       most: min(complete[:max_tokens], about.context_length - count + 1),
       stop: stop,
-      end_ids: end_ids(about, complete),
+      end_ids: end_ids,
+      constraint: Constraint.new(complete[:grammar], about.tokenizer, end_ids),
       sampling: sampling,
       priority: complete[:priority],
       deadline: complete[:deadline],

@@ -4,11 +4,11 @@ defmodule Mlx.LM.Server.Row do
   # time and gives events, as `Mlx.LM.events/3` has them.
 
   alias Mlx.LM.{Response, Sampler, StopStrings}
-  alias Mlx.LM.Server.{About, Choosing, Request}
+  alias Mlx.LM.Server.{About, Choosing, Constraint, Request}
   alias Mlx.LM.Tokenizer.StreamDecoder
 
   @enforce_keys [:ref, :request, :sampler, :choose, :decoder, :stop, :left, :started]
-  defstruct @enforce_keys ++ [:told, :first, cached: 0, ids: [], text: [], logprobs: []]
+  defstruct @enforce_keys ++ [:constraint, :first, cached: 0, ids: [], text: [], logprobs: []]
 
   @typep choose :: Choosing.t()
 
@@ -21,7 +21,7 @@ defmodule Mlx.LM.Server.Row do
           stop: StopStrings.t(),
           left: pos_integer(),
           started: integer(),
-          told: Sampler.t() | nil,
+          constraint: Constraint.t(),
           first: integer() | nil,
           cached: non_neg_integer(),
           ids: [non_neg_integer()],
@@ -41,6 +41,7 @@ defmodule Mlx.LM.Server.Row do
       choose: Choosing.compile(choose, sampler),
       decoder: StreamDecoder.new(about.tokenizer, special: false),
       stop: request.stop,
+      constraint: request.constraint,
       left: request.most,
       started: System.monotonic_time()
     }
@@ -55,11 +56,17 @@ defmodule Mlx.LM.Server.Row do
       finish(row, flush(row), :stop, 1)
     else
       {text, decoder} = StreamDecoder.push(row.decoder, id)
-      {events, row} = told(%{row | decoder: decoder, ids: [id | row.ids]}, told)
-      {more, row} = give(row, StopStrings.push(row.stop, text))
+      {constraint, finished?} = Constraint.accept(row.constraint, id)
+      {events, row} = told(%{row | decoder: decoder, constraint: constraint, ids: [id | row.ids]}, told)
+      {more, row} = give(row, StopStrings.push(row.stop, text), outcome(row, finished?))
       {events ++ more, row}
     end
   end
+
+  # Without end tokens a text of a grammar of which nothing may follow is at its end.
+  defp outcome(_row, true), do: :stop
+  defp outcome(%{left: 1}, false), do: :length
+  defp outcome(_row, false), do: :continue
 
   defp told(row, %Sampler{last: nil}), do: {[], row}
 
@@ -68,13 +75,14 @@ defmodule Mlx.LM.Server.Row do
     {[{:token, token}], %{row | logprobs: [token | row.logprobs]}}
   end
 
-  defp give(row, {:stop, text}), do: finish(row, text, :stop, 0)
-  defp give(%{left: 1} = row, {:continue, text, stop}), do: finish(row, text <> flush(%{row | stop: stop}), :length, 0)
-  defp give(row, {:continue, "", stop}), do: {[], %{row | stop: stop, left: row.left - 1}}
+  defp give(row, {:stop, text}, _outcome), do: finish(row, text, :stop, 0)
+  defp give(row, {:continue, "", stop}, :continue), do: {[], %{row | stop: stop, left: row.left - 1}}
 
-  defp give(row, {:continue, text, stop}) do
+  defp give(row, {:continue, text, stop}, :continue) do
     {[{:text, text}], %{row | stop: stop, left: row.left - 1, text: [row.text, text]}}
   end
+
+  defp give(row, {:continue, text, stop}, reason), do: finish(row, text <> flush(%{row | stop: stop}), reason, 0)
 
   # The text that still waits for a character or a stop string to be complete.
   defp flush(row) do

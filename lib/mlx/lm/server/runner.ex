@@ -8,7 +8,7 @@ defmodule Mlx.LM.Server.Runner do
 
   alias Mlx.{Memory, Telemetry}
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Server.{About, Batch, Choosing, Reading, Request, Row}
+  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, Reading, Request, Row}
 
   @enforce_keys [:model, :about, :server, :step, :batch, :choose]
   # `rows` are those in the batch, `chosen` the tokens that were chosen for them and not yet read, with the slots that they
@@ -108,10 +108,22 @@ defmodule Mlx.LM.Server.Runner do
 
   defp decode(%{rows: rows} = state) when rows == %{}, do: state
 
-  # The next tokens are being computed when those before are read.
-  defp decode(%{chosen: chosen} = state) do
-    state = if last?(state), do: %{state | chosen: nil}, else: step(state)
-    give_out(state, chosen)
+  # The next tokens are being computed when those before are read. Where a grammar says what may follow a token, the logits
+  # are being computed meanwhile, and the next tokens are chosen when those before are known.
+  defp decode(%{chosen: chosen, rows: rows} = state) do
+    cond do
+      last?(state) ->
+        give_out(%{state | chosen: nil}, chosen)
+
+      Enum.any?(rows, fn {_ref, row} -> row.constraint != nil end) ->
+        {greedy, logits, state} = step(state)
+        Mlx.async_eval({greedy, logits})
+        state |> give_out(chosen) |> choose(greedy, logits)
+
+      true ->
+        {greedy, logits, state} = step(state)
+        state |> choose(greedy, logits) |> give_out(chosen)
+    end
   end
 
   # Whether the tokens that were chosen are the last of all rows.
@@ -124,24 +136,32 @@ defmodule Mlx.LM.Server.Runner do
   defp step(state) do
     started = System.monotonic_time()
     {greedy, logits, batch} = Batch.step(state.batch)
-    {chosen, state} = choose(%{state | batch: batch}, logits)
-    slots = for {ref, _row} <- state.rows, into: %{}, do: {ref, Batch.slot(batch, ref)}
+    measurements = %{duration: System.monotonic_time() - started, rows: Batch.size(batch), slots: batch.slots}
+    Telemetry.execute([:server, :step], measurements, %{server: state.about.name})
+    {greedy, logits, %{state | batch: batch}}
+  end
+
+  # Has MLX compute the tokens that the samplers choose.
+  defp choose(%{rows: rows} = state, _greedy, _logits) when rows == %{}, do: %{state | chosen: nil}
+
+  defp choose(state, greedy, logits) do
+    {chosen, state} = samplers(state, logits)
+    slots = for {ref, _row} <- state.rows, into: %{}, do: {ref, Batch.slot(state.batch, ref)}
     tokens = Choosing.tokens(greedy, for({ref, {token, _sampler}} <- chosen, into: %{}, do: {slots[ref], token}))
     samplers = for {ref, {_token, sampler}} <- chosen, into: %{}, do: {ref, sampler}
     Mlx.async_eval({tokens, for({_ref, sampler} <- samplers, do: sampler.last)})
     for array <- Enum.uniq([greedy, logits]), array != tokens, do: Mlx.deallocate(array)
-    metadata = %{server: state.about.name}
-    measurements = %{duration: System.monotonic_time() - started, rows: Batch.size(batch), slots: batch.slots}
-    Telemetry.execute([:server, :step], measurements, metadata)
     %{state | batch: Batch.put_tokens(state.batch, tokens), chosen: {tokens, slots, samplers}}
   end
 
-  # The tokens of rows whose samplers need more than the most probable one. What a function of the user's own raises ends its
-  # request alone.
-  defp choose(state, logits) do
-    for {ref, row} <- state.rows, not Choosing.greedy?(row.sampler), reduce: {%{}, state} do
+  # The tokens of rows that need more than the most probable one. What a function of the user's own raises ends its request
+  # alone.
+  defp samplers(state, logits) do
+    vocabulary = Mlx.axis_size(logits, 1)
+
+    for {ref, row} <- state.rows, row.constraint != nil or not Choosing.greedy?(row.sampler), reduce: {%{}, state} do
       {chosen, state} ->
-        case attempt(fn -> Choosing.token(row.choose, row.sampler, logits, Batch.slot(state.batch, ref), nil) end) do
+        case attempt(fn -> token(state, row, logits, vocabulary) end) do
           {:ok, {token, sampler}} ->
             rows = Map.put(state.rows, ref, %{row | sampler: sampler})
             {Map.put(chosen, ref, {token, sampler}), %{state | rows: rows}}
@@ -151,6 +171,11 @@ defmodule Mlx.LM.Server.Runner do
             {chosen, %{state | rows: Map.delete(state.rows, ref)} |> without(ref)}
         end
     end
+  end
+
+  defp token(state, row, logits, vocabulary) do
+    mask = Constraint.mask(row.constraint, vocabulary)
+    Choosing.token(row.choose, row.sampler, logits, Batch.slot(state.batch, row.ref), mask)
   end
 
   # The slot is free for the next row. The step that is under way has it still.
@@ -170,13 +195,20 @@ defmodule Mlx.LM.Server.Runner do
     {told, state} =
       for {ref, row} <- state.rows, slot = slots[ref], reduce: {[], state} do
         {told, state} ->
-          {events, row} = Row.push(row, elem(ids, slot), Map.get(samplers, ref, row.sampler))
+          {events, row} = push(row, elem(ids, slot), Map.get(samplers, ref, row.sampler))
           told = if events == [], do: told, else: [{ref, events} | told]
           {told, if(row == :done, do: leave(state, ref), else: %{state | rows: Map.put(state.rows, ref, row)})}
       end
 
     tell(state, told)
     state
+  end
+
+  defp push(row, id, sampler) do
+    case attempt(fn -> Row.push(row, id, sampler) end) do
+      {:ok, pushed} -> pushed
+      {:error, text} -> {[{:error, :failed, text}], :done}
+    end
   end
 
   defp tell(_state, []), do: :ok
@@ -213,7 +245,7 @@ defmodule Mlx.LM.Server.Runner do
 
   # The first token is given out at once.
   defp join(state, row, caches, sampler, token) do
-    {events, next} = Row.push(row, token |> Mlx.to_list() |> hd(), sampler)
+    {events, next} = push(row, token |> Mlx.to_list() |> hd(), sampler)
     if events != [], do: tell(state, [{row.ref, events}])
 
     case next do
