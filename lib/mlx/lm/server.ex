@@ -30,7 +30,8 @@ defmodule Mlx.LM.Server do
 
   is a process, its name, `{name, node}`, `{:via, module, name}`, `{:global, name}`, or `{:group, group}`: any server that
   was started with this `:group` on a node of the cluster, by preference one on the node of the client. Only texts, numbers
-  and lists go from node to node.
+  and lists go from node to node. `{:model, models, name}` is one of several models that are loaded on demand, see
+  `Mlx.LM.Server.Models`.
 
   What happens is told as events of `Mlx.Telemetry`.
   """
@@ -55,7 +56,7 @@ defmodule Mlx.LM.Server do
   # What a supervisor waits beyond the time of `:drain`.
   @beyond_drain 5000
 
-  @type server :: GenServer.server() | {:group, term()}
+  @type server :: GenServer.server() | {:group, term()} | {:model, GenServer.server(), term()}
 
   @typedoc "What comes of a request; `:done` is the last one."
   @type event :: {:text, String.t()} | {:token, Response.token()} | {:done, Response.t()}

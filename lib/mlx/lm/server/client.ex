@@ -4,16 +4,25 @@ defmodule Mlx.LM.Server.Client do
   # stopped reading is dropped, because it is sent to an alias of the process.
 
   alias Mlx.LM.Server
-  alias Mlx.LM.Server.{Error, Group}
+  alias Mlx.LM.Server.{Error, Group, Models}
 
   @doc "Sends a request whose events come to the calling process as messages."
   @spec submit(Server.server(), Mlx.LM.prompt(), keyword(), String.t()) :: {:ok, reference()} | {:error, Error.t()}
   def submit(server, prompt, options, called) do
-    with {:ok, server} <- find(server, called) do
-      ref = make_ref()
-      sent(server, {:submit, ref, self(), self(), prompt, options, called}, called, ref)
-    end
+    again(server, fn ->
+      with {:ok, server} <- find(server, called) do
+        ref = make_ref()
+        sent(server, {:submit, ref, self(), self(), prompt, options, called}, called, ref)
+      end
+    end)
   end
+
+  # A model may be put away between being found and being asked.
+  defp again({:model, _models, _name}, fun) do
+    with {:error, %Error{reason: :shutdown}} <- fun.(), do: fun.()
+  end
+
+  defp again(_server, fun), do: fun.()
 
   @doc "The stream of the events of a request. It raises `Mlx.LM.Server.Error`."
   @spec events(Server.server(), Mlx.LM.prompt(), keyword(), String.t()) :: Enumerable.t()
@@ -22,21 +31,24 @@ defmodule Mlx.LM.Server.Client do
   end
 
   defp start(server, prompt, options, called) do
-    case find(server, called) do
-      {:error, error} ->
-        raise error
+    case again(server, fn -> started(server, prompt, options, called) end) do
+      {:ok, state} -> state
+      {:error, error} -> raise error
+    end
+  end
 
-      {:ok, server} ->
-        ref = Process.monitor(server, alias: :demonitor)
+  defp started(server, prompt, options, called) do
+    with {:ok, server} <- find(server, called) do
+      ref = Process.monitor(server, alias: :demonitor)
 
-        case sent(server, {:submit, ref, ref, self(), prompt, options, called}, called, ref) do
-          {:ok, ref} ->
-            {server, ref, called}
+      case sent(server, {:submit, ref, ref, self(), prompt, options, called}, called, ref) do
+        {:ok, ref} ->
+          {:ok, {server, ref, called}}
 
-          {:error, error} ->
-            Process.demonitor(ref, [:flush])
-            raise error
-        end
+        {:error, error} ->
+          Process.demonitor(ref, [:flush])
+          {:error, error}
+      end
     end
   end
 
@@ -98,6 +110,14 @@ defmodule Mlx.LM.Server.Client do
     end
   end
 
+  def find({:model, models, name}, called) do
+    with {:error, error} <- Models.server(models, name) do
+      {:error, %{error | message: String.replace_prefix(error.message, "Mlx.LM.Server.Models.server", called)}}
+    end
+  catch
+    :exit, {reason, _call} -> {:error, down(reason, called)}
+  end
+
   def find(server, called) do
     case GenServer.whereis(server) do
       nil -> {:error, Error.new(:shutdown, "#{called}: there is no server #{inspect(server)}")}
@@ -108,6 +128,7 @@ defmodule Mlx.LM.Server.Client do
   @doc "The processes that may have a request: of a group all."
   @spec all(Server.server()) :: [GenServer.server()]
   def all({:group, group}), do: Group.members(group)
+  def all({:model, models, name}), do: for({:ok, server} <- [Models.server(models, name)], do: server)
   def all(server), do: server |> GenServer.whereis() |> List.wrap()
 
   defp down(reason, called)
