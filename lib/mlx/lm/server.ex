@@ -26,6 +26,13 @@ defmodule Mlx.LM.Server do
       stays in memory. When that happens more than three times in ten seconds, the server ends, and its supervisor starts it
       anew
 
+  ## Prompts that begin alike
+
+  What was read of a prompt and of its answer is kept, within the bytes of `:prompt_cache`, and what was used the longest
+  time ago goes first. A prompt that begins with the same tokens is read from there on: the next turn of a conversation, or
+  a long text that many prompts begin with. Models with sliding windows or recurrent layers go on from the end of a message,
+  of an answer or of a whole prompt. `:cached_tokens` of the response says how many tokens were not read again.
+
   ## A server
 
   is a process, its name, `{name, node}`, `{:via, module, name}`, `{:global, name}`, or `{:group, group}`: any server that
@@ -49,6 +56,7 @@ defmodule Mlx.LM.Server do
     queue: {256, {:integer, 0, nil}},
     prefill_step: {nil, {:optional, {:integer, 1, nil}}},
     memory: {nil, {:optional, {:integer, 1, nil}}},
+    prompt_cache: {nil, {:optional, {:integer, 0, nil}}},
     drain: {5000, {:integer, 0, 0xFFFFFFFF}},
     group: {nil, :any}
   ]
@@ -101,7 +109,9 @@ defmodule Mlx.LM.Server do
     * `:queue` - the most requests that wait, default 256
     * `:prefill_step` - how many tokens of a prompt are read between two tokens of the others; by default 128 on a CPU and
       512 on a GPU
-    * `:memory` - the most bytes for caches; by default three quarters of what `Mlx.Memory.limit/0` leaves beside the model
+    * `:memory` - the most bytes for the caches of requests; by default half of what `Mlx.Memory.limit/0` leaves beside the
+      model
+    * `:prompt_cache` - the most bytes for what is kept of earlier prompts and answers, 0 for none; by default a quarter
     * `:drain` - for how many ms a server that stops goes on with the requests in the batch, default 5000
     * `:group` - a term by which clients on all nodes find the server, see above; default `nil`
   """
@@ -198,8 +208,8 @@ defmodule Mlx.LM.Server do
     * `:queue`, `:waiting` - how many may wait, and how many do
     * `:memory` - `:limit`, the bytes that caches may take, and `:reserved`, those of the requests at work at their longest
     * `:stopping` - whether it takes no more requests
-    * `:counters` - since its start: `:accepted`, `:answered`, `:refused`, `:cancelled`, `:failed`, and `:prompt_tokens` and
-      `:generated_tokens` of those that were answered
+    * `:counters` - since its start: `:accepted`, `:answered`, `:refused`, `:cancelled`, `:failed`, and `:prompt_tokens`,
+      `:cached_tokens` and `:generated_tokens` of those that were answered
   """
   @spec info(server()) :: info()
   def info(server), do: call!(server, :info, "Mlx.LM.Server.info")

@@ -44,6 +44,29 @@ defmodule Mlx.LM.Server.About do
   @spec get(pid()) :: t() | nil
   def get(server), do: :persistent_term.get({__MODULE__, server}, nil)
 
+  @doc """
+  After how many tokens of a prompt of messages the first and the last but one message end, as far as the template shows it.
+  """
+  @spec borders(t(), Mlx.LM.prompt(), [Tokenizer.id()], keyword()) :: [pos_integer()]
+  def borders(about, [%{} | _] = messages, ids, options) do
+    variables = Keyword.merge(options[:template] || [], add_generation_prompt: false)
+
+    for count <- Enum.uniq([1, length(messages) - 1]),
+        count in 1..(length(messages) - 1)//1,
+        border = border(about, Enum.take(messages, count), ids, variables),
+        do: border
+  end
+
+  def borders(_about, _prompt, _ids, _options), do: []
+
+  # Some templates refuse messages that are no whole conversation.
+  defp border(about, messages, ids, variables) do
+    part = encode(about, messages, template: variables)
+    if List.starts_with?(ids, part) and part != [] and length(part) < length(ids), do: length(part)
+  rescue
+    _error in [ArgumentError, Mlx.Error] -> nil
+  end
+
   @doc "The tokens of a prompt, as `Mlx.LM.encode/3` makes them."
   @spec encode(t(), Mlx.LM.prompt(), keyword()) :: [Tokenizer.id()]
   def encode(%__MODULE__{} = about, prompt, options) do

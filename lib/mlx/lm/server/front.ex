@@ -23,7 +23,7 @@ defmodule Mlx.LM.Server.Front do
   defstruct @enforce_keys ++
               [:runner, requests: %{}, monitors: %{}, active: 0, stopping: false, crashes: [], counters: %{}]
 
-  @counters [:accepted, :answered, :refused, :cancelled, :failed, :prompt_tokens, :generated_tokens]
+  @counters [:accepted, :answered, :refused, :cancelled, :failed, :prompt_tokens, :cached_tokens, :generated_tokens]
 
   @impl true
   def init(settings) do
@@ -193,6 +193,7 @@ defmodule Mlx.LM.Server.Front do
       %{
         duration: System.monotonic_time() - entry.came,
         prompt_tokens: response.prompt_tokens,
+        cached_tokens: response.cached_tokens,
         generated_tokens: response.generated_tokens
       },
       %{server: state.about.name, reason: response.finish_reason}
@@ -201,6 +202,7 @@ defmodule Mlx.LM.Server.Front do
     state
     |> count(:answered)
     |> count(:prompt_tokens, response.prompt_tokens)
+    |> count(:cached_tokens, response.cached_tokens)
     |> count(:generated_tokens, response.generated_tokens)
     |> finish(ref, event)
   end
@@ -282,7 +284,7 @@ defmodule Mlx.LM.Server.Front do
   defp crashed(state, reason) do
     now = System.monotonic_time(:millisecond)
     crashes = [now | Enum.filter(state.crashes, &(&1 > now - @crash_window))]
-    text = "the computation broke down: #{inspect(reason, limit: 20, printable_limit: 500)}"
+    text = "the computation broke down: #{cause(reason)}"
 
     state =
       for {ref, %Entry{active: true} = entry} <- state.requests, reduce: %{state | crashes: crashes} do
@@ -294,6 +296,9 @@ defmodule Mlx.LM.Server.Front do
       true -> {:noreply, state |> start_runner() |> advance()}
     end
   end
+
+  defp cause({error, stacktrace}) when is_exception(error) and is_list(stacktrace), do: Exception.message(error)
+  defp cause(reason), do: inspect(reason, limit: 20, printable_limit: 500)
 
   # At a shutdown those that wait are refused, and the others have the time of `:drain` to come to their end.
   @impl true

@@ -20,12 +20,13 @@ defmodule Mlx.LM.Server.Request do
     queue: {true, :boolean}
   ]
 
-  @enforce_keys [:ids, :prompt, :most, :stop, :end_ids, :constraint, :sampling, :priority, :deadline, :queue]
+  @enforce_keys [:ids, :prompt, :borders, :most, :stop, :end_ids, :constraint, :sampling, :priority, :deadline, :queue]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           ids: [Tokenizer.id(), ...],
           prompt: pos_integer(),
+          borders: [pos_integer()],
           most: pos_integer(),
           stop: StopStrings.t(),
           end_ids: MapSet.t(Tokenizer.id()),
@@ -52,13 +53,15 @@ defmodule Mlx.LM.Server.Request do
     sampling = sampling(about, Keyword.take(options, Sampler.options()))
     sampling |> Sampler.new() |> Sampler.check_vocabulary!(Tokenizer.size(about.tokenizer), "Mlx.LM.Server.submit")
     stop = StopStrings.new(complete[:stop])
-    ids = ids!(about, About.encode(about, prompt, Keyword.take(complete, [:template])))
+    template = Keyword.take(complete, [:template])
+    ids = ids!(about, About.encode(about, prompt, template))
     count = length(ids)
     end_ids = end_ids(about, complete)
 
     %__MODULE__{
       ids: ids,
       prompt: count,
+      borders: About.borders(about, prompt, ids, template),
       most: min(complete[:max_tokens], about.context_length - count + 1),
       stop: stop,
       end_ids: end_ids,

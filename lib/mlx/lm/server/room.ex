@@ -6,9 +6,7 @@ defmodule Mlx.LM.Server.Room do
   # The rows of a batch have the room of the longest, so the need of all is their number times the need of the longest.
 
   alias Mlx.LM.{CacheChoice, Decoder, KeyValueCache, RotatingCache}
-  alias Mlx.LM.Server.Request
-
-  @step 256
+  alias Mlx.LM.Server.{Request, Slots}
 
   @enforce_keys [:parts, :limit]
   defstruct @enforce_keys ++ [taken: %{}]
@@ -21,11 +19,15 @@ defmodule Mlx.LM.Server.Room do
   @doc "The room of a server with these settings, of which `:memory` is the limit in bytes; nil for what MLX has free now."
   @spec new(Decoder.t(), map()) :: t()
   def new(model, settings) do
-    %__MODULE__{parts: Enum.map(CacheChoice.shapes(model), &part/1), limit: settings.memory || free()}
+    %__MODULE__{parts: Enum.map(CacheChoice.shapes(model), &part/1), limit: settings.memory || free(2)}
   end
 
-  # A quarter of what is left stays for what a step computes.
-  defp free, do: max(div((Mlx.Memory.limit() - Mlx.Memory.active()) * 3, 4), 1)
+  @doc "The most bytes of what is kept of earlier prompts, of settings with `:prompt_cache`."
+  @spec prompt_cache(map()) :: non_neg_integer()
+  def prompt_cache(settings), do: settings.prompt_cache || free(1)
+
+  # So many quarters of what is left. One stays for what a step computes.
+  defp free(quarters), do: max(div((Mlx.Memory.limit() - Mlx.Memory.active()) * quarters, 4), 1)
 
   # The bytes of a cache: of each position, of each up to a window, or of all.
   defp part(%KeyValueCache{keys: keys, values: values}), do: {:each, position(keys) + position(values)}
@@ -43,14 +45,12 @@ defmodule Mlx.LM.Server.Room do
   @doc "The bytes of so many rows of so many positions."
   @spec bytes(t(), non_neg_integer(), non_neg_integer()) :: non_neg_integer()
   def bytes(%__MODULE__{parts: parts}, rows, positions) do
-    rows * Enum.sum(Enum.map(parts, &of_part(&1, rounded(positions))))
+    rows * Enum.sum(Enum.map(parts, &of_part(&1, Slots.room(positions))))
   end
 
   defp of_part({:each, bytes}, positions), do: bytes * positions
   defp of_part({:window, bytes, window}, positions), do: bytes * min(window, positions)
   defp of_part({:fixed, bytes}, _positions), do: bytes
-
-  defp rounded(positions), do: div(positions + @step - 1, @step) * @step
 
   @doc "Why a request fits in no case, or nil."
   @spec too_large(t(), Request.t()) :: String.t() | nil
@@ -69,11 +69,7 @@ defmodule Mlx.LM.Server.Room do
   def free?(room, request), do: need(room, [longest(request) | Map.values(room.taken)]) <= room.limit
 
   defp need(_room, []), do: 0
-  defp need(room, lengths), do: bytes(room, slots(length(lengths)), Enum.max(lengths))
-
-  # A batch has a power of two of slots.
-  defp slots(1), do: 1
-  defp slots(count), do: 2 * slots(div(count + 1, 2))
+  defp need(room, lengths), do: bytes(room, Slots.round(length(lengths)), Enum.max(lengths))
 
   defp longest(request), do: request.prompt + request.most
 

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Server.Row do
   alias Mlx.LM.Tokenizer.StreamDecoder
 
   @enforce_keys [:ref, :request, :sampler, :choose, :decoder, :stop, :left, :started]
-  defstruct @enforce_keys ++ [:constraint, :first, cached: 0, ids: [], text: [], logprobs: []]
+  defstruct @enforce_keys ++ [:constraint, :first, cached: 0, fed: [], ids: [], text: [], logprobs: []]
 
   @typep choose :: Choosing.t()
 
@@ -24,6 +24,7 @@ defmodule Mlx.LM.Server.Row do
           constraint: Constraint.t(),
           first: integer() | nil,
           cached: non_neg_integer(),
+          fed: [non_neg_integer()],
           ids: [non_neg_integer()],
           text: iodata(),
           logprobs: [Response.token()]
@@ -39,6 +40,7 @@ defmodule Mlx.LM.Server.Row do
       request: request,
       sampler: Sampler.observe(sampler, Mlx.array([request.ids])),
       choose: Choosing.compile(choose, sampler),
+      fed: Enum.reverse(request.ids),
       decoder: StreamDecoder.new(about.tokenizer, special: false),
       stop: request.stop,
       constraint: request.constraint,
@@ -47,10 +49,14 @@ defmodule Mlx.LM.Server.Row do
     }
   end
 
+  @doc "The tokens of the prompt and those that came, with `id` at the end, but no more than `length`."
+  @spec read(t(), non_neg_integer(), pos_integer()) :: [non_neg_integer()]
+  def read(row, id, length), do: [id | row.fed] |> Enum.reverse() |> Enum.take(length)
+
   @doc "Takes the next token. `told` is the sampler that chose it."
   @spec push(t(), non_neg_integer(), Sampler.t()) :: {[term()], t() | :done}
   def push(%__MODULE__{} = row, id, told) do
-    row = if row.first, do: row, else: %{row | first: System.monotonic_time()}
+    row = %{row | first: row.first || System.monotonic_time(), fed: [id | row.fed]}
 
     if MapSet.member?(row.request.end_ids, id) do
       finish(row, flush(row), :stop, 1)
@@ -106,6 +112,7 @@ defmodule Mlx.LM.Server.Row do
       logprobs: row.sampler.logprobs && Enum.reverse(row.logprobs),
       finish_reason: reason,
       prompt_tokens: row.request.prompt,
+      cached_tokens: row.cached,
       prompt_tokens_per_second: rate(row.request.prompt - row.cached, row.started, row.first),
       generated_tokens: generated,
       generation_tokens_per_second: rate(generated - 1, row.first, System.monotonic_time()),

@@ -8,9 +8,9 @@ defmodule Mlx.LM.Server.Runner do
 
   alias Mlx.{Memory, Telemetry}
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, Reading, Request, Row}
+  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, PromptCache, Reading, Request, Room, Row}
 
-  @enforce_keys [:model, :about, :server, :step, :batch, :choose]
+  @enforce_keys [:model, :about, :server, :step, :batch, :choose, :prompts]
   # `rows` are those in the batch, `chosen` the tokens that were chosen for them and not yet read, with the slots that they
   # had then and the samplers that chose them.
   defstruct @enforce_keys ++ [:chosen, :ticket, rows: %{}, readings: %{}, turns: :queue.new()]
@@ -27,7 +27,8 @@ defmodule Mlx.LM.Server.Runner do
         server: server,
         step: settings.prefill_step,
         batch: Batch.new(model, Batch.compile(model)),
-        choose: Choosing.compile()
+        choose: Choosing.compile(),
+        prompts: PromptCache.new(Room.prompt_cache(settings))
       })
     end)
   end
@@ -82,7 +83,10 @@ defmodule Mlx.LM.Server.Runner do
 
   defp message(state, {:admit, ref, request}) do
     row = Row.new(ref, request, state.about, state.choose)
-    reading = Reading.new(row, Decoder.caches(state.model))
+    {caches, prompts} = PromptCache.take(state.prompts, request.ids)
+    caches = caches || Decoder.caches(state.model)
+    reading = Reading.new(row, caches, PromptCache.borders(prompts, caches, request.borders, request.prompt))
+    state = %{state | prompts: prompts}
     %{state | readings: Map.put(state.readings, ref, reading), turns: :queue.in(ref, state.turns)}
   end
 
@@ -197,11 +201,25 @@ defmodule Mlx.LM.Server.Runner do
         {told, state} ->
           {events, row} = push(row, elem(ids, slot), Map.get(samplers, ref, row.sampler))
           told = if events == [], do: told, else: [{ref, events} | told]
-          {told, if(row == :done, do: leave(state, ref), else: %{state | rows: Map.put(state.rows, ref, row)})}
+
+          {told,
+           if(row == :done, do: done(state, ref, elem(ids, slot)), else: %{state | rows: Map.put(state.rows, ref, row)})}
       end
 
     tell(state, told)
     state
+  end
+
+  # What the row has read is kept for a request that goes on from there.
+  defp done(state, ref, id) do
+    {slot, length} = state.batch.rows[ref]
+    caches = if state.prompts.limit > 0, do: PromptCache.of_row(state.batch.caches, slot, length)
+
+    prompts =
+      if caches, do: PromptCache.put(state.prompts, Row.read(state.rows[ref], id, length), caches), else: state.prompts
+
+    if caches, do: Batch.release(caches)
+    leave(%{state | prompts: prompts}, ref)
   end
 
   defp push(row, id, sampler) do
@@ -232,9 +250,14 @@ defmodule Mlx.LM.Server.Runner do
 
     case result do
       {:ok, {:more, reading}} ->
+        read = Reading.at_border(reading)
+        state = if read, do: %{state | prompts: PromptCache.put(state.prompts, read, reading.caches)}, else: state
         %{state | readings: Map.put(state.readings, ref, reading), turns: :queue.in(ref, state.turns)}
 
       {:ok, {:read, row, caches, sampler, token}} ->
+        whole? = PromptCache.all_trim?(caches)
+        prompts = if whole?, do: PromptCache.put(state.prompts, row.request.ids, caches), else: state.prompts
+        state = %{state | prompts: prompts}
         join(%{state | readings: Map.delete(state.readings, ref)}, row, caches, sampler, token)
 
       {:error, text} ->

@@ -6,10 +6,16 @@ defmodule Mlx.LM.Server.Slots do
   alias Mlx.Array
   alias Mlx.LM.{Cache, StateCache}
 
+  @step 256
+
   @doc "The power of two from a number of rows on."
   @spec round(pos_integer()) :: pos_integer()
   def round(1), do: 1
   def round(count), do: 2 * __MODULE__.round(div(count + 1, 2))
+
+  @doc "The room for so many positions."
+  @spec room(pos_integer()) :: pos_integer()
+  def room(length), do: div(length + @step - 1, @step) * @step
 
   @doc "The cache with other buffers, made by `fun` of each."
   @spec map(Cache.t(), (Array.t() -> Array.t())) :: Cache.t()
