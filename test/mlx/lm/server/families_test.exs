@@ -112,7 +112,7 @@ defmodule Mlx.LM.Server.FamiliesTest do
   @tag cases: @served
   test "servers give the answers that each request has alone, also with what other prompts began with",
        %{cases: cases, tmp_dir: folder} do
-    assert cases == Enum.sort(@served)
+    assert @served -- cases == []
     requests = requests(24)
 
     for name <- cases do
