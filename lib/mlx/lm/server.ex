@@ -208,7 +208,8 @@ defmodule Mlx.LM.Server do
     * `:queue`, `:waiting` - how many may wait, and how many do
     * `:memory` - `:limit`, the bytes that caches may take, and `:reserved`, those of the requests at work at their longest
     * `:stopping` - whether it takes no more requests
-    * `:counters` - since its start: `:accepted`, `:answered`, `:refused`, `:cancelled`, `:failed`, and `:prompt_tokens`,
+    * `:counters` - since its start: `:requests`, each of which ends as one of `:answered`, `:refused`, `:cancelled` and
+      `:failed`; `:accepted`, those that were not refused at once; and `:prompt_tokens`,
       `:cached_tokens` and `:generated_tokens` of those that were answered
   """
   @spec info(server()) :: info()

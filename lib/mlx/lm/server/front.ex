@@ -23,7 +23,17 @@ defmodule Mlx.LM.Server.Front do
   defstruct @enforce_keys ++
               [:runner, requests: %{}, monitors: %{}, active: 0, stopping: false, crashes: [], counters: %{}]
 
-  @counters [:accepted, :answered, :refused, :cancelled, :failed, :prompt_tokens, :cached_tokens, :generated_tokens]
+  @counters [
+    :requests,
+    :accepted,
+    :answered,
+    :refused,
+    :cancelled,
+    :failed,
+    :prompt_tokens,
+    :cached_tokens,
+    :generated_tokens
+  ]
 
   @impl true
   def init(settings) do
@@ -50,9 +60,14 @@ defmodule Mlx.LM.Server.Front do
   @impl true
   def handle_call({:submit, ref, target, owner, prompt, options, called}, _from, state) do
     cond do
-      state.stopping -> {:reply, {:error, refused(:shutdown, called, "the server stops")}, state}
-      full?(state) -> {:reply, {:error, refused(:queue_full, called, full(state))}, count(state, :refused)}
-      true -> {:reply, :ok, accept(state, ref, target, owner, Intake.start(ref, prompt, options, called), called)}
+      state.stopping ->
+        {:reply, {:error, refused(:shutdown, called, "the server stops")}, state}
+
+      full?(state) ->
+        {:reply, {:error, refused(:queue_full, called, full(state))}, state |> count(:requests) |> count(:refused)}
+
+      true ->
+        {:reply, :ok, accept(state, ref, target, owner, Intake.start(ref, prompt, options, called), called)}
     end
   end
 
@@ -81,7 +96,7 @@ defmodule Mlx.LM.Server.Front do
     }
 
     monitors = Map.merge(state.monitors, %{monitor => {:owner, ref}, intake_monitor => {:intake, ref}})
-    count(%{state | requests: Map.put(state.requests, ref, entry), monitors: monitors}, :accepted)
+    count(%{state | requests: Map.put(state.requests, ref, entry), monitors: monitors}, :requests) |> count(:accepted)
   end
 
   @impl true
