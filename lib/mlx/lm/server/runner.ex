@@ -11,8 +11,9 @@ defmodule Mlx.LM.Server.Runner do
   alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, PromptCache, Reading, Request, Room, Row}
 
   @enforce_keys [:model, :about, :server, :step, :batch, :choose, :prompts]
-  # `rows` are those in the batch, `chosen` the tokens that were chosen for them and not yet read, with the slots that they
-  # had then and the samplers that chose them.
+  # `readings` are the prompts that are read, or rows whose turn has not come, and `turns` their order. `rows` are those in the
+  # batch. `chosen` are the tokens that were chosen for them and not yet read, with the slots that they had then and the
+  # samplers that chose them.
   defstruct @enforce_keys ++ [:chosen, :ticket, rows: %{}, readings: %{}, turns: :queue.new()]
 
   @doc "Starts a runner of the calling server."
@@ -83,11 +84,7 @@ defmodule Mlx.LM.Server.Runner do
 
   defp message(state, {:admit, ref, request}) do
     row = Row.new(ref, request, state.about, state.choose)
-    {caches, prompts} = PromptCache.take(state.prompts, request.ids)
-    caches = caches || Decoder.caches(state.model)
-    reading = Reading.new(row, caches, PromptCache.borders(prompts, caches, request.borders, request.prompt))
-    state = %{state | prompts: prompts}
-    %{state | readings: Map.put(state.readings, ref, reading), turns: :queue.in(ref, state.turns)}
+    %{state | readings: Map.put(state.readings, ref, row), turns: :queue.in(ref, state.turns)}
   end
 
   defp message(state, {:drop, ref}) do
@@ -96,7 +93,7 @@ defmodule Mlx.LM.Server.Runner do
         leave(state, ref)
 
       {reading, readings} ->
-        Reading.leave(reading)
+        with %Reading{} <- reading, do: Reading.leave(reading)
         %{state | readings: readings, turns: :queue.delete(ref, state.turns)}
     end
   end
@@ -234,12 +231,20 @@ defmodule Mlx.LM.Server.Runner do
 
   # ---- prompts
 
-  # Each prompt has its turn, so that a short one does not wait for a long one.
+  # Each prompt has its turn, so that a short one does not wait for a long one. At its first turn it is looked up what is
+  # known of it, which may be what another one has read just before.
   defp read_part(state) do
     case :queue.out(state.turns) do
       {:empty, _turns} -> state
       {{:value, ref}, turns} -> read_part(%{state | turns: turns}, ref, Map.fetch!(state.readings, ref))
     end
+  end
+
+  defp read_part(state, ref, %Row{request: request} = row) do
+    {caches, prompts} = PromptCache.take(state.prompts, request.ids)
+    caches = caches || Decoder.caches(state.model)
+    borders = PromptCache.borders(prompts, caches, request.borders, request.prompt)
+    read_part(%{state | prompts: prompts}, ref, Reading.new(row, caches, borders))
   end
 
   defp read_part(state, ref, reading) do

@@ -64,6 +64,43 @@ defmodule Mlx.LM.Server.PromptCacheTest do
     end
   end
 
+  test "a prompt is read once for all that come with it", %{lm: lm} do
+    server = start_supervised!({Server, model: lm, prefill_step: 256})
+    start = tokens(200, 4)
+
+    refs =
+      for seed <- 1..6 do
+        {:ok, ref} = Server.submit(server, start ++ tokens(3, seed), max_tokens: 12)
+        ref
+      end
+
+    responses =
+      for ref <- refs do
+        assert_receive {Server, ^ref, {:done, response}}, 60_000
+        response
+      end
+
+    assert Enum.count(responses, &(&1.cached_tokens >= 200)) == 5
+
+    for {response, seed} <- Enum.with_index(responses, 1) do
+      assert response.ids == Mlx.LM.generate(lm, start ++ tokens(3, seed), max_tokens: 12).ids
+    end
+  end
+
+  test "the end of the first message serves prompts with the same one", %{lm: lm} do
+    about = Server.About.put(lm)
+    messages = for text <- ["system", "one", "two"], do: %{role: "user", content: text}
+    ids = Mlx.LM.encode(lm, messages)
+
+    ends =
+      for count <- [1, 2],
+          do: length(Mlx.LM.encode(lm, Enum.take(messages, count), template: [add_generation_prompt: false]))
+
+    assert Server.About.borders(about, messages, ids, []) == ends
+    assert Server.About.borders(about, Enum.take(messages, 1), ids, []) == []
+    assert Server.About.borders(about, "text", [1, 2], []) == []
+  end
+
   test "what was used the longest time ago goes first, and nothing is kept where nothing may be", %{lm: lm} do
     # Keys and values of 2 layers with 2 heads of 16 features, for 256 positions.
     bytes = 2 * 2 * 2 * 16 * 4 * 256
