@@ -11,6 +11,8 @@ defmodule Mlx.LM.Server.Intake do
     server = self()
 
     spawn_monitor(fn ->
+      # Many long prompts at once do not hold up the runner.
+      Process.flag(:priority, :low)
       # It ends with the server.
       Process.link(server)
       send(server, {__MODULE__, ref, Request.new(About.get(server), prompt, options, called)})
