@@ -57,6 +57,7 @@ defmodule Mlx.LM.Server do
     prefill_step: {nil, {:optional, {:integer, 1, nil}}},
     memory: {nil, {:optional, {:integer, 1, nil}}},
     prompt_cache: {nil, {:optional, {:integer, 0, nil}}},
+    prompts: {nil, :any},
     drain: {5000, {:integer, 0, 0xFFFFFFFF}},
     group: {nil, :any}
   ]
@@ -112,6 +113,8 @@ defmodule Mlx.LM.Server do
     * `:memory` - the most bytes for the caches of requests; by default half of what `Mlx.Memory.limit/0` leaves beside the
       model
     * `:prompt_cache` - the most bytes for what is kept of earlier prompts and answers, 0 for none; by default a quarter
+    * `:prompts` - a folder of `save_prompts/2`, or with files of `Mlx.LM.Context.save/3`, whose prompts need not be read
+      again; default `nil`
     * `:drain` - for how many ms a server that stops goes on with the requests in the batch, default 5000
     * `:group` - a term by which clients on all nodes find the server, see above; default `nil`
   """
@@ -129,6 +132,11 @@ defmodule Mlx.LM.Server do
       raise ArgumentError,
             "Mlx.#{function}: expected :model to be an Mlx.LM, or a path or name of a model, got: " <>
               Given.text(options[:model])
+    end
+
+    if not (options[:prompts] == nil or is_binary(options[:prompts])) do
+      raise ArgumentError,
+            "Mlx.#{function}: expected :prompts to be the path of a folder, or nil, got: #{Given.text(options[:prompts])}"
     end
 
     settings = Map.new(options)
@@ -239,6 +247,22 @@ defmodule Mlx.LM.Server do
     case Client.find(server, called) do
       {:ok, server} -> GenServer.call(server, message, :infinity)
       {:error, error} -> raise error
+    end
+  end
+
+  @doc """
+  Writes what is kept of prompts and answers to a folder, for the option `:prompts` of `start_link/1`. Returns how many there
+  are. Nothing is computed meanwhile.
+
+  Raises `Mlx.LM.Server.Error` where they cannot be written.
+  """
+  @spec save_prompts(server(), Path.t()) :: non_neg_integer()
+  def save_prompts(server, folder) do
+    folder = Mlx.IO.FilePath.string!(folder, :"LM.Server.save_prompts")
+
+    case call!(server, {:save, folder}, "Mlx.LM.Server.save_prompts") do
+      {:ok, count} -> count
+      {:error, text} -> raise Error.new(:failed, "Mlx.LM.Server.save_prompts: #{text}")
     end
   end
 

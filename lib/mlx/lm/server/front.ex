@@ -12,7 +12,7 @@ defmodule Mlx.LM.Server.Front do
   use GenServer
 
   alias Mlx.LM.Server
-  alias Mlx.LM.Server.{About, Entry, Error, Group, Intake, Room, Runner, Waiting}
+  alias Mlx.LM.Server.{About, Entry, Error, Group, Intake, PromptFiles, Room, Runner, Waiting}
   alias Mlx.Telemetry
 
   # How often a runner may break down within this time, in ms.
@@ -21,7 +21,16 @@ defmodule Mlx.LM.Server.Front do
 
   @enforce_keys [:lm, :about, :settings, :room, :waiting]
   defstruct @enforce_keys ++
-              [:runner, requests: %{}, monitors: %{}, active: 0, stopping: false, crashes: [], counters: %{}]
+              [
+                :runner,
+                requests: %{},
+                monitors: %{},
+                active: 0,
+                stopping: false,
+                crashes: [],
+                saving: [],
+                counters: %{}
+              ]
 
   @counters [
     :requests,
@@ -41,21 +50,22 @@ defmodule Mlx.LM.Server.Front do
     lm = lm(settings)
     if settings.group != nil, do: Group.join(settings.group)
 
-    {:ok,
-     start_runner(%__MODULE__{
-       lm: lm,
-       about: About.put(lm),
-       settings: settings,
-       room: Room.new(lm.model, settings),
-       waiting: Waiting.new(),
-       counters: Map.new(@counters, &{&1, 0})
-     })}
+    state = %__MODULE__{
+      lm: lm,
+      about: About.put(lm),
+      settings: settings,
+      room: Room.new(lm.model, settings),
+      waiting: Waiting.new(),
+      counters: Map.new(@counters, &{&1, 0})
+    }
+
+    {:ok, start_runner(state, if(settings.prompts, do: PromptFiles.load(settings.prompts, lm.model), else: []))}
   end
 
   defp lm(%{model: %Mlx.LM{} = lm}), do: lm
   defp lm(%{model: name, load: options}), do: Mlx.LM.load(name, options)
 
-  defp start_runner(state), do: %{state | runner: Runner.start_link(state.lm, state.settings)}
+  defp start_runner(state, contexts), do: %{state | runner: Runner.start_link(state.lm, state.settings, contexts)}
 
   @impl true
   def handle_call({:submit, ref, target, owner, prompt, options, called}, _from, state) do
@@ -69,6 +79,11 @@ defmodule Mlx.LM.Server.Front do
       true ->
         {:reply, :ok, accept(state, ref, target, owner, Intake.start(ref, prompt, options, called), called)}
     end
+  end
+
+  def handle_call({:save, folder}, from, state) do
+    Runner.save(state.runner, from, folder)
+    {:noreply, %{state | saving: [from | state.saving]}}
   end
 
   def handle_call(:info, _from, state), do: {:reply, info(state), state}
@@ -104,6 +119,9 @@ defmodule Mlx.LM.Server.Front do
 
   @impl true
   def handle_info({Intake, ref, result}, state), do: {:noreply, state |> taken_in(ref, result) |> advance()}
+
+  def handle_info({Runner, runner, {:saved, from, result}}, %{runner: runner} = state),
+    do: {:noreply, saved(state, from, result)}
 
   def handle_info({Runner, runner, events}, %{runner: runner} = state),
     do: {:noreply, state |> told(events) |> advance()}
@@ -306,10 +324,17 @@ defmodule Mlx.LM.Server.Front do
         state -> state |> count(:failed) |> finish(ref, {:error, refused(:failed, entry.called, text)})
       end
 
+    state = Enum.reduce(state.saving, state, &saved(&2, &1, {:error, text}))
+
     cond do
       length(crashes) > @most_crashes -> {:stop, {:runner, reason}, state}
-      true -> {:noreply, state |> start_runner() |> advance()}
+      true -> {:noreply, state |> start_runner([]) |> advance()}
     end
+  end
+
+  defp saved(state, from, result) do
+    GenServer.reply(from, result)
+    %{state | saving: List.delete(state.saving, from)}
   end
 
   defp cause({error, stacktrace}) when is_exception(error) and is_list(stacktrace), do: Exception.message(error)
@@ -337,8 +362,12 @@ defmodule Mlx.LM.Server.Front do
   defp drain(state, until) do
     receive do
       {:"$gen_call", from, message} ->
-        {:reply, reply, state} = handle_call(message, from, state)
-        GenServer.reply(from, reply)
+        state =
+          case handle_call(message, from, state) do
+            {:reply, reply, state} -> GenServer.reply(from, reply) && state
+            {:noreply, state} -> state
+          end
+
         drain(state, until)
 
       {:"$gen_cast", message} ->

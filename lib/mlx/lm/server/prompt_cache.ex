@@ -11,7 +11,7 @@ defmodule Mlx.LM.Server.PromptCache do
   # stopped for that, to put them here.
 
   alias Mlx.{Array, Tree}
-  alias Mlx.LM.{Cache, KeyValueCache}
+  alias Mlx.LM.{Cache, KeyValueCache, StateCache}
   alias Mlx.LM.Server.{Slots, TokenTrie}
 
   @enforce_keys [:limit]
@@ -89,6 +89,10 @@ defmodule Mlx.LM.Server.PromptCache do
     end
   end
 
+  @doc "All that is kept: tokens and caches, of which the caller gives up nothing."
+  @spec entries(t()) :: [{[non_neg_integer()], [Cache.t()]}]
+  def entries(%__MODULE__{entries: entries}), do: for({_id, %{ids: ids, caches: caches}} <- entries, do: {ids, caches})
+
   defp used(cache, id), do: put_in(cache.entries[id].used, System.unique_integer([:monotonic]))
 
   # What was served by others that the new caches serve as well goes.
@@ -144,16 +148,16 @@ defmodule Mlx.LM.Server.PromptCache do
     buffers =
       for %Array{shape: shape} = buffer <- Tuple.to_list(Cache.buffers(cache)) do
         [_slots | sizes] = Tuple.to_list(shape)
-
-        sizes =
-          if kind == KeyValueCache,
-            do: List.replace_at(sizes, 1, min(Enum.at(sizes, 1), Slots.room(length))),
-            else: sizes
-
+        sizes = sizes(cache, sizes, length)
         start = [slot | List.duplicate(0, length(sizes))]
         buffer |> Mlx.slice(start, [1 | sizes]) |> Mlx.contiguous()
       end
 
     kind.put_buffers(cache, List.to_tuple(buffers), length)
   end
+
+  # No more room than the row needs, where others in the batch need more.
+  defp sizes(%StateCache{}, sizes, _length), do: sizes
+
+  defp sizes(_cache, [heads, room, features], length), do: [heads, min(room, Slots.room(length)), features]
 end

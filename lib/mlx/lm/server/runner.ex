@@ -7,8 +7,8 @@ defmodule Mlx.LM.Server.Runner do
   # while MLX computes, and reads a part of one prompt. So MLX always has something to do, and no turn is long.
 
   alias Mlx.{Memory, Telemetry}
-  alias Mlx.LM.Decoder
-  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, PromptCache, Reading, Request, Room, Row}
+  alias Mlx.LM.{Context, Decoder}
+  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, PromptCache, PromptFiles, Reading, Request, Room, Row}
 
   @enforce_keys [:model, :about, :server, :step, :batch, :choose, :prompts]
   # `readings` are the prompts that are read, or rows whose turn has not come, and `turns` their order. `rows` are those in the
@@ -16,12 +16,14 @@ defmodule Mlx.LM.Server.Runner do
   # samplers that chose them.
   defstruct @enforce_keys ++ [:chosen, :ticket, rows: %{}, readings: %{}, turns: :queue.new()]
 
-  @doc "Starts a runner of the calling server."
-  @spec start_link(Mlx.LM.t(), map()) :: pid()
-  def start_link(%Mlx.LM{model: model}, settings) do
+  @doc "Starts a runner of the calling server, which knows the prompts of some contexts."
+  @spec start_link(Mlx.LM.t(), map(), [Context.t()]) :: pid()
+  def start_link(%Mlx.LM{model: model}, settings, contexts) do
     server = self()
 
     spawn_link(fn ->
+      prompts = PromptCache.new(Room.prompt_cache(settings))
+
       loop(%__MODULE__{
         model: model,
         about: About.get(server),
@@ -29,7 +31,7 @@ defmodule Mlx.LM.Server.Runner do
         step: settings.prefill_step,
         batch: Batch.new(model, Batch.compile(model)),
         choose: Choosing.compile(),
-        prompts: PromptCache.new(Room.prompt_cache(settings))
+        prompts: Enum.reduce(contexts, prompts, &PromptCache.put(&2, &1.ids, &1.caches))
       })
     end)
   end
@@ -38,6 +40,13 @@ defmodule Mlx.LM.Server.Runner do
   @spec admit(pid(), reference(), Request.t()) :: :ok
   def admit(runner, ref, request) do
     send(runner, {:admit, ref, request})
+    :ok
+  end
+
+  @doc "Has the runner write what it keeps of prompts. It tells the server `{Mlx.LM.Server.Runner, pid, {:saved, from, result}}`."
+  @spec save(pid(), GenServer.from(), Path.t()) :: :ok
+  def save(runner, from, folder) do
+    send(runner, {:save, from, folder})
     :ok
   end
 
@@ -85,6 +94,12 @@ defmodule Mlx.LM.Server.Runner do
   defp message(state, {:admit, ref, request}) do
     row = Row.new(ref, request, state.about, state.choose)
     %{state | readings: Map.put(state.readings, ref, row), turns: :queue.in(ref, state.turns)}
+  end
+
+  defp message(state, {:save, from, folder}) do
+    result = state.prompts |> PromptCache.entries() |> PromptFiles.save(folder, state.model)
+    send(state.server, {__MODULE__, self(), {:saved, from, result}})
+    state
   end
 
   defp message(state, {:drop, ref}) do

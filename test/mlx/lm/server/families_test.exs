@@ -140,6 +140,11 @@ defmodule Mlx.LM.Server.FamiliesTest do
       {:ok, response} = Server.generate(server, next, max_tokens: 8)
       assert response.ids == Mlx.LM.generate(lm, next, max_tokens: 8).ids
       assert {name, response.cached_tokens >= length(prompt)} == {name, true}
+
+      # What is kept has the form of contexts of the model.
+      kept = Path.join(folder, "#{name}-kept")
+      assert Server.save_prompts(server, kept) > 0
+      assert length(Server.PromptFiles.load(kept, lm.model)) == length(File.ls!(kept))
       stop_supervised!(Server)
     end
   end

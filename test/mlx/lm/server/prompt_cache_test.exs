@@ -101,6 +101,34 @@ defmodule Mlx.LM.Server.PromptCacheTest do
     assert Server.About.borders(about, "text", [1, 2], []) == []
   end
 
+  @tag :capture_log
+  test "is written to a folder, and read by another server", %{lm: lm, tmp_dir: folder} do
+    server = start_supervised!({Server, model: lm})
+    [a, b] = for seed <- 1..2, do: tokens(300, seed)
+    first = for prompt <- [a, b], do: answer(server, prompt).ids
+    kept = Path.join(folder, "kept")
+    assert Server.save_prompts(server, kept) == 2
+    assert length(File.ls!(kept)) == 2
+    path = Path.join(folder, "tiny.gguf")
+    assert %Server.Error{reason: :failed} = catch_error(Server.save_prompts(server, Path.join(path, "below")))
+    stop_supervised!(Server)
+
+    server = start_supervised!({Server, model: lm, prompts: kept})
+    again = for prompt <- [a, b], do: answer(server, prompt)
+    assert Enum.map(again, & &1.ids) == first
+    assert Enum.map(again, & &1.cached_tokens) == [299, 299]
+    stop_supervised!(Server)
+
+    File.write!(Path.join(kept, "damaged.safetensors"), "nothing")
+    Process.flag(:trap_exit, true)
+    assert {:error, {%Mlx.Error{message: message}, _stacktrace}} = Server.start_link(model: lm, prompts: kept)
+    assert message =~ "damaged.safetensors"
+
+    assert_raise ArgumentError, ~r/expected :prompts to be the path of a folder/, fn ->
+      Server.start_link(model: lm, prompts: 1)
+    end
+  end
+
   test "what was used the longest time ago goes first, and nothing is kept where nothing may be", %{lm: lm} do
     # Keys and values of 2 layers with 2 heads of 16 features, for 256 positions.
     bytes = 2 * 2 * 2 * 16 * 4 * 256
