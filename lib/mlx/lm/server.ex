@@ -43,6 +43,8 @@ defmodule Mlx.LM.Server do
   What happens is told as events of `Mlx.Telemetry`.
   """
 
+  use Mlx.Arguments.Mismatch
+
   alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.{ChatTemplate, Response, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable

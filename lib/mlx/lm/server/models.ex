@@ -24,6 +24,7 @@ defmodule Mlx.LM.Server.Models do
   """
 
   use GenServer
+  use Mlx.Arguments.Mismatch
 
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.Sampler.OptionTable
