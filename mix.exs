@@ -86,7 +86,7 @@ defmodule Mlx.MixProject do
   defp guides do
     names =
       ~w(introduction lazy_evaluation devices_streams_and_processes memory transforms neural_networks language_models) ++
-        ~w(production mlx_for_nx_users from_python_to_elixir from_swift_to_elixir emlx_and_emily)
+        ~w(production serving mlx_for_nx_users from_python_to_elixir from_swift_to_elixir emlx_and_emily)
 
     for name <- names, do: "guides/#{name}.md"
   end

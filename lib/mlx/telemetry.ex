@@ -28,7 +28,17 @@ defmodule Mlx.Telemetry do
      "`Mlx.Training.run/5` made a report: the mean loss of so many steps, and how long they took"},
     {[:training, :epoch], "those of the validation", "`step`, `epoch`",
      "an epoch ended; the measurements are the loss and the metrics of the validation, if there is one"},
-    {[:training, :checkpoint], "`bytes`", "`step`, `path`", "a checkpoint was written"}
+    {[:training, :checkpoint], "`bytes`", "`step`, `path`", "a checkpoint was written"},
+    {[:server, :start], "`duration`, `prompt_tokens`", "`server`",
+     "a request to `Mlx.LM.Server` has a slot; the duration is how long it waited"},
+    {[:server, :prefill], "`duration`, `tokens`", "`server`", "a part of a prompt was read"},
+    {[:server, :first_text], "`duration`", "`server`", "the first text of an answer came, so long after the request"},
+    {[:server, :step], "`duration`, `rows`, `slots`", "`server`",
+     "a token of each row of the batch is being computed; the duration is that of handing it to MLX"},
+    {[:server, :stop], "`duration`, `prompt_tokens`, `cached_tokens`, `generated_tokens`", "`server`, `reason`",
+     "a request was answered; `reason` is that of `Mlx.LM.Response`"},
+    {[:server, :refused], "`waiting`", "`server`, `reason`",
+     "a request ended with an error; `reason` is that of `Mlx.LM.Server.Error`"}
   ]
 
   @events for({name, _, _} <- @spans, stage <- [:start, :stop, :exception], do: [:mlx, name, stage]) ++
@@ -78,6 +88,10 @@ defmodule Mlx.Telemetry do
     * `loss`, `steps`, `duration` - the mean loss since the report before, of how many steps, and their time in native units
     * `step`, `epoch` - how many steps a training has made, and the epoch, from 1
     * `path` - the file that was written
+    * `server` - the name of the model of a server
+    * `prompt_tokens`, `generated_tokens`, `tokens` - how many tokens a prompt, an answer and a part of a prompt have, and
+      `cached_tokens`, how many of the prompt other requests had read before
+    * `rows`, `slots`, `waiting` - how many requests a step is of, for how many there is room, and how many wait
 
   ## What it costs
 

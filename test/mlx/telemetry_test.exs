@@ -128,7 +128,7 @@ defmodule Mlx.TelemetryTest do
       {:docs_v1, _, _, _, %{"en" => text}, _, _} = Code.fetch_docs(Telemetry)
       documented = for [_, name] <- Regex.scan(~r/^\| `\[:mlx, ([^`]*)\]`/m, text), do: name
       spans = for name <- [:eval, :read, :compile], do: "#{inspect(name)}, ..."
-      points = for [:mlx | name] <- Telemetry.events(), hd(name) in [:fallback, :memory, :training], do: name
+      points = for [:mlx | name] <- Telemetry.events(), hd(name) in [:fallback, :memory, :training, :server], do: name
       assert documented == spans ++ Enum.map(points, &(&1 |> inspect() |> String.slice(1..-2//1)))
     end
   end

@@ -10,7 +10,7 @@ defmodule Mlx.LM.Cache do
   A cache of another kind is a struct with the field `:length`, the number of positions that it has read, whose module
   implements this behaviour. Nothing changes in place for the caller: go on with the cache that a function returns.
 
-  In a compiled step the length is an array without axes. The arrays of the cache go in and out of the step as they are
+  In a compiled step the length is an array without axes, or `{batch}` where each row of a batch has its own. The arrays of the cache go in and out of the step as they are
   (`c:buffers/1` and `c:put_buffers/3`), with room for the next position (`c:make_room/2`).
   """
 

@@ -30,12 +30,12 @@ defmodule Mlx.LM.Decoder do
   among the options of `Mlx.LM.Families.Plain.config/2`, for all blocks or, by `:block`, for one. Its linear layers are called by `Mlx.NN.Layer.call/2`, because they may be quantized, or be replaced for inference.
 
   The same `call` serves a prompt and a single token. `cache.length` is the position of the first row of `x`: an integer,
-  or, in the compiled step, an array without axes. So positions go through MLX (`Mlx.add(position, 1)`,
+  or, in the compiled step, an array without axes, or `{batch}` where each row of a batch has its own. So positions go through MLX (`Mlx.add(position, 1)`,
   `RoPE.call(rope, x, cache.length)`), and a branch on the length is made on `x`'s shape alone. A cache makes its own mask:
 
       {keys, values, mask, cache} = kind.update(cache, keys, values)    # KeyValueCache, RotatingCache
 
-  where the mask is `nil`, `:causal` or booleans `{length, keys}`, and keys and values need not be of one size. Recurrent
+  where the mask is `nil`, `:causal` or booleans `{length, keys}` or `{batch, 1, length, keys}`, and keys and values need not be of one size. Recurrent
   mixers keep a tuple of arrays: `StateCache.put(cache, {state, ...}, length_of_x)`, and start with `cache.state == nil`.
 
   What a later layer needs of an earlier one is put into `step`, a map that a call of the model begins with `:ids` and
@@ -46,7 +46,7 @@ defmodule Mlx.LM.Decoder do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.Cache
+  alias Mlx.LM.{Cache, CacheRows}
   alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
 
   @derive {Inspect, only: [:config]}
@@ -181,6 +181,10 @@ defmodule Mlx.LM.Decoder do
     x = if config.embedding_scale, do: Mlx.multiply(x, config.embedding_scale), else: x
     x = if config.positions, do: Mlx.add(x, NN.Layer.call(model.embed_positions, positions(ids, caches))), else: x
     if config.embedding_norm, do: NN.Layer.call(model.embedding_norm, x), else: x
+  end
+
+  defp positions(ids, [%{length: %Array{shape: {batch}} = start} | _caches]) do
+    start |> CacheRows.positions(Mlx.axis_size(ids, 1)) |> Mlx.reshape({batch, Mlx.axis_size(ids, 1)})
   end
 
   defp positions(ids, [%{length: start} | _caches]) do

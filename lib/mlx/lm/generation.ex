@@ -279,6 +279,7 @@ defmodule Mlx.LM.Generation do
       logprobs: state.sampler.logprobs && Enum.reverse(state.logprobs),
       finish_reason: reason,
       prompt_tokens: state.prompt,
+      cached_tokens: state.prompt - state.read,
       prompt_tokens_per_second: rate(state.read, state.started, state.first_token),
       generated_tokens: generated,
       generation_tokens_per_second: rate(generated - 1, state.first_token, System.monotonic_time()),

@@ -11,16 +11,16 @@ defmodule Mlx.LM.KeyValueCache do
   MLX writes in place only where nobody else holds the buffer. `attend/4` therefore gives up the buffers of the cache that
   it is given: go on with the one that it returns.
 
-  In a function that is compiled once for all lengths, the length is an array without axes, and the
-  caller gives up the buffers and sees to their room.
+  In a function that is compiled once for all lengths, the length is an array without axes, or `{batch}` where each row has
+  its own. The caller gives up the buffers then, and sees to their room.
   """
 
   @behaviour Mlx.LM.Cache
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Native}
-  alias Mlx.LM.Cache
+  alias Mlx.{Array, Fast, Native}
+  alias Mlx.LM.{Cache, CacheRows}
   alias Mlx.Arguments.Options
 
   @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer() | Array.t()}
@@ -56,6 +56,12 @@ defmodule Mlx.LM.KeyValueCache do
   @spec attend(t(), Array.t(), Array.t(), Array.t(), keyword()) :: {Array.t(), t()}
   def attend(cache, queries, keys, values, options \\ [])
 
+  def attend(%__MODULE__{length: %Array{shape: {_batch}}} = cache, queries, keys, values, options) do
+    scale = scale(options, queries)
+    {keys, values, mask, cache} = update(cache, keys, values)
+    {Fast.scaled_dot_product_attention(queries, keys, values, scale: scale, mask: mask), cache}
+  end
+
   def attend(%__MODULE__{length: %Array{} = start} = cache, queries, keys, values, options) do
     attend_from(start, cache, queries, keys, values, options)
   end
@@ -69,8 +75,7 @@ defmodule Mlx.LM.KeyValueCache do
   end
 
   defp attend_from(start, cache, queries, keys, values, options) do
-    [scale] = Options.without_stream(options, :"LM.KeyValueCache.attend", scale: nil)
-    scale = scale || 1 / :math.sqrt(Mlx.axis_size(queries, 3))
+    scale = scale(options, queries)
 
     [output, keys, values] =
       Native.fast_cached_attention(queries, keys, values, cache.keys, cache.values, start, scale, nil)
@@ -78,12 +83,17 @@ defmodule Mlx.LM.KeyValueCache do
     {output, %{cache | keys: keys, values: values}}
   end
 
+  defp scale(options, queries) do
+    [scale] = Options.without_stream(options, :"LM.KeyValueCache.attend", scale: nil)
+    scale || 1 / :math.sqrt(Mlx.axis_size(queries, 3))
+  end
+
   @doc """
   Adds the keys and values of the next positions, `{batch, heads, length, features}`, for attention of another kind than
   that of `attend/5`.
 
   Returns the keys and values that these positions may look at, the mask that says who looks at whom (`nil`, `:causal`, or
-  booleans `{length, keys}`), and the cache.
+  booleans `{length, keys}`, or `{batch, 1, length, keys}` where each row has its own length), and the cache.
 
       iex> part = Mlx.ones({1, 2, 3, 8})
       iex> {keys, _values, :causal, cache} = Mlx.LM.KeyValueCache.update(Mlx.LM.KeyValueCache.new(), part, part)
@@ -91,6 +101,17 @@ defmodule Mlx.LM.KeyValueCache do
       {{1, 2, 3, 8}, {1, 2, 256, 8}, 3}
   """
   @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), nil | :causal | Array.t(), t()}
+  def update(%__MODULE__{length: %Array{shape: {_batch}} = start} = cache, %Array{} = keys, %Array{} = values) do
+    count = Mlx.axis_size(keys, 2)
+    positions = CacheRows.positions(start, count)
+
+    [keys, values] =
+      for {old, new} <- [{cache.keys, keys}, {cache.values, values}], do: CacheRows.write(old, new, positions)
+
+    mask = CacheRows.seen(positions, Mlx.axis_size(keys, 2))
+    {keys, values, mask, %{cache | keys: keys, values: values, length: Mlx.add(start, count)}}
+  end
+
   def update(%__MODULE__{length: %Array{} = start} = cache, %Array{} = keys, %Array{} = values) do
     count = Mlx.axis_size(keys, 2)
     kept = %{cache | keys: written(cache.keys, keys, start), values: written(cache.values, values, start)}

@@ -17,7 +17,7 @@ defmodule Mlx.LM.QuantizedCache do
 
   alias Mlx.{Array, Tree}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.{Cache, KeyValueCache}
+  alias Mlx.LM.{Cache, CacheRows, KeyValueCache}
 
   @bits [2, 3, 4, 5, 6, 8]
   @group_sizes [32, 64, 128]
@@ -137,8 +137,12 @@ defmodule Mlx.LM.QuantizedCache do
 
   defp masked(%Array{shape: {batch, shared, rows, keys} = shape} = scores, mask, length) do
     each = Mlx.reshape(scores, {batch, shared, div(rows, length), length, keys})
-    mask |> Mlx.select(each, :neg_infinity) |> Mlx.reshape(shape)
+    mask |> in_groups() |> Mlx.select(each, :neg_infinity) |> Mlx.reshape(shape)
   end
+
+  # The mask of each row, {batch, 1, length, keys}, for scores by groups of heads.
+  defp in_groups(%Array{shape: {_, _, _, _}} = mask), do: Mlx.new_axis(mask, 2)
+  defp in_groups(mask), do: mask
 
   @doc """
   Adds keys and values for attention of another kind, as `Mlx.LM.KeyValueCache.update/3` does. The keys and values that it
@@ -160,6 +164,14 @@ defmodule Mlx.LM.QuantizedCache do
   end
 
   # The keys and values with new ones, the mask, and the cache.
+  defp added(%__MODULE__{length: %Array{shape: {_batch}} = start} = cache, keys, values) do
+    count = Mlx.axis_size(keys, 2)
+    positions = CacheRows.positions(start, count)
+    kept = written(cache, keys, values, &CacheRows.write(&1, &2, positions))
+    mask = CacheRows.seen(positions, Mlx.axis_size(elem(kept.keys, 0), 2))
+    {kept.keys, kept.values, mask, %{kept | length: Mlx.add(start, count)}}
+  end
+
   defp added(%__MODULE__{length: %Array{} = start} = cache, keys, values) do
     count = Mlx.axis_size(keys, 2)
     kept = written(cache, keys, values)
@@ -185,10 +197,12 @@ defmodule Mlx.LM.QuantizedCache do
     Mlx.less_equal(Mlx.new_axis(Mlx.arange(0, start + count, type: :s32), 0), queries)
   end
 
-  defp written(cache, keys, values) do
+  defp written(cache, keys, values), do: written(cache, keys, values, &Mlx.put_slice(&1, [0, 0, cache.length, 0], &2))
+
+  defp written(cache, keys, values, write) do
     [keys, values] =
       for {buffers, part} <- [{cache.keys, keys}, {cache.values, values}] do
-        zip(buffers, quantized(cache, part), &Mlx.put_slice(&1, [0, 0, cache.length, 0], &2))
+        zip(buffers, quantized(cache, part), write)
       end
 
     %{cache | keys: keys, values: values}

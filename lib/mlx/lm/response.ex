@@ -10,11 +10,12 @@ defmodule Mlx.LM.Response do
       length is reached
     * `:prompt_tokens`, `:prompt_tokens_per_second` - the tokens of the prompt, and the speed up to the first token of the
       answer; tokens that were read with an earlier prompt count in the first only
+    * `:cached_tokens` - how many tokens of the prompt were read with an earlier one
     * `:generated_tokens`, `:generation_tokens_per_second` - the tokens of the answer, with its end token, and the speed
       after the first, `nil` when there is only one
     * `:peak_memory` - the most bytes that MLX has held since the start of the virtual machine, or since
       `Mlx.Memory.reset_peak/0`
-    * `:context` - what the model has read, for a next prompt that starts with the same tokens
+    * `:context` - what the model has read, for a next prompt that starts with the same tokens; nil of `Mlx.LM.Server`
   """
 
   alias Mlx.LM.Context
@@ -30,7 +31,7 @@ defmodule Mlx.LM.Response do
     :peak_memory,
     :context
   ]
-  defstruct @enforce_keys ++ [:logprobs]
+  defstruct @enforce_keys ++ [:logprobs, cached_tokens: 0]
 
   @typedoc "A token, the logarithm of its probability, and the most probable tokens with theirs."
   @type token :: %{id: non_neg_integer(), logprob: float(), top: [{non_neg_integer(), float()}]}
@@ -41,10 +42,11 @@ defmodule Mlx.LM.Response do
           logprobs: [token()] | nil,
           finish_reason: :stop | :length,
           prompt_tokens: pos_integer(),
+          cached_tokens: non_neg_integer(),
           prompt_tokens_per_second: float(),
           generated_tokens: pos_integer(),
           generation_tokens_per_second: float() | nil,
           peak_memory: non_neg_integer(),
-          context: Context.t()
+          context: Context.t() | nil
         }
 end

@@ -22,7 +22,7 @@ defmodule Mlx.LM.RotatingCache do
 
   alias Mlx.Array
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.{Cache, KeyValueCache}
+  alias Mlx.LM.{Cache, CacheRows, KeyValueCache}
 
   @enforce_keys [:window]
   defstruct [:window, keep: 0, keys: nil, values: nil, length: 0]
@@ -65,7 +65,7 @@ defmodule Mlx.LM.RotatingCache do
   Adds the keys and values of the next positions, `{batch, heads, length, features}`.
 
   Returns the keys and values that these positions may look at, the mask that says who looks at whom (`nil`, `:causal`, or
-  booleans `{length, keys}`), and the cache.
+  booleans `{length, keys}`, or `{batch, 1, 1, keys}` where each row has its own length), and the cache.
 
       iex> part = Mlx.ones({1, 2, 3, 8})
       iex> {_keys, _values, :causal, cache} = Mlx.LM.RotatingCache.update(Mlx.LM.RotatingCache.new(4), part, part)
@@ -74,6 +74,21 @@ defmodule Mlx.LM.RotatingCache do
       {{1, 2, 7, 8}, {3, 7}, {1, 2, 4, 8}, 6}
   """
   @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), nil | :causal | Array.t(), t()}
+  def update(
+        %__MODULE__{length: %Array{shape: {_batch}} = start} = cache,
+        %Array{shape: {_, _, 1, _}} = keys,
+        %Array{} = values
+      ) do
+    positions = CacheRows.positions(start, 1)
+    places = place(cache, positions)
+
+    [keys, values] =
+      for {old, new} <- [{cache.keys, keys}, {cache.values, values}], do: CacheRows.write(old, new, places)
+
+    mask = CacheRows.seen(positions, Mlx.axis_size(keys, 2))
+    {keys, values, mask, %{cache | keys: keys, values: values, length: Mlx.add(start, 1)}}
+  end
+
   def update(%__MODULE__{length: start} = cache, %Array{shape: {_, _, 1, _}} = keys, %Array{} = values)
       when start != 0 do
     roomy = if is_integer(start), do: make_room(cache, 1), else: cache

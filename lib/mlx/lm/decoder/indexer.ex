@@ -87,5 +87,6 @@ defmodule Mlx.LM.Decoder.Indexer do
     Mlx.take_along_axis(array, Mlx.broadcast(index, {batch, 1, top, features}), axis: 2)
   end
 
+  defp of_batch(%Array{shape: {batch, 1, _, _}} = mask, batch), do: mask
   defp of_batch(%Array{shape: {length, count}} = mask, batch), do: Mlx.broadcast(mask, {batch, 1, length, count})
 end

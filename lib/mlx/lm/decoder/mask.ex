@@ -3,6 +3,7 @@ defmodule Mlx.LM.Decoder.Mask do
   # Which positions see which: booleans {length, keys} for attention, beside those that caches make.
 
   alias Mlx.Array
+  alias Mlx.LM.CacheRows
 
   @doc "The mask of the last `length` of `count` positions, each of which sees itself and those before it."
   @spec causal(pos_integer(), pos_integer()) :: Array.t()
@@ -59,6 +60,7 @@ defmodule Mlx.LM.Decoder.Mask do
   def apply(scores, :causal), do: __MODULE__.apply(scores, causal(Mlx.axis_size(scores, -2), Mlx.axis_size(scores, -1)))
   def apply(scores, mask), do: Mlx.select(mask, scores, :neg_infinity)
 
+  defp queries(%Array{shape: {_batch}} = start, length), do: CacheRows.positions(start, length)
   defp queries(start, length), do: 0 |> Mlx.arange(length, type: :s32) |> Mlx.add(start) |> Mlx.new_axis(1)
   defp keys(count), do: 0 |> Mlx.arange(count, type: :s32) |> Mlx.new_axis(0)
 end

@@ -126,8 +126,8 @@ defmodule Mlx.LM.Decoder.RoPE do
   defp yarn_scale(factor, mscale), do: 0.1 * mscale * :math.log(factor) + 1.0
 
   @doc """
-  The rotated array, for one `{batch, heads, length, features}` whose first position is `offset`, an integer or an array
-  without axes.
+  The rotated array, for one `{batch, heads, length, features}` whose first position is `offset`: an integer, an array
+  without axes, or an array `{batch}` with one for each row.
 
       iex> rope = Mlx.LM.Decoder.RoPE.new(4)
       iex> x = Mlx.ones({1, 1, 2, 4})
@@ -135,6 +135,12 @@ defmodule Mlx.LM.Decoder.RoPE do
       {1, 1, 2, 4}
   """
   @spec call(t(), Array.t(), non_neg_integer() | Array.t()) :: Array.t()
+  # The angles of each row are its own.
+  def call(%__MODULE__{dynamic: {_factor, _longest}} = rope, x, %Array{shape: {batch}} = offset) do
+    [rows, offsets] = for array <- [x, offset], do: Mlx.split(array, batch)
+    Mlx.concatenate(Enum.zip_with(rows, offsets, &call(rope, &1, Mlx.squeeze(&2, axes: [0]))))
+  end
+
   def call(%__MODULE__{} = rope, x, offset) do
     x = larger(rope, x)
     Fast.rope(x, rope.dims, [traditional: rope.traditional, offset: offset] ++ angles(rope, x, offset))

@@ -3,6 +3,7 @@ defmodule Mlx.LM.Decoder.Temperature do
   # Queries that grow with their position, so that attention stays sharp in long texts.
 
   alias Mlx.Array
+  alias Mlx.LM.CacheRows
 
   @typedoc """
   `{beta, length}`: the factor `1 + beta log(1 + floor(position / length))`; `{beta, length, first}` calls the first
@@ -17,11 +18,14 @@ defmodule Mlx.LM.Decoder.Temperature do
   def call({beta, original}, queries, start), do: call({beta, original, 0}, queries, start)
 
   def call({beta, original, first}, %Array{shape: {_, _, length, _}} = queries, start) do
-    positions = Mlx.add(Mlx.arange(first, first + length, type: :s32), start)
+    positions = length |> positions(start) |> Mlx.add(first)
 
     growth =
       positions |> Mlx.divide(original) |> Mlx.floor() |> Mlx.add(1) |> Mlx.log() |> Mlx.multiply(beta) |> Mlx.add(1)
 
-    Mlx.multiply(queries, growth |> Mlx.new_axis(1) |> Mlx.as_type(queries.type))
+    Mlx.multiply(queries, Mlx.as_type(growth, queries.type))
   end
+
+  defp positions(length, %Array{shape: {_batch}} = start), do: CacheRows.positions(start, length)
+  defp positions(length, start), do: 0 |> Mlx.arange(length, type: :s32) |> Mlx.add(start) |> Mlx.new_axis(1)
 end

@@ -1,0 +1,151 @@
+defmodule Mlx.LM.Server.FamiliesTest do
+  # Models of all kinds in batches: each row computes what it computes alone.
+  use ExUnit.Case, async: false
+
+  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Server}
+  alias Mlx.LM.Server.Batch
+  alias Mlx.TinyLlama
+
+  @moduletag :oracle
+  @moduletag :tmp_dir
+  @moduletag timeout: 900_000
+
+  @script Path.expand("../../../oracle/families.py", __DIR__)
+  @tolerance 1.0e-4
+  @lengths [5, 40, 17, 1, 60]
+  @steps 6
+
+  # One that attends, one of experts, one with windows and soft caps, recurrent ones, and one with both.
+  @served ~w(llama qwen3_moe gemma2 gemma3_text gpt_oss mamba2 rwkv7 recurrent_gemma qwen3_next)
+
+  setup %{tmp_dir: folder} = context do
+    {output, status} =
+      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@script, folder | context[:cases] || []],
+        stderr_to_stdout: true
+      )
+
+    assert status == 0, output
+    cases = folder |> File.ls!() |> Enum.reject(&(&1 =~ ~r/-4bit$|-hf$/)) |> Enum.sort()
+    %{cases: cases}
+  end
+
+  defp tokens(count, seed) do
+    :rand.seed(:exsss, seed)
+    for _token <- 1..count, do: :rand.uniform(99)
+  end
+
+  defp distance(a, b) do
+    [most, scale] = for x <- [Mlx.subtract(a, b), b], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
+    most / scale
+  end
+
+  # The logits after each of some greedy tokens, alone.
+  defp alone(model, ids) do
+    {logits, caches} = Decoder.call(model, Mlx.array([ids]), Decoder.caches(model))
+
+    {steps, _last} =
+      Enum.map_reduce(1..@steps, {logits, caches}, fn _step, {logits, caches} ->
+        next = Decoder.call(model, Mlx.new_axis(Mlx.argmax(logits, axis: -1), 0), caches)
+        {elem(next, 0), next}
+      end)
+
+    steps
+  end
+
+  defp joined(model, prompts) do
+    for {ids, ref} <- prompts, reduce: Batch.new(model, Batch.compile(model)) do
+      batch ->
+        {logits, caches} = Decoder.call(model, Mlx.array([ids]), Decoder.caches(model))
+        token = Mlx.as_type(Mlx.argmax(logits, axis: -1), :s32)
+        Batch.join(batch, ref, Mlx.eval(caches), length(ids), token)
+    end
+  end
+
+  defp farthest(model) do
+    prompts = for {length, seed} <- Enum.with_index(@lengths), do: {tokens(length, seed), make_ref()}
+    expected = for {ids, ref} <- prompts, into: %{}, do: {ref, alone(model, ids)}
+
+    {distances, _batch} =
+      Enum.map_reduce(0..(@steps - 1), joined(model, prompts), fn step, batch ->
+        {greedy, logits, batch} = Batch.step(batch)
+
+        distances =
+          for {ref, steps} <- expected do
+            row = Mlx.take(logits, Mlx.array([Batch.slot(batch, ref)]), axis: 0)
+            distance(row, Enum.at(steps, step))
+          end
+
+        {Enum.max(distances), Batch.put_tokens(batch, greedy)}
+      end)
+
+    Enum.max(distances)
+  end
+
+  test "rows of different lengths have the logits that they have alone", %{cases: cases, tmp_dir: folder} do
+    assert length(cases) > 100
+
+    wrong =
+      for name <- cases,
+          distance = farthest(Checkpoint.load(Path.join(folder, name))),
+          not (distance <= @tolerance),
+          do: {name, distance}
+
+    assert wrong == []
+  end
+
+  defp lm(path, folder) do
+    tiny = Path.join(folder, "tiny.gguf")
+    TinyLlama.save(tiny)
+    lm = Mlx.LM.load(tiny, type: :f32)
+    model = Checkpoint.load(path)
+    %{lm | model: model, decode: Decoding.compile(model), tokenizer: %{lm.tokenizer | end_ids: MapSet.new()}}
+  end
+
+  # Prompts that begin with parts of one text, and how many tokens each asks for.
+  defp requests(count) do
+    start = tokens(90, 1)
+
+    for number <- 1..count,
+        do: {Enum.take(start, rem(number * 37, 91)) ++ tokens(1 + rem(number, 7), number), 1 + rem(number, 13)}
+  end
+
+  @tag cases: @served
+  test "servers give the answers that each request has alone, also with what other prompts began with",
+       %{cases: cases, tmp_dir: folder} do
+    assert @served -- cases == []
+    requests = requests(24)
+
+    for name <- cases do
+      lm = lm(Path.join(folder, name), folder)
+      alone = for {prompt, most} <- requests, do: Mlx.LM.generate(lm, prompt, max_tokens: most).ids
+      server = start_supervised!({Server, model: lm, prefill_step: 32})
+
+      for at_once <- [4, 16] do
+        answers =
+          requests
+          |> Task.async_stream(fn {prompt, most} -> Server.generate(server, prompt, max_tokens: most) end,
+            max_concurrency: at_once,
+            timeout: 300_000
+          )
+          |> Enum.map(fn {:ok, {:ok, response}} -> response.ids end)
+
+        assert {name, at_once, answers} == {name, at_once, alone}
+      end
+
+      # The same again, a prompt with its answer, and the turn after it.
+      {prompt, most} = List.last(requests)
+      {:ok, again} = Server.generate(server, prompt, max_tokens: most)
+      assert {name, again.ids, again.cached_tokens} == {name, List.last(alone), length(prompt) - 1}
+      next = prompt ++ again.ids ++ [1, 2, 3]
+      {:ok, response} = Server.generate(server, next, max_tokens: 8)
+      assert response.ids == Mlx.LM.generate(lm, next, max_tokens: 8).ids
+      assert {name, response.cached_tokens >= length(prompt)} == {name, true}
+
+      # What is kept has the form of contexts of the model.
+      kept = Path.join(folder, "#{name}-kept")
+      assert Server.save_prompts(server, kept) > 0
+      assert length(Server.PromptFiles.load(kept, lm.model)) == length(File.ls!(kept))
+      stop_supervised!(Server)
+    end
+  end
+end
