@@ -45,7 +45,7 @@ defmodule Mlx.LM.Decoder do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.Cache
+  alias Mlx.LM.{Cache, KeyValueCache}
   alias Mlx.LM.Decoder.{Block, Config, ForInference, LayerInputs, Parameter, Streams}
 
   @derive {Inspect, only: [:config]}
@@ -121,7 +121,7 @@ defmodule Mlx.LM.Decoder do
   @doc "Empty caches, one for each mixer that needs one."
   @spec caches(t()) :: [Cache.t()]
   def caches(%__MODULE__{model: %{layers: blocks}}) do
-    for block <- blocks, %module{} = mixer <- Block.mixers(block), cache = module.cache(mixer), do: cache
+    Enum.flat_map(blocks, &Block.caches/1)
   end
 
   @doc """
@@ -143,9 +143,56 @@ defmodule Mlx.LM.Decoder do
     {output(decoder, x), caches}
   end
 
+  @doc """
+  The logits `{batch, length, vocabulary}` of the tokens after each of `ids`, an array `{batch, length}`, as a function that
+  has gradients. Each row is a whole text, and there are no caches.
+
+  Option:
+
+    * `:checkpoint` - whether a gradient computes each block anew in place of keeping what is inside of it, default false
+      (`Mlx.checkpoint/1`). It takes less memory and more time
+  """
+  @spec training_logits(t(), Array.t(), keyword()) :: Array.t()
+  def training_logits(decoder, ids, options \\ [])
+
+  def training_logits(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, options) do
+    [checkpoint] = Options.without_stream(options, :"LM.Decoder.training_logits", checkpoint: false)
+
+    if not is_boolean(checkpoint) do
+      raise ArgumentError,
+            "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true or false, got: #{Given.text(checkpoint)}"
+    end
+
+    {x, _caches} =
+      hidden(decoder, ids, Enum.map(caches(decoder), &unstored/1), if(checkpoint, do: &anew/4, else: &Block.call/4))
+
+    output(decoder, x)
+  end
+
+  defp unstored(%KeyValueCache{} = cache), do: %{cache | stored: false}
+  defp unstored(cache), do: cache
+
+  # Caches have read nothing and keep nothing, so that the block's own are gone with it.
+  defp anew(block, x, {used, left}, step) do
+    count = length(Block.caches(block))
+    {own, left} = Enum.split(left, count)
+
+    {x, step} =
+      Mlx.checkpoint(fn block, x, step ->
+        {x, _caches, step} = Block.call(block, x, {[], own}, step)
+        {x, step}
+      end).(block, x, step)
+
+    {x, {Enum.reverse(own, used), left}, step}
+  end
+
   @doc "As `call/3`, with what the last block gives, `{batch, length, width}`, in place of logits."
   @spec hidden(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
-  def hidden(%__MODULE__{model: model} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
+  def hidden(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
+    hidden(decoder, ids, caches, &Block.call/4)
+  end
+
+  defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
     x = embedded(decoder, ids, caches)
     inputs = model[:layer_inputs]
     step = if inputs, do: %{ids: ids, layer_inputs: LayerInputs.call(inputs, ids, x)}, else: %{ids: ids}
@@ -153,7 +200,7 @@ defmodule Mlx.LM.Decoder do
     start = {x, {[], caches}, step}
 
     {x, {used, []}, _step} =
-      Enum.reduce(model.layers, start, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
+      Enum.reduce(model.layers, start, fn block, {x, caches, step} -> call.(block, x, caches, step) end)
 
     {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
   end
