@@ -54,7 +54,7 @@ defmodule Mlx.LM.FineTuning do
     * `decoder` - the model, with the layers of the adapter
     * `kind`, `settings` - `:lora`, `:dora` or `:full`, and the options of `load/2`
     * `first` - the number of the first block that is trained
-    * `tokenizer`, `template` - of the model
+    * `tokenizer`, `template` - of the model, or nil where its folder has none
   """
   @type t :: %__MODULE__{
           name: String.t(),
@@ -63,7 +63,7 @@ defmodule Mlx.LM.FineTuning do
           kind: :lora | :dora | :full,
           settings: keyword(),
           first: non_neg_integer(),
-          tokenizer: Tokenizer.t(),
+          tokenizer: Tokenizer.t() | nil,
           template: ChatTemplate.t() | nil,
           saved: saved(),
           fields: Families.Fields.t()
@@ -132,7 +132,7 @@ defmodule Mlx.LM.FineTuning do
       kind: options[:kind],
       settings: Keyword.take(options, [:kind, :rank, :scale, :dropout, :families]),
       first: 0,
-      tokenizer: Tokenizer.from_folder(folder),
+      tokenizer: tokenizer(folder),
       template: ChatTemplate.from_folder(folder),
       saved: Saved.of(fields, options[:families]),
       fields: fields
@@ -140,6 +140,11 @@ defmodule Mlx.LM.FineTuning do
 
     tuning = if options[:adapter], do: go_on(tuning, options), else: start(tuning, options)
     %{tuning | decoder: Mlx.eval(tuning.decoder)}
+  end
+
+  # Who has batches of tokens needs none.
+  defp tokenizer(folder) do
+    if File.exists?(Path.join(folder, "tokenizer.json")), do: Tokenizer.from_folder(folder)
   end
 
   defp start(%{decoder: decoder, kind: kind} = tuning, options) do
@@ -326,6 +331,10 @@ defmodule Mlx.LM.FineTuning do
   The model for `Mlx.LM.generate/3`, with the same arrays. `Mlx.LM.load/2` makes a faster one of what was saved.
   """
   @spec lm(t()) :: Mlx.LM.t()
+  def lm(%__MODULE__{tokenizer: nil, folder: folder}) do
+    raise Mlx.Error, "Mlx.LM.FineTuning.lm: #{folder} has no tokenizer.json, which a text is made with"
+  end
+
   def lm(%__MODULE__{} = tuning) do
     model = NN.eval(tuning.decoder)
 
