@@ -23,9 +23,16 @@ defmodule Mlx.LM.Adapter do
 
   @typedoc """
   How an adapter is put onto a decoder: `:type` of its arrays, or nil for that of the file; `:fuse`, whether it is fused;
-  `:form` of quantized matrices that it is fused with; and `:beside`, whether changes with magnitudes are layers, too.
+  `:form` of quantized matrices that it is fused with; `:unpacked`, the type of those whose scales are no numbers of that
+  type, when they are unpacked; and `:beside`, whether changes with magnitudes are layers, too.
   """
-  @type options :: [type: Mlx.Type.t() | nil, fuse: boolean(), form: :dense | :quantized, beside: boolean()]
+  @type options :: [
+          type: Mlx.Type.t() | nil,
+          fuse: boolean(),
+          form: :dense | :quantized,
+          unpacked: Mlx.Type.t() | nil,
+          beside: boolean()
+        ]
 
   @doc "The decoder with the adapter of a folder. Raises `Mlx.Error` where something does not fit."
   @spec onto(Decoder.t(), Path.t(), module(), Fields.t(), options()) :: Decoder.t()

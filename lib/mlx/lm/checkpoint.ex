@@ -36,6 +36,7 @@ defmodule Mlx.LM.Checkpoint do
   alias Mlx.IO.FilePath
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.{Adapter, Decoder, Families, Imported, JSONFile, Names, Quantization}
+  alias Mlx.LM.Decoder.Matrix
   alias Mlx.LM.Families.Fields
 
   @index "model.safetensors.index.json"
@@ -96,7 +97,8 @@ defmodule Mlx.LM.Checkpoint do
   defp adapted(decoder, fields, options) do
     {family, text} = Families.find(fields, families: options[:families])
     form = options[:form] || if(Mlx.Device.default() == :cpu, do: :dense, else: :quantized)
-    Adapter.onto(decoder, options[:adapter], family, text, Keyword.take(options, [:type, :fuse]) ++ [form: form])
+    settings = Keyword.take(options, [:type, :fuse]) ++ [form: form, unpacked: options[:type] || Matrix.type(decoder)]
+    Adapter.onto(decoder, options[:adapter], family, text, settings)
   end
 
   @doc """

@@ -43,9 +43,9 @@ defmodule Mlx.LM.Decoder do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN}
+  alias Mlx.{Array, NN, Tree}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.{Cache, KeyValueCache}
+  alias Mlx.LM.{Cache, KeyValueCache, StateCache}
   alias Mlx.LM.Decoder.{Block, Config, ForInference, LayerInputs, Parameter, Streams}
 
   @derive {Inspect, only: [:config]}
@@ -149,8 +149,10 @@ defmodule Mlx.LM.Decoder do
 
   Option:
 
-    * `:checkpoint` - whether a gradient computes each block anew in place of keeping what is inside of it, default false
-      (`Mlx.checkpoint/1`). It takes less memory and more time
+    * `:checkpoint` - whether a gradient computes each block anew in place of keeping what is inside of it
+      (`Mlx.checkpoint/1`), which takes less memory and more time: false (default), true, or a function of a path that says
+      whether the array there has a gradient, where not all arrays of the blocks have. Blocks of recurrent layers keep what is
+      inside of them
   """
   @spec training_logits(t(), Array.t(), keyword()) :: Array.t()
   def training_logits(decoder, ids, options \\ [])
@@ -158,30 +160,49 @@ defmodule Mlx.LM.Decoder do
   def training_logits(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, options) do
     [checkpoint] = Options.without_stream(options, :"LM.Decoder.training_logits", checkpoint: false)
 
-    if not is_boolean(checkpoint) do
-      raise ArgumentError,
-            "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true or false, got: #{Given.text(checkpoint)}"
-    end
+    call =
+      case checkpoint do
+        false -> &called/5
+        true -> &anew(&1, &2, &3, &4, &5, fn _path -> true end)
+        fun when is_function(fun, 1) -> &anew(&1, &2, &3, &4, &5, fun)
+        other -> refuse_checkpoint!(other)
+      end
 
-    {x, _caches} =
-      hidden(decoder, ids, Enum.map(caches(decoder), &unstored/1), if(checkpoint, do: &anew/4, else: &Block.call/4))
-
+    {x, _caches} = hidden(decoder, ids, Enum.map(caches(decoder), &unstored/1), call)
     output(decoder, x)
+  end
+
+  defp refuse_checkpoint!(other) do
+    raise ArgumentError,
+          "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true, false or a function of a path, " <>
+            "got: #{Given.text(other)}"
   end
 
   defp unstored(%KeyValueCache{} = cache), do: %{cache | stored: false}
   defp unstored(cache), do: cache
 
-  # Caches have read nothing and keep nothing, so that the block's own are gone with it.
-  defp anew(block, x, {used, left}, step) do
-    count = length(Block.caches(block))
-    {own, left} = Enum.split(left, count)
+  defp called(block, _number, x, caches, step), do: Block.call(block, x, caches, step)
 
+  # Caches have read nothing and keep nothing, so that the block's own are gone with it. What has a gradient is an argument.
+  defp anew(block, number, x, {used, left}, step, trained?) do
+    {own, others} = Enum.split(left, length(Block.caches(block)))
+
+    if Enum.any?(own, &is_struct(&1, StateCache)),
+      do: called(block, number, x, {used, left}, step),
+      else: attention_anew(block, number, x, {used, own, others}, step, trained?)
+  end
+
+  defp attention_anew(block, number, x, {used, own, left}, step, trained?) do
+    {trained, kept} = Tree.partition(block, fn path, _array -> trained?.("model.layers.#{number}.#{path}") end)
+
+    # MLX asks for the gradients of all that the function uses.
     {x, step} =
-      Mlx.checkpoint(fn block, x, step ->
+      Mlx.checkpoint(fn trained, kept, x, step ->
+        kept = Tree.map(kept, &Mlx.stop_gradient/1)
+        block = Tree.merge(trained, kept, fn part, _same -> part end)
         {x, _caches, step} = Block.call(block, x, {[], own}, step)
         {x, step}
-      end).(block, x, step)
+      end).(trained, kept, x, step)
 
     {x, {Enum.reverse(own, used), left}, step}
   end
@@ -189,7 +210,7 @@ defmodule Mlx.LM.Decoder do
   @doc "As `call/3`, with what the last block gives, `{batch, length, width}`, in place of logits."
   @spec hidden(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
   def hidden(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
-    hidden(decoder, ids, caches, &Block.call/4)
+    hidden(decoder, ids, caches, &called/5)
   end
 
   defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
@@ -200,7 +221,9 @@ defmodule Mlx.LM.Decoder do
     start = {x, {[], caches}, step}
 
     {x, {used, []}, _step} =
-      Enum.reduce(model.layers, start, fn block, {x, caches, step} -> call.(block, x, caches, step) end)
+      model.layers
+      |> Enum.with_index()
+      |> Enum.reduce(start, fn {block, number}, {x, caches, step} -> call.(block, number, x, caches, step) end)
 
     {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
   end

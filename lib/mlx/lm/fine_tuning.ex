@@ -36,6 +36,7 @@ defmodule Mlx.LM.FineTuning do
   alias Mlx.Hub
   alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
   alias Mlx.LM.Checkpoint.{Folder, Saved}
+  alias Mlx.LM.Decoder.Matrix
   alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Places, Split, Start}
   alias Mlx.LM.Quantization.Packing
 
@@ -230,7 +231,8 @@ defmodule Mlx.LM.FineTuning do
     batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
     trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
-    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, own[:gradient_checkpoint]) end
+    checkpoint = own[:gradient_checkpoint] && (&Split.trained?(tuning.kind, &1, tuning.first))
+    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, checkpoint) end
     count = & &1.tokens[0]
 
     options =
@@ -406,7 +408,7 @@ defmodule Mlx.LM.FineTuning do
 
       model = Checkpoint.tree(path, adapter: adapter, fuse: true, form: form, families: options[:families])
       refuse_beside!(model, adapter)
-      model = if options[:dequantize], do: Packing.unpack(model, nil), else: model
+      model = if options[:dequantize], do: Packing.unpack(model, Matrix.type(model)), else: model
       others = Keyword.delete(options, :dequantize)
       Checkpoint.save(model, folder, [config: Checkpoint.config(path), from: path] ++ others)
     end)

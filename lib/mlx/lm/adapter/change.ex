@@ -60,13 +60,15 @@ defmodule Mlx.LM.Adapter.Change do
   def applied(layer, nil, _options), do: layer
 
   def applied(layer, %__MODULE__{magnitude: nil} = change, options) do
-    if options[:fuse] and fusible?(layer, change), do: fused(layer, change, options[:form]), else: beside(layer, change)
+    if options[:fuse] and fusible?(layer, change),
+      do: fused(layer, change, options[:form], options[:unpacked]),
+      else: beside(layer, change)
   end
 
   def applied(layer, change, options) do
     if options[:beside],
       do: beside(layer, change),
-      else: fused(layer, change, if(options[:fuse], do: options[:form], else: :dense))
+      else: fused(layer, change, if(options[:fuse], do: options[:form], else: :dense), options[:unpacked])
   end
 
   # What counts for the rows of tokens only cannot be a part of a matrix that is the output matrix too.
@@ -113,10 +115,9 @@ defmodule Mlx.LM.Adapter.Change do
 
   def taken(_layer), do: nil
 
-  @doc "The layer whose matrix has the change. A quantized one is quantized anew, or unpacked for the form `:dense`."
-  @spec fused(struct(), t(), :dense | :quantized) :: struct()
-  def fused(%kind{} = layer, change, form) do
-    %Array{type: type} = weight = Matrix.dense(layer)
+  # The layer whose matrix has the change. A quantized one is quantized anew, or unpacked for the form `:dense`.
+  defp fused(%kind{} = layer, change, form, unpacked) do
+    %Array{type: type} = weight = Matrix.dense(layer, unpacked)
     weight = weight |> Mlx.add(layer |> difference(change) |> Mlx.as_type(type)) |> of_length(change.magnitude)
 
     cond do

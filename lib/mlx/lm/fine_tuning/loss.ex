@@ -16,8 +16,8 @@ defmodule Mlx.LM.FineTuning.Loss do
   """
   @type batch :: %{ids: Array.t(), from: Array.t(), to: Array.t(), tokens: Array.t(), rows: Array.t()}
 
-  @doc "The loss, a scalar of the type `:f32`."
-  @spec of(Decoder.t(), batch(), boolean()) :: Array.t()
+  @doc "The loss, a scalar of the type `:f32`. `checkpoint` is that of `Mlx.LM.Decoder.training_logits/3`."
+  @spec of(Decoder.t(), batch(), false | (String.t() -> boolean())) :: Array.t()
   def of(decoder, %{ids: %Array{shape: {rows, length}} = ids} = batch, checkpoint) do
     logits = Decoder.training_logits(decoder, Mlx.slice(ids, [0, 0], [rows, length - 1]), checkpoint: checkpoint)
     targets = Mlx.slice(ids, [0, 1], [rows, length - 1])
