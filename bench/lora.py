@@ -48,7 +48,8 @@ def batches(dataset, **options):
     while True:
         for batch in in_order(dataset):
             if step % TURN == 0:
-                sys.stdin.readline()
+                if not sys.stdin.readline():
+                    sys.exit()
                 mx.reset_peak_memory()
             step += 1
             yield batch

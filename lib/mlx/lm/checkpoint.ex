@@ -75,6 +75,15 @@ defmodule Mlx.LM.Checkpoint do
     end)
   end
 
+  @doc false
+  # The model of a folder as `load/2` gives it, but that each layer is where it is in files.
+  @spec unjoined(Path.t(), keyword()) :: Decoder.t()
+  def unjoined(folder, options) do
+    folder
+    |> tree(type: options[:type] || default_type(), families: options[:families])
+    |> Decoder.for_inference(form: options[:form], join: false)
+  end
+
   @doc """
   The model of a folder with the paths that its tensors have, for training, or to save it. Its arrays are read when they
   are evaluated.

@@ -101,13 +101,14 @@ defmodule Mlx.LM.Decoder do
       and `:quantized` on a GPU. A GPU is bound by its memory, and on a CPU MLX's quantized product is a scalar loop on one
       core. SmolLM2-135M at 4 bits, on two cores with AVX-512 and OpenBLAS, wrote 7 tokens a second and read 10 with
       quantized matrices; 31 and 210 with `:f32` ones
+    * `:join` - whether matrices are joined, default true. Without it, layers stay where they are in files
   """
   @spec for_inference(t(), keyword()) :: t()
   def for_inference(decoder, options \\ [])
 
   def for_inference(%__MODULE__{} = decoder, options) do
     default = if Mlx.Device.default() == :cpu, do: :dense, else: :quantized
-    [form] = Options.without_stream(options, :"LM.Decoder.for_inference", form: nil)
+    [form, join] = Options.without_stream(options, :"LM.Decoder.for_inference", form: nil, join: true)
     form = form || default
 
     if form not in [:dense, :quantized] do
@@ -115,7 +116,12 @@ defmodule Mlx.LM.Decoder do
             "Mlx.LM.Decoder.for_inference: expected :form to be :quantized or :dense, got: #{Given.text(form)}"
     end
 
-    ForInference.of(decoder, form)
+    if not is_boolean(join) do
+      raise ArgumentError,
+            "Mlx.LM.Decoder.for_inference: expected :join to be true or false, got: #{Given.text(join)}"
+    end
+
+    ForInference.of(decoder, form, join)
   end
 
   @doc "Empty caches, one for each mixer that needs one."

@@ -12,7 +12,8 @@ defmodule Mlx.LM.Decoder.DoRALinear do
   | `m` | `{outputs}` |
 
   `linear` is any linear layer; a quantized one is unpacked in each call. The lengths `|w|` have no gradient. `dropout` is nil,
-  or an `Mlx.NN.Dropout` of what the change is computed from, for training.
+  or an `Mlx.NN.Dropout` of what the change is computed from, for training. `factor` is nil, or `m / |w|`, where nothing is
+  trained (`fixed/1`).
 
   Source: Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation" (2024). Python: `DoRALinear` of `mlx_lm.tuner.dora`.
   """
@@ -22,7 +23,7 @@ defmodule Mlx.LM.Decoder.DoRALinear do
 
   @derive NN.Layer
   @enforce_keys [:linear, :lora_a, :lora_b, :m, :scale]
-  defstruct @enforce_keys ++ [dropout: nil]
+  defstruct @enforce_keys ++ [dropout: nil, factor: nil]
 
   @type t :: %__MODULE__{
           linear: struct(),
@@ -30,17 +31,33 @@ defmodule Mlx.LM.Decoder.DoRALinear do
           lora_b: Array.t(),
           m: Array.t(),
           scale: float(),
-          dropout: NN.Dropout.t() | nil
+          dropout: NN.Dropout.t() | nil,
+          factor: Array.t() | nil
         }
 
   @doc "The outputs for `x`, `{..., inputs}`."
   @spec call(t(), Array.t()) :: Array.t()
-  def call(%__MODULE__{} = layer, %Array{type: type} = x) do
+  def call(%__MODULE__{factor: nil} = layer, %Array{type: type} = x) do
     weight = Matrix.dense(layer.linear)
     change = layer.dropout |> LoRALinear.dropped(x) |> Mlx.matmul(layer.lora_a) |> Mlx.matmul(layer.lora_b)
     y = x |> Mlx.matmul(Mlx.transpose(weight)) |> Mlx.add(change |> Mlx.multiply(layer.scale) |> Mlx.as_type(type))
-    changed = Mlx.add(weight, layer.lora_a |> Mlx.matmul(layer.lora_b) |> Mlx.transpose() |> Mlx.multiply(layer.scale))
-    y = layer.m |> Mlx.divide(Mlx.stop_gradient(Matrix.lengths(changed))) |> Mlx.as_type(type) |> Mlx.multiply(y)
+    y = layer |> factor(weight) |> Mlx.as_type(type) |> Mlx.multiply(y)
     if layer.linear.bias, do: Mlx.add(y, layer.linear.bias), else: y
   end
+
+  def call(%__MODULE__{linear: %{bias: bias} = linear} = layer, %Array{type: type} = x) do
+    change = x |> Mlx.matmul(layer.lora_a) |> Mlx.matmul(layer.lora_b) |> Mlx.multiply(layer.scale)
+    y = %{linear | bias: nil} |> NN.Layer.call(x) |> Mlx.add(Mlx.as_type(change, type))
+    y = Mlx.multiply(Mlx.as_type(layer.factor, type), y)
+    if bias, do: Mlx.add(y, bias), else: y
+  end
+
+  defp factor(layer, weight) do
+    change = layer.lora_a |> Mlx.matmul(layer.lora_b) |> Mlx.transpose() |> Mlx.multiply(layer.scale)
+    Mlx.divide(layer.m, Mlx.stop_gradient(Matrix.lengths(Mlx.add(weight, change))))
+  end
+
+  @doc "The layer with its factor, which is then not computed in each call."
+  @spec fixed(t()) :: t()
+  def fixed(%__MODULE__{} = layer), do: %{layer | factor: factor(layer, Matrix.dense(layer.linear))}
 end
