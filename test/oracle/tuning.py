@@ -2,6 +2,8 @@
 
     tuning.py train FOLDER     makes FOLDER/NAME for each case of CASES: model, the adapter that the training begins with in start,
                                batches.safetensors, and result.safetensors with the losses and the trained arrays
+    tuning.py same FOLDER      the training of the model in FOLDER/model from the adapter in FOLDER/start with the batches of
+                               FOLDER/batches.safetensors, which writes FOLDER/result.safetensors; Adam with a rate of 1e-4
     tuning.py load FOLDER      for each case: logits.safetensors, what mlx-lm computes with the adapter in FOLDER/NAME/adapter and
                                with the model in FOLDER/NAME/fused, where they are
 """
@@ -247,6 +249,37 @@ def load(folder):
     mx.save_safetensors(str(folder / "logits.safetensors"), logits)
 
 
+def same(folder):
+    model = loaded(folder / "model")
+    config = json.loads((folder / "start" / "adapter_config.json").read_text())
+    model.freeze()
+    tuner.linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"])
+    model.load_weights(str(folder / "start" / "adapters.safetensors"), strict=False)
+    tensors = mx.load(str(folder / "batches.safetensors"))
+    several = [(tensors[f"{n}.ids"], tensors[f"{n}.lengths"]) for n in range(len(tensors) // 2)]
+    losses = []
+
+    class Callback:
+        def on_train_loss_report(self, info):
+            losses.append(info["train_loss"])
+
+    trainer.train(
+        model=model,
+        optimizer=optim.Adam(learning_rate=1e-4),
+        train_dataset=Set(several),
+        args=trainer.TrainingArgs(
+            batch_size=several[0][0].shape[0], iters=len(several), steps_per_report=1, adapter_file=str(folder / "trained.safetensors")
+        ),
+        iterate_batches=lambda dataset, **_options: iter(dataset),
+        training_callback=Callback(),
+    )
+    loss, _tokens = trainer.default_loss(model, *several[0])
+    mx.save_safetensors(str(folder / "result.safetensors"), {"losses": mx.array(losses), "validation": loss})
+
+
 root = pathlib.Path(sys.argv[2])
+if sys.argv[1] == "same":
+    same(root)
+    sys.exit()
 for name, case in CASES.items():
     train(root / name, *case) if sys.argv[1] == "train" else load(root / name)
