@@ -155,6 +155,18 @@ defmodule Mlx.LM.FineTuningTest do
     end
   end
 
+  test "processes with a part of the rows each find the loss of the batch as their mean", %{cases: cases} do
+    case = Path.join(cases, "lora")
+    tuning = FineTuning.load(Path.join(case, "model"), adapter: Path.join(case, "start"))
+    [batch | _] = TuningOracle.batches(case, "train")
+    loss = fn rows -> FineTuning.loss(tuning, [Mlx.Tree.map(batch, & &1[rows])]) end
+    whole = loss.(0..3)
+    assert_in_delta (loss.(0..1) + loss.(2..3)) / 2, whole, 1.0e-5
+    # As Mlx.Training weighs unequal parts of two processes: rows * 2 / 4.
+    assert_in_delta (loss.(0..0) * 0.5 + loss.(1..3) * 1.5) / 2, whole, 1.0e-5
+    assert abs(loss.(0..1) - loss.(2..3)) > 1.0e-3
+  end
+
   test "a training may be computed in :bf16", %{cases: cases} do
     for name <- ["lora", "full"] do
       case = Path.join(cases, name)
