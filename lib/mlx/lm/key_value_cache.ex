@@ -13,6 +13,9 @@ defmodule Mlx.LM.KeyValueCache do
 
   In a function that is compiled once for all lengths, the length is an array without axes, or `{batch}` where each row has
   its own. The caller gives up the buffers then, and sees to their room.
+
+  With `stored: false` nothing is kept and nothing is given up: the cache of a call that reads whole texts and has
+  gradients, for training.
   """
 
   @behaviour Mlx.LM.Cache
@@ -23,9 +26,14 @@ defmodule Mlx.LM.KeyValueCache do
   alias Mlx.LM.{Cache, CacheRows}
   alias Mlx.Arguments.Options
 
-  @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer() | Array.t()}
+  @type t :: %__MODULE__{
+          keys: Array.t() | nil,
+          values: Array.t() | nil,
+          length: non_neg_integer() | Array.t(),
+          stored: boolean()
+        }
 
-  defstruct keys: nil, values: nil, length: 0
+  defstruct keys: nil, values: nil, length: 0, stored: true
 
   @doc """
   An empty cache.
@@ -56,10 +64,12 @@ defmodule Mlx.LM.KeyValueCache do
   @spec attend(t(), Array.t(), Array.t(), Array.t(), keyword()) :: {Array.t(), t()}
   def attend(cache, queries, keys, values, options \\ [])
 
+  def attend(%__MODULE__{stored: false} = cache, queries, keys, values, options) do
+    attend_to_update(cache, queries, keys, values, options)
+  end
+
   def attend(%__MODULE__{length: %Array{shape: {_batch}}} = cache, queries, keys, values, options) do
-    scale = scale(options, queries)
-    {keys, values, mask, cache} = update(cache, keys, values)
-    {Fast.scaled_dot_product_attention(queries, keys, values, scale: scale, mask: mask), cache}
+    attend_to_update(cache, queries, keys, values, options)
   end
 
   def attend(%__MODULE__{length: %Array{} = start} = cache, queries, keys, values, options) do
@@ -72,6 +82,12 @@ defmodule Mlx.LM.KeyValueCache do
     {output, kept} = attend_from(Mlx.array(start), roomy, queries, keys, values, options)
     release([cache.keys, cache.values, roomy.keys, roomy.values])
     {output, %{kept | length: length}}
+  end
+
+  defp attend_to_update(cache, queries, keys, values, options) do
+    scale = scale(options, queries)
+    {keys, values, mask, cache} = update(cache, keys, values)
+    {Fast.scaled_dot_product_attention(queries, keys, values, scale: scale, mask: mask), cache}
   end
 
   defp attend_from(start, cache, queries, keys, values, options) do
@@ -101,6 +117,11 @@ defmodule Mlx.LM.KeyValueCache do
       {{1, 2, 3, 8}, {1, 2, 256, 8}, 3}
   """
   @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), nil | :causal | Array.t(), t()}
+  def update(%__MODULE__{stored: false, length: 0} = cache, %Array{} = keys, %Array{} = values) do
+    count = Mlx.axis_size(keys, 2)
+    {keys, values, if(count > 1, do: :causal), %{cache | length: count}}
+  end
+
   def update(%__MODULE__{length: %Array{shape: {_batch}} = start} = cache, %Array{} = keys, %Array{} = values) do
     count = Mlx.axis_size(keys, 2)
     positions = CacheRows.positions(start, count)
