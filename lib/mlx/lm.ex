@@ -228,6 +228,8 @@ defmodule Mlx.LM do
     * `:max_tokens` - the most tokens to generate, default 256
     * `:stop` - strings that end the text, which are no part of it, default `[]`
     * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
+    * `:keep_special` - the texts of special tokens that stay in the text, such as the marks of tool calls
+      (`Mlx.LM.Tools.special/1`); default `[]`, none
     * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
     * `:cache` - caches that take less memory, in place of those of all keys and values (Python: `kv_bits`,

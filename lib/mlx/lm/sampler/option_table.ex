@@ -11,6 +11,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   #   | `:seed` | what `Mlx.Random.key/1` takes as a seed |
   #   | `:boolean` | true or false |
   #   | `:tokens` | a list of tokens |
+  #   | `:strings` | a list of strings |
   #   | `:bias` | a map of tokens to numbers |
   #   | `{:function, arity}` | a function |
   #   | `{:functions, arity}` | a list of functions |
@@ -64,6 +65,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   defp of?(value, :seed), do: of?(value, {:integer, 0, @greatest_seed})
   defp of?(value, :boolean), do: is_boolean(value)
   defp of?(value, :tokens), do: ArgumentType.list?(value) and Enum.all?(value, &token?/1)
+  defp of?(value, :strings), do: ArgumentType.list?(value) and Enum.all?(value, &is_binary/1)
   defp of?(value, :bias), do: is_map(value) and not is_struct(value) and Enum.all?(value, &bias?/1)
   defp of?(value, {:function, arity}), do: is_function(value, arity)
 
@@ -85,6 +87,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   defp words(:seed), do: "an integer from 0 to 2 ** 64 - 1"
   defp words(:boolean), do: "true or false"
   defp words(:tokens), do: "a list of tokens, which are integers from 0 on"
+  defp words(:strings), do: "a list of strings"
   defp words(:bias), do: "a map of tokens to numbers from #{-@great} to #{@great}"
   defp words({:function, arity}), do: ArgumentType.function_words(arity)
   defp words({:functions, arity}), do: "a list of functions of #{arity} arguments"

@@ -9,20 +9,24 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
   alias Mlx.LM.Tokenizer
   alias Mlx.LM.Tokenizer.Decoder
 
-  @enforce_keys [:tokenizer, :special, :state]
+  @enforce_keys [:tokenizer, :special, :keep, :state]
   defstruct @enforce_keys
 
   @typep state :: Decoder.state()
 
-  @type t :: %__MODULE__{tokenizer: Tokenizer.t(), special: boolean, state: state}
+  @type t :: %__MODULE__{tokenizer: Tokenizer.t(), special: boolean, keep: MapSet.t(), state: state}
 
-  @doc "A decoder that has seen no token. Takes the options of `Mlx.LM.Tokenizer.decode/3`."
+  @doc """
+  A decoder that has seen no token. Takes the options of `Mlx.LM.Tokenizer.decode/3`, and `:keep`, the texts of special tokens
+  that are written with `special: false`, too.
+  """
   @spec new(Tokenizer.t(), keyword) :: t
   def new(tokenizer, options \\ [])
 
   def new(%Tokenizer{} = tokenizer, options) do
-    [special] = Options.without_stream(options, :"LM.Tokenizer.StreamDecoder.new", special: true)
-    %__MODULE__{tokenizer: tokenizer, special: special, state: Decoder.start(tokenizer.decoder)}
+    [special, keep] = Options.without_stream(options, :"LM.Tokenizer.StreamDecoder.new", special: true, keep: [])
+    keep = for text <- keep, id = Tokenizer.id(tokenizer, text), into: MapSet.new(), do: id
+    %__MODULE__{tokenizer: tokenizer, special: special, keep: keep, state: Decoder.start(tokenizer.decoder)}
   end
 
   @doc "Takes the next token; gives the text that is now complete, which may be empty, and the decoder that goes on."
@@ -40,7 +44,7 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
 
   defp written(decoder, id) do
     CalledFunction.name("Mlx.LM.Tokenizer.StreamDecoder.push", ["Mlx.LM.Tokenizer.decode"], fn ->
-      Tokenizer.written(decoder.tokenizer, id, decoder.special, :decode)
+      Tokenizer.written(decoder.tokenizer, id, decoder.special or id in decoder.keep, :decode)
     end)
   end
 
