@@ -45,6 +45,6 @@ defmodule Mlx.LM.Response do
           generated_tokens: pos_integer(),
           generation_tokens_per_second: float() | nil,
           peak_memory: non_neg_integer(),
-          context: Context.t()
+          context: Context.t() | nil
         }
 end

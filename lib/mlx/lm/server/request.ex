@@ -1,0 +1,107 @@
+defmodule Mlx.LM.Server.Request do
+  @moduledoc false
+  # What a client asks for, checked: the tokens of the prompt and the options. `Mlx.LM.Server.Intake` makes it, in a process
+  # of its own, because a long prompt takes time.
+
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
+  alias Mlx.LM.{Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.Sampler.OptionTable
+  alias Mlx.LM.Server.{About, Error}
+
+  @table [
+    max_tokens: {256, {:integer, 1, nil}},
+    stop: {[], :any},
+    stop_ids: {nil, {:optional, :tokens}},
+    ignore_eos: {false, :boolean},
+    template: {[], :any},
+    priority: {0, {:integer, -1_000_000, 1_000_000}},
+    deadline: {nil, {:optional, {:integer, 1, 0xFFFFFFFF}}},
+    queue: {true, :boolean}
+  ]
+
+  @enforce_keys [:ids, :prompt, :most, :stop, :end_ids, :sampling, :priority, :deadline, :queue]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          ids: [Tokenizer.id(), ...],
+          prompt: pos_integer(),
+          most: pos_integer(),
+          stop: StopStrings.t(),
+          end_ids: MapSet.t(Tokenizer.id()),
+          sampling: keyword(),
+          priority: integer(),
+          deadline: pos_integer() | nil,
+          queue: boolean()
+        }
+
+  @doc "The request, or why there can be none. `called` is the function that the client called."
+  @spec new(About.t(), Mlx.LM.prompt(), keyword(), String.t()) :: {:ok, t()} | {:error, Error.t()}
+  def new(about, prompt, options, called) do
+    {:ok, CalledFunction.name(called, fn -> new!(about, prompt, options) end)}
+  rescue
+    error in Error -> {:error, %{error | message: "#{called}: #{error.message}"}}
+    error in [ArgumentError, Mlx.Error] -> {:error, Error.new(:invalid, Exception.message(error))}
+  end
+
+  defp new!(about, prompt, options) do
+    known = OptionTable.defaults(@table) ++ for(name <- Sampler.options(), do: {name, nil})
+    complete = Options.complete(options, :"LM.Server.submit", known)
+    OptionTable.check!(@table, complete)
+    sampling = sampling(about, Keyword.take(options, Sampler.options()))
+    sampling |> Sampler.new() |> Sampler.check_vocabulary!(Tokenizer.size(about.tokenizer), "Mlx.LM.Server.submit")
+    stop = StopStrings.new(complete[:stop])
+    ids = ids!(about, About.encode(about, prompt, Keyword.take(complete, [:template])))
+    count = length(ids)
+
+    %__MODULE__{
+      ids: ids,
+      prompt: count,
+      most: min(complete[:max_tokens], about.context_length - count + 1),
+      stop: stop,
+      end_ids: end_ids(about, complete),
+      sampling: sampling,
+      priority: complete[:priority],
+      deadline: complete[:deadline],
+      queue: complete[:queue]
+    }
+  end
+
+  defp ids!(_about, []), do: raise(ArgumentError, "the prompt is empty")
+
+  defp ids!(about, ids) do
+    if length(ids) > about.context_length do
+      raise Error.new(
+              :too_large,
+              "the prompt has #{length(ids)} tokens, more than the model's context length of #{about.context_length}"
+            )
+    end
+
+    size = Tokenizer.size(about.tokenizer)
+
+    for id <- ids, not (is_integer(id) and id >= 0 and id < size) do
+      raise ArgumentError, "expected the prompt to have tokens from 0 to #{size - 1}, got: #{Given.text(id)}"
+    end
+
+    ids
+  end
+
+  defp end_ids(about, options) do
+    cond do
+      options[:stop_ids] -> MapSet.new(options[:stop_ids])
+      options[:ignore_eos] -> MapSet.new()
+      true -> about.tokenizer.end_ids
+    end
+  end
+
+  # As in a generation of `Mlx.LM`, XTC leaves what ends a line or the text as it is.
+  defp sampling(about, options) do
+    Keyword.put_new_lazy(options, :xtc_special_tokens, fn ->
+      if options[:xtc_probability] in [nil, 0, 0.0] do
+        []
+      else
+        line = Tokenizer.encode(about.tokenizer, "\n", bos: false, eos: false)
+        Enum.uniq(Enum.to_list(about.tokenizer.end_ids) ++ line)
+      end
+    end)
+  end
+end
