@@ -13,13 +13,14 @@ defmodule Mlx.LM.Server.Request do
     stop: {[], :any},
     stop_ids: {nil, {:optional, :tokens}},
     ignore_eos: {false, :boolean},
+    keep_special: {[], :strings},
     template: {[], :any},
     priority: {0, {:integer, -1_000_000, 1_000_000}},
     deadline: {nil, {:optional, {:integer, 1, 0xFFFFFFFF}}},
     queue: {true, :boolean}
   ]
 
-  @enforce_keys [:ids, :prompt, :most, :stop, :end_ids, :sampling, :priority, :deadline, :queue]
+  @enforce_keys [:ids, :prompt, :most, :stop, :end_ids, :keep_special, :sampling, :priority, :deadline, :queue]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -28,6 +29,7 @@ defmodule Mlx.LM.Server.Request do
           most: pos_integer(),
           stop: StopStrings.t(),
           end_ids: MapSet.t(Tokenizer.id()),
+          keep_special: [String.t()],
           sampling: keyword(),
           priority: integer(),
           deadline: pos_integer() | nil,
@@ -59,6 +61,7 @@ defmodule Mlx.LM.Server.Request do
       most: min(complete[:max_tokens], about.context_length - count + 1),
       stop: stop,
       end_ids: end_ids(about, complete),
+      keep_special: complete[:keep_special],
       sampling: sampling,
       priority: complete[:priority],
       deadline: complete[:deadline],

@@ -38,7 +38,7 @@ defmodule Mlx.LM.Server.Runner do
   defp generate(state, ref, request) do
     options =
       [max_tokens: request.most, stop: request.stop.strings, stop_ids: Enum.to_list(request.end_ids)] ++
-        request.sampling
+        [keep_special: request.keep_special] ++ request.sampling
 
     state.lm
     |> Generation.events(request.ids, options)
