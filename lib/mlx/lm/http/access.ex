@@ -62,12 +62,8 @@ defmodule Mlx.LM.HTTP.Access do
   defp allowed?(_origin, %Settings{origins: :any}), do: true
   defp allowed?(origin, settings), do: origin in settings.origins
 
-  defp same?(origin, request) do
-    case URI.new(origin) do
-      {:ok, %URI{authority: authority}} when is_binary(authority) -> authority == Request.header(request, "host")
-      _other -> false
-    end
-  end
+  # The page of this server itself.
+  defp same?(origin, request), do: String.replace(origin, ~r/\Ahttps?:\/\//, "") == Request.header(request, "host")
 
   @doc "The answer with the headers by which a browser gives it to the page that asked."
   @spec shared(Reply.t(), Request.t() | nil, Settings.t()) :: Reply.t()

@@ -213,13 +213,13 @@ defmodule Mlx.LM.HTTP.Connection do
   end
 
   # A comment, which clients pass over, so that nobody between takes the connection for dead.
-  defp beat(connection, head, %Reply{headers: []} = reply, begun), do: wait(connection, head, reply, begun)
+  defp beat(connection, head, %Reply{stream: false} = reply, begun), do: wait(connection, head, reply, begun)
   defp beat(connection, head, reply, begun), do: piece(": \n\n", [], connection, head, reply, begun)
 
   defp step([], connection, head, reply, begun), do: wait(connection, head, reply, begun)
 
   defp step([event | events], connection, head, reply, begun) do
-    case Router.guarded(head.request, fn -> reply.step.(event, reply.state) end) do
+    case reply.step.(event, reply.state) do
       {:more, pieces, state} ->
         piece(pieces, events, connection, head, %{reply | state: state}, begun)
 

@@ -78,9 +78,9 @@ if Code.ensure_loaded?(Plug.Conn) do
         {:DOWN, _ref, :process, _pid, _reason} = message -> take(conn, request, reply, settings, begun, message)
       after
         settings.heartbeat ->
-          if reply.headers == [],
-            do: wait(conn, request, reply, settings, begun),
-            else: piece(": \n\n", [], conn, request, reply, settings, begun)
+          if reply.stream,
+            do: piece(": \n\n", [], conn, request, reply, settings, begun),
+            else: wait(conn, request, reply, settings, begun)
       end
     end
 
@@ -94,7 +94,7 @@ if Code.ensure_loaded?(Plug.Conn) do
     defp step([], conn, request, reply, settings, begun), do: wait(conn, request, reply, settings, begun)
 
     defp step([event | events], conn, request, reply, settings, begun) do
-      case Router.guarded(request, fn -> reply.step.(event, reply.state) end) do
+      case reply.step.(event, reply.state) do
         {:more, pieces, state} ->
           piece(pieces, events, conn, request, %{reply | state: state}, settings, begun)
 

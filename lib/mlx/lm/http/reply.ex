@@ -9,7 +9,7 @@ defmodule Mlx.LM.HTTP.Reply do
   alias Mlx.LM.HTTP.Job
 
   @enforce_keys [:status]
-  defstruct @enforce_keys ++ [headers: [], body: "", job: nil, step: nil, state: nil]
+  defstruct @enforce_keys ++ [headers: [], body: "", job: nil, step: nil, state: nil, stream: false]
 
   @type step :: (Job.event(), term() -> {:more, iodata(), term()} | {:end, iodata()} | {:reply, t()})
   @type t :: %__MODULE__{
@@ -18,7 +18,8 @@ defmodule Mlx.LM.HTTP.Reply do
           body: iodata(),
           job: Job.t() | nil,
           step: step() | nil,
-          state: term()
+          state: term(),
+          stream: boolean()
         }
 
   @doc "An answer of JSON."
@@ -39,7 +40,7 @@ defmodule Mlx.LM.HTTP.Reply do
   @spec events(Job.t(), step(), term()) :: t()
   def events(job, step, state) do
     headers = [{"content-type", "text/event-stream; charset=utf-8"}, {"cache-control", "no-cache"}]
-    %__MODULE__{status: 200, headers: headers, job: job, step: step, state: state}
+    %__MODULE__{status: 200, headers: headers, job: job, step: step, state: state, stream: true}
   end
 
   @doc "A server-sent event."

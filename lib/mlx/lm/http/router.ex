@@ -45,7 +45,28 @@ defmodule Mlx.LM.HTTP.Router do
     end)
     |> reply()
     |> Access.shared(request, settings)
-    |> counted(request, settings)
+    |> later(request, settings)
+  end
+
+  # What comes later is guarded and counted as what comes at once.
+  defp later(%Reply{job: nil} = reply, request, settings), do: counted(reply, request, settings)
+
+  defp later(%Reply{step: step} = reply, request, settings) do
+    later = fn event, state ->
+      case guarded(request, fn -> step.(event, state) end) do
+        {:reply, instead} ->
+          {:reply, instead |> Access.shared(request, settings) |> counted(request, settings)}
+
+        {:end, pieces} ->
+          counted(reply, request, settings)
+          {:end, pieces}
+
+        more ->
+          more
+      end
+    end
+
+    %{reply | step: later}
   end
 
   @doc "The answer to what is no request, or to one that did not come as a whole."
@@ -109,9 +130,8 @@ defmodule Mlx.LM.HTTP.Router do
     end
   end
 
-  @doc "What a function returns, or in place of what it throws or raises `{:reply, reply}` with the failure."
-  @spec guarded(Request.t() | nil, (-> result)) :: result | {:reply, Reply.t()} when result: var
-  def guarded(request, fun) do
+  # What a function returns, or in place of what it throws or raises `{:reply, reply}` with the failure.
+  defp guarded(request, fun) do
     fun.()
   rescue
     error in Error ->
