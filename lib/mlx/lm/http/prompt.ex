@@ -124,11 +124,15 @@ defmodule Mlx.LM.HTTP.Prompt do
     do: %{"role" => "user", "content" => "<tool_response>\n#{message["content"]}\n</tool_response>"}
 
   defp as_text(%{"tool_calls" => [_ | _] = calls} = message) do
-    calls = for %{"function" => call} <- calls, do: "<tool_call>\n#{JSON.encode!(call)}\n</tool_call>"
+    calls = for %{"function" => call} <- calls, do: written(call)
     %{"role" => message["role"], "content" => Enum.join(List.wrap(text_or_nil(message["content"])) ++ calls, "\n")}
   end
 
   defp as_text(message), do: message
+
+  defp written(%{"name" => name, "arguments" => arguments}) do
+    ~s(<tool_call>\n{"name": #{JSON.encode!(name)}, "arguments": #{JSON.encode!(arguments)}}\n</tool_call>)
+  end
 
   defp text_or_nil(""), do: nil
   defp text_or_nil(text), do: text
