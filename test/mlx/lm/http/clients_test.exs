@@ -4,7 +4,9 @@ defmodule Mlx.LM.HTTP.ClientsTest do
 
   alias Mlx.LM.HTTP
 
-  @moduletag [:oracle, :model, :embedder]
+  @moduletag :oracle
+  @moduletag :model
+  @moduletag :embedder
   @script Path.expand("../../../oracle/http_clients.py", __DIR__)
 
   @paris "The capital of France is Paris."
@@ -15,7 +17,7 @@ defmodule Mlx.LM.HTTP.ClientsTest do
     model = start_supervised!({Mlx.LM.Server, model: System.fetch_env!("MLX_TEST_MODEL")})
     options = [models: [{"smol", model}], embedders: [{"embedder", embedder}], port: 0, keys: ["other", "secret"]]
     http = start_supervised!({HTTP, options})
-    %{base: "http://127.0.0.1:#{HTTP.port(http)}", embedder: embedder}
+    %{base: "http://127.0.0.1:#{HTTP.port(http)}", own: embedder}
   end
 
   defp results(client, base) do
@@ -25,7 +27,7 @@ defmodule Mlx.LM.HTTP.ClientsTest do
     output |> String.split("\n", trim: true) |> List.last() |> JSON.decode!()
   end
 
-  test "openai", %{base: base, embedder: embedder} do
+  test "openai", %{base: base, own: embedder} do
     results = results("openai", base)
 
     assert Map.take(
