@@ -34,7 +34,10 @@ defmodule Mlx.MixProject do
 
   # Nx, Plug and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
   def application do
-    [mod: {Mlx.Application, []}, extra_applications: [:logger, :ssl, :public_key, nx: :optional, plug: :optional, telemetry: :optional]]
+    [
+      mod: {Mlx.Application, []},
+      extra_applications: [:logger, :ssl, :public_key, nx: :optional, plug: :optional, telemetry: :optional]
+    ]
   end
 
   # Without Hex nothing can be fetched, and nothing has to be.
@@ -54,9 +57,25 @@ defmodule Mlx.MixProject do
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.HTTPClient, Mlx.HubServer, Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeArguments, Mlx.NativeBuild] ++
+      [
+        Mlx.HTTPClient,
+        Mlx.HubServer,
+        Mlx.LayerCases,
+        Mlx.LayerOracle,
+        Mlx.MemoryProbe,
+        Mlx.NativeArguments,
+        Mlx.NativeBuild
+      ] ++
       [Mlx.NativePrototypes, Mlx.Oracle, Mlx.PythonNames] ++
-      [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.ScriptedServer, Mlx.TinyLlama, Mlx.ToolTexts, Mlx.Ulps, ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/] ++
+      [
+        Mlx.PreloadedLibrary,
+        Mlx.Samples,
+        Mlx.ScriptedServer,
+        Mlx.TinyLlama,
+        Mlx.ToolTexts,
+        Mlx.Ulps,
+        ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/
+      ] ++
       [~r/^Mlx\.Conformance\./]
   end
 
@@ -86,7 +105,7 @@ defmodule Mlx.MixProject do
   defp guides do
     names =
       ~w(introduction lazy_evaluation devices_streams_and_processes memory transforms neural_networks language_models) ++
-        ~w(production mlx_for_nx_users from_python_to_elixir from_swift_to_elixir emlx_and_emily)
+        ~w(serving production mlx_for_nx_users from_python_to_elixir from_swift_to_elixir emlx_and_emily)
 
     for name <- names, do: "guides/#{name}.md"
   end
