@@ -563,6 +563,10 @@ defmodule Mlx.LM.HTTPTest do
       HTTP.start_link(embedders: [1])
     end
 
+    assert_raise ArgumentError, ~r/expected :keys to be a list of strings that are not empty/, fn ->
+      HTTP.start_link(keys: [""])
+    end
+
     port = serve(["x"])
     Process.flag(:trap_exit, true)
     assert {:error, message} = HTTP.start_link(port: port)

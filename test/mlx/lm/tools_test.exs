@@ -1,6 +1,7 @@
 defmodule Mlx.LM.ToolsTest do
   use ExUnit.Case, async: true
 
+  alias Mlx.LM.Tokenizer.StreamDecoder
   alias Mlx.LM.Tools
   alias Mlx.ToolTexts
 
@@ -178,6 +179,42 @@ defmodule Mlx.LM.ToolsTest do
       changed = Enum.join(front ++ [Enum.random(pieces)] ++ Enum.drop(back, :rand.uniform(4)))
       assert in_pieces(parser(format), String.graphemes(changed)) == Tools.parse(parser(format), changed)
     end
+  end
+
+  @tag :tokenizers
+  test "marks that are special tokens stay in the text of a generation" do
+    folder = System.fetch_env!("MLX_TEST_TOKENIZERS")
+    tokenizer = Mlx.LM.Tokenizer.from_folder(Path.join(folder, "gptoss"))
+    {:harmony, text} = List.keyfind(@others, :harmony, 0)
+    ids = Mlx.LM.Tokenizer.encode(tokenizer, text, bos: false, eos: false)
+
+    decoded = fn options ->
+      decoder = StreamDecoder.new(tokenizer, [special: false] ++ options)
+      {texts, decoder} = Enum.map_reduce(ids, decoder, &StreamDecoder.push(&2, &1))
+      Enum.join(texts) <> StreamDecoder.flush(decoder)
+    end
+
+    assert decoded.(keep: Tools.special(parser(:harmony))) == text
+    refute decoded.([]) =~ "<|"
+  end
+
+  @tag :tokenizers
+  test "the template of Qwen3 shows its format" do
+    folder = Path.join(System.fetch_env!("MLX_TEST_TOKENIZERS"), "qwen3")
+    template = Mlx.LM.ChatTemplate.from_folder(folder)
+    tokenizer = Mlx.LM.Tokenizer.from_folder(folder)
+    tools = Tools.new(template, tokenizer: tokenizer)
+    assert %{format: :hermes, thinking: {"<think>", "</think>"}} = tools
+    messages = [%{role: "user", content: "Hi"}]
+    prompt = Mlx.LM.ChatTemplate.render(template, messages, add_generation_prompt: true)
+    refute Tools.thinks_after?(tools, prompt)
+    # A conversation with a call, as the template writes it, is read as the call that was made.
+    call = %{"type" => "function", "function" => %{"name" => "look", "arguments" => %{"at" => "x"}}}
+    made = %{role: "assistant", content: "", tool_calls: [call]}
+    written = Mlx.LM.ChatTemplate.render(template, messages ++ [made])
+    [_user, answer] = String.split(written, "<|im_start|>assistant\n")
+    calls = for {:tool_call, call} <- Tools.parse(tools, String.trim_trailing(answer, "<|im_end|>\n")), do: call
+    assert [%{name: "look", arguments: %{"at" => "x"}}] = calls
   end
 
   test "wrong options" do

@@ -285,7 +285,8 @@ defmodule Mlx.LM.HTTP.Connection do
 
   defp head(reply, _version, headers) do
     reason = Map.get(@reasons, reply.status, "Unknown")
-    lines = for {name, value} <- reply.headers ++ headers, do: [name, ": ", value, "\r\n"]
+    date = Calendar.strftime(DateTime.utc_now(), "%a, %d %b %Y %H:%M:%S GMT")
+    lines = for {name, value} <- [{"date", date} | reply.headers ++ headers], do: [name, ": ", value, "\r\n"]
     ["HTTP/1.1 ", Integer.to_string(reply.status), " ", reason, "\r\n", lines, "\r\n"]
   end
 

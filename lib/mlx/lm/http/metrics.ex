@@ -45,13 +45,15 @@ defmodule Mlx.LM.HTTP.Metrics do
 
   @spec call(Request.t(), Settings.t()) :: Reply.t()
   def call(_request, settings) do
-    infos = for {name, server} <- settings.models, info = info(server), do: {name || info.model, info}
+    # To ask a model that is loaded on demand would load it.
+    models = Enum.reject(settings.models, fn {_name, server} -> match?({:model, _models, _model}, server) end)
+    infos = for {name, server} <- models, info = info(server), do: {name || info.model, info}
 
     body = [
       for {metric, kind, help, path} <- @servers do
         family(metric, kind, help, for({name, info} <- infos, do: {[model: name], get_in(info, path)}))
       end,
-      family("mlx_server_up", "gauge", "Whether a model's server answers.", ups(settings)),
+      family("mlx_server_up", "gauge", "Whether a model's server answers.", ups(models)),
       family("mlx_memory_active_bytes", "gauge", "Bytes of arrays.", [{[], Mlx.Memory.active()}]),
       family("mlx_memory_peak_bytes", "gauge", "The most bytes of arrays so far.", [{[], Mlx.Memory.peak()}]),
       family("mlx_http_answers_total", "counter", "Answers by path and class of status.", answers(settings.counters))
@@ -68,8 +70,8 @@ defmodule Mlx.LM.HTTP.Metrics do
     :exit, _reason -> nil
   end
 
-  defp ups(settings) do
-    for {{name, server}, index} <- Enum.with_index(settings.models) do
+  defp ups(models) do
+    for {{name, server}, index} <- Enum.with_index(models) do
       {[model: name || "#{index}"], if(info(server), do: 1, else: 0)}
     end
   end

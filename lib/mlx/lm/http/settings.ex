@@ -59,6 +59,7 @@ defmodule Mlx.LM.HTTP.Settings do
         settings.origins == :any or strings?(settings.origins)
       )
 
+      check!(:keys, "a list of strings that are not empty", settings.keys, "" not in settings.keys)
       check!(:defaults, "a keyword list", settings.defaults, Keyword.keyword?(settings.defaults))
 
       %{
