@@ -228,6 +228,20 @@ defmodule Mlx.LM.HTTPTest do
     assert List.to_string(ids) =~ ~r/<assistant><tool_call>\n\{"name": "look", "arguments": \z/
   end
 
+  test "the arguments of a call that must be are held to their schema" do
+    port = serve([~s({"at": "x"})])
+    assert {200, %{"choices" => [%{"message" => message}]}} = chat(port, %{tools: [@tool], tool_choice: "required"})
+    assert_received {:asked, _ids, options}
+
+    if Code.ensure_loaded?(Mlx.LM.Grammar) do
+      assert options[:grammar] != nil
+      assert [%{"function" => %{"name" => "look", "arguments" => ~s({"at":"x"})}}] = message["tool_calls"]
+    else
+      assert options[:grammar] == nil
+      assert message["content"] =~ ~s("arguments": {"at": "x"})
+    end
+  end
+
   test "calls and results of an earlier turn reach the template" do
     template =
       "{% for m in messages %}{{ m.role }}:{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}={{ c.function.arguments.at }}{% endfor %};{% endfor %}{{ tools }}<tool_call>"
@@ -387,7 +401,7 @@ defmodule Mlx.LM.HTTPTest do
       context: nil
     }
 
-    answer = %{HTTP.Answer.new(nil, about.tokenizer) | response: response}
+    answer = %{HTTP.Answer.new(about.tokenizer) | response: response}
     assert HTTP.Answer.stop_string(answer, ["X", "END"]) == "END"
     assert HTTP.Answer.stop_string(%{answer | response: %{response | ids: ~c"Hel"}}, ["END"]) == nil
   end

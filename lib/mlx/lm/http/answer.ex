@@ -3,19 +3,27 @@ defmodule Mlx.LM.HTTP.Answer do
   # One answer as it comes of the events of a generation: its text, what was thought, and its calls.
 
   alias Mlx.LM.{Response, Tokenizer, Tools}
+  alias Mlx.LM.HTTP.Prompt
   alias Mlx.LM.Tokenizer.StreamDecoder
 
   @enforce_keys [:parser, :tokenizer]
-  defstruct @enforce_keys ++ [text: [], thinking: [], calls: [], fresh: [], most_calls: nil, response: nil]
+  defstruct @enforce_keys ++
+              [text: [], thinking: [], calls: [], fresh: [], most_calls: nil, closing: "", response: nil]
 
   @type t :: %__MODULE__{}
   @type item ::
           {:text, String.t()} | {:thinking, String.t()} | {:call, non_neg_integer(), map()} | {:done, Response.t()}
 
-  @doc "An answer of which nothing has come. `most_calls` is nil where there may be any number of calls."
-  @spec new(Tools.t() | nil, Tokenizer.t(), pos_integer() | nil) :: t()
-  def new(parser, tokenizer, most_calls \\ nil),
-    do: %__MODULE__{parser: parser, tokenizer: tokenizer, most_calls: most_calls}
+  @doc "An answer of which nothing has come, to text without tools."
+  @spec new(Tokenizer.t()) :: t()
+  def new(tokenizer), do: %__MODULE__{parser: nil, tokenizer: tokenizer}
+
+  @doc "An answer to a prompt of which nothing has come."
+  @spec new(Tokenizer.t(), Prompt.t()) :: t()
+  def new(tokenizer, prompt) do
+    parts = Map.take(prompt, [:parser, :most_calls, :closing])
+    struct!(__MODULE__, Map.put(parts, :tokenizer, tokenizer))
+  end
 
   @doc "What an event brings, and the answer with it. Tokens with their log-probabilities wait for `fresh/1`."
   @spec event(t(), {:text, String.t()} | {:token, map()} | {:done, Response.t()}) :: {[item()], t()}
@@ -28,8 +36,16 @@ defmodule Mlx.LM.HTTP.Answer do
   end
 
   def event(answer, {:done, response}) do
-    {items, answer} = items(if(answer.parser, do: Tools.flush(answer.parser), else: []), answer)
+    {items, answer} = items(ended(answer, response), answer)
     {items ++ [{:done, response}], %{answer | response: response}}
+  end
+
+  defp ended(%{parser: nil}, _response), do: []
+
+  defp ended(answer, response) do
+    closing = if response.finish_reason == :stop, do: answer.closing, else: ""
+    {events, parser} = Tools.push(answer.parser, closing)
+    events ++ Tools.flush(parser)
   end
 
   defp items(events, answer) do

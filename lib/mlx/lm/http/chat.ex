@@ -97,7 +97,7 @@ defmodule Mlx.LM.HTTP.Chat do
   defp options(fields, kept, settings, prompt) do
     Sampling.options(fields, settings, prompt.parser) ++
       [template: prompt.template] ++
-      logprobs(kept) ++ Structured.options(format(kept["response_format"]), "response_format")
+      logprobs(kept) ++ Structured.options(format(kept["response_format"]), "response_format", prompt.grammar)
   end
 
   defp logprobs(%{"logprobs" => true} = kept), do: [logprobs: kept["top_logprobs"] || 0]
@@ -158,7 +158,7 @@ defmodule Mlx.LM.HTTP.Chat do
   # ---- the answer
 
   defp reply(job, kept, model, prompt, n) do
-    answers = Map.new(0..(n - 1), &{&1, Answer.new(prompt.parser, model.tokenizer, prompt.most_calls)})
+    answers = Map.new(0..(n - 1), &{&1, Answer.new(model.tokenizer, prompt)})
     state = %{answers: answers, left: n, logprobs: kept["logprobs"] == true, begun: false}
 
     state =

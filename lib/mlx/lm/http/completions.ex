@@ -59,7 +59,7 @@ defmodule Mlx.LM.HTTP.Completions do
 
   defp reply(job, kept, model, count, n) do
     state = %{
-      answers: Map.new(0..(count - 1), &{&1, Answer.new(nil, model.tokenizer)}),
+      answers: Map.new(0..(count - 1), &{&1, Answer.new(model.tokenizer)}),
       left: count,
       n: n,
       begun: false,

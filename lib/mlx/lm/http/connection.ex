@@ -10,7 +10,7 @@ defmodule Mlx.LM.HTTP.Connection do
 
   require Logger
 
-  alias Mlx.LM.HTTP.{Body, Failure, Head, Job, Reply, Router, Settings}
+  alias Mlx.LM.HTTP.{Body, Failure, Head, Job, Reply, Router, Settings, Wire}
 
   # What a client may send of its next requests while it waits for an answer.
   @most_ahead 65_536
@@ -18,27 +18,6 @@ defmodule Mlx.LM.HTTP.Connection do
   # How long, and how much, is read of a client that is still sending after its answer.
   @linger 2000
   @most_linger 64_000_000
-
-  @reasons %{
-    100 => "Continue",
-    200 => "OK",
-    204 => "No Content",
-    400 => "Bad Request",
-    401 => "Unauthorized",
-    403 => "Forbidden",
-    404 => "Not Found",
-    405 => "Method Not Allowed",
-    408 => "Request Timeout",
-    413 => "Content Too Large",
-    415 => "Unsupported Media Type",
-    429 => "Too Many Requests",
-    431 => "Request Header Fields Too Large",
-    500 => "Internal Server Error",
-    501 => "Not Implemented",
-    503 => "Service Unavailable",
-    504 => "Gateway Timeout",
-    529 => "Overloaded"
-  }
 
   @enforce_keys [:socket, :settings]
   defstruct @enforce_keys ++ [buffer: "", loopback: false, draining: false]
@@ -65,7 +44,7 @@ defmodule Mlx.LM.HTTP.Connection do
   @spec refuse(:gen_tcp.socket()) :: :ok
   def refuse(socket) do
     reply = Failure.reply(%Failure{kind: :busy, message: "there are too many connections"}, :openai)
-    :gen_tcp.send(socket, [head(reply, {1, 1}, [{"connection", "close"}, length_of(reply)]), reply.body])
+    :gen_tcp.send(socket, Wire.last(reply))
     :gen_tcp.close(socket)
   end
 
@@ -136,7 +115,7 @@ defmodule Mlx.LM.HTTP.Connection do
     case Router.refuse(head.request, connection.settings) do
       nil -> receive_body(connection, head)
       reply when head.body == {:length, 0} -> send_reply(connection, head, reply)
-      reply -> send_last(connection, head, reply)
+      reply -> send_last(connection, reply)
     end
   end
 
@@ -165,10 +144,8 @@ defmodule Mlx.LM.HTTP.Connection do
   defp send_reply(connection, head, %Reply{job: nil} = reply) do
     connection = drained(connection)
     close? = head.close or connection.draining
-    headers = [length_of(reply) | if(close?, do: [{"connection", "close"}], else: keep_alive(head))]
-    body = if head.request.method == "HEAD", do: "", else: reply.body
 
-    case :gen_tcp.send(connection.socket, [head(reply, head.version, headers), body]) do
+    case :gen_tcp.send(connection.socket, Wire.whole(reply, head, close?)) do
       :ok when not close? -> idle(connection)
       :ok -> close_gently(connection)
       {:error, _reason} -> close(connection)
@@ -237,7 +214,7 @@ defmodule Mlx.LM.HTTP.Connection do
     if IO.iodata_length(pieces) == 0 do
       step(events, connection, head, reply, begun)
     else
-      case :gen_tcp.send(connection.socket, [beginning(head, reply, begun), chunk(head, pieces)]) do
+      case :gen_tcp.send(connection.socket, [beginning(head, reply, begun), Wire.chunk(head, pieces)]) do
         :ok -> step(events, connection, head, reply, true)
         {:error, _reason} -> gone(connection, reply.job)
       end
@@ -245,10 +222,9 @@ defmodule Mlx.LM.HTTP.Connection do
   end
 
   defp last(pieces, connection, head, reply, begun) do
-    pieces = if IO.iodata_length(pieces) == 0, do: [], else: chunk(head, pieces)
-    ending = if chunked?(head), do: "0\r\n\r\n", else: ""
+    pieces = if IO.iodata_length(pieces) == 0, do: [], else: Wire.chunk(head, pieces)
 
-    with :ok <- :gen_tcp.send(connection.socket, [beginning(head, reply, begun), pieces, ending]),
+    with :ok <- :gen_tcp.send(connection.socket, [beginning(head, reply, begun), pieces, Wire.ending(head)]),
          %{draining: false} = connection when not head.close <- passive(connection) do
       idle(connection)
     else
@@ -270,48 +246,19 @@ defmodule Mlx.LM.HTTP.Connection do
   end
 
   defp beginning(_head, _reply, true), do: []
-
-  defp beginning(head, reply, false) do
-    coding = if chunked?(head), do: [{"transfer-encoding", "chunked"}], else: []
-    head(reply, head.version, coding ++ if(head.close, do: [{"connection", "close"}], else: []))
-  end
-
-  # HTTP 1.0 knows no chunks: the end of the connection is the end of the answer.
-  defp chunked?(%{version: version}), do: version == {1, 1}
-
-  defp chunk(head, pieces) do
-    if chunked?(head), do: [Integer.to_string(IO.iodata_length(pieces), 16), "\r\n", pieces, "\r\n"], else: pieces
-  end
-
-  defp head(reply, _version, headers) do
-    reason = Map.get(@reasons, reply.status, "Unknown")
-    date = Calendar.strftime(DateTime.utc_now(), "%a, %d %b %Y %H:%M:%S GMT")
-    lines = for {name, value} <- [{"date", date} | reply.headers ++ headers], do: [name, ": ", value, "\r\n"]
-    ["HTTP/1.1 ", Integer.to_string(reply.status), " ", reason, "\r\n", lines, "\r\n"]
-  end
-
-  defp length_of(reply), do: {"content-length", Integer.to_string(IO.iodata_length(reply.body))}
-  defp keep_alive(%{version: {1, 0}}), do: [{"connection", "keep-alive"}]
-  defp keep_alive(_head), do: []
+  defp beginning(head, reply, false), do: Wire.beginning(reply, head)
 
   # ---- ends
 
-  defp failed(connection, kind, message), do: failed(connection, %Head{request: nil}, kind, message)
+  defp failed(connection, kind, message), do: failed(connection, %Head{}, kind, message)
 
   defp failed(connection, head, kind, message) do
-    send_last(
-      connection,
-      head,
-      Router.failed(head.request, %Failure{kind: kind, message: message}, connection.settings)
-    )
+    send_last(connection, Router.failed(head.request, %Failure{kind: kind, message: message}, connection.settings))
   end
 
   # What follows of the request is not read, so the connection ends.
-  defp send_last(connection, head, reply) do
-    :gen_tcp.send(connection.socket, [
-      head(reply, head.version, [{"connection", "close"}, length_of(reply)]),
-      reply.body
-    ])
+  defp send_last(connection, reply) do
+    :gen_tcp.send(connection.socket, Wire.last(reply))
 
     close_gently(connection)
   end

@@ -63,7 +63,8 @@ defmodule Mlx.LM.HTTP.Messages do
 
     options =
       Sampling.options(fields, settings, prompt.parser) ++
-        [template: prompt.template] ++ Structured.options(format(kept["output_config"]), "output_config.format")
+        [template: prompt.template] ++
+        Structured.options(format(kept["output_config"]), "output_config.format", prompt.grammar)
 
     case Job.start(model.server, [{prompt.prompt, options}]) do
       {:ok, job} -> reply(job, kept, model, prompt, options[:stop] || [])
@@ -202,7 +203,7 @@ defmodule Mlx.LM.HTTP.Messages do
 
   defp reply(job, kept, model, prompt, stops) do
     state = %{
-      answer: Answer.new(prompt.parser, model.tokenizer, prompt.most_calls),
+      answer: Answer.new(model.tokenizer, prompt),
       stops: stops,
       id: Answer.id("msg_"),
       model: model.name,

@@ -3,19 +3,24 @@ defmodule Mlx.LM.HTTP.Prompt do
   # What a model is asked: messages, tools, and how its answer is read. The interfaces bring what they have into the form of
   # OpenAI's chats, with strings as keys, and this makes a prompt of it.
 
-  alias Mlx.LM.HTTP.{Failure, Models}
+  alias Mlx.LM.HTTP.{Failure, Models, Structured}
   alias Mlx.LM.{Tokenizer, Tools}
   alias Mlx.LM.Server.{About, Error}
 
   @enforce_keys [:prompt, :parser, :template]
-  defstruct @enforce_keys ++ [most_calls: nil]
+  defstruct @enforce_keys ++ [most_calls: nil, grammar: [], closing: ""]
 
-  @typedoc "What to submit, how to read the answer, the variables of the template, and the most calls."
+  @typedoc """
+  What to submit, how to read the answer, the variables of the template, the most calls, the option `:grammar` that the prompt
+  asks for, and what closes the call with which it ends.
+  """
   @type t :: %__MODULE__{
           prompt: Mlx.LM.prompt(),
           parser: Tools.t(),
           template: keyword(),
-          most_calls: pos_integer() | nil
+          most_calls: pos_integer() | nil,
+          grammar: keyword(),
+          closing: String.t()
         }
 
   @typedoc "`:none`, `:auto`, `:required`, or a tool that must be called."
@@ -162,18 +167,21 @@ defmodule Mlx.LM.HTTP.Prompt do
 
   # ---- calls that must be
 
-  # How an answer begins that calls a tool: what stands before its name, and what behind it.
+  # How an answer begins that calls a tool: what stands before its name, and what behind it. Where the arguments are an object
+  # of JSON, the third is what stands behind that.
   @beginnings %{
-    hermes: {~s(<tool_call>\n{"name": "), ~s(", "arguments": )},
-    qwen_coder: {"<tool_call>\n<function=", ">\n"},
-    llama3: {~s({"name": "), ~s(", "parameters": )},
-    mistral: {~s([TOOL_CALLS][{"name": "), ~s(", "arguments": )},
-    gemma: {"<|tool_call>call:", "{"},
-    glm: {"<tool_call>", "\n"},
-    kimi: {"<|tool_calls_section_begin|><|tool_call_begin|>functions.", ":0<|tool_call_argument_begin|>"},
-    minimax: {~s(<minimax:tool_call>\n<invoke name="), ~s(">\n)},
-    harmony: {"<|channel|>commentary to=functions.", " <|constrain|>json<|message|>"},
-    pythonic: {"<|tool_call_start|>[", "("}
+    hermes: {~s(<tool_call>\n{"name": "), ~s(", "arguments": ), "}\n</tool_call>"},
+    qwen_coder: {"<tool_call>\n<function=", ">\n", nil},
+    llama3: {~s({"name": "), ~s(", "parameters": ), "}"},
+    mistral: {~s([TOOL_CALLS][{"name": "), ~s(", "arguments": ), "}]"},
+    gemma: {"<|tool_call>call:", "{", nil},
+    glm: {"<tool_call>", "\n", nil},
+    kimi:
+      {"<|tool_calls_section_begin|><|tool_call_begin|>functions.", ":0<|tool_call_argument_begin|>",
+       "<|tool_call_end|><|tool_calls_section_end|>"},
+    minimax: {~s(<minimax:tool_call>\n<invoke name="), ~s(">\n), nil},
+    harmony: {"<|channel|>commentary to=functions.", " <|constrain|>json<|message|>", ""},
+    pythonic: {"<|tool_call_start|>[", "(", nil}
   }
 
   # The prompt goes on with the beginning of a call, which the parser has seen then, too.
@@ -184,19 +192,32 @@ defmodule Mlx.LM.HTTP.Prompt do
       nil ->
         Failure.fail!(:unsupported, "tool_choice must be auto or none for the format #{format}", "tool_choice")
 
-      {before, behind} ->
-        beginning = before <> beginning(choice, behind, options[:tools])
+      {before, behind, closing} ->
+        tool = only(choice, options[:tools])
+        beginning = if tool, do: before <> tool["name"] <> behind, else: before
         {thought, parser} = thought(prompt.parser, format, options)
         tail = Tokenizer.encode(model.tokenizer, thought <> beginning, bos: false, eos: false)
         {_events, parser} = Tools.push(parser, beginning)
-        %{prompt | prompt: encode!(model, prompt.prompt, prompt.template) ++ tail, parser: parser}
+        prompt = %{prompt | prompt: encode!(model, prompt.prompt, prompt.template) ++ tail, parser: parser}
+        if tool, do: of_schema(prompt, tool, closing), else: prompt
     end
   end
 
   # With one tool there is no other choice.
-  defp beginning({:tool, name}, behind, _tools), do: name <> behind
-  defp beginning(:required, behind, [%{"function" => %{"name" => name}}]), do: name <> behind
-  defp beginning(:required, _behind, _tools), do: ""
+  defp only(:required, [%{"function" => tool}]), do: tool
+  defp only(:required, _several), do: nil
+
+  defp only({:tool, wanted}, tools),
+    do: Enum.find_value(tools, fn %{"function" => tool} -> if tool["name"] == wanted, do: tool end)
+
+  # Arguments of JSON are held to their schema. The answer ends with them, and what closes the call is added.
+  defp of_schema(prompt, _tool, nil), do: prompt
+
+  defp of_schema(prompt, tool, closing) do
+    if Structured.there?(),
+      do: %{prompt | grammar: Structured.options({:json_schema, tool["parameters"]}, "tools"), closing: closing},
+      else: prompt
+  end
 
   # What is thought ends before it has begun.
   defp thought(%Tools{machine: %{part: :thinking}, thinking: {_start, stop}} = parser, format, options),

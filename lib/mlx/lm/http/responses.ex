@@ -69,7 +69,7 @@ defmodule Mlx.LM.HTTP.Responses do
 
     options =
       Sampling.options(fields, settings, prompt.parser) ++
-        [template: prompt.template] ++ Structured.options(format(kept["text"]["format"]), "text.format")
+        [template: prompt.template] ++ Structured.options(format(kept["text"]["format"]), "text.format", prompt.grammar)
 
     case Job.start(model.server, [{prompt.prompt, options}]) do
       {:ok, job} -> reply(job, kept, body, model, prompt)
@@ -186,7 +186,7 @@ defmodule Mlx.LM.HTTP.Responses do
 
   defp reply(job, kept, body, model, prompt) do
     state = %{
-      answer: Answer.new(prompt.parser, model.tokenizer, prompt.most_calls),
+      answer: Answer.new(model.tokenizer, prompt),
       head: head(kept, body, model),
       sequence: 0,
       open: nil,

@@ -9,17 +9,27 @@ defmodule Mlx.LM.HTTP.Structured do
 
   @any_object %{"type" => "object"}
 
+  @doc "Whether there are grammars."
+  @spec there?() :: boolean()
+  def there?, do: Code.ensure_loaded?(@grammar)
+
   @doc """
   The options of a generation for `:text`, `:json_object` or `{:json_schema, schema}`, of the field `place`.
 
-  A schema that cannot be a grammar is a failure that names the field.
+  `others` are those that the tools ask for, beside which there can be no structure. A schema that cannot be a grammar is a failure that names the field.
   """
-  @spec options(:text | :json_object | {:json_schema, map()}, String.t()) :: keyword()
-  def options(:text, _place), do: []
-  def options(:json_object, place), do: options({:json_schema, @any_object}, place)
+  @spec options(:text | :json_object | {:json_schema, map()}, String.t(), keyword()) :: keyword()
+  def options(format, place, others \\ [])
 
-  def options({:json_schema, schema}, place) do
-    if Code.ensure_loaded?(@grammar) do
+  def options(:text, _place, others), do: others
+
+  def options(_format, place, [_ | _]),
+    do: Failure.fail!(:unsupported, "the field #{place} is not supported beside a tool that must be called", place)
+
+  def options(:json_object, place, []), do: options({:json_schema, @any_object}, place)
+
+  def options({:json_schema, schema}, place, []) do
+    if there?() do
       [grammar: apply(@grammar, :json_schema, [schema])]
     else
       Failure.fail!(:unsupported, "the field #{place} is not supported: this server has no grammars", place)
