@@ -7,6 +7,8 @@ defmodule Mlx.LM.HTTP.ClientsTest do
   @moduletag :oracle
   @moduletag :model
   @moduletag :embedder
+  # Some thirty answers of a real model, on a machine that may be busy.
+  @moduletag timeout: 1_800_000
   @script Path.expand("../../../oracle/http_clients.py", __DIR__)
 
   @paris "The capital of France is Paris."
