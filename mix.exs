@@ -32,9 +32,12 @@ defmodule Mlx.MixProject do
   # The descriptions of operations are compiled for tests.
   def cli, do: [preferred_envs: [guide: :test]]
 
-  # Nx and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
+  # Nx, Plug and telemetry are used where they are: as dependencies, or in a folder of ERL_LIBS.
   def application do
-    [mod: {Mlx.Application, []}, extra_applications: [:logger, :ssl, :public_key, nx: :optional, telemetry: :optional]]
+    [
+      mod: {Mlx.Application, []},
+      extra_applications: [:logger, :ssl, :public_key, nx: :optional, plug: :optional, telemetry: :optional]
+    ]
   end
 
   # Without Hex nothing can be fetched, and nothing has to be.
@@ -42,7 +45,7 @@ defmodule Mlx.MixProject do
     if Code.ensure_loaded?(Hex), do: for({name, version} <- optional(), do: {name, version, optional: true}), else: []
   end
 
-  defp optional, do: [nx: "~> 0.13", telemetry: "~> 1.0"]
+  defp optional, do: [nx: "~> 0.13", plug: "~> 1.14", telemetry: "~> 1.0"]
 
   defp aliases do
     [guide: "run --no-start --require guides/from_python.exs --eval Mlx.Guides.FromPython.write()"]
@@ -54,9 +57,25 @@ defmodule Mlx.MixProject do
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
     [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [Mlx.HubServer, Mlx.LayerCases, Mlx.LayerOracle, Mlx.MemoryProbe, Mlx.NativeArguments, Mlx.NativeBuild] ++
+      [
+        Mlx.HTTPClient,
+        Mlx.HubServer,
+        Mlx.LayerCases,
+        Mlx.LayerOracle,
+        Mlx.MemoryProbe,
+        Mlx.NativeArguments,
+        Mlx.NativeBuild
+      ] ++
       [Mlx.NativePrototypes, Mlx.Oracle, Mlx.PythonNames] ++
-      [Mlx.PreloadedLibrary, Mlx.Samples, Mlx.TinyLlama, Mlx.Ulps, ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/] ++
+      [
+        Mlx.PreloadedLibrary,
+        Mlx.Samples,
+        Mlx.ScriptedServer,
+        Mlx.TinyLlama,
+        Mlx.ToolTexts,
+        Mlx.Ulps,
+        ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/
+      ] ++
       [~r/^Mlx\.Conformance\./]
   end
 

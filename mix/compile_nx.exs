@@ -1,6 +1,7 @@
 defmodule Mix.Tasks.Compile.MlxNx do
   @moduledoc """
-  Has the Elixir sources compiled again when Nx has come or gone since they were compiled: some modules are for Nx only.
+  Has the Elixir sources compiled again when Nx or Plug has come or gone since they were compiled: some modules are for them
+  only.
   """
 
   use Mix.Task.Compiler
@@ -9,7 +10,7 @@ defmodule Mix.Tasks.Compile.MlxNx do
 
   @impl true
   def run(args) do
-    now = to_string(Code.ensure_loaded?(Nx))
+    now = Enum.map_join([Nx, Plug.Conn], " ", &to_string(Code.ensure_loaded?(&1)))
 
     case File.read(manifest()) do
       {:ok, ^now} -> {:noop, []}

@@ -263,7 +263,8 @@ defmodule Mlx.LM do
     * `:stop` - strings that end the text, which are no part of it, default `[]`
     * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
     * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
-    * `:special` - whether special tokens, such as `<|channel|>`, are a part of the text, default false
+    * `:special` - whether special tokens, such as `<|channel|>`, are a part of the text, default false; or a list of the
+      texts of those that are, such as the marks of tool calls (`Mlx.LM.Tools.special/1`)
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
     * `:cache` - caches that take less memory, in place of those of all keys and values (Python: `kv_bits`,
       `kv_group_size`, `quantized_kv_start`, `max_kv_size`). Sliding windows and recurrent layers keep theirs. One of

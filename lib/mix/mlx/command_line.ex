@@ -105,7 +105,9 @@ defmodule Mix.Mlx.CommandLine do
   defp rate(nil), do: "- tokens per second"
   defp rate(rate), do: "#{Float.round(rate, 1)} tokens per second"
 
-  defp default_model do
+  @doc "The model of the environment, or the one that `bin/setup` brought."
+  @spec default_model() :: Path.t()
+  def default_model do
     case System.get_env("MLX_TEST_MODEL") do
       path when path in [nil, ""] -> Path.expand("models/SmolLM2-135M-Instruct.Q4_1.gguf", cache_folder())
       path -> path

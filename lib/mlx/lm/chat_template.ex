@@ -22,9 +22,10 @@ defmodule Mlx.LM.ChatTemplate do
   alias Mlx.LM.ChatTemplate.{Evaluator, Parser, Sources, Value}
 
   @enforce_keys [:statements]
-  defstruct @enforce_keys
+  @derive {Inspect, only: []}
+  defstruct @enforce_keys ++ [source: ""]
 
-  @opaque t :: %__MODULE__{statements: [tuple]}
+  @opaque t :: %__MODULE__{statements: [tuple], source: String.t()}
 
   @doc """
   Reads a template.
@@ -35,7 +36,7 @@ defmodule Mlx.LM.ChatTemplate do
       ** (Mlx.Error) chat template, line 1: the if block does not end
   """
   @spec compile(String.t()) :: t
-  def compile(source) when is_binary(source), do: %__MODULE__{statements: Parser.parse(source)}
+  def compile(source) when is_binary(source), do: %__MODULE__{statements: Parser.parse(source), source: source}
 
   @doc """
   Reads the template of a model's folder, as models on Hugging Face have it, or gives `nil` where there is none.

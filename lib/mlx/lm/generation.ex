@@ -19,7 +19,7 @@ defmodule Mlx.LM.Generation do
     stop: {[], :any},
     stop_ids: {nil, {:optional, :tokens}},
     ignore_eos: {false, :boolean},
-    special: {false, :boolean},
+    special: {false, {:either, [:boolean, :strings]}},
     context: {nil, {:optional, {:struct, Context}}},
     cache: {nil, :any},
     prefill_step: {2048, {:integer, 1, nil}},

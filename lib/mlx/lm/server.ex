@@ -149,7 +149,7 @@ defmodule Mlx.LM.Server do
   The whole answer to a prompt, which is what `Mlx.LM.generate/3` takes: a string, messages or tokens. The context of the
   response is nil, because the caches stay with the server.
 
-  Options: `:max_tokens`, `:stop`, `:stop_ids`, `:ignore_eos`, `:template` and those of `Mlx.LM.Sampler`, as
+  Options: `:max_tokens`, `:stop`, `:stop_ids`, `:ignore_eos`, `:special`, `:template` and those of `Mlx.LM.Sampler`, as
   `Mlx.LM.events/3` takes them, and
 
     * `:grammar` - what the text has to be: a grammar, whose masks are computed while MLX computes; default `nil`

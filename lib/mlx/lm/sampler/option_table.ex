@@ -11,11 +11,13 @@ defmodule Mlx.LM.Sampler.OptionTable do
   #   | `:seed` | what `Mlx.Random.key/1` takes as a seed |
   #   | `:boolean` | true or false |
   #   | `:tokens` | a list of tokens |
+  #   | `:strings` | a list of strings |
   #   | `:bias` | a map of tokens to numbers |
   #   | `{:function, arity}` | a function |
   #   | `{:functions, arity}` | a list of functions |
   #   | `{:struct, module}` | a struct |
   #   | `{:optional, kind}` | nil, too |
+  #   | `{:either, kinds}` | what one of these takes |
   #   | `:any` | what somebody else checks |
 
   alias Mlx.Arguments.{ArgumentType, Given}
@@ -64,6 +66,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   defp of?(value, :seed), do: of?(value, {:integer, 0, @greatest_seed})
   defp of?(value, :boolean), do: is_boolean(value)
   defp of?(value, :tokens), do: ArgumentType.list?(value) and Enum.all?(value, &token?/1)
+  defp of?(value, :strings), do: ArgumentType.list?(value) and Enum.all?(value, &is_binary/1)
   defp of?(value, :bias), do: is_map(value) and not is_struct(value) and Enum.all?(value, &bias?/1)
   defp of?(value, {:function, arity}), do: is_function(value, arity)
 
@@ -72,6 +75,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
 
   defp of?(value, {:struct, module}), do: is_struct(value, module)
   defp of?(value, {:optional, kind}), do: value == nil or of?(value, kind)
+  defp of?(value, {:either, kinds}), do: Enum.any?(kinds, &of?(value, &1))
   defp of?(_value, :any), do: true
 
   defp token?(token), do: of?(token, {:integer, 0, @greatest_token})
@@ -85,9 +89,11 @@ defmodule Mlx.LM.Sampler.OptionTable do
   defp words(:seed), do: "an integer from 0 to 2 ** 64 - 1"
   defp words(:boolean), do: "true or false"
   defp words(:tokens), do: "a list of tokens, which are integers from 0 on"
+  defp words(:strings), do: "a list of strings"
   defp words(:bias), do: "a map of tokens to numbers from #{-@great} to #{@great}"
   defp words({:function, arity}), do: ArgumentType.function_words(arity)
   defp words({:functions, arity}), do: "a list of functions of #{arity} arguments"
   defp words({:struct, module}), do: "an #{inspect(module)}"
   defp words({:optional, kind}), do: "#{words(kind)}, or nil"
+  defp words({:either, kinds}), do: Enum.map_join(kinds, ", or ", &words/1)
 end

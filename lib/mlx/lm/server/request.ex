@@ -13,6 +13,7 @@ defmodule Mlx.LM.Server.Request do
     stop: {[], :any},
     stop_ids: {nil, {:optional, :tokens}},
     ignore_eos: {false, :boolean},
+    special: {false, {:either, [:boolean, :strings]}},
     template: {[], :any},
     grammar: {nil, :any},
     priority: {0, {:integer, -1_000_000, 1_000_000}},
@@ -20,7 +21,20 @@ defmodule Mlx.LM.Server.Request do
     queue: {true, :boolean}
   ]
 
-  @enforce_keys [:ids, :prompt, :borders, :most, :stop, :end_ids, :constraint, :sampling, :priority, :deadline, :queue]
+  @enforce_keys [
+                  :ids,
+                  :prompt,
+                  :borders,
+                  :most,
+                  :stop,
+                  :end_ids,
+                  :special,
+                  :constraint,
+                  :sampling,
+                  :priority,
+                  :deadline
+                ] ++
+                  [:queue]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -30,6 +44,7 @@ defmodule Mlx.LM.Server.Request do
           most: pos_integer(),
           stop: StopStrings.t(),
           end_ids: MapSet.t(Tokenizer.id()),
+          special: boolean() | [String.t()],
           constraint: Constraint.t(),
           sampling: keyword(),
           priority: integer(),
@@ -65,6 +80,7 @@ defmodule Mlx.LM.Server.Request do
       most: min(complete[:max_tokens], about.context_length - count + 1),
       stop: stop,
       end_ids: end_ids,
+      special: complete[:special],
       constraint: Constraint.new(complete[:grammar], about.tokenizer, end_ids),
       sampling: sampling,
       priority: complete[:priority],

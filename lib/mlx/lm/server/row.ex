@@ -41,7 +41,7 @@ defmodule Mlx.LM.Server.Row do
       sampler: Sampler.observe(sampler, Mlx.array([request.ids])),
       choose: Choosing.compile(choose, sampler),
       fed: Enum.reverse(request.ids),
-      decoder: StreamDecoder.new(about.tokenizer, special: false),
+      decoder: StreamDecoder.new(about.tokenizer, special: request.special),
       stop: request.stop,
       constraint: request.constraint,
       left: request.most,

@@ -14,15 +14,24 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
 
   @typep state :: Decoder.state()
 
-  @type t :: %__MODULE__{tokenizer: Tokenizer.t(), special: boolean, state: state}
+  @type t :: %__MODULE__{tokenizer: Tokenizer.t(), special: boolean | MapSet.t(Tokenizer.id()), state: state}
 
-  @doc "A decoder that has seen no token. Takes the options of `Mlx.LM.Tokenizer.decode/3`."
+  @doc """
+  A decoder that has seen no token. Takes the options of `Mlx.LM.Tokenizer.decode/3`. `:special` may be a list, too: the
+  texts of the special tokens that are written.
+  """
   @spec new(Tokenizer.t(), keyword) :: t
   def new(tokenizer, options \\ [])
 
   def new(%Tokenizer{} = tokenizer, options) do
     [special] = Options.without_stream(options, :"LM.Tokenizer.StreamDecoder.new", special: true)
-    %__MODULE__{tokenizer: tokenizer, special: special, state: Decoder.start(tokenizer.decoder)}
+    %__MODULE__{tokenizer: tokenizer, special: written_ids(special, tokenizer), state: Decoder.start(tokenizer.decoder)}
+  end
+
+  defp written_ids(special, _tokenizer) when is_boolean(special), do: special
+
+  defp written_ids(texts, tokenizer) do
+    for text <- texts, id = Tokenizer.id(tokenizer, text), into: MapSet.new(), do: id
   end
 
   @doc "Takes the next token; gives the text that is now complete, which may be empty, and the decoder that goes on."
@@ -38,9 +47,12 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
     end
   end
 
+  defp written?(special, _id) when is_boolean(special), do: special
+  defp written?(ids, id), do: id in ids
+
   defp written(decoder, id) do
     CalledFunction.name("Mlx.LM.Tokenizer.StreamDecoder.push", ["Mlx.LM.Tokenizer.decode"], fn ->
-      Tokenizer.written(decoder.tokenizer, id, decoder.special, :decode)
+      Tokenizer.written(decoder.tokenizer, id, written?(decoder.special, id), :decode)
     end)
   end
 

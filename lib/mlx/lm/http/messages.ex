@@ -1,0 +1,279 @@
+defmodule Mlx.LM.HTTP.Messages do
+  @moduledoc false
+  # `/v1/messages`, Anthropic's interface.
+
+  alias Mlx.LM.HTTP.{
+    Answer,
+    Failure,
+    Fields,
+    Job,
+    Messages,
+    Models,
+    Prompt,
+    Reply,
+    Sampling,
+    Settings,
+    Structured,
+    Tooling
+  }
+
+  @rows Sampling.rows(["temperature", "top_p", "top_k"]) ++
+          [
+            {"model", {:required, :string}, :keep},
+            {"max_tokens", {:required, {:integer, 1, nil}}, {:option, :max_tokens}},
+            {"messages", {:required, {:list, :object}}, :keep},
+            {"system", {:either, [:string, {:list, :object}]}, :keep},
+            {"stop_sequences", {:list, :string}, {:option, :stop}},
+            {"stream", :boolean, :keep},
+            {"tools", {:list, :object}, :keep},
+            {"tool_choice", :object, :keep},
+            {"thinking", :object, :keep},
+            {"output_config", {:fields, [{"format", :object, :keep}, {"effort", :string, :keep}]}, :keep},
+            {"metadata", {:fields, [{"user_id", :string, :nothing}]}, :nothing},
+            {"service_tier", {:one_of, ["auto", "standard_only"]}, :nothing},
+            {"cache_control", :object, :nothing}
+          ] ++
+          for(
+            name <- ~w(container context_management inference_geo mcp_servers speed),
+            do: {name, :unsupported, :nothing}
+          )
+
+  @tool [
+    {"name", {:required, :string}, :keep},
+    {"description", :string, :keep},
+    {"input_schema", {:required, :object}, :keep},
+    {"type", {:one_of, ["custom"]}, :nothing},
+    {"cache_control", :object, :nothing},
+    {"strict", :boolean, :nothing}
+  ]
+
+  # type, and whether a call must be
+  @choices %{"auto" => :auto, "any" => :required, "none" => :none, "tool" => :tool}
+
+  @spec call(map(), Settings.t()) :: Reply.t()
+  def call(body, settings) do
+    fields = Fields.read(body, @rows)
+    kept = fields.kept
+    model = Models.language_model!(settings, kept["model"])
+    messages = system(kept["system"]) ++ messages(kept["messages"])
+    tools = for {tool, index} <- Enum.with_index(kept["tools"] || []), do: tool(tool, "tools[#{index}]")
+    {choice, parallel} = choice(kept["tool_choice"])
+    template = thinking(kept["thinking"]) ++ effort(kept["output_config"])
+    prompt = Prompt.new(model, messages, tools, choice, parallel, template)
+
+    options =
+      Sampling.options(fields, settings, prompt.parser) ++
+        [template: prompt.template] ++
+        Structured.options(format(kept["output_config"]), "output_config.format", prompt.grammar)
+
+    case Job.start(model.server, [{prompt.prompt, options}]) do
+      {:ok, job} -> reply(job, kept, model, prompt, options[:stop] || [])
+      {:error, error} -> raise error
+    end
+  end
+
+  defp tool(tool, place) do
+    kept = Fields.read(tool, @tool, place).kept
+    kept |> Map.take(["name", "description"]) |> Map.put("parameters", kept["input_schema"]) |> Tooling.named!(place)
+  end
+
+  defp choice(nil), do: {:auto, true}
+
+  defp choice(%{"type" => type} = choice) when is_map_key(@choices, type) do
+    rows = [{"type", :string, :keep}, {"disable_parallel_tool_use", :boolean, :keep}]
+    rows = if type == "tool", do: [{"name", {:required, :string}, :keep} | rows], else: rows
+    kept = Fields.read(choice, rows, "tool_choice").kept
+    {if(type == "tool", do: {:tool, kept["name"]}, else: @choices[type]), kept["disable_parallel_tool_use"] != true}
+  end
+
+  defp choice(_other),
+    do: Failure.fail!(:invalid, "tool_choice.type must be one of auto, any, none, tool", "tool_choice.type")
+
+  defp thinking(nil), do: []
+  defp thinking(%{"type" => "disabled"} = thinking) when map_size(thinking) == 1, do: [enable_thinking: false]
+  defp thinking(%{"type" => "adaptive"} = thinking) when map_size(thinking) == 1, do: [enable_thinking: true]
+
+  defp thinking(%{"type" => "enabled"} = thinking) do
+    rows = [{"type", :string, :keep}, {"budget_tokens", {:required, {:integer, 1024, nil}}, :keep}]
+    kept = Fields.read(thinking, rows, "thinking").kept
+    [enable_thinking: true, thinking_budget: kept["budget_tokens"]]
+  end
+
+  defp thinking(_other),
+    do: Failure.fail!(:invalid, "thinking.type must be one of enabled, adaptive, disabled", "thinking")
+
+  defp effort(%{"effort" => effort}), do: [reasoning_effort: effort]
+  defp effort(_none), do: []
+
+  defp format(%{"format" => %{"type" => "json_schema", "schema" => %{} = schema} = format}) when map_size(format) == 2,
+    do: {:json_schema, schema}
+
+  defp format(%{"format" => _other}),
+    do:
+      Failure.fail!(
+        :invalid,
+        "output_config.format must have the type json_schema and a schema",
+        "output_config.format"
+      )
+
+  defp format(_none), do: :text
+
+  # ---- messages, in the form of OpenAI's chats
+
+  defp system(nil), do: []
+  defp system(content), do: [%{"role" => "system", "content" => Tooling.text(content, "system")}]
+
+  defp messages([]), do: Failure.fail!(:invalid, "messages is empty", "messages")
+
+  defp messages(list) do
+    for {message, index} <- Enum.with_index(list),
+        place = "messages[#{index}]",
+        made <- message(message, place),
+        do: made
+  end
+
+  defp message(message, place) do
+    rows = [
+      {"role", {:required, {:one_of, ["user", "assistant"]}}, :keep},
+      {"content", {:required, {:either, [:string, {:list, :object}]}}, :keep}
+    ]
+
+    %{"role" => role, "content" => content} = Fields.read(message, rows, place).kept
+    blocks = if is_binary(content), do: [%{"type" => "text", "text" => content}], else: content
+    parts = for {block, index} <- Enum.with_index(blocks), do: block(block, role, "#{place}.content[#{index}]")
+    said(role, parts)
+  end
+
+  # Results of tools are messages of their own, before what the user says.
+  defp said("user", parts) do
+    results = for {:result, id, text} <- parts, do: %{"role" => "tool", "tool_call_id" => id, "content" => text}
+    texts = for {:text, text} <- parts, do: text
+    results ++ if(texts == [], do: [], else: [%{"role" => "user", "content" => Enum.join(texts, "\n")}])
+  end
+
+  defp said("assistant", parts) do
+    text = Enum.join(for({:text, text} <- parts, do: text))
+    thinking = Enum.join(for({:thinking, text} <- parts, do: text))
+    calls = for {:call, call} <- parts, do: call
+    message = %{"role" => "assistant", "content" => text}
+    message = if thinking == "", do: message, else: Map.put(message, "reasoning_content", thinking)
+    [if(calls == [], do: message, else: Map.put(message, "tool_calls", calls))]
+  end
+
+  @cache {"cache_control", :object, :nothing}
+  @blocks %{
+    {"user", "text"} => [{"text", {:required, :string}, :keep}, {"citations", {:one_of, [[]]}, :nothing}, @cache],
+    {"assistant", "text"} => [{"text", {:required, :string}, :keep}, {"citations", {:one_of, [[]]}, :nothing}, @cache],
+    {"assistant", "thinking"} => [{"thinking", {:required, :string}, :keep}, {"signature", :string, :nothing}],
+    {"assistant", "tool_use"} => [
+      {"id", {:required, :string}, :keep},
+      {"name", {:required, :string}, :keep},
+      {"input", {:required, :object}, :keep},
+      {"caller", {:one_of, [%{"type" => "direct"}]}, :nothing},
+      @cache
+    ],
+    {"user", "tool_result"} => [
+      {"tool_use_id", {:required, :string}, :keep},
+      {"content", {:either, [:string, {:list, :object}]}, :keep},
+      {"is_error", :boolean, :keep},
+      @cache
+    ]
+  }
+
+  defp block(%{"type" => type} = block, role, place) when is_map_key(@blocks, {role, type}) do
+    kept = block |> Map.delete("type") |> Fields.read(@blocks[{role, type}], place) |> Map.fetch!(:kept)
+
+    case type do
+      "text" -> {:text, kept["text"]}
+      "thinking" -> {:thinking, kept["thinking"]}
+      "tool_use" -> {:call, Tooling.called(kept["id"], kept["name"], kept["input"], place)}
+      "tool_result" -> {:result, kept["tool_use_id"], result(kept, place)}
+    end
+  end
+
+  defp block(block, role, place) do
+    text = "#{place}: a block of the type #{Fields.shown(block["type"])} of the #{role} is not supported by this server"
+    Failure.fail!(:unsupported, text)
+  end
+
+  defp result(%{"is_error" => true} = kept, place), do: "Error: " <> Tooling.text(kept["content"], place)
+  defp result(kept, place), do: Tooling.text(kept["content"], place)
+
+  # ---- the answer
+
+  defp reply(job, kept, model, prompt, stops) do
+    state = %{
+      answer: Answer.new(model.tokenizer, prompt),
+      stops: stops,
+      id: Answer.id("msg_"),
+      model: model.name,
+      open: nil,
+      blocks: 0,
+      begun: false
+    }
+
+    if kept["stream"], do: Reply.events(job, &Messages.Stream.step/2, state), else: Reply.later(job, &step/2, state)
+  end
+
+  defp step({0, {:error, error}}, _state), do: {:reply, error |> Failure.of() |> Failure.reply(:anthropic)}
+
+  defp step({0, event}, state) do
+    {items, answer} = Answer.event(state.answer, event)
+    state = %{state | answer: answer}
+    if answer.response && items != [], do: {:reply, Reply.json(200, whole(state))}, else: {:more, "", state}
+  end
+
+  defp whole(%{answer: answer} = state) do
+    {reason, stop} = reason(answer, state.stops)
+    message(state, blocks(answer), reason, stop, usage(answer.response))
+  end
+
+  defp blocks(answer) do
+    thinking =
+      for text when text != "" <- [Answer.thinking(answer)], do: %{type: "thinking", thinking: text, signature: ""}
+
+    texts = for text when text != "" <- [Answer.text(answer)], do: %{type: "text", text: text}
+    calls = for call <- answer.calls, do: %{type: "tool_use", id: call.id, name: call.name, input: call.arguments}
+    thinking ++ texts ++ calls
+  end
+
+  @doc "A message as the interface has it."
+  @spec message(map(), [map()], String.t() | nil, String.t() | nil, map()) :: map()
+  def message(state, content, reason, stop, usage) do
+    %{
+      id: state.id,
+      type: "message",
+      role: "assistant",
+      model: state.model,
+      content: content,
+      stop_reason: reason,
+      stop_sequence: stop,
+      usage: usage
+    }
+  end
+
+  @doc "Why an answer ended, in the words of the interface, and the stop sequence that ended it."
+  @spec reason(Answer.t(), [String.t()]) :: {String.t(), String.t() | nil}
+  def reason(%Answer{calls: [_ | _]}, _stops), do: {"tool_use", nil}
+  def reason(%Answer{response: %{finish_reason: :length}}, _stops), do: {"max_tokens", nil}
+
+  def reason(answer, stops) do
+    case Answer.stop_string(answer, stops) do
+      nil -> {"end_turn", nil}
+      stop -> {"stop_sequence", stop}
+    end
+  end
+
+  @doc "The tokens of an answer; those from a cache count apart here."
+  @spec usage(Mlx.LM.Response.t()) :: map()
+  def usage(response) do
+    cached = Tooling.cached(response)
+
+    %{
+      input_tokens: response.prompt_tokens - cached,
+      output_tokens: response.generated_tokens,
+      cache_read_input_tokens: cached,
+      cache_creation_input_tokens: 0
+    }
+  end
+end

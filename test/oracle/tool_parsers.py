@@ -1,0 +1,30 @@
+"""What mlx-lm's tool parsers make of texts: an object of JSON a line in, `{"parser", "body", "tools"}`, and a list of calls out, or null.
+
+The second argument of a parser is the list of tools. Its result is one call or a list of calls.
+"""
+
+import importlib
+import importlib.util
+import json
+import sys
+import types
+
+# The package itself asks for more than its parsers do.
+package = types.ModuleType("mlx_lm")
+package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
+sys.modules["mlx_lm"] = package
+
+
+def calls(case):
+    module = importlib.import_module("mlx_lm.tool_parsers." + case["parser"])
+    try:
+        parsed = module.parse_tool_call(case["body"], case["tools"] or None)
+    except Exception:
+        return None
+    parsed = parsed if isinstance(parsed, list) else [parsed]
+    return [{"name": call["name"], "arguments": call["arguments"]} for call in parsed]
+
+
+with open(sys.argv[1]) as file:
+    for line in file:
+        print(json.dumps(calls(json.loads(line))))
