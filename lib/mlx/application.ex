@@ -5,7 +5,14 @@ defmodule Mlx.Application do
 
   @impl true
   def start(_type, _arguments) do
-    children = [Mlx.Values.Garbage.Collector, Mlx.Memory.Wired, Mlx.Transforms.KernelProgress, Mlx.Distributed.Nodes]
+    children = [
+      Mlx.Values.Garbage.Collector,
+      Mlx.Memory.Wired,
+      Mlx.Transforms.KernelProgress,
+      Mlx.Distributed.Nodes,
+      Mlx.LM.Grammar.Cache
+    ]
+
     Supervisor.start_link(children, strategy: :one_for_one, name: Mlx.Supervisor)
   end
 end
