@@ -234,6 +234,7 @@ defmodule Mlx.LM do
       `kv_group_size`, `quantized_kv_start`, `max_kv_size`). Sliding windows and recurrent layers keep theirs. One of
         * `[bits: 8, group_size: 64, start: 0]` - quantized ones (`Mlx.LM.QuantizedCache`), from so many positions on
         * `[max_size: 4096, keep: 4]` - those of the last positions, beside the first `:keep` (`Mlx.LM.RotatingCache`)
+    * `:grammar` - what the text has to be, such as JSON of a schema: a `Mlx.LM.Grammar`, or one that is compiled
     * `:template` - variables of the chat template, as `encode/3` takes them
     * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
     * `:progress` - a function that is called with `{:prefill, done, total}` while the prompt is read: before the first

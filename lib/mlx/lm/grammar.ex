@@ -51,6 +51,7 @@ defmodule Mlx.LM.Grammar do
 
   use Mlx.Arguments.Mismatch
 
+  alias Mlx.Array
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
 
   alias Mlx.LM.Grammar.{
@@ -70,6 +71,9 @@ defmodule Mlx.LM.Grammar do
 
   alias Mlx.LM.Grammar.Vocabulary
   alias Mlx.LM.Tokenizer
+
+  # The bytes of a mask in which a token may come.
+  @some for byte <- 1..255, do: <<byte>>
 
   @enforce_keys [:rules, :kind]
   defstruct @enforce_keys
@@ -247,7 +251,10 @@ defmodule Mlx.LM.Grammar do
   Which tokens may come next: a binary of words of 32 bits, little-endian, in which the bit `rem(id, 32)` of the word
   `div(id, 32)` is 1 for those. It has a bit for each token of the tokenizer; the tokens behind may not come.
 
-  `Mlx.LM.Sampler.sample/3` takes it as the option `:mask`.
+  `apply_masks/2` makes the logits of the others negative infinity.
+
+  Raises `Mlx.Error` where no token goes on and the text may not end, which is so only in vocabularies that lack tokens for
+  single bytes.
   """
   @spec mask(State.t()) :: binary()
   def mask(%State{ended: true} = state), do: :binary.copy(<<0>>, byte_size(mask(%{state | ended: false})))
@@ -300,6 +307,77 @@ defmodule Mlx.LM.Grammar do
   @spec done?(State.t()) :: boolean()
   def done?(%State{ended: true}), do: true
   def done?(%State{items: items}), do: Stacks.end?(items)
+
+  @doc """
+  Whether the text has ended: whether no token may come any more. Where a text has to end here, an end token may still come.
+  """
+  @spec finished?(State.t()) :: boolean()
+  def finished?(%State{} = state), do: not String.contains?(mask(state), @some)
+
+  @doc """
+  The logits `{rows, vocabulary}` of a batch, in which those of tokens that may not come are negative infinity.
+
+  The masks are those of the rows, a list of what `mask/1` gives; `nil` is one that lets all tokens be. They are as long as they
+  have to be for the tokenizer, and the vocabulary of the logits may be longer: its tokens behind may not come.
+  `mask_words/2` makes an array of the masks, which may stand in their place.
+
+      iex> logits = Mlx.array([[0.5, 2.0, 1.0]])
+      iex> Mlx.to_list(Mlx.LM.Grammar.apply_masks(logits, [<<0b101::32-little>>]))
+      [[0.5, :neg_infinity, 1.0]]
+  """
+  @spec apply_masks(Array.t(), [binary() | nil] | Array.t()) :: Array.t()
+  def apply_masks(%Array{shape: {rows, vocabulary}} = logits, masks) when is_list(masks) and length(masks) == rows,
+    do: apply_masks(logits, mask_words(masks, vocabulary))
+
+  def apply_masks(%Array{shape: {rows, vocabulary}} = logits, %Array{shape: {rows, words}, type: :u32} = masks)
+      when 32 * words >= vocabulary do
+    bits = masks |> Mlx.new_axis(2) |> Mlx.right_shift(Mlx.arange(32, type: :u32)) |> Mlx.bitwise_and(1)
+    kept = bits |> Mlx.reshape({rows, 32 * words}) |> Mlx.slice([0, 0], [rows, vocabulary]) |> Mlx.as_type(:bool)
+    Mlx.select(kept, logits, :neg_infinity)
+  end
+
+  @doc """
+  The masks of a batch as an array `{rows, words}` of the type `:u32`, for a vocabulary of so many tokens. A compiled function
+  takes it as an argument.
+
+      iex> Mlx.to_list(Mlx.LM.Grammar.mask_words([<<5::32-little>>, nil], 40))
+      [[5, 0], [4294967295, 4294967295]]
+  """
+  @spec mask_words([binary() | nil], pos_integer()) :: Array.t()
+  def mask_words(masks, vocabulary) when is_list(masks) and is_integer(vocabulary) and vocabulary > 0 do
+    size = 4 * div(vocabulary + 31, 32)
+
+    rows =
+      for mask <- masks do
+        case mask do
+          nil -> :binary.copy(<<0xFF>>, size)
+          mask when byte_size(mask) >= size -> binary_part(mask, 0, size)
+          mask -> [mask, :binary.copy(<<0>>, size - byte_size(mask))]
+        end
+      end
+
+    Mlx.from_binary(IO.iodata_to_binary(rows), {length(masks), div(size, 4)}, :u32)
+  end
+
+  @doc false
+  # The place at the start of a text that the option `:grammar` of a generation asks for, or nil.
+  @spec place!(term(), Mlx.LM.t(), MapSet.t()) :: State.t() | nil
+  def place!(nil, _lm, _ends), do: nil
+  def place!(%__MODULE__{} = grammar, lm, ends), do: grammar |> compile(lm) |> place!(lm, ends)
+
+  def place!(%Compiled{} = compiled, _lm, ends) do
+    state = start(compiled, end_ids: ends)
+
+    if finished?(state) do
+      raise ArgumentError, "expected :grammar to have a text beside the empty one where no token ends a text"
+    end
+
+    state
+  end
+
+  def place!(other, _lm, _ends) do
+    raise ArgumentError, "expected :grammar to be a Mlx.LM.Grammar or a compiled one, or nil, got: #{Given.text(other)}"
+  end
 
   defimpl Inspect do
     def inspect(grammar, _options), do: "#Mlx.LM.Grammar<#{grammar.kind}>"

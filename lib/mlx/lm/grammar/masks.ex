@@ -17,8 +17,16 @@ defmodule Mlx.LM.Grammar.Masks do
       tokens = tokens(compiled, items, start)
       tokens = (tokens ||| ends) - ends
       tokens = if Stacks.end?(items), do: tokens ||| ends, else: tokens
+      if tokens == 0 and not Stacks.end?(items), do: dead_end!()
       Bits.words(tokens, max(compiled.vocabulary.size, 8 * Bits.bytes(ends)))
     end)
+  end
+
+  @spec dead_end!() :: no_return()
+  defp dead_end!() do
+    raise Mlx.Error,
+          "Mlx.LM.Grammar.mask: no token of the vocabulary goes on with the text, which may not end here: the vocabulary has " <>
+            "bytes within tokens for which it has no token; use a grammar of characters that have tokens of their own"
   end
 
   @doc "The set of tokens that fit."

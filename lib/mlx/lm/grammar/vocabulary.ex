@@ -28,6 +28,9 @@ defmodule Mlx.LM.Grammar.Vocabulary do
 
   @record 9
 
+  # The bytes behind the first one of a character, with which all characters of more than one byte end.
+  @bytes 0x80..0xBF
+
   @doc "The vocabulary of a tokenizer. It is made once for each tokenizer."
   @spec of(Tokenizer.t()) :: t()
   def of(%Tokenizer{} = tokenizer) do
@@ -48,10 +51,10 @@ defmodule Mlx.LM.Grammar.Vocabulary do
   defp tokens(_tokenizer, _id, 0, tokens), do: Enum.reverse(tokens)
 
   defp tokens(tokenizer, id, left, tokens) do
-    cond do
-      Tokenizer.token(tokenizer, id) == nil and id > 4 * Tokenizer.size(tokenizer) + 1000 -> Enum.reverse(tokens)
-      Tokenizer.token(tokenizer, id) == nil -> tokens(tokenizer, id + 1, left, tokens)
-      true -> tokens(tokenizer, id + 1, left - 1, [{id, Tokenizer.bytes(tokenizer, id, special: false)} | tokens])
+    case Tokenizer.token(tokenizer, id) do
+      nil when id > 4 * tokenizer.tokens.size + 1000 -> Enum.reverse(tokens)
+      nil -> tokens(tokenizer, id + 1, left, tokens)
+      _token -> tokens(tokenizer, id + 1, left - 1, [{id, Tokenizer.bytes(tokenizer, id, special: false)} | tokens])
     end
   end
 
@@ -150,12 +153,13 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     end)
   end
 
-  # Of each byte: 1 where a token has it, and where every byte of a token is a token, 1 where it is a token.
+  # Of each byte 1 where it can be written. Where the vocabulary has tokens for single bytes, as byte-level and SentencePiece
+  # ones do, those without one are left out, so that no text begins that cannot end.
   defp single(by_id) do
-    texts = Map.values(by_id)
-    used = for text <- texts, <<byte <- text>>, uniq: true, do: byte
-    alone = for <<byte>> <- texts, uniq: true, do: byte
-    kept = if length(used -- alone) <= 13 and length(alone) >= 128, do: alone, else: used
+    texts = by_id |> Map.values() |> IO.iodata_to_binary()
+    used = for byte <- 0..255, :binary.match(texts, <<byte>>) != :nomatch, into: MapSet.new(), do: byte
+    alone = for {_id, <<byte>>} <- by_id, into: MapSet.new(), do: byte
+    kept = if Enum.all?(@bytes, &(&1 in alone or &1 not in used)), do: alone, else: used
     for byte <- 0..255, into: <<>>, do: if(byte in kept, do: <<1>>, else: <<0>>)
   end
 
