@@ -31,35 +31,49 @@ defmodule Mlx.GrammarTexts do
     end
   end
 
-  # What is rare among tokens is not rare here: a first byte is drawn before a token.
+  # Tokens of one byte are as frequent as all others together, so that what is rare among tokens is not rare here.
   defp choose(state, most) do
-    allowed = Grammar.allowed(state)
-    ends = Enum.filter(allowed, &(&1 in state.end_ids))
+    mask = Grammar.mask(state)
+    ends = Enum.filter(state.end_ids, &(&1 in state.end_ids and allowed?(mask, &1)))
+    single = Enum.filter(single(state.compiled.vocabulary), fn {_byte, id} -> allowed?(mask, id) end)
 
     cond do
-      ends != [] and (most == 0 or :rand.uniform(8) == 1) ->
-        hd(ends)
-
-      most == 0 ->
-        shortest(allowed, state)
-
-      true ->
-        allowed |> Enum.group_by(&first_byte(&1, state)) |> Map.values() |> Enum.random() |> Enum.random()
+      ends != [] and (most == 0 or :rand.uniform(8) == 1) -> hd(ends)
+      most == 0 -> shortest(single, state)
+      single != [] and :rand.uniform(2) == 1 -> single |> Enum.random() |> elem(1)
+      true -> tried(mask, state, 60)
     end
   end
 
-  defp first_byte(id, state) do
-    if id in state.end_ids,
-      do: nil,
-      else: state.compiled.vocabulary |> Grammar.Vocabulary.bytes(id, state.first) |> :binary.first()
+  defp tried(_mask, state, 0), do: state |> Grammar.allowed() |> Enum.random()
+
+  defp tried(mask, state, left) do
+    id = :rand.uniform(state.compiled.vocabulary.size) - 1
+    if allowed?(mask, id), do: id, else: tried(mask, state, left - 1)
+  end
+
+  defp allowed?(mask, id) when div(id, 8) < byte_size(mask), do: (:binary.at(mask, id >>> 3) >>> (id &&& 7) &&& 1) == 1
+  defp allowed?(_mask, _id), do: false
+
+  # The tokens of one byte.
+  defp single(vocabulary) do
+    Process.get({__MODULE__, vocabulary.key}) ||
+      tap(
+        for(
+          id <- 0..(vocabulary.size - 1),
+          <<byte>> <- [Grammar.Vocabulary.bytes(vocabulary, id, false)],
+          do: {byte, id}
+        ),
+        &Process.put({__MODULE__, vocabulary.key}, &1)
+      )
   end
 
   # Quotes and brackets come before what opens more of them.
-  defp shortest(allowed, state) do
-    bytes = &Grammar.Vocabulary.bytes(state.compiled.vocabulary, &1, state.first)
-    single = Enum.filter(allowed, &(byte_size(bytes.(&1)) == 1))
-    closing = Enum.find(single, &(bytes.(&1) in ["}", "]", "\""]))
-    closing || Enum.random(if(single == [], do: allowed, else: single))
+  defp shortest([], state), do: state |> Grammar.allowed() |> Enum.random()
+
+  defp shortest(single, _state) do
+    {_byte, id} = Enum.find_value(~c"\"}]", &List.keyfind(single, &1, 0)) || Enum.random(single)
+    id
   end
 
   @doc "What Python says of texts: the problems, of cases `%{schema: schema, texts: texts}` or `%{regex: pattern, texts: texts}`."

@@ -6,7 +6,16 @@ defmodule Mlx.RandomSchema do
   """
 
   @names ~w(id name α-β a"b tags size x/y note kind 日本 value)
-  @patterns ["^[a-z]{2,5}$", "\\d", "^(ab|cd)+$", "^\\S+@\\S+$", "[^x]y?", "^[\\w-]{1,8}(\\.[A-Z]\"?)*$", "^é.*ß$", "^$|^[0-9]+$"]
+  @patterns [
+    "^[a-z]{2,5}$",
+    "\\d",
+    "^(ab|cd)+$",
+    "^\\S+@\\S+$",
+    "[^x]y?",
+    "^[\\w-]{1,8}(\\.[A-Z]\"?)*$",
+    "^é.*ß$",
+    "^$|^[0-9]+$"
+  ]
   @formats ~w(date time date-time duration uuid email hostname ipv4 ipv6 uri)
 
   @doc "A schema whose values are nested at most so deep."
@@ -73,15 +82,35 @@ defmodule Mlx.RandomSchema do
 
   defp leaf do
     case Enum.random(1..12) do
-      n when n <= 2 -> string()
-      3 -> %{"type" => "string", "pattern" => Enum.random(@patterns)}
-      4 -> %{"type" => "string", "format" => Enum.random(@formats)}
-      n when n <= 6 -> bounded(%{"type" => "integer"}, fn -> Enum.random(-2000..2000) end)
-      7 -> %{"type" => "integer", "multipleOf" => Enum.random(2..60), "minimum" => Enum.random(-100..100)}
-      n when n <= 9 -> bounded(%{"type" => "number"}, fn -> Enum.random(-3000..3000) / Enum.random([1, 8, 100, 1000]) end)
-      10 -> %{"enum" => Enum.take_random([1, 2.5, "two", nil, true, [1, "x"], %{"a" => 1, "b" => []}, "é\n\"\\"], Enum.random(1..4))}
-      11 -> %{"type" => Enum.take_random(~w(null boolean integer string), Enum.random(1..3))}
-      12 -> %{"const" => Enum.random([0, "const", false, nil, [], %{}])}
+      n when n <= 2 ->
+        string()
+
+      3 ->
+        %{"type" => "string", "pattern" => Enum.random(@patterns)}
+
+      4 ->
+        %{"type" => "string", "format" => Enum.random(@formats)}
+
+      n when n <= 6 ->
+        bounded(%{"type" => "integer"}, fn -> Enum.random(-2000..2000) end)
+
+      7 ->
+        %{"type" => "integer", "multipleOf" => Enum.random(2..60), "minimum" => Enum.random(-100..100)}
+
+      n when n <= 9 ->
+        bounded(%{"type" => "number"}, fn -> Enum.random(-3000..3000) / Enum.random([1, 8, 100, 1000]) end)
+
+      10 ->
+        %{
+          "enum" =>
+            Enum.take_random([1, 2.5, "two", nil, true, [1, "x"], %{"a" => 1, "b" => []}, "é\n\"\\"], Enum.random(1..4))
+        }
+
+      11 ->
+        %{"type" => Enum.take_random(~w(null boolean integer string), Enum.random(1..3))}
+
+      12 ->
+        %{"const" => Enum.random([0, "const", false, nil, [], %{}])}
     end
   end
 
