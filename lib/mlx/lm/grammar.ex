@@ -257,7 +257,7 @@ defmodule Mlx.LM.Grammar do
   single bytes.
   """
   @spec mask(State.t()) :: binary()
-  def mask(%State{ended: true} = state), do: :binary.copy(<<0>>, byte_size(mask(%{state | ended: false})))
+  def mask(%State{ended: true} = state), do: Masks.none(state.compiled, state.ends)
   def mask(%State{} = state), do: Masks.words(state.compiled, state.items, state.first, state.ends)
 
   @doc "The tokens that may come next, in order."

@@ -11,7 +11,7 @@ defmodule Mlx.LM.Grammar.Expression do
   #   | `{:alt, nodes}` | those of any; none where there is no node |
   #   | `{:repeat, node, min, max}` | from `min` to `max` of the node; `max` may be `:infinity` |
   #   | `{:ref, name}` | those of a rule |
-  #   | `{:count, node, min, max}` | as `:repeat`, with a counter in place of a state for each number. The node is regular, and none of its texts begins with another |
+  #   | `{:count, node, min, max}` | as `:repeat`, with a counter in place of a state for each number. The node is regular, none of its texts begins with another, and what follows begins with no byte of them |
   #   | `{:members, [{node, required}], separator, more}` | the nodes in order, those that are not required or not; then any number of `more`, where that is not nil; separators between them |
   #   | `{:both, a, b}` | those of two regular nodes |
   #   | `{:except, a, b}` | those of `a` that are none of `b`, both regular |

@@ -18,9 +18,15 @@ defmodule Mlx.LM.Grammar.Masks do
       tokens = (tokens ||| ends) - ends
       tokens = if Stacks.end?(items), do: tokens ||| ends, else: tokens
       if tokens == 0 and not Stacks.end?(items), do: dead_end!()
-      Bits.words(tokens, max(compiled.vocabulary.size, 8 * Bits.bytes(ends)))
+      Bits.words(tokens, size(compiled, ends))
     end)
   end
+
+  @doc "Words in which no token fits."
+  @spec none(map(), Bits.t()) :: binary()
+  def none(compiled, ends), do: Bits.words(0, size(compiled, ends))
+
+  defp size(compiled, ends), do: max(compiled.vocabulary.size, 8 * Bits.bytes(ends))
 
   @spec dead_end!() :: no_return()
   defp dead_end!() do

@@ -85,39 +85,43 @@ defmodule Mlx.LM.Grammar.Reach do
   defp walk(_tables, _at, _last, _state, found), do: found
 
   # The most texts that a token needs, the tokens by the texts that they need, and the nodes by the texts before them.
+  #
+  # What follows a counted rule begins with no byte of its texts, so that it returns where a node goes on with another byte.
   defp counted(%{program: program, vocabulary: vocabulary}, {state, first}, nodes) do
     {tokens, returns} =
       Enum.reduce(nodes, {[], []}, fn node, found ->
         {_byte, last, _token} = Vocabulary.node(vocabulary, node)
-        count({program, vocabulary, first}, node + 1, last, {state, 0}, found)
+        count({program, vocabulary, first}, node + 1, last, {state, 0, node}, found)
       end)
 
     tokens = Enum.group_by(tokens, &elem(&1, 0), &elem(&1, 1))
-    returns = Enum.group_by(returns, &elem(&1, 0), &elem(&1, 1))
+    returns = returns |> Enum.uniq() |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
 
     {Enum.max(Map.keys(tokens) ++ Map.keys(returns), fn -> 0 end),
      for({needed, ids} <- tokens, do: {needed, bits(vocabulary, nodes, ids)}), Enum.to_list(returns)}
   end
 
-  defp count({program, vocabulary, first} = tables, at, last, {state, done}, found) when at < last do
+  defp count({program, vocabulary, first} = tables, at, last, {state, done, above} = from, found) when at < last do
     {byte, behind, token} = Vocabulary.node(vocabulary, at)
+    {tokens, returns} = found
 
     case Program.next(program, state, byte) do
+      0 when state == first and done > 0 ->
+        count(tables, behind, last, from, {tokens, [{done, above} | returns]})
+
       0 ->
-        count(tables, behind, last, {state, done}, found)
+        count(tables, behind, last, from, found)
 
       target ->
         complete = Program.accepting?(program, target)
         {target, through} = if complete, do: {first, done + 1}, else: {target, done}
-        {tokens, returns} = found
         tokens = if token == 0, do: tokens, else: [{if(complete, do: through, else: done + 1), token - 1} | tokens]
-        returns = if complete and behind > at + 1, do: [{through, at} | returns], else: returns
-        found = count(tables, at + 1, behind, {target, through}, {tokens, returns})
-        count(tables, behind, last, {state, done}, found)
+        found = count(tables, at + 1, behind, {target, through, at}, {tokens, returns})
+        count(tables, behind, last, from, found)
     end
   end
 
-  defp count(_tables, _at, _last, _state, found), do: found
+  defp count(_tables, _at, _last, _from, found), do: found
 
   @doc "The set of tokens below nodes, with those of the same bytes."
   @spec bits(Vocabulary.t(), nodes(), [non_neg_integer()]) :: Bits.t()
