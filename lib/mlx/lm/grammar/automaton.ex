@@ -12,12 +12,15 @@ defmodule Mlx.LM.Grammar.Automaton do
   @type t :: %__MODULE__{states: %{integer() => state()}, first: integer(), size: integer()}
 
   # How many states of fragments one automaton may look at while it is made, for each state that it may have.
-  @work 100
+  @work 20
+
+  # How many states a fragment may have for each state that its automaton may have.
+  @fragment 4
 
   @doc "The automaton of a node. Throws `:too_large` where it has more than `limit` states."
   @spec new(Expression.t(), MapSet.t(), pos_integer()) :: t()
   def new(node, nullable, limit) do
-    {states, first, last} = Fragment.new(node, nullable, 20 * limit)
+    {states, first, last} = Fragment.new(node, nullable, @fragment * limit)
     set = closure([first], states)
 
     explore(set, limit, fn set ->
@@ -34,16 +37,17 @@ defmodule Mlx.LM.Grammar.Automaton do
   end
 
   # The states that are reached without a byte and from which something else than such a step leads, in order.
-  defp closure(ids, states), do: ids |> reached(states, MapSet.new()) |> Enum.filter(&leads?(&1, states)) |> Enum.sort()
+  defp closure(ids, states) do
+    for {id, true} <- reached(ids, states, %{}), do: id
+  end
 
-  defp reached([], _states, seen), do: seen
+  defp reached([], _states, seen), do: seen |> Map.to_list() |> :lists.sort()
+  defp reached([id | rest], states, seen) when is_map_key(seen, id), do: reached(rest, states, seen)
 
   defp reached([id | rest], states, seen) do
-    if MapSet.member?(seen, id) do
-      reached(rest, states, seen)
-    else
-      {empty, _ranges, _calls} = Map.fetch!(states, id)
-      reached(empty ++ rest, states, MapSet.put(seen, id))
+    case Map.fetch!(states, id) do
+      {[], _ranges, _calls} -> reached(rest, states, Map.put(seen, id, leads?(id, states)))
+      {empty, _ranges, _calls} -> reached(empty ++ rest, states, Map.put(seen, id, leads?(id, states)))
     end
   end
 

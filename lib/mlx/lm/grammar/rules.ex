@@ -6,7 +6,7 @@ defmodule Mlx.LM.Grammar.Rules do
   alias Mlx.LM.Grammar.{Automaton, Expression}
 
   # The most states of all rules together.
-  @states 40_000
+  @states 20_000
 
   @enforce_keys [:automata, :first, :order]
   defstruct @enforce_keys

@@ -165,7 +165,7 @@ defmodule Mlx.LM.Grammar.Schema do
   end
 
   # As many states as there may be elements.
-  @elements 10_000
+  @elements 2_000
 
   defp check_count!(count, name, path) do
     if count > @elements, do: Keywords.refuse!(name, path, "#{count} elements are more than #{@elements}")
