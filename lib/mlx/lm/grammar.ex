@@ -153,7 +153,7 @@ defmodule Mlx.LM.Grammar do
   line. Look-ahead, back-references and `\\b` raise `Mlx.Error`, and so does an expression of too many states.
 
       iex> Mlx.LM.Grammar.regex("[0-9]{1000000}")
-      ** (Mlx.Error) Mlx.LM.Grammar.regex: the grammar needs more than 20000 states; use smaller counts of repetition, fewer alternatives that begin alike, or a simpler pattern
+      ** (Mlx.Error) Mlx.LM.Grammar.regex: the grammar needs more than 20000 states, or too many steps to find them; use smaller counts of repetition, fewer alternatives that begin alike, or a simpler pattern
   """
   @spec regex(String.t()) :: t()
   def regex(source) when is_binary(source) do

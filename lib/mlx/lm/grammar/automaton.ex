@@ -3,7 +3,7 @@ defmodule Mlx.LM.Grammar.Automaton do
   # A deterministic automaton over bytes and calls of rules: a map of states, each of which says whether a text may end there,
   # where ranges of bytes lead, and where calls return to. From each state an end can be reached.
 
-  alias Mlx.LM.Grammar.{Expression, Fragment}
+  alias Mlx.LM.Grammar.{Budget, Expression, Fragment}
 
   @enforce_keys [:states, :first, :size]
   defstruct @enforce_keys
@@ -11,19 +11,13 @@ defmodule Mlx.LM.Grammar.Automaton do
   @type state :: {accepting :: boolean(), ranges :: [{byte(), byte(), integer()}], calls :: [{term(), integer()}]}
   @type t :: %__MODULE__{states: %{integer() => state()}, first: integer(), size: integer()}
 
-  # How many states of fragments one automaton may look at while it is made, for each state that it may have.
-  @work 20
-
-  # How many states a fragment may have for each state that its automaton may have.
-  @fragment 4
-
-  @doc "The automaton of a node. Throws `:too_large` where it has more than `limit` states."
-  @spec new(Expression.t(), MapSet.t(), pos_integer()) :: t()
-  def new(node, nullable, limit) do
-    {states, first, last} = Fragment.new(node, nullable, @fragment * limit)
+  @doc "The automaton of a node. Throws `:too_large` where it has more states than the budget has."
+  @spec new(Expression.t(), MapSet.t(), Budget.t()) :: t()
+  def new(node, nullable, budget) do
+    {states, first, last} = Fragment.new(node, nullable, budget)
     set = closure([first], states)
 
-    explore(set, limit, fn set ->
+    explore(set, budget, fn set ->
       {ranges, calls} =
         Enum.reduce(set, {[], []}, fn id, {ranges, calls} ->
           {_empty, more, others} = Map.fetch!(states, id)
@@ -80,9 +74,9 @@ defmodule Mlx.LM.Grammar.Automaton do
   defp merged([]), do: []
 
   @doc "The automaton of the texts of both."
-  @spec both(t(), t()) :: t()
-  def both(a, b) do
-    explore({a.first, b.first}, a.size * b.size + 1, fn {p, q} ->
+  @spec both(t(), t(), Budget.t()) :: t()
+  def both(a, b, budget) do
+    explore({a.first, b.first}, budget, fn {p, q} ->
       {accepts, ranges, []} = Map.fetch!(a.states, p)
       {accepts_too, others, []} = Map.fetch!(b.states, q)
       {accepts and accepts_too, crossed(ranges, others), []}
@@ -96,9 +90,9 @@ defmodule Mlx.LM.Grammar.Automaton do
   end
 
   @doc "The automaton of the texts of the first that are none of the second."
-  @spec except(t(), t()) :: t()
-  def except(a, b) do
-    explore({a.first, b.first}, a.size * (b.size + 1) + 1, fn {p, q} ->
+  @spec except(t(), t(), Budget.t()) :: t()
+  def except(a, b, budget) do
+    explore({a.first, b.first}, budget, fn {p, q} ->
       {accepts, ranges, []} = Map.fetch!(a.states, p)
       {refuses, others, []} = if q, do: Map.fetch!(b.states, q), else: {false, [], []}
       {accepts and not refuses, crossed(ranges, completed(others)), []}
@@ -117,11 +111,11 @@ defmodule Mlx.LM.Grammar.Automaton do
   end
 
   @doc "The automaton of those texts, of UTF-8, that have from `min` to `max` characters."
-  @spec of_length(t(), non_neg_integer(), non_neg_integer() | :infinity, pos_integer()) :: t()
-  def of_length(a, min, max, limit) do
+  @spec of_length(t(), non_neg_integer(), non_neg_integer() | :infinity, Budget.t()) :: t()
+  def of_length(a, min, max, budget) do
     top = if max == :infinity, do: min, else: max
 
-    explore({a.first, 0}, limit, fn {p, count} ->
+    explore({a.first, 0}, budget, fn {p, count} ->
       {accepts, ranges, []} = Map.fetch!(a.states, p)
 
       ranges =
@@ -151,15 +145,14 @@ defmodule Mlx.LM.Grammar.Automaton do
   end
 
   # Numbers the states that are reached from one, of which `describe` says what leads where.
-  defp explore(first, limit, describe), do: explore([first], %{first => 0}, %{}, {limit, @work * limit}, describe)
+  defp explore(first, budget, describe), do: explore([first], %{first => 0}, %{}, budget, describe)
 
-  defp explore([], _ids, states, _limits, _describe),
+  defp explore([], _ids, states, _budget, _describe),
     do: trim(%__MODULE__{states: states, first: 0, size: map_size(states)})
 
-  defp explore([state | rest], ids, states, {limit, work}, describe) do
+  defp explore([state | rest], ids, states, budget, describe) do
     {accepting, ranges, calls} = describe.(state)
-    work = work - length(ranges) - if(is_list(state), do: length(state), else: 1)
-    if work < 0, do: throw(:too_large)
+    steps = length(ranges) + if(is_list(state), do: length(state), else: 1)
 
     {ranges, {ids, rest}} =
       Enum.map_reduce(ranges, {ids, rest}, fn {low, high, target}, seen ->
@@ -173,9 +166,9 @@ defmodule Mlx.LM.Grammar.Automaton do
         {{key, id}, seen}
       end)
 
-    if map_size(ids) > limit, do: throw(:too_large)
+    Budget.take!(budget, steps, map_size(ids), budget.states)
     states = Map.put(states, Map.fetch!(ids, state), {accepting, ranges, calls})
-    explore(rest, ids, states, {limit, work}, describe)
+    explore(rest, ids, states, budget, describe)
   end
 
   defp number(target, {ids, waiting}) do

@@ -6,30 +6,33 @@ defmodule Mlx.LM.Grammar.Fragment do
   # It is built from its end: each node gets the state that follows and gives the state that it begins with. `Automaton` makes
   # a deterministic one of it.
 
-  alias Mlx.LM.Grammar.{Automaton, Escapes, Expression, UTF8}
+  alias Mlx.LM.Grammar.{Automaton, Budget, Escapes, Expression, UTF8}
 
-  @enforce_keys [:states, :size, :nullable, :limit]
+  # The states for each one that the automaton may have.
+  @states 4
+
+  @enforce_keys [:states, :size, :nullable, :budget]
   defstruct @enforce_keys
 
   @type state :: {empty :: [integer()], ranges :: [{byte(), byte(), integer()}], calls :: [{term(), integer()}]}
-  @type t :: %__MODULE__{states: %{integer() => state()}, size: integer(), nullable: MapSet.t(), limit: pos_integer()}
+  @type t :: %__MODULE__{states: %{integer() => state()}, size: integer(), nullable: MapSet.t(), budget: Budget.t()}
 
   @doc """
   The states of a node, its first state and its last one. `nullable` are the rules that have the empty text.
 
-  Throws `:too_large` where there are more than `limit` states.
+  Throws `:too_large` where there are more than four times as many states as the budget has for an automaton.
   """
-  @spec new(Expression.t(), MapSet.t(), pos_integer()) :: {%{integer() => state()}, integer(), integer()}
-  def new(node, nullable, limit) do
-    fragment = %__MODULE__{states: %{0 => {[], [], []}}, size: 1, nullable: nullable, limit: limit}
+  @spec new(Expression.t(), MapSet.t(), Budget.t()) :: {%{integer() => state()}, integer(), integer()}
+  def new(node, nullable, budget) do
+    fragment = %__MODULE__{states: %{0 => {[], [], []}}, size: 1, nullable: nullable, budget: budget}
     {first, fragment} = build(node, 0, fragment)
     {fragment.states, first, 0}
   end
 
-  defp put(%{size: size, limit: limit}, _state) when size >= limit, do: throw(:too_large)
-
-  defp put(%{size: size} = fragment, state),
-    do: {size, %{fragment | size: size + 1, states: Map.put(fragment.states, size, state)}}
+  defp put(%{size: size, budget: budget} = fragment, state) do
+    Budget.take!(budget, 1, size, @states * budget.states)
+    {size, %{fragment | size: size + 1, states: Map.put(fragment.states, size, state)}}
+  end
 
   defp build({:bytes, bytes}, next, fragment) do
     bytes
@@ -120,13 +123,13 @@ defmodule Mlx.LM.Grammar.Fragment do
   end
 
   defp build({:both, a, b}, next, fragment),
-    do: embedded(Automaton.both(regular(a, fragment), regular(b, fragment)), next, fragment)
+    do: embedded(Automaton.both(regular(a, fragment), regular(b, fragment), fragment.budget), next, fragment)
 
   defp build({:except, a, b}, next, fragment),
-    do: embedded(Automaton.except(regular(a, fragment), regular(b, fragment)), next, fragment)
+    do: embedded(Automaton.except(regular(a, fragment), regular(b, fragment), fragment.budget), next, fragment)
 
   defp build({:length, node, min, max}, next, fragment),
-    do: embedded(Automaton.of_length(regular(node, fragment), min, max, fragment.limit), next, fragment)
+    do: embedded(Automaton.of_length(regular(node, fragment), min, max, fragment.budget), next, fragment)
 
   defp build({:escaped, node}, next, fragment) do
     node |> regular(fragment) |> embedded(next, fragment, &Escapes.of_range/1)
@@ -166,11 +169,11 @@ defmodule Mlx.LM.Grammar.Fragment do
     fragment
   end
 
-  defp regular(node, fragment), do: Automaton.new(node, fragment.nullable, fragment.limit)
+  defp regular(node, fragment), do: Automaton.new(node, fragment.nullable, fragment.budget)
 
   defp embedded(automaton, next, fragment, written \\ &[{[&1], []}]) do
     offset = fragment.size
-    if offset + automaton.size > fragment.limit, do: throw(:too_large)
+    Budget.take!(fragment.budget, automaton.size, offset + automaton.size, @states * fragment.budget.states)
     fragment = %{fragment | size: offset + automaton.size}
 
     fragment =

@@ -3,7 +3,7 @@ defmodule Mlx.LM.Grammar.Rules do
   # The rules of a grammar as automata: those that are named, and the repeated nodes that are counted. Rules that are not
   # reached or have no text are gone, and so is what would lead to them.
 
-  alias Mlx.LM.Grammar.{Automaton, Expression}
+  alias Mlx.LM.Grammar.{Automaton, Budget, Expression}
 
   # The most states of all rules together.
   @states 20_000
@@ -28,8 +28,7 @@ defmodule Mlx.LM.Grammar.Rules do
   def new(trees, first) do
     nullable = nullable(trees, MapSet.new())
 
-    {automata, _left} =
-      build([{:rule, first}], trees, nullable, %{}, @states)
+    automata = build([{:rule, first}], trees, nullable, %{}, Budget.new(@states))
 
     %__MODULE__{automata: automata, first: {:rule, first}, order: []} |> trimmed() |> ordered()
   end
@@ -39,22 +38,27 @@ defmodule Mlx.LM.Grammar.Rules do
     if MapSet.equal?(more, known), do: known, else: nullable(trees, more)
   end
 
-  defp build([], _trees, _nullable, automata, left), do: {automata, left}
+  defp build([], _trees, _nullable, automata, _budget), do: automata
 
-  defp build([key | rest], trees, nullable, automata, left) do
+  defp build([key | rest], trees, nullable, automata, budget) do
     if Map.has_key?(automata, key) do
-      build(rest, trees, nullable, automata, left)
+      build(rest, trees, nullable, automata, budget)
     else
-      automaton = automaton(key, trees, nullable, left)
+      automaton = automaton(key, trees, nullable, budget)
       calls = for {_id, {_accepting, _ranges, calls}} <- automaton.states, {key, _target} <- calls, do: key
-      build(Enum.uniq(calls) ++ rest, trees, nullable, Map.put(automata, key, automaton), left - automaton.size)
+
+      build(
+        Enum.uniq(calls) ++ rest,
+        trees,
+        nullable,
+        Map.put(automata, key, automaton),
+        Budget.less(budget, automaton.size)
+      )
     end
   end
 
-  defp automaton(_key, _trees, _nullable, left) when left <= 0, do: too_large!()
-
-  defp automaton(key, trees, nullable, left) do
-    Automaton.new(tree(key, trees), nullable, left)
+  defp automaton(key, trees, nullable, budget) do
+    Automaton.new(tree(key, trees), nullable, budget)
   catch
     :too_large -> too_large!()
   end
@@ -66,7 +70,7 @@ defmodule Mlx.LM.Grammar.Rules do
   defp too_large!() do
     throw(
       {:wrong,
-       "the grammar needs more than #{@states} states; use smaller counts of repetition, fewer alternatives that begin " <>
+       "the grammar needs more than #{@states} states, or too many steps to find them; use smaller counts of repetition, fewer alternatives that begin " <>
          "alike, or a simpler pattern"}
     )
   end

@@ -3,7 +3,7 @@ defmodule Mlx.LM.Grammar.Schema.Values do
   # Whether a value fits a schema: for the values of `enum` and `const`, which the other keywords may leave out, and for
   # schemas of `oneOf` that have to differ.
 
-  alias Mlx.LM.Grammar.{Automaton, Schema}
+  alias Mlx.LM.Grammar.{Automaton, Budget, Schema}
   alias Mlx.LM.Grammar.Schema.{Document, Keywords, Reader}
 
   @doc "Whether a value fits what a schema says, once it is read."
@@ -82,7 +82,7 @@ defmodule Mlx.LM.Grammar.Schema.Values do
   defp fits?(_name, _says, _value, _type, _context), do: true
 
   defp matches?(tree, value, name, path) do
-    tree |> Automaton.new(MapSet.new(), 5000) |> Automaton.accepts?(value)
+    tree |> Automaton.new(MapSet.new(), Budget.new(5000)) |> Automaton.accepts?(value)
   catch
     :too_large -> Keywords.refuse!(name, path, "it is too large to be looked for in the values of \"enum\"")
   end
