@@ -522,6 +522,23 @@ defmodule Mlx.LM.GrammarTest do
       assert %Grammar{} = Grammar.json_schema(%{"type" => "string", "maxLength" => 1_000_000_000_000})
     end
 
+    test "has any number of optional properties" do
+      names = for index <- 1..300, do: "name #{index}"
+
+      schema = %{
+        "properties" => Map.new(names, &{&1, %{"const" => 1}}),
+        "required" => ["name 7"],
+        "additionalProperties" => %{"const" => 2}
+      }
+
+      grammar = Grammar.json_schema(schema)
+      assert accepts?(grammar, ~s({"name 7": 1}))
+      assert accepts?(grammar, ~s({"name 7": 1, "name 1": 1, "name 20": 1, "other": 2}))
+      refute accepts?(grammar, ~s({"name 1": 1, "name 20": 1}))
+      refute accepts?(grammar, ~s({"name 7": 1, "name 20": 1, "name 1": 1}))
+      refute accepts?(grammar, ~s({"name 7": 1, "name 20": 2}))
+    end
+
     test "has days of the calendar" do
       grammar = Grammar.json_schema(%{"type" => "string", "format" => "date"})
 

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Grammar.Budget do
   # them, among them those that are thrown away. So a grammar that is made to take long is refused in bounded time and memory.
 
   # A step looks at one state or one range; a second has about a million of them.
-  @steps 3_000_000
+  @steps 5_000_000
 
   @enforce_keys [:states, :steps]
   defstruct @enforce_keys

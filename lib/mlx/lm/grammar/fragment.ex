@@ -86,27 +86,24 @@ defmodule Mlx.LM.Grammar.Fragment do
     times(node, min, first, fragment)
   end
 
-  # The nodes in turn, in two chains: nothing was there yet, or something was. `more` comes behind all.
+  # From the last node on: `one` is where a node has to come, one of those that are left; `open` whether none has to come.
+  # Behind a node, a separator leads to the next one.
   defp build({:members, members, separator, more}, next, fragment) do
-    {{fresh, later}, fragment} = more(more, separator, next, fragment)
+    {one, later, fragment} = more(more, separator, next, fragment)
 
-    {{fresh, _later}, fragment} =
+    {one, open, _later, fragment} =
       members
       |> Enum.reverse()
-      |> Enum.reduce({{fresh, later}, fragment}, fn {node, required}, {{fresh, later}, fragment} ->
+      |> Enum.reduce({one, true, later, fragment}, fn {node, required}, {one, open, later, fragment} ->
         {here, fragment} = build(node, later, fragment)
-        {behind, fragment} = build(separator, here, fragment)
-
-        if required do
-          {{here, behind}, fragment}
-        else
-          {fresh, fragment} = put(fragment, {[here, fresh], [], []})
-          {later, fragment} = put(fragment, {[behind, later], [], []})
-          {{fresh, later}, fragment}
-        end
+        {one, fragment} = if required or one == nil, do: {here, fragment}, else: put(fragment, {[here, one], [], []})
+        open = open and not required
+        {behind, fragment} = build(separator, one, fragment)
+        {later, fragment} = put(fragment, {if(open, do: [next, behind], else: [behind]), [], []})
+        {one, open, later, fragment}
       end)
 
-    {fresh, fragment}
+    put(fragment, {if(open, do: [next], else: []) ++ List.wrap(one), [], []})
   end
 
   defp build({:multiple, number}, next, fragment) do
@@ -137,15 +134,13 @@ defmodule Mlx.LM.Grammar.Fragment do
 
   defp range({low, high}, state), do: {low, high, state}
 
-  defp more(nil, _separator, next, fragment), do: {{next, next}, fragment}
+  defp more(nil, _separator, next, fragment), do: {nil, next, fragment}
 
   defp more(node, separator, next, fragment) do
-    {loop, fragment} = put(fragment, {[next], [], []})
-    {here, fragment} = build(node, loop, fragment)
+    {later, fragment} = put(fragment, {[next], [], []})
+    {here, fragment} = build(node, later, fragment)
     {behind, fragment} = build(separator, here, fragment)
-    fragment = %{fragment | states: Map.put(fragment.states, loop, {[next, behind], [], []})}
-    {fresh, fragment} = put(fragment, {[next, here], [], []})
-    {{fresh, loop}, fragment}
+    {here, later, %{fragment | states: Map.put(fragment.states, later, {[next, behind], [], []})}}
   end
 
   defp times(_node, 0, next, fragment), do: {next, fragment}

@@ -94,6 +94,9 @@ defmodule Mlx.LM.Grammar.Schema do
   defp rules(read, _path, schemas),
     do: Enum.map_reduce(read, schemas, fn {keywords, path}, schemas -> named(keywords, path, schemas) end)
 
+  # With more optional properties each is a rule: which of them may still come would be in all states of their names.
+  @inlined 8
+
   defp typed("null", _keywords, _path, schemas), do: {{:bytes, "null"}, schemas}
   defp typed("boolean", _keywords, _path, schemas), do: {Expression.alt([{:bytes, "true"}, {:bytes, "false"}]), schemas}
   defp typed("string", keywords, path, schemas), do: {string(keywords, path), schemas}
@@ -136,12 +139,18 @@ defmodule Mlx.LM.Grammar.Schema do
     required = Map.get(keywords, "required", [])
     others = Map.get(keywords, "additionalProperties", properties == [])
     more = Map.get(keywords, "additionalProperties", true)
+    optional = Enum.count(properties, fn {name, _schema} -> name not in required end)
     unnamed = for name <- required, not List.keymember?(properties, name, 0), do: {name, more}
 
     {members, schemas} =
       Enum.map_reduce(properties ++ unnamed, schemas, fn {name, schema}, schemas ->
         {node, schemas} = rule(schema, [name, "properties" | path], schemas)
-        {{JSONGrammar.pair({:bytes, JSON.encode!(name)}, node), name in required}, schemas}
+        pair = JSONGrammar.pair({:bytes, JSON.encode!(name)}, node)
+
+        {member, schemas} =
+          if optional > @inlined, do: kept({pair, schemas}, {:pair, name, node}), else: {pair, schemas}
+
+        {{member, name in required}, schemas}
       end)
 
     case others do
