@@ -10,6 +10,7 @@ defmodule Mlx.Application do
       Mlx.Memory.Wired,
       Mlx.Transforms.KernelProgress,
       Mlx.Distributed.Nodes,
+      Mlx.LM.Grammar.Cache,
       Mlx.LM.Server.Group
     ]
 

@@ -270,6 +270,7 @@ defmodule Mlx.LM do
       `kv_group_size`, `quantized_kv_start`, `max_kv_size`). Sliding windows and recurrent layers keep theirs. One of
         * `[bits: 8, group_size: 64, start: 0]` - quantized ones (`Mlx.LM.QuantizedCache`), from so many positions on
         * `[max_size: 4096, keep: 4]` - those of the last positions, beside the first `:keep` (`Mlx.LM.RotatingCache`)
+    * `:grammar` - what the text has to be, such as JSON of a schema: a `Mlx.LM.Grammar`, or one that is compiled
     * `:template` - variables of the chat template, as `encode/3` takes them
     * `:adapter` - the name of an adapter that the model was loaded with, or `nil` for none; by default the one that
       `with_adapter/2` has chosen

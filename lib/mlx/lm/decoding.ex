@@ -17,7 +17,7 @@ defmodule Mlx.LM.Decoding do
   @kept 8
 
   @typedoc "What `compile/1` returns."
-  @opaque t :: (Array.t(), Sampler.t(), [tuple()], Array.t() -> {Array.t(), Sampler.t(), [tuple()]})
+  @opaque t :: (Array.t(), Sampler.t() | nil, [tuple()], Array.t() -> {Array.t(), Sampler.t() | nil, [tuple()]})
 
   @doc "The function for a model, and for caches of the kinds of these, by default those that the model chooses."
   @spec compile(Decoder.t(), [Cache.t()] | nil) :: t()
@@ -29,16 +29,18 @@ defmodule Mlx.LM.Decoding do
   defp decode(model, empty, token, sampler, buffers, position) do
     caches = Enum.zip_with(empty, buffers, &Cache.put_buffers(&1, &2, position))
     {logits, caches} = Decoder.call(model, Mlx.new_axis(token, 0), caches)
-    {token, sampler} = Sampler.sample(sampler, logits)
+    {token, sampler} = if sampler, do: Sampler.sample(sampler, logits), else: {logits, nil}
     {token, sampler, Enum.map(caches, &Cache.buffers/1)}
   end
 
   @doc """
   The token after `token`, both of the shape `{1}`, with the sampler and the caches for the next one.
 
+  Without a sampler it is the logits `{1, vocabulary}` in place of the token.
+
   Nothing is evaluated.
   """
-  @spec next(t(), Array.t(), Sampler.t(), [Cache.t()]) :: {Array.t(), Sampler.t(), [Cache.t()]}
+  @spec next(t(), Array.t(), Sampler.t() | nil, [Cache.t()]) :: {Array.t(), Sampler.t() | nil, [Cache.t()]}
   def next(decode, token, sampler, [%{length: length} | _] = caches) do
     buffers = for cache <- caches, do: cache |> Cache.make_room(1) |> Cache.buffers()
     {token, sampler, buffers} = decode.(token, sampler, buffers, Mlx.array(length))

@@ -10,7 +10,7 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.{Memory, Tree}
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
-  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, Decoding, Response, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, Decoding, Grammar, Response, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
   alias Mlx.LM.Tokenizer.StreamDecoder
 
@@ -22,6 +22,7 @@ defmodule Mlx.LM.Generation do
     special: {false, {:either, [:boolean, :strings]}},
     context: {nil, {:optional, {:struct, Context}}},
     cache: {nil, :any},
+    grammar: {nil, :any},
     prefill_step: {2048, {:integer, 1, nil}},
     progress: {nil, {:optional, {:function, 1}}}
   ]
@@ -42,6 +43,7 @@ defmodule Mlx.LM.Generation do
     :progress,
     :caches,
     :choice,
+    :grammar,
     :fed,
     :left,
     :started
@@ -59,13 +61,13 @@ defmodule Mlx.LM.Generation do
     complete = Options.complete(options, :"LM.Generation.events", known)
     sampling = sampling(lm, Keyword.take(options, Sampler.options()))
 
-    {stop, choice} =
+    {stop, choice, grammar} =
       CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
 
-    stream_wired(fn -> start(lm, prompt, stop, choice, sampling, complete) end)
+    stream_wired(fn -> start(lm, prompt, {stop, choice, grammar}, sampling, complete) end)
   end
 
-  # Returns the stop strings and the choice of caches.
+  # Returns the stop strings, the choice of caches, and the place in the grammar.
   defp check!(lm, prompt, options, sampling) do
     OptionTable.check!(@table, options)
     stop = StopStrings.new(options[:stop])
@@ -73,7 +75,7 @@ defmodule Mlx.LM.Generation do
     check_prompt!(lm, prompt)
     choice = CacheChoice.new!(options[:cache], lm.model)
     if options[:context], do: CacheChoice.check_context!(options[:context].caches, choice)
-    {stop, choice}
+    {stop, choice, Grammar.place!(options[:grammar], lm, end_ids(lm, options))}
   end
 
   # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.
@@ -113,7 +115,7 @@ defmodule Mlx.LM.Generation do
   defp abandon(:done), do: :ok
   defp abandon(%__MODULE__{caches: caches}), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
 
-  defp start(lm, prompt, stop, choice, sampling, options) do
+  defp start(lm, prompt, {stop, choice, grammar}, sampling, options) do
     started = System.monotonic_time()
     {context, rest} = Context.reuse(options[:context] || Context.new(lm.model, choice), prompt)
     sampler = Sampler.new(sampling)
@@ -132,6 +134,7 @@ defmodule Mlx.LM.Generation do
         progress: options[:progress] || fn _progress -> :ok end,
         caches: context.caches,
         choice: choice,
+        grammar: grammar,
         fed: Enum.reverse(prompt),
         left: min(options[:max_tokens], lm.model.config.context_length - length(prompt) + 1),
         started: started
@@ -174,7 +177,7 @@ defmodule Mlx.LM.Generation do
       end)
 
     {logits, caches} = Decoder.call(state.model, Mlx.array([last]), state.caches)
-    {token, sampler} = Sampler.sample(state.sampler, logits)
+    {token, sampler} = sample(state, logits)
     %{schedule(state, token, sampler) | caches: caches, read: total}
   end
 
@@ -211,11 +214,46 @@ defmodule Mlx.LM.Generation do
 
   defp next(%__MODULE__{left: 1} = state), do: accept(state, Mlx.to_number(state.token), state.sampler, :length)
 
-  defp next(state) do
+  defp next(%__MODULE__{grammar: nil} = state) do
     ahead = decode(state)
     id = Mlx.to_number(state.token)
     accept(%{ahead | fed: [id | ahead.fed]}, id, state.sampler, :continue)
   end
+
+  # A grammar says what may follow once the token is known. The model reads it meanwhile.
+  defp next(state) do
+    {logits, ahead} = forward(state)
+    id = Mlx.to_number(state.token)
+    ahead = %{ahead | fed: [id | ahead.fed]}
+
+    case id not in state.end_ids && Grammar.accept(state.grammar, id) do
+      false ->
+        accept(ahead, id, state.sampler, :continue)
+
+      grammar ->
+        {ahead, outcome} = choose(%{ahead | grammar: grammar}, logits, Grammar.finished?(grammar))
+        accept(ahead, id, state.sampler, outcome)
+    end
+  end
+
+  defp forward(state) do
+    state = quantized(state)
+    {logits, nil, caches} = Decoding.next(state.decode, state.token, nil, state.caches)
+    {Mlx.async_eval(logits), %{state | caches: caches, left: state.left - 1}}
+  end
+
+  # Without end tokens a text of which nothing may follow is at its end.
+  defp choose(state, _logits, true), do: {state, :stop}
+
+  defp choose(state, logits, false) do
+    {token, sampler} = sample(state, logits)
+    {schedule(state, token, sampler), :continue}
+  end
+
+  defp sample(%{grammar: nil} = state, logits), do: Sampler.sample(state.sampler, logits)
+
+  defp sample(state, logits),
+    do: Sampler.sample(state.sampler, Grammar.apply_masks(logits, [Grammar.mask(state.grammar)]))
 
   # `sampler` is the one that chose the token.
   defp accept(state, id, sampler, outcome) do
@@ -247,9 +285,9 @@ defmodule Mlx.LM.Generation do
 
   defp emit(state, {:stop, text}, _outcome), do: finish(state, text, :stop, 0)
 
-  defp emit(state, {:continue, text, stop}, :length) do
+  defp emit(state, {:continue, text, stop}, reason) when reason in [:length, :stop] do
     state = %{state | stop: stop}
-    finish(state, text <> flush(state), :length, 0)
+    finish(state, text <> flush(state), reason, 0)
   end
 
   defp emit(state, {:continue, "", stop}, :continue), do: {[], %{state | stop: stop}}
