@@ -113,7 +113,9 @@ defmodule Mlx.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      files: ~w(lib mix setup c_src bin guides livebooks mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
+      files:
+        ~w(lib mix setup c_src bin guides livebooks mix.exs archives.txt .formatter.exs README.md CHANGELOG.md LICENSE) ++
+          ~w(ARCHITECTURE.md CONTRIBUTING.md MAC.md)
     ]
   end
 end

@@ -69,8 +69,12 @@ defmodule Mlx.Package.Download do
         result
     end
   rescue
-    # What the variables of the environment for proxies and certificates say is wrong.
-    error in [ArgumentError, Mlx.Error] -> {:error, Exception.message(error)}
+    # What the variables of the environment for proxies and certificates say is wrong. The module of the second does not exist
+    # when this one is compiled.
+    error ->
+      if error.__struct__ in [ArgumentError, Mlx.Error],
+        do: {:error, Exception.message(error)},
+        else: reraise(error, __STACKTRACE__)
   end
 
   defp other_ways,
