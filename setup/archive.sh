@@ -141,8 +141,7 @@ stage_mac() {
   local path
   mkdir -p "$2/mlx/lib"
   cp "$1" "$2/mlx_nif.so"
-  set -- "$1" "$2" $(rpaths "$1")
-  for path in "${@:3}"; do llvm-install-name-tool-19 -delete_rpath "$path" "$2/mlx_nif.so"; done
+  rpaths "$1" | while IFS= read -r path; do llvm-install-name-tool-19 -delete_rpath "$path" "$2/mlx_nif.so"; done
   llvm-install-name-tool-19 -add_rpath @loader_path/mlx/lib "$2/mlx_nif.so"
   llvm-strip-19 -x "$2/mlx_nif.so"
   cp "$whole/mlx/lib/libmlx.dylib" "$whole/mlx/lib/mlx.metallib" "$2/mlx/lib"
