@@ -18,6 +18,14 @@ use_target() {
   whole=$cache/mlx-$(version_of "$wheel")-$1-whole
 }
 
+# The NIF for CUDA is that for the processor where the headers of both wheels are the same: it is linked with either.
+use_cpu_nif() {
+  local cuda=$whole
+  use_target x86_64-linux-gnu
+  if [ ! -d "$whole" ] || diff -rq "$cuda/mlx/include" "$whole/mlx/include" |
+    grep -v "^Only in $cuda/mlx/include: c" >/dev/null; then use_target "$1"; fi
+}
+
 # get_parts TARGET: brings in what the archive is made of. The cache is open.
 get_parts() {
   case $1 in *-linux-*) check_libstdcxx ;; esac
@@ -119,11 +127,15 @@ linux_build_folder() {
 
 # stage_linux BUILD FOLDER: the files of an archive for Linux. MLX looks for a BLAS in this place, and by these names.
 stage_linux() {
-  local libraries blas file
+  local libraries blas file headers
   libraries=$(basename "$whole"/*.libs)
   mkdir -p "$2/mlx/lib" "$2/$libraries"
   cp "$1/nif/mlx_nif.so" "$2/mlx_nif.so"
   cp "$whole/mlx/lib/libmlx.so" "$2/mlx/lib/libmlx.so"
+  # With CUDA, MLX compiles kernels while it runs, with these.
+  for headers in cccl cute cutlass; do
+    [ ! -d "$whole/mlx/include/$headers" ] || { mkdir -p "$2/mlx/include" && cp -R "$whole/mlx/include/$headers" "$2/mlx/include"; }
+  done
   cp "$(openblas_folder)/scipy_openblas32/lib/libscipy_openblas.so" "$2/$libraries/libscipy_openblas.so"
   use_linux_compiler "$1/tools"
   mkdir -p "$1/blas"
@@ -181,20 +193,21 @@ check_linux() {
         newer "${version#*_}" "${newest#*_}" && fail "$file needs $version; what it may need is at most $newest"
       done
     done
-    found=$(llvm-readelf-19 -d "$1/$file" | sed -n 's/.*Library r[un]*path: \[\(.*\)\]/\1/p')
-    case $found in '' | '$ORIGIN' | '$ORIGIN/'*) ;; *) fail "$file looks for libraries in $found" ;; esac
+    for found in $(llvm-readelf-19 -d "$1/$file" | sed -n 's/.*Library r[un]*path: \[\(.*\)\]/\1/p' | tr ':' '\n'); do
+      case $found in '$ORIGIN' | '$ORIGIN/'*) ;; *) fail "$file looks for libraries in $found" ;; esac
+    done
   done
   found=$(llvm-nm-19 -D --defined-only --extern-only "$1/mlx_nif.so" | awk '{ print $NF }' | tr '\n' ' ')
   [ "$found" = 'nif_init ' ] || fail "the NIF exports ${found:-nothing} and not just nif_init"
   check_linux_symbols "$1"
 }
 
-# The system brings what its C and C++ libraries have, and the VM what begins with enif_; all else is in the archive.
+# The system brings what its C and C++ libraries have, and NVIDIA's; the VM what begins with enif_; all else is in the archive.
 check_linux_symbols() {
   local lost own
   own=$(find "$1" -name '*.so*' -exec llvm-nm-19 -D --defined-only --extern-only {} \; | awk 'NF { sub(/@.*/, "", $NF); print $NF }' | sort -u)
   lost=$(find "$1" -name '*.so*' -exec llvm-nm-19 -D --undefined-only {} \; |
-    awk '$1 == "U" && $NF !~ /@/ && $NF !~ /^enif_/ { print $NF }' | sort -u | comm -23 - <(printf '%s\n' "$own"))
+    awk '$1 == "U" && $NF !~ /@/ && $NF !~ /^enif_/ && $NF !~ /^(cu|nccl|nvrtc|nvJitLink)/ { print $NF }' | sort -u | comm -23 - <(printf '%s\n' "$own"))
   [ -z "$lost" ] || fail "nothing in the archive has: $(echo "$lost" | tr '\n' ' ')"
 }
 

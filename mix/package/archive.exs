@@ -11,6 +11,9 @@ defmodule Mlx.Package.Archive do
            )
 
   @macos [~r"\Amlx_nif\.so\z", ~r"\Amlx/lib/libmlx\.dylib\z", ~r"\Amlx/lib/mlx\.metallib\z"]
+  # With CUDA, MLX compiles kernels with these as it runs.
+  @headers ~r"\Amlx/include/(cccl|cute|cutlass)(/[A-Za-z0-9_][A-Za-z0-9_.+-]*){1,12}\z"
+
   @licences ~r"\Alicenses/[A-Za-z-]{1,40}\.txt\z"
 
   # Of all files together, and of the CUDA wheel's alone, which is the largest.
@@ -78,10 +81,12 @@ defmodule Mlx.Package.Archive do
 
   defp write(out, bytes), do: :ok = :file.write(out, bytes)
 
-  # A file that anybody may read, of user and group 0, of the first second of 1970.
-  defp header(name, size) when byte_size(name) < 100 do
+  # A file that anybody may read, of user and group 0, of the first second of 1970. The folders of a long name have a field of
+  # their own.
+  defp header(path, size) do
+    {folder, name} = if byte_size(path) < 100, do: {"", path}, else: {Path.dirname(path), Path.basename(path)}
     fields = [pad(name, 100), octal(0o644, 8), octal(0, 8), octal(0, 8), octal(size, 12), octal(0, 12)]
-    rest = ["0", zeros(100), "ustar\0", "00", zeros(64), octal(0, 8), octal(0, 8), zeros(167)]
+    rest = ["0", zeros(100), "ustar\0", "00", zeros(64), octal(0, 8), octal(0, 8), pad(folder, 155), zeros(12)]
     sum = Enum.sum(:binary.bin_to_list(IO.iodata_to_binary([fields, "        ", rest])))
     [fields, octal(sum, 7), " ", rest]
   end
@@ -124,11 +129,22 @@ defmodule Mlx.Package.Archive do
   end
 
   defp start(target, folder),
-    do: %{folder: folder, expected: expected(target), names: [], total: 0, buffer: "", entry: nil, ended: false}
+    do: %{
+      folder: folder,
+      expected: expected(target),
+      allowed: allowed(target),
+      names: %{},
+      total: 0,
+      buffer: "",
+      entry: nil,
+      ended: false
+    }
 
   @doc "Patterns of the names of the files that the archive of a target holds, without licences; each is there once."
   @spec expected(String.t()) :: [Regex.t()]
   def expected(target), do: if(target =~ "darwin", do: @macos, else: @linux)
+
+  defp allowed(target), do: if(target =~ "cuda", do: [@licences, @headers], else: [@licences])
 
   defp inflate(_zip, _bytes, %{ended: true} = state), do: state
   defp inflate(zip, bytes, state), do: step(:zlib.safeInflate(zip, bytes), zip, state)
@@ -164,15 +180,15 @@ defmodule Mlx.Package.Archive do
 
   defp open(block, state) do
     <<name::binary-100, _owner::binary-24, size::binary-12, _time::binary-12, sum::binary-8, type::binary-1,
-      _link::binary-100, magic::binary-5, _rest::binary>> = block
+      _link::binary-100, magic::binary-5, _more::binary-83, folder::binary-155, _rest::binary>> = block
 
     <<before::binary-148, _sum::binary-8, behind::binary>> = block
-    name = text(name)
+    name = if text(folder) == "", do: text(name), else: text(folder) <> "/" <> text(name)
     if number(sum) != Enum.sum(:binary.bin_to_list(before <> "        " <> behind)), do: refused("is damaged")
     if magic != "ustar" or type != "0", do: refused("holds #{inspect(name)}, which is no regular file")
-    if name in state.names, do: refused("holds #{inspect(name)} twice")
+    if is_map_key(state.names, name), do: refused("holds #{inspect(name)} twice")
 
-    if not Enum.any?([@licences | state.expected], &(name =~ &1)),
+    if not Enum.any?(state.allowed ++ state.expected, &(name =~ &1)),
       do: refused("holds #{inspect(name)}, which is not expected there")
 
     size = number(size)
@@ -181,7 +197,7 @@ defmodule Mlx.Package.Archive do
     path = Path.join(state.folder, name)
     File.mkdir_p!(Path.dirname(path))
     out = File.open!(path, [:write, :raw, :binary, :exclusive])
-    %{state | names: [name | state.names], total: state.total + size, entry: {out, size, padding(size)}}
+    %{state | names: Map.put(state.names, name, true), total: state.total + size, entry: {out, size, padding(size)}}
   end
 
   defp text(field), do: field |> :binary.split(<<0>>) |> hd()
@@ -196,7 +212,7 @@ defmodule Mlx.Package.Archive do
   defp complete(%{ended: false}), do: refused("ends too early")
 
   defp complete(state) do
-    case Enum.find(state.expected, fn pattern -> not Enum.any?(state.names, &(&1 =~ pattern)) end) do
+    case Enum.find(state.expected, fn pattern -> not Enum.any?(Map.keys(state.names), &(&1 =~ pattern)) end) do
       nil ->
         :ok
 

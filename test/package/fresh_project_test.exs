@@ -17,7 +17,7 @@ defmodule Mlx.Package.FreshProjectTest do
   @version "0.7.0"
 
   # What the start of Elixir and Erlang takes: shells, and what their scripts call.
-  @starters ~w(sh dash env mix elixir erl erlexec beam.smp erl_child_setup inet_gethost epmd basename dirname readlink sed uname)
+  @starters ~w(sh dash env mix elixir erl erlexec beam.smp erl_child_setup inet_gethost dyn_erl epmd basename dirname readlink sed uname)
 
   # What a release's script takes as well.
   @script ~w(cat cut grep head tail tr od rm mkdir cp date id)
