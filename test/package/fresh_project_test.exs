@@ -71,7 +71,7 @@ defmodule Mlx.Package.FreshProjectTest do
   end
 
   defp run(program, arguments, options) do
-    environment = %{"MIX_ENV" => "dev", "ERL_LIBS" => nil, "HOME" => options[:home], "LC_ALL" => "C.UTF-8"}
+    environment = %{"MIX_ENV" => "prod", "ERL_LIBS" => nil, "HOME" => options[:home], "LC_ALL" => "C.UTF-8"}
 
     unset =
       for name <- ~w(MLX_DIR MLX_C_DIR MLX_BUILD MLX_BACKEND XDG_CACHE_HOME http_proxy https_proxy all_proxy),
@@ -130,13 +130,13 @@ defmodule Mlx.Package.FreshProjectTest do
     assert {"3\n", 0} = run("mix", ["run", "-e", call], options)
 
     # Another project of the user downloads nothing.
-    File.rm_rf!(Path.join(app, "_build/dev/lib/mlx/priv"))
+    File.rm_rf!(Path.join(app, "_build/prod/lib/mlx/priv"))
     assert {output, 0} = run("mix", ["compile"], options)
     refute output =~ "downloading"
     assert length(ArchiveServer.requests(server)) == 1
 
     more = programs(world, @script)
-    options = Keyword.put(options, :env, Map.merge(environment, %{"PATH" => more, "MIX_ENV" => "prod"}))
+    options = Keyword.put(options, :env, %{environment | "PATH" => more})
     assert {_output, 0} = run("mix", ["release", "--path", Path.join(world, "release")], options)
     File.rename!(Path.join(world, "release"), Path.join(world, "elsewhere"))
     for folder <- [cache, package, app, Path.join(world, "files")], do: File.rm_rf!(folder)
@@ -157,7 +157,7 @@ defmodule Mlx.Package.FreshProjectTest do
     ]
 
     assert {_output, 0} = run("mix", ["compile.mlx_native"], source)
-    assert File.exists?(Path.join(package, "_build/dev/lib/mlx/priv/mlx_nif.so"))
+    assert File.exists?(Path.join(package, "_build/prod/lib/mlx/priv/mlx_nif.so"))
     # What of it is built by a compiler: the build is configured, and each file is there.
     for file <- Path.wildcard(@root <> "/c_src/**/*.{cpp,hpp,h,txt}"),
         do: assert(File.read!(file) == File.read!(Path.join(package, Path.relative_to(file, @root))))
