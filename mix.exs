@@ -7,6 +7,9 @@ defmodule Mlx.MixProject do
 
   @version "0.7.0-dev"
 
+  # Releases are at this address, and with them the precompiled libraries. `bin/release` compares it with where it pushes to.
+  @source_url "https://github.com/mlx-elixir/mlx"
+
   def project do
     [
       app: :mlx,
@@ -25,6 +28,7 @@ defmodule Mlx.MixProject do
       description: description(),
       package: package(),
       name: "Mlx",
+      source_url: @source_url,
       docs: &docs/0
     ]
   end
@@ -48,7 +52,16 @@ defmodule Mlx.MixProject do
   defp optional, do: [nx: "~> 0.13", plug: "~> 1.14", telemetry: "~> 1.0"]
 
   defp aliases do
-    [guide: "run --no-start --require guides/from_python.exs --eval Mlx.Guides.FromPython.write()"]
+    [
+      guide: "run --no-start --require guides/from_python.exs --eval Mlx.Guides.FromPython.write()",
+      "mlx.precompile": &precompile/1
+    ]
+  end
+
+  # What makes a release is loaded for that only.
+  defp precompile(arguments) do
+    Code.require_file("mix/package/precompile.exs", __DIR__)
+    apply(Mlx.Package.Precompile, :run, [arguments])
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support", "test/descriptions", "conformance/elixir"]
@@ -119,7 +132,9 @@ defmodule Mlx.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      files: ~w(lib mix setup c_src bin guides livebooks mix.exs .formatter.exs README.md CHANGELOG.md LICENSE)
+      files:
+        ~w(lib mix setup c_src bin guides livebooks mix.exs archives.txt .formatter.exs README.md CHANGELOG.md LICENSE) ++
+          ~w(ARCHITECTURE.md CONTRIBUTING.md MAC.md)
     ]
   end
 end

@@ -1,6 +1,7 @@
 defmodule Mix.Tasks.Compile.MlxNative do
   @moduledoc """
-  Brings the native library (`c_src/`) into the application's `priv` folder.
+  Brings the native library into the application's `priv` folder: the precompiled one of a released version
+  (`mix/package/install.exs`), or one that is built from `c_src/`.
 
   Where MLX, mlx-c and the C++ compiler come from is decided by `bin/setup`, which fetches and
   builds what is missing; the environment variables `MLX_DIR`, `MLX_C_DIR` and `CXX` override it,
@@ -10,6 +11,8 @@ defmodule Mix.Tasks.Compile.MlxNative do
   """
 
   use Mix.Task.Compiler
+
+  alias Mlx.Package.Install
 
   @recursive true
   @root Path.expand("..", __DIR__)
@@ -21,10 +24,56 @@ defmodule Mix.Tasks.Compile.MlxNative do
                  ~w(MLX_CACHE MLX_BACKEND XDG_CACHE_HOME CXXFLAGS LDFLAGS CPATH CPLUS_INCLUDE_PATH LIBRARY_PATH SDKROOT) ++
                  ~w(MACOSX_DEPLOYMENT_TARGET)
 
+  @compile {:no_warn_undefined, Install}
+
   @impl true
   def run(args) do
+    if from_source?(), do: from_source(args), else: from_archive(args)
+  end
+
+  @doc "Whether the library is built from source: by MLX_BUILD, a version that is not released, or an MLX that is given."
+  @spec from_source?(String.t()) :: boolean()
+  def from_source?(version \\ Mix.Project.config()[:version]) do
+    given? = fn names -> Enum.any?(names, &present(System.get_env(&1))) end
+
+    cond do
+      build = present(System.get_env("MLX_BUILD")) -> build in ["true", "1"]
+      given?.(~w(MLX_NIF_ARCHIVE MLX_NIF_URL)) -> false
+      true -> given?.(~w(MLX_DIR MLX_C_DIR)) or String.ends_with?(version, "-dev")
+    end
+  end
+
+  defp from_archive(args) do
+    Code.require_file("package/install.exs", __DIR__)
+    config = Mix.Project.config()
+
+    package = %{
+      version: config[:version],
+      checksums: Path.join(@root, "archives.txt"),
+      address: "#{config[:source_url]}/releases/download/v#{config[:version]}",
+      priv: priv()
+    }
+
+    previous = if "--force" in args, do: nil, else: read_manifest()[:archive]
+
+    case Install.run(package, previous) do
+      {:noop, _same} ->
+        {:noop, []}
+
+      {:ok, installed} ->
+        write_manifest(%{archive: installed})
+        {:ok, []}
+
+      {:error, sentence} ->
+        failed("mlx: " <> sentence)
+    end
+  end
+
+  defp from_source(args) do
     fingerprint = fingerprint()
     previous = read_manifest()
+    # What an archive brought is no part of a library that is built.
+    if previous[:archive], do: File.rm_rf!(priv())
 
     if "--force" not in args and previous[:fingerprint] == fingerprint and complete?(previous) do
       {:noop, []}
@@ -38,8 +87,8 @@ defmodule Mix.Tasks.Compile.MlxNative do
 
   @impl true
   def clean do
-    File.rm_rf!(build_folder())
-    Enum.each([library(), folder_of_mlx(), manifest()], &File.rm/1)
+    for folder <- [build_folder(), priv()], do: File.rm_rf!(folder)
+    File.rm(manifest())
     :ok
   end
 
@@ -52,9 +101,13 @@ defmodule Mix.Tasks.Compile.MlxNative do
       {:ok, []}
     else
       {:error, message} ->
-        Mix.shell().error(message)
-        {:error, [diagnostic(message)]}
+        failed(message)
     end
+  end
+
+  defp failed(message) do
+    Mix.shell().error(message)
+    {:error, [diagnostic(message)]}
   end
 
   defp toolchain do
@@ -156,6 +209,5 @@ defmodule Mix.Tasks.Compile.MlxNative do
   defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.mlx_native")
   defp priv, do: Path.join(Mix.Project.app_path(), "priv")
   defp library, do: Path.join(priv(), "mlx_nif.so")
-  defp folder_of_mlx, do: Path.join(priv(), "libmlx_folder")
   defp build_folder, do: Path.join(Mix.Project.app_path(), "native")
 end

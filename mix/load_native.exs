@@ -3,7 +3,8 @@ defmodule Mix.Tasks.Compile.MlxLoad do
   Loads the native library once after it was built, in a virtual machine of its own, so that one that does not load is an
   error of the compilation, which says why, and not one of the first call.
 
-  A library for CUDA is not loaded: its driver may be on another machine than the one that builds.
+  A library for CUDA is not loaded: its driver may be on another machine than the one that builds. Nor is one for another
+  machine than this one, as Nerves asks for it.
   """
 
   use Mix.Task.Compiler
@@ -38,11 +39,13 @@ defmodule Mix.Tasks.Compile.MlxLoad do
     stamp = stamp()
 
     cond do
-      System.get_env("MLX_BACKEND") == "cuda" or File.read(manifest()) == {:ok, stamp} -> {:noop, []}
+      elsewhere?() or File.read(manifest()) == {:ok, stamp} -> {:noop, []}
       message = problem(beam(), library()) -> failure(message)
       true -> success(stamp)
     end
   end
+
+  defp elsewhere?, do: System.get_env("MLX_BACKEND") == "cuda" or System.get_env("TARGET_ARCH", "") != ""
 
   @doc "What is wrong with the library, as a sentence, or nil. `beam` is the file of the compiled module Mlx.Native."
   @spec problem(Path.t(), Path.t()) :: String.t() | nil
@@ -58,10 +61,10 @@ defmodule Mix.Tasks.Compile.MlxLoad do
   defp sentence(output, status) do
     case String.split(output, "reason: ", parts: 2) do
       [_before, reason] ->
-        "the native library was built, but does not load: #{String.trim(reason)}"
+        "the native library does not load: #{String.trim(reason)}"
 
       [output] ->
-        "the native library was built, but Erlang ended with status #{status} as it loaded it: #{last(output)}"
+        "the native library is there, but Erlang ended with status #{status} as it loaded it: #{last(output)}"
     end
   end
 

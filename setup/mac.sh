@@ -5,7 +5,8 @@
 # The oldest release that there is a wheel for, and the newest: what one has the other may lack.
 mac_platforms='macos14-arm64 macos26-arm64'
 
-zig_folder() { echo "$cache/ziglang-$(version_of ziglang)"; }
+# One version for all platforms; archives are made with `platform` naming another one.
+zig_folder() { echo "$cache/ziglang-$(awk '$1 == "ziglang" { print $2; exit }' "$root/setup/sources.txt")"; }
 mac_mlx_folder() { echo "$cache/mlx-$(source_field mlx-metal 2 "$1")-$1"; }
 
 # The wheels' files for graphics processors are left out: they are what is large, and nothing is linked with them.

@@ -77,7 +77,7 @@ defmodule ShellTest do
           path <- Path.wildcard(Path.join(@root, pattern), match_dot: true),
           do: path
 
-    parts = Path.wildcard(Path.join(@root, "setup/*.sh")) ++ Path.wildcard(Path.join(@root, "setup/mac/*"))
+    parts = Path.wildcard(Path.join(@root, "setup/*.sh")) ++ Path.wildcard(Path.join(@root, "setup/{mac,linux}/*"))
     for path <- named ++ parts, File.regular?(path), shell?(path), do: Path.relative_to(path, @root)
   end
 

@@ -16,7 +16,7 @@ defmodule Mix.Tasks.Compile.MlxLoadTest do
     library = Path.join(folder, "text.so")
     File.write!(library, "no library")
 
-    assert "the native library was built, but does not load: Failed to load NIF library" <> reason =
+    assert "the native library does not load: Failed to load NIF library" <> reason =
              MlxLoad.problem(@beam, library)
 
     assert reason =~ "text.so"

@@ -3,6 +3,7 @@ defmodule Mix.Mlx.Examination do
   # What `mix mlx.doctor` looks at. A check is a name, a function that returns what it found or raises, and what to do
   # when it raises.
 
+  alias Mix.Mlx.LibraryFiles
   alias Mlx.{Device, Linalg, Native}
   alias Mlx.Transforms.{Compilation, KernelMaking}
 
@@ -18,7 +19,7 @@ defmodule Mix.Mlx.Examination do
             do: {name, version}
 
   @platforms [~r/^x86_64.*linux/, ~r/^aarch64.*linux/, ~r/^aarch64-apple-darwin/, ~r/^arm.*-apple-darwin/]
-  @rebuild "run `bin/setup`, then `mix compile --force`"
+  @rebuild "run `mix compile --force`, and as a dependency `mix deps.compile mlx --force`; from source, `bin/setup` before it"
 
   @doc "The checks, in the order in which one rests on the other."
   @spec checks() :: [check()]
@@ -27,9 +28,15 @@ defmodule Mix.Mlx.Examination do
       {"platform", &platform/0, "use Linux (x86_64, aarch64) with glibc, or macOS 14 or newer on Apple Silicon"},
       {"Elixir", &elixir/0, "install Elixir 1.18 or newer"},
       {"Erlang/OTP", &otp/0, "install Erlang/OTP 26 or newer"},
+      {"native library", &made_for/0, "use an Erlang for this machine's processor, and then " <> @rebuild},
+      {"files of MLX", &mlx_files/0, @rebuild},
+      {"quarantine", &quarantine/0, "run `xattr -dr com.apple.quarantine` on the folders of these files: #{priv()}"},
       {"NIF", &nif/0, @rebuild},
       {"MLX", &mlx/0, "unset MLX_DIR, or let it name MLX #{@pins["mlx-cpu"]}; then " <> @rebuild},
       {"mlx-c", fn -> @pins["mlx-c"] end, @rebuild},
+      {"GPU", &gpu/0,
+       "on a Mac log in at its screen, as ssh and virtual machines may have no Metal device; for CUDA install NVIDIA's driver " <>
+         "for CUDA 13; or set MLX_BACKEND=cpu and " <> @rebuild},
       {"device", &device/0, "choose a device that is there with `Mlx.Device.set_default/1`"},
       {"late failures", &late_failures/0, "report it, with the versions above: this MLX keeps errors in another place"},
       {"operation", &operation/0, @rebuild},
@@ -89,9 +96,31 @@ defmodule Mix.Mlx.Examination do
     System.otp_release()
   end
 
+  defp made_for, do: LibraryFiles.made_for!(priv(), to_string(:erlang.system_info(:system_architecture)))
+  defp mlx_files, do: LibraryFiles.mlx!(priv())
+  defp quarantine, do: LibraryFiles.quarantine!(priv())
+
   defp nif do
     Native.get_active_memory()
-    to_string(:code.priv_dir(:mlx))
+    priv()
+  end
+
+  defp priv do
+    case :code.priv_dir(:mlx) do
+      folder when is_list(folder) -> to_string(folder)
+      {:error, :bad_name} -> "priv"
+    end
+  end
+
+  defp gpu do
+    case LibraryFiles.backend(priv()) do
+      :cpu ->
+        "not needed: this MLX is for the CPU"
+
+      backend ->
+        demand(Device.available?(:gpu), "this MLX is for #{backend}, and it finds no GPU")
+        "there, for #{backend}"
+    end
   end
 
   defp mlx do

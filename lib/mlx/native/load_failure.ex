@@ -21,6 +21,8 @@ defmodule Mlx.Native.LoadFailure do
      "Erlang is made for another processor than the library; use one for this machine's"},
     {~r/[Ss]ymbol not found|undefined symbol: (?!_?nif_init)/,
      "the MLX that it finds is not the one that it was built for (MLX_DIR), or the system is older than the compiler's"},
+    {~r/version .?(GLIBC|GLIBCXX|CXXABI)_[0-9.]+/,
+     "this system is older than the library: it needs glibc 2.35 and the C++ library of GCC 12, as Ubuntu 22.04 has them"},
     {~r/Function not found/,
      "a row of c_src/nif/tables needs a line in @functions of lib/mlx/native/native.ex, with the number of its arguments"},
     {~r/Library load-call unsuccessful/, "MLX could not start on this machine"}
@@ -53,9 +55,25 @@ defmodule Mlx.Native.LoadFailure do
 
   defp meaning(line, library) do
     if line =~ ~r/Library not loaded|cannot open shared object file/ do
-      " (when the native library was built, MLX was #{place_of_mlx(library)}; #{@rebuild})"
+      missing(line, library)
     else
       Enum.find_value(@meanings, "", fn {pattern, text} -> if line =~ pattern, do: " (#{text})" end)
+    end
+  end
+
+  # A precompiled library has MLX beside itself, in the folder `mlx`.
+  defp missing(line, library) do
+    folder = library |> Path.dirname() |> Path.join("mlx/lib")
+
+    cond do
+      not File.dir?(folder, [:raw]) ->
+        " (when the native library was built, MLX was #{place_of_mlx(library)}; #{@rebuild})"
+
+      line =~ ~r/libmlx\./ ->
+        " (MLX belongs beside the library, into #{folder}; `mix deps.compile mlx --force` puts it there)"
+
+      true ->
+        " (this system lacks a library that MLX needs, and that no archive brings: install it)"
     end
   end
 

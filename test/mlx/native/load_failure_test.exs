@@ -42,6 +42,19 @@ defmodule Mlx.Native.LoadFailureTest do
              "(when the native library was built, MLX was in /a/lib; `bin/setup` and then"
   end
 
+  test "a precompiled library has MLX beside itself, and the rest is the system's", %{library: library, tmp_dir: folder} do
+    File.mkdir_p!(Path.join(folder, "mlx/lib"))
+    text = ~c"Failed to load NIF library: 'libmlx.so: cannot open shared object file: No such file or directory'"
+
+    assert LoadFailure.reason(text, library) =~
+             "(MLX belongs beside the library, into #{folder}/mlx/lib; `mix deps.compile"
+
+    text = ~c"Failed to load NIF library: 'libcudart.so.13: cannot open shared object file: No such file or directory'"
+    assert LoadFailure.reason(text, library) =~ "(this system lacks a library that MLX needs"
+    text = ~c"/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.35' not found (required by /a/libmlx.so)"
+    assert LoadFailure.reason(text, library) =~ "it needs glibc 2.35"
+  end
+
   test "a library that is not there is said to be nowhere else", %{tmp_dir: folder} do
     missing = Path.join(folder, "missing")
 
