@@ -12,7 +12,7 @@ defmodule Mlx.LM.Server.PromptCache do
 
   alias Mlx.{Array, Tree}
   alias Mlx.LM.{Cache, KeyValueCache, StateCache}
-  alias Mlx.LM.Server.{Slots, TokenTrie}
+  alias Mlx.LM.Server.TokenTrie
 
   @enforce_keys [:limit]
   defstruct @enforce_keys ++ [bytes: 0, trie: TokenTrie.new(), entries: %{}]
