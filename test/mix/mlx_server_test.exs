@@ -36,7 +36,7 @@ defmodule Mix.Tasks.MlxServerTest do
         Process.sleep(:infinity)
       end)
 
-    on_exit(fn -> Process.exit(task, :kill) end)
+    on_exit(fn -> Process.exit(task, :shutdown) end)
     assert_receive {:task, pid}
     port = port_of(pid)
     key = {"authorization", "Bearer secret"}

@@ -110,7 +110,7 @@ defmodule Mix.Tasks.Mlx.Server do
   defp keys(options) do
     of_environment = "MLX_SERVER_KEYS" |> System.get_env("") |> String.split(",", trim: true)
     keys = (options[:key] || []) ++ of_environment
-    if "" in keys, do: Switches.refuse("--key is empty", @head), else: keys
+    if "" in keys, do: Switches.refuse("--key is empty", @head), else: Enum.map(keys, &Settings.digest/1)
   end
 
   defp origins(origins), do: if("any" in origins, do: :any, else: origins)

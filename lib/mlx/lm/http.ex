@@ -49,7 +49,8 @@ defmodule Mlx.LM.HTTP do
       clients ask for it; by default its own. The first is taken where a request names none
     * `:embedders`, `:rankers` - each an `Mlx.LM.Embedder` or `Mlx.LM.Ranker`, or `{name, embedder}`
     * `:port`, `:ip` - where to listen, default 8080 and `{127, 0, 0, 1}`, which only this machine reaches; port 0 is any
-    * `:keys` - the keys of which a client must send one, default `[]`, none
+    * `:keys` - the keys of which a client must send one, default `[]`, none: each a string, or `{:sha256, digest}` with the
+      digest of one, which is no secret in the log of a supervisor
     * `:origins` - the origins whose pages may ask (CORS), such as `["https://example.com"]`, or `:any`; default `[]`
     * `:hosts` - names of this machine beside `localhost`, for a server without keys on the loopback
     * `:defaults` - options of a generation for what a request does not say, such as `[max_tokens: 1024]`

@@ -482,7 +482,7 @@ defmodule Mlx.LM.HTTPTest do
   end
 
   test "keys" do
-    port = serve(["x"], keys: ["first", "second"])
+    port = serve(["x"], keys: ["first", {:sha256, :crypto.hash(:sha256, "second")}])
     assert {401, %{"error" => %{"code" => "invalid_api_key"}}} = chat(port)
     assert {401, %{"type" => "error"}} = port |> post("/v1/messages", @message, [{"x-api-key", "wrong"}]) |> json()
     assert {200, _h, _b} = post(port, "/v1/messages", @message, [{"x-api-key", "second"}])
@@ -576,6 +576,8 @@ defmodule Mlx.LM.HTTPTest do
     assert_raise ArgumentError, ~r/expected :embedders to be a list of Mlx.LM.Embedder/, fn ->
       HTTP.start_link(embedders: [1])
     end
+
+    assert_raise ArgumentError, ~r/expected :keys to be a list/, fn -> HTTP.start_link(keys: [{:sha256, "x"}]) end
 
     assert_raise ArgumentError, ~r/expected :keys to be a list of strings that are not empty/, fn ->
       HTTP.start_link(keys: [""])

@@ -12,7 +12,7 @@ defmodule Mlx.LM.HTTP.Access do
 
   def check_key!(request, settings) do
     given = :crypto.hash(:sha256, given(request))
-    right = for key <- settings.keys, :crypto.hash_equals(:crypto.hash(:sha256, key), given), do: key
+    right = for {:sha256, digest} <- settings.keys, :crypto.hash_equals(digest, given), do: digest
 
     if right == [],
       do: Failure.fail!(:unauthorized, "the key is missing or wrong: send it as Authorization: Bearer KEY")

@@ -12,7 +12,7 @@ defmodule Mlx.LM.HTTP.Settings do
     rankers: {[], :any},
     port: {8080, {:integer, 0, 65_535}},
     ip: {{127, 0, 0, 1}, :any},
-    keys: {[], :strings},
+    keys: {[], :any},
     origins: {[], :any},
     hosts: {[], :strings},
     defaults: {[], :any},
@@ -59,18 +59,28 @@ defmodule Mlx.LM.HTTP.Settings do
         settings.origins == :any or strings?(settings.origins)
       )
 
-      check!(:keys, "a list of strings that are not empty", settings.keys, "" not in settings.keys)
+      words = "a list of strings that are not empty, or of {:sha256, digest}"
+      check!(:keys, words, settings.keys, is_list(settings.keys) and Enum.all?(settings.keys, &key?/1))
       check!(:defaults, "a keyword list", settings.defaults, Keyword.keyword?(settings.defaults))
 
       %{
         settings
         | ip: address!(settings.ip),
+          keys: Enum.map(settings.keys, &digest/1),
           models: named!(:models, settings.models, fn _server -> true end, "servers (Mlx.LM.Server)"),
           embedders: named!(:embedders, settings.embedders, &is_struct(&1, Embedder), "Mlx.LM.Embedder"),
           rankers: named!(:rankers, settings.rankers, &is_struct(&1, Ranker), "Mlx.LM.Ranker")
       }
     end)
   end
+
+  defp key?({:sha256, digest}), do: is_binary(digest) and byte_size(digest) == 32
+  defp key?(key), do: is_binary(key) and key != ""
+
+  @doc "A key as it is compared, and as it may be in a log."
+  @spec digest(String.t() | {:sha256, binary()}) :: {:sha256, binary()}
+  def digest({:sha256, digest}), do: {:sha256, digest}
+  def digest(key), do: {:sha256, :crypto.hash(:sha256, key)}
 
   defp strings?(list), do: is_list(list) and Enum.all?(list, &is_binary/1)
 
