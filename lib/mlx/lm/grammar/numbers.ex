@@ -13,6 +13,7 @@ defmodule Mlx.LM.Grammar.Numbers do
 
   # The most digits before the point where there is no bound.
   @digits 16
+  @digits_of_multiples 6
   @digits_beside_fraction 9
 
   # The most digits of a bound, and the largest divisor.
@@ -57,12 +58,13 @@ defmodule Mlx.LM.Grammar.Numbers do
     below =
       if low == nil or low < 0,
         do:
-          {:bytes, "-"} |> then(&Expression.seq([&1, multiples(naturals(max(1, -(high || -1)), low && -low), divisor)])),
+          {:bytes, "-"}
+          |> then(&Expression.seq([&1, multiples(naturals(max(1, -(high || -1)), low && -low, divisor), divisor)])),
         else: Expression.never()
 
     above =
       if high == nil or high >= 0,
-        do: multiples(naturals(max(0, low || 0), high), divisor),
+        do: multiples(naturals(max(0, low || 0), high, divisor), divisor),
         else: Expression.never()
 
     Expression.alt([below, above])
@@ -76,11 +78,17 @@ defmodule Mlx.LM.Grammar.Numbers do
   defp multiples(tree, 1), do: tree
   defp multiples(tree, divisor), do: {:both, tree, {:multiple, divisor}}
 
-  # Natural numbers from one to another.
-  defp naturals(low, nil), do: naturals(low, Integer.pow(10, max(@digits, length(Integer.digits(low)) + 1)) - 1)
-  defp naturals(low, high) when low > high, do: Expression.never()
+  # Natural numbers from one to another. Each digit more takes as many states as the divisor is large.
+  defp naturals(low, high, divisor \\ 1)
 
-  defp naturals(low, high) do
+  defp naturals(low, nil, divisor) do
+    digits = max(if(divisor == 1, do: @digits, else: @digits_of_multiples), length(Integer.digits(low)) + 1)
+    naturals(low, Integer.pow(10, digits) - 1, divisor)
+  end
+
+  defp naturals(low, high, _divisor) when low > high, do: Expression.never()
+
+  defp naturals(low, high, _divisor) do
     {fewest, most} = {length(Integer.digits(low)), length(Integer.digits(high))}
 
     Expression.alt(
