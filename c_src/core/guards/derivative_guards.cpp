@@ -108,7 +108,34 @@ int spread(mlx_array* result, std::span<const int> shape, mlx_array values, mlx_
   return mlx_broadcast_to(result, converted.get(), shape.data(), shape.size(), s);
 }
 
+// An array with borders. A value that is transformed is chosen where no element of the array is.
+template <auto function, typename... Sizes>
+int with_borders(mlx_array* result, mlx_array a, mlx_array value, const char* mode, mlx_stream s, Sizes... sizes) {
+  require_all({a, value});
+  const bool transformed = (differentiating() || mapping()) && array_of(value).is_tracer();
+  if (!transformed || std::string_view(mode) != "constant") {
+    return function(result, a, sizes..., value, mode, s);
+  }
+  const auto shape = shape_of(a);
+  const mlx_dtype type = mlx_array_dtype(a);
+  const ArrayHandle inner = apply(mlx_ones, shape.data(), shape.size(), MLX_BOOL, s);
+  const ArrayHandle inside =
+      apply(function, inner.get(), sizes..., make_scalar(Scalar(false), MLX_BOOL).get(), mode, s);
+  const ArrayHandle bordered = apply(function, a, sizes..., make_scalar(Scalar(0.0), type).get(), mode, s);
+  const ArrayHandle border = apply(mlx_astype, value, type, s);
+  return where(result, inside.get(), bordered.get(), border.get(), s);
+}
+
 }  // namespace
+
+int pad(mlx_array* result, mlx_array a, const int* axes, size_t axis_count, const int* low, size_t low_count,
+        const int* high, size_t high_count, mlx_array value, const char* mode, mlx_stream s) {
+  return with_borders<mlx_pad>(result, a, value, mode, s, axes, axis_count, low, low_count, high, high_count);
+}
+
+int pad_symmetric(mlx_array* result, mlx_array a, int width, mlx_array value, const char* mode, mlx_stream s) {
+  return with_borders<mlx_pad_symmetric>(result, a, value, mode, s, width);
+}
 
 int cummax(mlx_array* result, mlx_array a, bool reverse, bool inclusive, mlx_stream s) {
   return running_extreme_of_all<cummax_axis_with_nan>(result, a, reverse, inclusive, s);

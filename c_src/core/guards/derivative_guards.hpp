@@ -19,6 +19,12 @@ RunningExtremeAlong cummax_axis, cummin_axis;
 int full(mlx_array*, const int* shape, size_t rank, mlx_array values, mlx_dtype dtype, mlx_stream);
 int full_like(mlx_array*, mlx_array a, mlx_array values, mlx_dtype dtype, mlx_stream);
 
+// The derivative has no cotangent for the value, and those that ask for one get that of another array, or read what is
+// not there. A value cannot be mapped.
+int pad(mlx_array*, mlx_array a, const int* axes, size_t axis_count, const int* low, size_t low_count, const int* high,
+        size_t high_count, mlx_array value, const char* mode, mlx_stream);
+int pad_symmetric(mlx_array*, mlx_array a, int width, mlx_array value, const char* mode, mlx_stream);
+
 // The derivative adds on the default stream: a GPU's has no f64.
 int arctan2(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 

@@ -57,8 +57,9 @@ class RuledOperation final : public mx::Primitive {
   MlxArrays vjp(const MlxArrays& primals, const MlxArrays& cotangents, const std::vector<int>& numbers,
                 const MlxArrays& results) override {
     if (!rules_.vjp) {
+      const MlxArrays from = rules_.computed_anew_of ? rules_.computed_anew_of(primals, results) : primals;
       // MLX may have no derivative for the other primals.
-      return mx::vjp(of_some_primals(operation_, primals, numbers), picked(primals, numbers), cotangents).second;
+      return mx::vjp(of_some_primals(operation_, from, numbers), picked(from, numbers), cotangents).second;
     }
     return picked(rules_.vjp(primals, cotangents, results), numbers);
   }

@@ -19,6 +19,8 @@ struct TransformRules {
 
   // Gives a cotangent for each primal.
   std::function<MlxArrays(const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays& results)> vjp;
+  // What MLX's own derivative computes the operation of, in place of the primals: the same numbers.
+  std::function<MlxArrays(const MlxArrays& primals, const MlxArrays& results)> computed_anew_of;
   // Takes and gives a tangent for each primal and each result.
   std::function<MlxArrays(const MlxArrays& primals, const MlxArrays& tangents)> jvp;
   // An axis of -1 is that of an input that is the same for all.

@@ -309,12 +309,9 @@ InstructionPointer checkpoint(ProgramPointer program) {
   return make(
       of.traits(), 2, of.input_count(),
       [program = std::move(program)](Arrays inputs, Results& results) {
-        const MlxFunction function = function_of(program);
         TransformRules rules;
-        rules.vjp = [function](const MlxArrays& primals, const MlxArrays& cotangents, const MlxArrays& given) {
-          return mx::vjp(differentiable(function), computed_after(primals, given), cotangents).second;
-        };
-        append_all(results, ruled(function, arrays_of(inputs), rules));
+        rules.computed_anew_of = computed_after;
+        append_all(results, ruled(differentiable(function_of(program)), arrays_of(inputs), rules));
       },
       infer);
 }

@@ -1,5 +1,6 @@
 // Operations that rearrange elements.
 #include "core/guards/argument_guards.hpp"
+#include "core/guards/derivative_guards.hpp"
 #include "core/guards/mapping_rules.hpp"
 #include "core/guards/view_guards.hpp"
 #include "core/handles/arguments.hpp"
@@ -60,8 +61,8 @@ std::vector<ErlNifFunc> shape_operations() {
       operation<"flip_axes", &mlx_flip_axes, view>(),
       operation<"flip_axis", &mlx_flip_axis, view>(),
       operation<"moveaxis", &mlx_moveaxis, view>(),
-      operation<"pad", &mlx_pad>(),
-      operation<"pad_symmetric", &mlx_pad_symmetric>(),
+      operation<"pad", &guarded::pad>(),
+      operation<"pad_symmetric", &guarded::pad_symmetric>(),
       operation<"repeat", &mlx_repeat>(),
       operation<"repeat_axis", &mlx_repeat_axis>(),
       operation<"reshape", &mlx_reshape>(),
