@@ -44,9 +44,9 @@ defmodule Mlx.LM.Decoder do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN, Tree}
+  alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.{Cache, CachePair, CacheRows, KeyValueCache, RotatingCache}
+  alias Mlx.LM.{Cache, CachePair, CacheRows, KeyValueCache}
   alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
 
   @derive {Inspect, only: [:config]}
@@ -160,9 +160,7 @@ defmodule Mlx.LM.Decoder do
   Option:
 
     * `:checkpoint` - whether a gradient computes each block anew in place of keeping what is inside of it
-      (`Mlx.checkpoint/1`), which takes less memory and more time: false (default), true, or a function of a path that says
-      whether the array there has a gradient, where not all arrays of the blocks have. Blocks of recurrent layers keep what is
-      inside of them
+      (`Mlx.checkpoint/1`), which takes less memory and more time; default false
   """
   @spec training_logits(t(), Array.t(), keyword()) :: Array.t()
   def training_logits(decoder, ids, options \\ [])
@@ -170,50 +168,29 @@ defmodule Mlx.LM.Decoder do
   def training_logits(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, options) do
     [checkpoint] = Options.without_stream(options, :"LM.Decoder.training_logits", checkpoint: false)
 
-    call =
-      case checkpoint do
-        false -> &called/5
-        true -> &anew(&1, &2, &3, &4, &5, fn _path -> true end)
-        fun when is_function(fun, 1) -> &anew(&1, &2, &3, &4, &5, fun)
-        other -> refuse_checkpoint!(other)
-      end
+    if not is_boolean(checkpoint) do
+      raise ArgumentError,
+            "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true or false, got: #{Given.text(checkpoint)}"
+    end
 
-    {x, _caches} = hidden(decoder, ids, Enum.map(caches(decoder), &unstored/1), call)
+    caches = Enum.map(caches(decoder), &unstored/1)
+    {x, _caches} = hidden(decoder, ids, caches, if(checkpoint, do: &anew/4, else: &Block.call/4))
     output(decoder, x)
-  end
-
-  defp refuse_checkpoint!(other) do
-    raise ArgumentError,
-          "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true, false or a function of a path, " <>
-            "got: #{Given.text(other)}"
   end
 
   defp unstored(%KeyValueCache{} = cache), do: %{cache | stored: false}
   defp unstored(%CachePair{} = pair), do: %{pair | first: unstored(pair.first), second: unstored(pair.second)}
   defp unstored(cache), do: cache
 
-  defp called(block, _number, x, caches, step), do: Block.call(block, x, caches, step)
-
   # Caches have read nothing and keep nothing, so that the block's own are gone with it. What has a gradient is an argument.
-  defp anew(block, number, x, {used, left}, step, trained?) do
-    {own, others} = Enum.split(left, length(Block.caches(block)))
+  defp anew(block, x, {used, left}, step) do
+    {own, left} = Enum.split(left, length(Block.caches(block)))
 
-    if Enum.all?(own, fn %kind{} -> kind in [KeyValueCache, RotatingCache] end),
-      do: attention_anew(block, number, x, {used, own, others}, step, trained?),
-      else: called(block, number, x, {used, left}, step)
-  end
-
-  defp attention_anew(block, number, x, {used, own, left}, step, trained?) do
-    {trained, kept} = Tree.partition(block, fn path, _array -> trained?.("model.layers.#{number}.#{path}") end)
-
-    # MLX asks for the gradients of all that the function uses.
     {x, step} =
-      Mlx.checkpoint(fn trained, kept, x, step ->
-        kept = Tree.map(kept, &Mlx.stop_gradient/1)
-        block = Tree.merge(trained, kept, fn part, _same -> part end)
+      Mlx.checkpoint(fn block, x, step ->
         {x, _caches, step} = Block.call(block, x, {[], own}, step)
         {x, step}
-      end).(trained, kept, x, step)
+      end).(block, x, step)
 
     {x, {Enum.reverse(own, used), left}, step}
   end
@@ -221,7 +198,7 @@ defmodule Mlx.LM.Decoder do
   @doc "As `call/3`, with what the last block gives, `{batch, length, width}`, in place of logits."
   @spec hidden(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
   def hidden(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
-    hidden(decoder, ids, caches, &called/5)
+    hidden(decoder, ids, caches, &Block.call/4)
   end
 
   defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
@@ -245,10 +222,7 @@ defmodule Mlx.LM.Decoder do
   defp loop(%__MODULE__{config: config, model: model}, call, number, {x, caches, step}) do
     x = if number > 1 and config.loop_norm, do: NN.Layer.call(model.norm, x), else: x
     step = Map.put(step, :loop, number)
-
-    model.layers
-    |> Enum.with_index()
-    |> Enum.reduce({x, caches, step}, fn {block, at}, {x, caches, step} -> call.(block, at, x, caches, step) end)
+    Enum.reduce(model.layers, {x, caches, step}, fn block, {x, caches, step} -> call.(block, x, caches, step) end)
   end
 
   defp embedded(%__MODULE__{config: config, model: model}, ids, caches) do

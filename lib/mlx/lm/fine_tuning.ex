@@ -231,8 +231,7 @@ defmodule Mlx.LM.FineTuning do
     batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
     trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
-    checkpoint = own[:gradient_checkpoint] && (&Split.trained?(tuning.kind, &1, tuning.first))
-    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, checkpoint) end
+    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, own[:gradient_checkpoint]) end
     count = & &1.tokens[0]
 
     options =

@@ -149,9 +149,13 @@ defmodule Mlx.Native.LifecycleTest do
         end
 
       assert {:exit, 1, output} = ChildVM.run(code, timeout: @timeout)
-      assert [["wrong  NIF  " <> line]] = Regex.scan(~r/^wrong .*/m, output)
+
+      assert [["wrong  native library  " <> line], ["wrong  files of MLX " <> _] | _] =
+               Regex.scan(~r/^wrong .*/m, output)
+
+      assert output |> String.split("MLX cannot be used") |> length() == 2
       assert line =~ "MLX cannot be used: the native library is not at #{folder}/mlx/priv/mlx_nif.so"
-      assert output =~ "-> run `bin/setup`, then `mix compile --force`"
+      assert output =~ "`mix compile --force` builds it"
     end
   end
 

@@ -35,6 +35,23 @@ defmodule Mlx.Transforms.GradientTest do
     end
   end
 
+  test "the value of borders has derivatives, and can be mapped" do
+    x = Mlx.array([[1.0, 2.0, 3.0]])
+    bordered = fn value, x -> Mlx.pad(x, [{1, 1}, {0, 2}], value: value) end
+    loss = fn value, x -> value |> bordered.(x) |> Mlx.pow(3) |> Mlx.sum() end
+    {of_value, of_x} = Mlx.grad(loss, argnums: [0, 1]).(Mlx.array(2.0), x)
+
+    # 12 of the 15 elements are the value.
+    assert {Mlx.to_number(of_value), Mlx.to_list(of_x)} == {12 * 3 * 4.0, [[3.0, 12.0, 27.0]]}
+    assert Mlx.to_number(Mlx.grad(&loss.(&1, x)).(Mlx.array(2.0))) == 144.0
+    {_value, tangent} = Mlx.jvp(&loss.(&1, x), [Mlx.array(2.0)], [Mlx.array(0.5)])
+    assert Mlx.to_number(tangent) == 72.0
+
+    values = Mlx.array([2.0, 5.0])
+    mapped = Mlx.vmap(&bordered.(&1, x)).(values)
+    assert Mlx.to_list(mapped) == for(value <- [2.0, 5.0], do: value |> bordered.(x) |> Mlx.to_list())
+  end
+
   # MLX's convolutions of derivatives differ from those that people write.
   for {name, options, input, kernel} <- [
         {"with borders", [padding: 1], {1, 5, 4, 2}, {3, 3, 3, 2}},
