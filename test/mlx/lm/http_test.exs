@@ -4,7 +4,7 @@ defmodule Mlx.LM.HTTPTest do
 
   import Mlx.HTTPClient
 
-  alias Mlx.LM.HTTP
+  alias Mlx.LM.{Grammar, HTTP}
   alias Mlx.ScriptedServer
 
   doctest HTTP
@@ -233,13 +233,8 @@ defmodule Mlx.LM.HTTPTest do
     assert {200, %{"choices" => [%{"message" => message}]}} = chat(port, %{tools: [@tool], tool_choice: "required"})
     assert_received {:asked, _ids, options}
 
-    if Code.ensure_loaded?(Mlx.LM.Grammar) do
-      assert options[:grammar] != nil
-      assert [%{"function" => %{"name" => "look", "arguments" => ~s({"at":"x"})}}] = message["tool_calls"]
-    else
-      assert options[:grammar] == nil
-      assert message["content"] =~ ~s("arguments": {"at": "x"})
-    end
+    assert %Grammar{kind: :json_schema} = options[:grammar]
+    assert [%{"function" => %{"name" => "look", "arguments" => ~s({"at":"x"})}}] = message["tool_calls"]
   end
 
   test "calls and results of an earlier turn reach the template" do
@@ -551,15 +546,18 @@ defmodule Mlx.LM.HTTPTest do
     port = serve(["{}"])
     format = %{type: "json_schema", json_schema: %{name: "x", schema: %{type: "object"}}}
 
-    if Code.ensure_loaded?(Mlx.LM.Grammar) do
-      assert {200, _answer} = chat(port, %{response_format: format})
-      assert_received {:asked, _prompt, options}
-      assert options[:grammar] != nil
-    else
-      assert {400, %{"error" => %{"param" => "response_format"}}} = chat(port, %{response_format: format})
-    end
-
+    assert {200, _answer} = chat(port, %{response_format: format})
+    assert_received {:asked, _prompt, options}
+    assert %Grammar{kind: :json_schema} = options[:grammar]
     assert {200, _answer} = chat(port, %{response_format: %{type: "text"}})
+    assert_received {:asked, _prompt, options}
+    assert options[:grammar] == nil
+
+    for {schema, text} <- [{%{type: "object", not: %{}}, "not"}, {%{type: "string", minLength: -1}, "minLength"}] do
+      assert {400, %{"error" => error}} = chat(port, %{response_format: put_in(format.json_schema.schema, schema)})
+      assert error["param"] == "response_format" and error["message"] =~ text
+      refute_received {:asked, _prompt, _options}
+    end
   end
 
   test "wrong options" do

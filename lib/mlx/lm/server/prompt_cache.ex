@@ -64,8 +64,7 @@ defmodule Mlx.LM.Server.PromptCache do
 
   # Other handles of the same arrays. MLX writes into a buffer in place only where no other has it.
   defp copy(%kind{length: length} = cache) do
-    buffers = for buffer <- Tuple.to_list(Cache.buffers(cache)), do: handle(buffer)
-    kind.put_buffers(cache, List.to_tuple(buffers), length)
+    kind.put_buffers(cache, Tree.map(Cache.buffers(cache), &handle/1), length)
   end
 
   defp handle(%Array{shape: shape} = array),
@@ -144,20 +143,18 @@ defmodule Mlx.LM.Server.PromptCache do
     Mlx.async_eval(rows)
   end
 
+  # No more room than the row needs, where others in the batch need more.
   defp row(%kind{} = cache, slot, length) do
     buffers =
-      for %Array{shape: shape} = buffer <- Tuple.to_list(Cache.buffers(cache)) do
+      cache
+      |> Slots.rooms(length)
+      |> Tree.merge(Cache.buffers(cache), fn room, %Array{shape: shape} = buffer ->
         [_slots | sizes] = Tuple.to_list(shape)
-        sizes = sizes(cache, sizes, length)
+        sizes = if room, do: List.replace_at(sizes, 1, min(room, elem(shape, 2))), else: sizes
         start = [slot | List.duplicate(0, length(sizes))]
         buffer |> Mlx.slice(start, [1 | sizes]) |> Mlx.contiguous()
-      end
+      end)
 
-    kind.put_buffers(cache, List.to_tuple(buffers), length)
+    kind.put_buffers(cache, buffers, length)
   end
-
-  # No more room than the row needs, where others in the batch need more.
-  defp sizes(%StateCache{}, sizes, _length), do: sizes
-
-  defp sizes(_cache, [heads, room, features], length), do: [heads, min(room, Cache.room(length)), features]
 end
