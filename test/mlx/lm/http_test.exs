@@ -5,7 +5,8 @@ defmodule Mlx.LM.HTTPTest do
   import Mlx.HTTPClient
 
   alias Mlx.LM.{Grammar, HTTP}
-  alias Mlx.ScriptedServer
+  alias Mlx.LM.Server.Models
+  alias Mlx.{ScriptedServer, TinyLlama}
 
   doctest HTTP
 
@@ -540,6 +541,29 @@ defmodule Mlx.LM.HTTPTest do
     assert {200, _h, _b} = get(HTTP.port(http), "/health")
     assert {200, _h, text} = get(HTTP.port(http), "/metrics")
     assert text =~ ~s(mlx_server_up{model="gone"} 0)
+  end
+
+  @tag :tmp_dir
+  test "models that are loaded when they are asked for, and put away", %{tmp_dir: folder} do
+    path = Path.join(folder, "tiny.gguf")
+    TinyLlama.save(path)
+    start_supervised!({Models, models: Map.new(["a", "b"], &{&1, [model: path]}), name: :http_models, most: 1})
+    models = for name <- ["a", "b", "c"], do: {name, {:model, :http_models, name}}
+    port = HTTP.port(start_supervised!({HTTP, models: models, port: 0}, id: make_ref()))
+    loaded = fn -> for {name, true} <- Models.names(:http_models), do: name end
+
+    for name <- ["a", "b", "a"] do
+      assert {200, %{"model" => ^name, "choices" => [_choice]}} = chat(port, %{model: name, max_tokens: 3})
+      assert loaded.() == [name]
+    end
+
+    assert {200, _headers, list} = get(port, "/v1/models")
+    assert ["a", "b", "c"] == for(model <- JSON.decode!(list)["data"], do: model["id"])
+    assert {200, _headers, _figures} = get(port, "/metrics")
+    assert {200, _headers, _health} = get(port, "/health")
+    assert loaded.() == ["a"]
+    assert {status, %{"error" => %{"message" => message}}} = chat(port, %{model: "c"})
+    assert status in 400..599 and message =~ "c"
   end
 
   test "response_format asks for a grammar" do
