@@ -73,8 +73,12 @@ defmodule Mlx.LM.Cache do
     end
   end
 
-  # A cache may hold others.
-  defp cache?(%module{length: _length}), do: function_exported?(module, :put_buffers, 3)
+  # The caches that a cache holds, by its fields.
+  @doc false
+  @spec nested(t()) :: [{atom(), t()}]
+  def nested(cache), do: for({key, value} <- Map.from_struct(cache), cache?(value), do: {key, value})
+
+  defp cache?(%module{length: _length}), do: Code.ensure_loaded?(module) and function_exported?(module, :put_buffers, 3)
   defp cache?(_value), do: false
 
   # How many positions a buffer has room for that is made for so many: they grow by 256, and from 2,048 on by an eighth, so

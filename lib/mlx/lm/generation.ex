@@ -75,7 +75,7 @@ defmodule Mlx.LM.Generation do
     check_prompt!(lm, prompt)
     choice = CacheChoice.new!(options[:cache], lm.model)
     if options[:context], do: CacheChoice.check_context!(options[:context].caches, choice)
-    {stop, choice, Grammar.place!(options[:grammar], lm, end_ids(lm, options))}
+    {stop, choice, Grammar.place!(options[:grammar], lm.tokenizer, end_ids(lm, options))}
   end
 
   # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.

@@ -361,11 +361,11 @@ defmodule Mlx.LM.Grammar do
 
   @doc false
   # The place at the start of a text that the option `:grammar` of a generation asks for, or nil.
-  @spec place!(term(), Mlx.LM.t(), MapSet.t()) :: State.t() | nil
-  def place!(nil, _lm, _ends), do: nil
-  def place!(%__MODULE__{} = grammar, lm, ends), do: grammar |> compile(lm) |> place!(lm, ends)
+  @spec place!(term(), Tokenizer.t(), MapSet.t()) :: State.t() | nil
+  def place!(nil, _tokenizer, _ends), do: nil
+  def place!(%__MODULE__{} = grammar, tokenizer, ends), do: grammar |> compile(tokenizer) |> place!(tokenizer, ends)
 
-  def place!(%Compiled{} = compiled, _lm, ends) do
+  def place!(%Compiled{} = compiled, _tokenizer, ends) do
     state = start(compiled, end_ids: ends)
 
     if finished?(state) do
@@ -375,7 +375,7 @@ defmodule Mlx.LM.Grammar do
     state
   end
 
-  def place!(other, _lm, _ends) do
+  def place!(other, _tokenizer, _ends) do
     raise ArgumentError, "expected :grammar to be a Mlx.LM.Grammar or a compiled one, or nil, got: #{Given.text(other)}"
   end
 

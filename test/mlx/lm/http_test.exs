@@ -4,8 +4,9 @@ defmodule Mlx.LM.HTTPTest do
 
   import Mlx.HTTPClient
 
-  alias Mlx.LM.HTTP
-  alias Mlx.ScriptedServer
+  alias Mlx.LM.{Grammar, HTTP}
+  alias Mlx.LM.Server.Models
+  alias Mlx.{ScriptedServer, TinyLlama}
 
   doctest HTTP
 
@@ -233,13 +234,8 @@ defmodule Mlx.LM.HTTPTest do
     assert {200, %{"choices" => [%{"message" => message}]}} = chat(port, %{tools: [@tool], tool_choice: "required"})
     assert_received {:asked, _ids, options}
 
-    if Code.ensure_loaded?(Mlx.LM.Grammar) do
-      assert options[:grammar] != nil
-      assert [%{"function" => %{"name" => "look", "arguments" => ~s({"at":"x"})}}] = message["tool_calls"]
-    else
-      assert options[:grammar] == nil
-      assert message["content"] =~ ~s("arguments": {"at": "x"})
-    end
+    assert %Grammar{kind: :json_schema} = options[:grammar]
+    assert [%{"function" => %{"name" => "look", "arguments" => ~s({"at":"x"})}}] = message["tool_calls"]
   end
 
   test "calls and results of an earlier turn reach the template" do
@@ -547,19 +543,45 @@ defmodule Mlx.LM.HTTPTest do
     assert text =~ ~s(mlx_server_up{model="gone"} 0)
   end
 
+  @tag :tmp_dir
+  test "models that are loaded when they are asked for, and put away", %{tmp_dir: folder} do
+    path = Path.join(folder, "tiny.gguf")
+    TinyLlama.save(path)
+    start_supervised!({Models, models: Map.new(["a", "b"], &{&1, [model: path]}), name: :http_models, most: 1})
+    models = for name <- ["a", "b", "c"], do: {name, {:model, :http_models, name}}
+    port = HTTP.port(start_supervised!({HTTP, models: models, port: 0}, id: make_ref()))
+    loaded = fn -> for {name, true} <- Models.names(:http_models), do: name end
+
+    for name <- ["a", "b", "a"] do
+      assert {200, %{"model" => ^name, "choices" => [_choice]}} = chat(port, %{model: name, max_tokens: 3})
+      assert loaded.() == [name]
+    end
+
+    assert {200, _headers, list} = get(port, "/v1/models")
+    assert ["a", "b", "c"] == for(model <- JSON.decode!(list)["data"], do: model["id"])
+    assert {200, _headers, _figures} = get(port, "/metrics")
+    assert {200, _headers, _health} = get(port, "/health")
+    assert loaded.() == ["a"]
+    assert {status, %{"error" => %{"message" => message}}} = chat(port, %{model: "c"})
+    assert status in 400..599 and message =~ "c"
+  end
+
   test "response_format asks for a grammar" do
     port = serve(["{}"])
     format = %{type: "json_schema", json_schema: %{name: "x", schema: %{type: "object"}}}
 
-    if Code.ensure_loaded?(Mlx.LM.Grammar) do
-      assert {200, _answer} = chat(port, %{response_format: format})
-      assert_received {:asked, _prompt, options}
-      assert options[:grammar] != nil
-    else
-      assert {400, %{"error" => %{"param" => "response_format"}}} = chat(port, %{response_format: format})
-    end
-
+    assert {200, _answer} = chat(port, %{response_format: format})
+    assert_received {:asked, _prompt, options}
+    assert %Grammar{kind: :json_schema} = options[:grammar]
     assert {200, _answer} = chat(port, %{response_format: %{type: "text"}})
+    assert_received {:asked, _prompt, options}
+    assert options[:grammar] == nil
+
+    for {schema, text} <- [{%{type: "object", not: %{}}, "not"}, {%{type: "string", minLength: -1}, "minLength"}] do
+      assert {400, %{"error" => error}} = chat(port, %{response_format: put_in(format.json_schema.schema, schema)})
+      assert error["param"] == "response_format" and error["message"] =~ text
+      refute_received {:asked, _prompt, _options}
+    end
   end
 
   test "wrong options" do

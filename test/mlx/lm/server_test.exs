@@ -1,35 +1,11 @@
 defmodule Mlx.LM.ServerTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Response, Server}
+  alias Mlx.LM.{Grammar, Response, Server}
   alias Mlx.LM.Server.Error
   alias Mlx.TinyLlama
 
   @moduletag :tmp_dir
-
-  defmodule Only do
-    # A grammar of one text, the tokens of which are given, with what `Mlx.LM.Server.Constraint` calls.
-    defstruct [:ids, :ends]
-
-    def place!(%{ids: ids}, _tokenizer, ends), do: %__MODULE__{ids: ids, ends: Enum.to_list(ends)}
-    def mask(%{ids: [id | _]}), do: bits([id])
-    def mask(%{ids: [], ends: ends}), do: bits(ends)
-    def accept(%{ids: [id | rest]} = place, id), do: %{place | ids: rest}
-    def finished?(%{ids: ids, ends: ends}), do: ids == [] and ends == []
-
-    def mask_words([mask], 259), do: Mlx.from_binary(mask, {1, 9}, :u32)
-
-    def apply_masks(%{shape: {1, 259}} = logits, words) do
-      bits = words |> Mlx.new_axis(2) |> Mlx.right_shift(Mlx.arange(32, type: :u32)) |> Mlx.bitwise_and(1)
-      kept = bits |> Mlx.reshape({1, 288}) |> Mlx.slice([0, 0], [1, 259]) |> Mlx.as_type(:bool)
-      Mlx.select(kept, logits, :neg_infinity)
-    end
-
-    defp bits(ids) do
-      word = fn first -> Enum.sum(for id <- ids, id in first..(first + 31), do: 2 ** (id - first)) end
-      for first <- 0..256//32, into: <<>>, do: <<word.(first)::32-little>>
-    end
-  end
 
   doctest Mlx.LM.Server
   doctest Mlx.LM.Server.Error
@@ -207,29 +183,57 @@ defmodule Mlx.LM.ServerTest do
   end
 
   describe "requests with a grammar" do
-    test "have no other text, beside others without", %{lm: lm} do
-      server = server(lm, slots: 8)
-      free = Task.async(fn -> Server.generate(server, "abc", max_tokens: 60, temperature: 0.8, seed: 3) end)
-      greedy = Task.async(fn -> Server.generate(server, "abc", max_tokens: 60) end)
+    # Grammars beside options: such of one text, of many, of text without an end, and of what a client compiled.
+    defp grammars(lm) do
+      schema = %{
+        type: "object",
+        properties: [{"name", %{type: "string", maxLength: 9}}, {"age", %{type: "integer"}}],
+        required: ["name", "age"],
+        additionalProperties: false
+      }
 
-      for {text, options, reason} <- [
-            {"hello", [], :stop},
-            {"hello world, how are you?", [temperature: 1.0, seed: 2], :stop},
-            {"ends", [stop_ids: [9]], :stop},
-            {"hel", [max_tokens: 3], :length},
-            {"x", [logprobs: 1], :stop},
-            {"hello", [stop: ["lo"]], :stop}
-          ] do
-        grammar = %Only{ids: String.to_charlist(if reason == :length, do: "hello", else: text)}
-        assert {:ok, response} = Server.generate(server, "abc", [grammar: grammar] ++ options)
-        assert response.text == String.replace_suffix(text, Enum.join(options[:stop] || []), "")
-        assert response.finish_reason == reason
+      hello = Grammar.choices(["hello", "hello world, how are you?"])
+
+      [
+        [grammar: hello],
+        [grammar: hello, temperature: 1.0, seed: 2],
+        [],
+        [grammar: Grammar.regex("[0-9]{20}"), logprobs: 1],
+        [grammar: Grammar.choices(["ends"]), stop_ids: [9]],
+        [temperature: 0.8, seed: 3],
+        [grammar: Grammar.choices(["hello"]), max_tokens: 3],
+        [grammar: Grammar.json_schema(schema), temperature: 0.7, seed: 5],
+        [grammar: Grammar.json_schema(schema, whitespace: :none) |> Grammar.compile(lm), temperature: 1.0, seed: 6],
+        [grammar: Grammar.choices(["hello"]), stop: ["lo"]],
+        [grammar: Grammar.ebnf("root ::= [a-f]+ [0-9] | root root"), min_p: 0.1, temperature: 1.5, seed: 8],
+        [repetition_penalty: 1.2]
+      ]
+    end
+
+    test "have the texts that they have alone, at once with each other and with others", %{lm: lm} do
+      for lm <- [lm, %{lm | tokenizer: %{lm.tokenizer | end_ids: MapSet.new([258])}}] do
+        requests = for options <- grammars(lm), do: Keyword.put_new(options, :max_tokens, 60)
+        alone = for options <- requests, do: Mlx.LM.generate(lm, "abc", options)
+        server = start_supervised!({Server, model: lm, slots: 8}, id: make_ref())
+
+        for at_once <- [3, 12] do
+          answers =
+            requests
+            |> Task.async_stream(&Server.generate(server, "abc", &1), max_concurrency: at_once, timeout: 60_000)
+            |> Enum.map(fn {:ok, {:ok, response}} -> response end)
+
+          for {{answer, expected}, options} <- answers |> Enum.zip(alone) |> Enum.zip(requests) do
+            assert {options, told(answer)} == {options, told(expected)}
+            assert_same_logprobs(answer.logprobs, expected.logprobs)
+          end
+        end
+
+        texts = for response <- alone, do: response.text
+        assert hd(texts) in ["hello", "hello world, how are you?"]
+        assert Enum.at(texts, 3) =~ ~r/\A\d{20}\z/
+        assert ["ends", "hel", "hel"] == for(index <- [4, 6, 9], do: Enum.at(texts, index))
+        assert [:stop, :length, :stop] == for(index <- [4, 6, 9], do: Enum.at(alone, index).finish_reason)
       end
-
-      assert {:ok, response} = Task.await(free, 60_000)
-      assert response.ids == Mlx.LM.generate(lm, "abc", max_tokens: 60, temperature: 0.8, seed: 3).ids
-      assert {:ok, response} = Task.await(greedy, 60_000)
-      assert response.ids == Mlx.LM.generate(lm, "abc", max_tokens: 60).ids
     end
 
     test "that is none are refused", %{lm: lm} do
@@ -237,8 +241,13 @@ defmodule Mlx.LM.ServerTest do
 
       for grammar <- ["text", %{}, MapSet.new()] do
         assert {:error, %Error{reason: :invalid, message: message}} = Server.generate(server, "abc", grammar: grammar)
-        assert message =~ "Mlx.LM.Server.generate: expected :grammar to be a grammar, or nil, got: "
+        expected = "expected :grammar to be a Mlx.LM.Grammar or a compiled one, or nil, got: "
+        assert message =~ "Mlx.LM.Server.generate: " <> expected
       end
+
+      never = Grammar.choices([""])
+      assert {:error, %Error{reason: :invalid, message: message}} = Server.generate(server, "abc", grammar: never)
+      assert message =~ "Mlx.LM.Server.generate: expected :grammar to have a text beside the empty one"
     end
   end
 

@@ -134,9 +134,10 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
 
   defp whole(nil, length, count), do: Mlx.ones({length, count}, type: :bool)
   defp whole(:causal, length, count), do: Mlx.broadcast(Mask.causal(length, count), {length, count})
+  defp whole(%Array{shape: {_batch, 1, _, _}} = mask, _length, _count), do: mask
   defp whole(mask, length, count), do: Mlx.broadcast(mask, {length, count})
 
-  defp spread(%Array{shape: {length, count}}, %Array{shape: {batch, 1, length, _}}), do: {batch, 1, length, count}
+  defp spread(mask, %Array{shape: {batch, 1, length, _}}), do: {batch, 1, length, Mlx.axis_size(mask, -1)}
 
   # Entries, and which of them a position sees: those that are complete and chosen. For one position only the chosen ones
   # are there.
@@ -146,7 +147,7 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
 
     cond do
       attention.indexer == nil or count <= attention.indexer.top ->
-        {entries, Mlx.broadcast(complete, {batch, 1, length, count})}
+        {entries, complete |> Mlx.new_axis(1) |> Mlx.broadcast({batch, 1, length, count})}
 
       length == 1 ->
         places = EntryIndexer.choose(attention.indexer, inputs, index, complete)
@@ -163,8 +164,10 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     end
   end
 
+  # {1, length, count}, or {batch, length, count} where each row has a start of its own.
   defp complete(ratio, start, length, count) do
-    ends = 1 |> Mlx.arange(length + 1, type: :s32) |> Mlx.add(start) |> Mlx.floor_divide(ratio) |> Mlx.new_axis(1)
-    Mlx.less(Mlx.new_axis(Mlx.arange(0, count, type: :s32), 0), ends)
+    ends = start |> Mlx.array() |> Mlx.reshape({:auto, 1, 1})
+    ends = Mlx.add(ends, 1 |> Mlx.arange(length + 1, type: :s32) |> Mlx.reshape({1, length, 1}))
+    Mlx.less(0 |> Mlx.arange(count, type: :s32) |> Mlx.reshape({1, 1, count}), Mlx.floor_divide(ends, ratio))
   end
 end

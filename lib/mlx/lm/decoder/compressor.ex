@@ -69,7 +69,7 @@ defmodule Mlx.LM.Decoder.Compressor do
   defp one(%__MODULE__{ratio: ratio} = layer, kv, gate, start, {kvs, gates}) do
     windows = windows(layer)
     place = Mlx.remainder(start, windows * ratio)
-    [kvs, gates] = for {buffer, row} <- [{kvs, kv}, {gates, gate}], do: Mlx.put_slice(buffer, [0, place, 0], row)
+    [kvs, gates] = for {buffer, row} <- [{kvs, kv}, {gates, gate}], do: put(buffer, row, place)
     window = Mlx.floor_divide(start, ratio)
     own = Mlx.remainder(window, windows)
     [kv, gate] = for buffer <- [kvs, gates], do: Mlx.new_axis(window(buffer, own, ratio), 1)
@@ -77,10 +77,25 @@ defmodule Mlx.LM.Decoder.Compressor do
     before =
       if layer.overlap do
         [kv, gate] = for buffer <- [kvs, gates], do: Mlx.new_axis(window(buffer, Mlx.subtract(1, own), ratio), 1)
-        {kv, Mlx.select(Mlx.equal(window, 0), :neg_infinity, gate)}
+        {kv, Mlx.select(first(window), :neg_infinity, gate)}
       end
 
     {entries(layer, kv, gate, before, window), {kvs, gates}}
+  end
+
+  # Each row of a batch may have a place of its own.
+  defp put(buffer, %Array{shape: {batch, 1, _features} = shape} = row, %Array{shape: {batch}} = place) do
+    Mlx.put_along_axis(buffer, place |> Mlx.reshape({batch, 1, 1}) |> Mlx.broadcast(shape), row, axis: 1)
+  end
+
+  defp put(buffer, row, place), do: Mlx.put_slice(buffer, [0, place, 0], row)
+
+  defp first(%Array{shape: {batch}} = window), do: window |> Mlx.equal(0) |> Mlx.reshape({batch, 1, 1, 1})
+  defp first(window), do: Mlx.equal(window, 0)
+
+  defp window(%Array{shape: {batch, _rows, features}} = buffer, %Array{shape: {batch}} = number, ratio) do
+    own = Mlx.arange(0, ratio, type: :s32) |> Mlx.add(Mlx.multiply(Mlx.new_axis(number, 1), ratio))
+    Mlx.take_along_axis(buffer, own |> Mlx.new_axis(-1) |> Mlx.broadcast({batch, ratio, features}), axis: 1)
   end
 
   defp window(buffer, number, ratio) do

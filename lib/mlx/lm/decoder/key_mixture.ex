@@ -26,9 +26,12 @@ defmodule Mlx.LM.Decoder.KeyMixture do
   end
 
   defp mixed(factors, %Array{shape: {batch, heads, length, size}} = x, last) do
+    last = last && Mlx.reshape(last, {batch * heads, 1, size})
     {before, last} = x |> Mlx.reshape({batch * heads, length, size}) |> TokenShift.call(last)
     [of_before, own] = factors |> Mlx.reshape({heads, 1, 1, 2}) |> Mlx.split(2, axis: -1)
     [of_before, own] = for factor <- [of_before, own], do: Mlx.reshape(factor, {heads, 1, 1})
-    {Mlx.add(Mlx.multiply(Mlx.reshape(before, x.shape), of_before), Mlx.multiply(x, own)), last}
+
+    {Mlx.add(Mlx.multiply(Mlx.reshape(before, x.shape), of_before), Mlx.multiply(x, own)),
+     Mlx.reshape(last, {batch, heads, size})}
   end
 end

@@ -214,9 +214,7 @@ defmodule Mlx.LM.HTTP.Prompt do
   defp of_schema(prompt, _tool, nil), do: prompt
 
   defp of_schema(prompt, tool, closing) do
-    if Structured.there?(),
-      do: %{prompt | grammar: Structured.options({:json_schema, tool["parameters"]}, "tools"), closing: closing},
-      else: prompt
+    %{prompt | grammar: Structured.options({:json_schema, tool["parameters"]}, "tools"), closing: closing}
   end
 
   # What is thought ends before it has begun.

@@ -2,16 +2,10 @@ defmodule Mlx.LM.HTTP.Structured do
   @moduledoc false
   # The structure that a request asks for, as the option `:grammar` of a generation.
 
+  alias Mlx.LM.Grammar
   alias Mlx.LM.HTTP.Failure
 
-  # It is there where the library was compiled with it.
-  @grammar Mlx.LM.Grammar
-
   @any_object %{"type" => "object"}
-
-  @doc "Whether there are grammars."
-  @spec there?() :: boolean()
-  def there?, do: Code.ensure_loaded?(@grammar)
 
   @doc """
   The options of a generation for `:text`, `:json_object` or `{:json_schema, schema}`, of the field `place`.
@@ -29,11 +23,7 @@ defmodule Mlx.LM.HTTP.Structured do
   def options(:json_object, place, []), do: options({:json_schema, @any_object}, place)
 
   def options({:json_schema, schema}, place, []) do
-    if there?() do
-      [grammar: apply(@grammar, :json_schema, [schema])]
-    else
-      Failure.fail!(:unsupported, "the field #{place} is not supported: this server has no grammars", place)
-    end
+    [grammar: Grammar.json_schema(schema)]
   rescue
     error in [ArgumentError, Mlx.Error] -> Failure.fail!(:invalid, "#{place}: #{Exception.message(error)}", place)
   end

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Server.Choosing do
   alias Mlx.LM.Sampler
   alias Mlx.LM.Server.Constraint
 
-  @typep mask :: {module(), Array.t()} | nil
+  @typep mask :: Array.t() | nil
 
   @opaque t :: (Sampler.t(), Array.t(), Array.t(), mask -> {Array.t(), Sampler.t()})
 

@@ -11,8 +11,8 @@ defmodule Mlx.LM.Server.PromptCache do
   # stopped for that, to put them here.
 
   alias Mlx.{Array, Tree}
-  alias Mlx.LM.{Cache, KeyValueCache, StateCache}
-  alias Mlx.LM.Server.TokenTrie
+  alias Mlx.LM.{Cache, KeyValueCache}
+  alias Mlx.LM.Server.{Slots, TokenTrie}
 
   @enforce_keys [:limit]
   defstruct @enforce_keys ++ [bytes: 0, trie: TokenTrie.new(), entries: %{}]
@@ -64,8 +64,7 @@ defmodule Mlx.LM.Server.PromptCache do
 
   # Other handles of the same arrays. MLX writes into a buffer in place only where no other has it.
   defp copy(%kind{length: length} = cache) do
-    buffers = for buffer <- Tuple.to_list(Cache.buffers(cache)), do: handle(buffer)
-    kind.put_buffers(cache, List.to_tuple(buffers), length)
+    kind.put_buffers(cache, Tree.map(Cache.buffers(cache), &handle/1), length)
   end
 
   defp handle(%Array{shape: shape} = array),
@@ -135,29 +134,19 @@ defmodule Mlx.LM.Server.PromptCache do
 
   @doc "Whether caches can forget any of their last positions."
   @spec all_trim?([Cache.t()]) :: boolean()
-  def all_trim?(caches), do: Enum.all?(caches, &is_struct(&1, KeyValueCache))
+  def all_trim?(caches), do: Enum.all?(caches, &trims?/1)
+
+  defp trims?(%KeyValueCache{}), do: true
+
+  defp trims?(cache) do
+    nested = Cache.nested(cache)
+    nested != [] and Enum.all?(nested, fn {_key, part} -> trims?(part) end)
+  end
 
   @doc "The caches of the row of a slot, which has read `length` positions, as caches of one row."
   @spec of_row([Cache.t()], non_neg_integer(), pos_integer()) :: [Cache.t()]
   def of_row(caches, slot, length) do
-    rows = for cache <- caches, do: row(cache, slot, length)
+    rows = for cache <- caches, do: Slots.row(cache, slot, length)
     Mlx.async_eval(rows)
   end
-
-  defp row(%kind{} = cache, slot, length) do
-    buffers =
-      for %Array{shape: shape} = buffer <- Tuple.to_list(Cache.buffers(cache)) do
-        [_slots | sizes] = Tuple.to_list(shape)
-        sizes = sizes(cache, sizes, length)
-        start = [slot | List.duplicate(0, length(sizes))]
-        buffer |> Mlx.slice(start, [1 | sizes]) |> Mlx.contiguous()
-      end
-
-    kind.put_buffers(cache, List.to_tuple(buffers), length)
-  end
-
-  # No more room than the row needs, where others in the batch need more.
-  defp sizes(%StateCache{}, sizes, _length), do: sizes
-
-  defp sizes(_cache, [heads, room, features], length), do: [heads, min(room, Cache.room(length)), features]
 end

@@ -5,21 +5,24 @@ defmodule Mlx.LM.Server.Room do
   #
   # The rows of a batch have the room of the longest, so the need of all is their number times the need of the longest.
 
-  alias Mlx.LM.{Cache, CacheChoice, Decoder, KeyValueCache, RotatingCache}
+  alias Mlx.Tree
+  alias Mlx.LM.{Cache, CacheChoice, CompressedCache, Decoder, KeyValueCache, RotatingCache}
   alias Mlx.LM.Server.{Request, Slots}
 
   @enforce_keys [:parts, :limit]
   defstruct @enforce_keys ++ [taken: %{}]
 
   @typep part ::
-           {:each, bytes :: pos_integer()} | {:window, bytes :: pos_integer(), pos_integer()} | {:fixed, integer()}
+           {:each, bytes :: pos_integer(), ratio :: pos_integer()}
+           | {:window, bytes :: pos_integer(), pos_integer()}
+           | {:fixed, integer()}
 
   @opaque t :: %__MODULE__{parts: [part], limit: pos_integer(), taken: %{reference() => pos_integer()}}
 
   @doc "The room of a server with these settings, of which `:memory` is the limit in bytes; nil for what MLX has free now."
   @spec new(Decoder.t(), map()) :: t()
   def new(model, settings) do
-    %__MODULE__{parts: Enum.map(CacheChoice.shapes(model), &part/1), limit: settings.memory || free(2)}
+    %__MODULE__{parts: Enum.flat_map(CacheChoice.shapes(model), &parts/1), limit: settings.memory || free(2)}
   end
 
   @doc "The most bytes of what is kept of earlier prompts, of settings with `:prompt_cache`."
@@ -29,14 +32,20 @@ defmodule Mlx.LM.Server.Room do
   # So many quarters of what is left. One stays for what a step computes.
   defp free(quarters), do: max(div((Mlx.Memory.limit() - Mlx.Memory.active()) * quarters, 4), 1)
 
-  # The bytes of a cache: of each position, of each up to a window, or of all.
-  defp part(%KeyValueCache{keys: keys, values: values}), do: {:each, position(keys) + position(values)}
+  # The bytes of a cache: of each entry, which stands for so many positions; of each position up to a window; or of all.
+  defp parts(%KeyValueCache{} = cache), do: [{:each, entry(cache), 1}]
+  defp parts(%RotatingCache{window: window} = cache), do: [{:window, entry(cache), window}]
 
-  defp part(%RotatingCache{keys: keys, values: values, window: window}) do
-    {:window, position(keys) + position(values), window}
+  defp parts(cache) do
+    nested = Cache.nested(cache)
+    others = cache |> Map.from_struct() |> Map.drop(Keyword.keys(nested)) |> Tree.arrays()
+    [{:fixed, others |> Enum.map(&Mlx.byte_size/1) |> Enum.sum()} | Enum.flat_map(nested, &nested(cache, &1))]
   end
 
-  defp part(other), do: {:fixed, other |> Mlx.Tree.arrays() |> Enum.map(&Mlx.byte_size/1) |> Enum.sum()}
+  defp nested(%CompressedCache{ratio: ratio}, {:entries, entries}), do: [{:each, entry(entries), ratio}]
+  defp nested(_cache, {_key, part}), do: parts(part)
+
+  defp entry(%{keys: keys, values: values}), do: position(keys) + position(values)
 
   defp position(%Mlx.Array{shape: {1, heads, _room, features}, type: type}) do
     heads * features * Mlx.Type.bytes(type)
@@ -45,11 +54,11 @@ defmodule Mlx.LM.Server.Room do
   @doc "The bytes of so many rows of so many positions."
   @spec bytes(t(), non_neg_integer(), non_neg_integer()) :: non_neg_integer()
   def bytes(%__MODULE__{parts: parts}, rows, positions) do
-    rows * Enum.sum(Enum.map(parts, &of_part(&1, Cache.room(positions))))
+    rows * Enum.sum(Enum.map(parts, &of_part(&1, positions)))
   end
 
-  defp of_part({:each, bytes}, positions), do: bytes * positions
-  defp of_part({:window, bytes, window}, positions), do: bytes * min(window, positions)
+  defp of_part({:each, bytes, ratio}, positions), do: bytes * Cache.room(div(positions + ratio - 1, ratio))
+  defp of_part({:window, bytes, window}, positions), do: bytes * min(window, Cache.room(positions))
   defp of_part({:fixed, bytes}, _positions), do: bytes
 
   @doc "Why a request fits in no case, or nil."

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Server.Slots do
   # so that MLX writes in them where it can.
 
   alias Mlx.{Array, Tree}
-  alias Mlx.LM.{Cache, CachePair, CompressedCache, StateCache}
+  alias Mlx.LM.{Cache, StateCache}
 
   @doc "The power of two from a number of rows on."
   @spec round(pos_integer()) :: pos_integer()
@@ -37,17 +37,46 @@ defmodule Mlx.LM.Server.Slots do
   @spec with_room_of(Cache.t(), Cache.t()) :: Cache.t()
   def with_room_of(%StateCache{} = cache, _other), do: cache
 
-  def with_room_of(%CachePair{} = pair, other) do
-    %{pair | first: with_room_of(pair.first, other.first), second: with_room_of(pair.second, other.second)}
-  end
-
-  def with_room_of(%CompressedCache{} = cache, other) do
-    %{cache | window: with_room_of(cache.window, other.window), entries: with_room_of(cache.entries, other.entries)}
-  end
-
   def with_room_of(cache, other) do
-    {_slots, _heads, room, _features} = other.keys.shape
-    with_room(cache, room - 1)
+    case Cache.nested(cache) do
+      [] ->
+        {_slots, _heads, room, _features} = other.keys.shape
+        with_room(cache, room - 1)
+
+      nested ->
+        struct!(cache, for({key, part} <- nested, do: {key, with_room_of(part, Map.fetch!(other, key))}))
+    end
+  end
+
+  @doc """
+  The cache of one row, that of a slot, which has read `length` positions. It has no more room than the row needs, where
+  others need more. The cache is not given up.
+  """
+  @spec row(Cache.t(), non_neg_integer(), pos_integer()) :: Cache.t()
+  def row(cache, slot, length) do
+    cache |> Cache.put_buffers(Cache.buffers(cache), length) |> row(slot)
+  end
+
+  defp row(%StateCache{} = cache, slot), do: whole_row(cache, slot)
+
+  defp row(%{length: length} = cache, slot) do
+    case Cache.nested(cache) do
+      [] ->
+        Cache.put_buffers(cache, Tree.map(Cache.buffers(cache), &part_of_row(&1, slot, length)), length)
+
+      nested ->
+        cache |> without(nested) |> whole_row(slot) |> struct!(for {key, part} <- nested, do: {key, row(part, slot)})
+    end
+  end
+
+  defp without(cache, nested), do: struct!(cache, for({key, _part} <- nested, do: {key, nil}))
+
+  defp whole_row(cache, slot), do: Tree.map(cache, &part_of_row(&1, slot, nil))
+
+  defp part_of_row(%Array{shape: shape} = buffer, slot, length) do
+    [_slots | sizes] = Tuple.to_list(shape)
+    sizes = if length, do: List.update_at(sizes, 1, &min(&1, Cache.room(max(length, 1)))), else: sizes
+    buffer |> Mlx.slice([slot | List.duplicate(0, length(sizes))], [1 | sizes]) |> Mlx.contiguous()
   end
 
   defp put(cache, new, old) do

@@ -66,12 +66,8 @@ defmodule Mlx.LM.HTTP.ClientsTest do
       assert "response.#{event}" in results["response_stream_types"]
     end
 
-    if Code.ensure_loaded?(Mlx.LM.Grammar) do
-      assert %{"name" => name, "age" => age} = results["response_format"]
-      assert is_binary(name) and is_integer(age)
-    else
-      assert results["response_format_refused"] == "response_format"
-    end
+    assert %{"name" => name, "age" => age} = results["response_format"]
+    assert is_binary(name) and is_integer(age)
 
     own = embedder |> Mlx.LM.Embedder.embed(["The cat sits outside", "A cat is in the garden"]) |> Mlx.to_list()
     for {vector, expected} <- Enum.zip(results["embeddings"], own), do: assert(near?(vector, expected))
