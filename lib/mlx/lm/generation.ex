@@ -231,7 +231,7 @@ defmodule Mlx.LM.Generation do
     state = quantized(state)
 
     {ready, read, sampler, caches, speculation} =
-      Speculation.round(speculation, state.model, state.sampler, state.caches, state.left)
+      Speculation.round(speculation, {state.model, state.decode}, state.sampler, state.caches, state.left)
 
     next(%{state | ready: ready, fed: read ++ state.fed, sampler: sampler, caches: caches, speculation: speculation})
   end

@@ -5,7 +5,7 @@ defmodule Mlx.LM.Speculation do
   #
   #     settings = Speculation.settings!(options, lm)                    # nil without a draft
   #     speculation = Speculation.start(settings, lm, prompt, first)     # `first` is the first token of the answer
-  #     {tokens, read, sampler, caches, speculation} = Speculation.round(speculation, lm.model, sampler, caches, most)
+  #     {tokens, read, sampler, caches, speculation} = Speculation.round(speculation, {lm.model, decode}, sampler, caches, most)
   #
   # A round gives one token more than were accepted, because the model says what follows the last one of them.
   #
@@ -17,7 +17,7 @@ defmodule Mlx.LM.Speculation do
   #   | `speculation/rejection.ex` | the rule of acceptance of drafts with probabilities |
   #   | `speculation/rewind.ex` | caches that forget what was not accepted |
 
-  alias Mlx.LM.{Cache, Decoder, Sampler}
+  alias Mlx.LM.{Cache, Decoder, Decoding, Sampler}
   alias Mlx.LM.Speculation.{DraftModel, Ngrams, Rewind, Settings, Verdict}
 
   # Where caches cannot forget a part, what was accepted is read again with the next drafts. With more than this it is read
@@ -58,29 +58,27 @@ defmodule Mlx.LM.Speculation do
   end
 
   @doc """
-  The next tokens, up to `most`, each with the sampler that chose it; the tokens that the caches have read then, the
+  The next tokens, up to `most`, each with the sampler that chose it (the model comes with its step of one token); the tokens that the caches have read then, the
   latest first; the sampler and the caches for the next round.
   """
-  @spec round(t(), Decoder.t(), Sampler.t(), [Cache.t()], pos_integer()) ::
+  @spec round(t(), {Decoder.t(), Decoding.t()}, Sampler.t(), [Cache.t()], pos_integer()) ::
           {[{non_neg_integer(), Sampler.t()}, ...], [non_neg_integer()], Sampler.t(), [Cache.t()], t()}
-  def round(%__MODULE__{unread: unread} = speculation, model, sampler, caches, most) do
-    pending = length(unread)
-    wanted = if pending > @most_unread, do: 0, else: min(speculation.most, most - 1)
+  def round(%__MODULE__{unread: unread} = speculation, {model, decode}, sampler, caches, most) do
+    wanted = if length(unread) > @most_unread, do: 0, else: min(speculation.most, most - 1)
     {drafts, probabilities, drafter, sampler, key} = draft(speculation, wanted, sampler)
-    count = length(drafts)
 
     [%{length: start} | _] = caches
-    kept = Rewind.keep(caches, pending + count)
-    tokens = [Mlx.array(unread, type: :s32) | drafts] |> Mlx.concatenate() |> Mlx.new_axis(0)
-    {logits, caches} = Decoder.logits(model, tokens, caches)
-    rows = for place <- (pending - 1)..(pending + count - 1), do: row(logits, place)
 
-    {chosen, sampler} = Verdict.of(rows, drafts, probabilities, sampler, key)
-    accepted = length(chosen) - 1
-    {caches, held} = Rewind.to(Mlx.eval(caches), kept, start, start + pending + accepted)
+    {chosen, sampler, caches} =
+      case {unread, drafts} do
+        {[id], []} -> step(decode, id, sampler, caches)
+        _several -> check(model, unread, drafts, probabilities, sampler, caches, key)
+      end
 
+    [%{length: held} | _] = caches
     ids = for {id, _sampler} <- chosen, do: id
     {read, unread} = Enum.split(unread ++ ids, held - start)
+    accepted = length(ids) - 1
     total = speculation.total + accepted + 1
 
     {chosen, Enum.reverse(read), sampler, caches,
@@ -91,9 +89,27 @@ defmodule Mlx.LM.Speculation do
          total: total,
          unread: unread,
          rounds: speculation.rounds + 1,
-         drafted: speculation.drafted + count,
+         drafted: speculation.drafted + length(drafts),
          accepted: speculation.accepted + accepted
      }}
+  end
+
+  # Without drafts it is the step of a generation without them.
+  defp step(decode, id, sampler, caches) do
+    {token, sampler, caches} = Decoding.next(decode, Mlx.array([id], type: :s32), sampler, caches)
+    {token, last} = Mlx.eval({token, sampler.last})
+    sampler = %{sampler | last: last}
+    {[{Mlx.to_number(token), sampler}], sampler, caches}
+  end
+
+  defp check(model, unread, drafts, probabilities, sampler, [%{length: start} | _] = caches, key) do
+    {pending, count} = {length(unread), length(drafts)}
+    kept = Rewind.keep(caches, pending + count)
+    tokens = [Mlx.array(unread, type: :s32) | drafts] |> Mlx.concatenate() |> Mlx.new_axis(0)
+    {logits, caches} = Decoder.logits(model, tokens, caches)
+    rows = for place <- (pending - 1)..(pending + count - 1), do: row(logits, place)
+    {chosen, sampler} = Verdict.of(rows, drafts, probabilities, sampler, key)
+    {chosen, sampler, Rewind.to(Mlx.eval(caches), kept, start, start + pending + length(chosen) - 1)}
   end
 
   defp row(logits, place) do

@@ -105,7 +105,7 @@ defmodule Mlx.LM.Speculation.DraftModel do
   def settle(%__MODULE__{length: length} = drafter, total) when length < total, do: %{drafter | kept: nil}
 
   def settle(%__MODULE__{} = drafter, total) do
-    {caches, length} = Rewind.to(drafter.caches, drafter.kept, drafter.start, total - 1)
+    [%{length: length} | _] = caches = Rewind.to(drafter.caches, drafter.kept, drafter.start, total - 1)
     %{drafter | caches: caches, kept: nil, length: length}
   end
 

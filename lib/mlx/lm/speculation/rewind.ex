@@ -3,7 +3,7 @@ defmodule Mlx.LM.Speculation.Rewind do
   # Caches that forget what was read of drafts that were not accepted.
   #
   #     kept = Rewind.keep(caches, count)                          # before `count` positions are read
-  #     {caches, length} = Rewind.to(caches, kept, start, wanted)  # `start` positions were read before them
+  #     caches = Rewind.to(caches, kept, start, wanted)            # `start` positions were read before them
   #
   # Caches of all positions forget the last ones. Recurrent states and windows that are full cannot: a copy of them is
   # made, and where they read too much, all caches are at `start` again, and what was right is read once more.
@@ -28,30 +28,27 @@ defmodule Mlx.LM.Speculation.Rewind do
   end
 
   @doc """
-  The caches with `wanted` positions where they can have that, and otherwise with `start` ones, and how many it are.
+  The caches with `wanted` positions where they can have that, and otherwise with `start` ones.
   """
-  @spec to([Cache.t()], kept(), non_neg_integer(), non_neg_integer()) :: {[Cache.t()], non_neg_integer()}
+  @spec to([Cache.t()], kept(), non_neg_integer(), non_neg_integer()) :: [Cache.t()]
   def to([%{length: wanted} | _] = caches, kept, _start, wanted) do
     release(for copy <- kept || [], copy != nil, do: copy)
-    {caches, wanted}
+    caches
   end
 
   def to(caches, nil, _start, wanted) do
-    {Enum.map(caches, fn %kind{} = cache -> kind.trim(cache, wanted) end), wanted}
+    Enum.map(caches, fn %kind{} = cache -> kind.trim(cache, wanted) end)
   end
 
   def to(caches, kept, start, _wanted) do
-    back =
-      Enum.zip_with(caches, kept, fn
-        %kind{} = cache, nil ->
-          kind.trim(cache, start)
+    Enum.zip_with(caches, kept, fn
+      %kind{} = cache, nil ->
+        kind.trim(cache, start)
 
-        cache, copy ->
-          release(cache)
-          copy
-      end)
-
-    {back, start}
+      cache, copy ->
+        release(cache)
+        copy
+    end)
   end
 
   defp release(caches), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
