@@ -33,7 +33,7 @@ defmodule Bench.Speculation do
   ]
 
   @tokens 128
-  @rounds 1
+  @rounds 3
 
   def run do
     lm = Mlx.LM.load(System.fetch_env!("MLX_TEST_MODEL"))

@@ -454,4 +454,18 @@ defmodule Mlx.LM.SpeculationTest do
       assert response.speculation.drafted in 1..10
     end
   end
+
+  @tag :model
+  @tag timeout: 300_000
+  test "the greedy text of SmolLM2 is that without drafts, and a part of the prompt is accepted" do
+    lm = Mlx.LM.load(System.fetch_env!("MLX_TEST_MODEL"))
+    text = "The library of Whitby opens on Monday, 3 March. The repair cost 1.3 million pounds and took eleven months."
+    messages = [%{role: "user", content: "Repeat this text word for word:\n\n" <> text}]
+
+    [plain, response] =
+      for options <- [[], [draft: :prompt]], do: Mlx.LM.generate(lm, messages, [max_tokens: 40] ++ options)
+
+    assert told(response) == told(plain)
+    assert response.speculation.accepted > 0
+  end
 end
