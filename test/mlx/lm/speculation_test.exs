@@ -1,11 +1,14 @@
 defmodule Mlx.LM.SpeculationTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Decoder, Decoding, Families, RotatingCache, Sampler, StateCache, Tokenizer}
+  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Families, RotatingCache, Sampler, StateCache, Tokenizer}
   alias Mlx.LM.Families.Fields
   alias Mlx.LM.Sampler.Distribution
   alias Mlx.LM.Speculation.{Ngrams, Rejection}
 
+  @moduletag :tmp_dir
+
+  @script Path.expand("../../oracle/speculation.py", __DIR__)
   @words 12
 
   # A Llama of the words t0, t1, ... with random weights.
@@ -319,6 +322,27 @@ defmodule Mlx.LM.SpeculationTest do
       response = Mlx.LM.generate(lm, prompt, max_tokens: 20, draft: :prompt, context: first.context)
       assert told(response) == told(plain)
       assert response.cached_tokens == length(prompt) - 2
+    end
+  end
+
+  @tag :oracle
+  test "greedy tokens are those of mlx-lm with a draft model, and as many drafts are accepted", %{tmp_dir: folder} do
+    {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@script, folder], stderr_to_stdout: true)
+    assert status == 0, output
+
+    for name <- File.ls!(folder), case = Path.join(folder, name) do
+      [lm, draft] =
+        for part <- ["model", "draft"], model = Checkpoint.load(Path.join(case, part)) do
+          %Mlx.LM{name: part, model: model, decode: Decoding.compile(model), tokenizer: tokenizer(), template: nil}
+        end
+
+      given = case |> Path.join("case.json") |> File.read!() |> JSON.decode!()
+      %{"ids" => ids, "draft_tokens" => count, "tokens" => tokens, "drafted" => from_draft} = given
+      response = Mlx.LM.generate(lm, ids, draft: draft, draft_tokens: count, max_tokens: length(tokens))
+      assert {name, response.ids} == {name, tokens}
+      # mlx-lm also drafts the last token of all, after which there is no other.
+      accepted = Enum.count(from_draft, & &1)
+      assert {name, response.speculation.accepted in (accepted - 1)..accepted} == {name, true}
     end
   end
 
