@@ -6,7 +6,8 @@ defmodule Mlx.LM.Server.Request do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.{Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
-  alias Mlx.LM.Server.{About, Constraint, Error}
+  alias Mlx.LM.Server.{About, Constraint, Drafting, Error}
+  alias Mlx.LM.Speculation.Settings
 
   @table [
     max_tokens: {256, {:integer, 1, nil}},
@@ -15,13 +16,30 @@ defmodule Mlx.LM.Server.Request do
     ignore_eos: {false, :boolean},
     template: {[], :any},
     grammar: {nil, :any},
+    draft: {nil, :any},
+    draft_tokens: {nil, {:optional, {:integer, 1, 64}}},
     priority: {0, {:integer, -1_000_000, 1_000_000}},
     deadline: {nil, {:optional, {:integer, 1, 0xFFFFFFFF}}},
     queue: {true, :boolean}
   ]
 
-  @enforce_keys [:ids, :prompt, :borders, :most, :stop, :end_ids, :constraint, :sampling, :priority, :deadline, :queue]
+  @enforce_keys [
+    :ids,
+    :prompt,
+    :borders,
+    :most,
+    :stop,
+    :end_ids,
+    :constraint,
+    :draft,
+    :sampling,
+    :priority,
+    :deadline,
+    :queue
+  ]
   defstruct @enforce_keys
+
+  @typep draft :: Settings.t() | nil
 
   @type t :: %__MODULE__{
           ids: [Tokenizer.id(), ...],
@@ -31,6 +49,7 @@ defmodule Mlx.LM.Server.Request do
           stop: StopStrings.t(),
           end_ids: MapSet.t(Tokenizer.id()),
           constraint: Constraint.t(),
+          draft: draft,
           sampling: keyword(),
           priority: integer(),
           deadline: pos_integer() | nil,
@@ -66,6 +85,7 @@ defmodule Mlx.LM.Server.Request do
       stop: stop,
       end_ids: end_ids,
       constraint: Constraint.new(complete[:grammar], about.tokenizer, end_ids),
+      draft: Drafting.settings!(complete, about.name, about.drafts?),
       sampling: sampling,
       priority: complete[:priority],
       deadline: complete[:deadline],
