@@ -271,6 +271,8 @@ defmodule Mlx.LM do
         * `[bits: 8, group_size: 64, start: 0]` - quantized ones (`Mlx.LM.QuantizedCache`), from so many positions on
         * `[max_size: 4096, keep: 4]` - those of the last positions, beside the first `:keep` (`Mlx.LM.RotatingCache`)
     * `:grammar` - what the text has to be, such as JSON of a schema: a `Mlx.LM.Grammar`, or one that is compiled
+    * `:draft`, `:draft_tokens` - who drafts tokens that the model only checks, several in one call, and how many at most (see
+      "Drafts" below)
     * `:template` - variables of the chat template, as `encode/3` takes them
     * `:adapter` - the name of an adapter that the model was loaded with, or `nil` for none; by default the one that
       `with_adapter/2` has chosen
@@ -279,6 +281,30 @@ defmodule Mlx.LM do
       token of it, after each step, and when the first token of the answer is known
     * those of `Mlx.LM.Sampler`: #{Enum.map_join(Mlx.LM.Sampler.options(), ", ", &"`#{inspect(&1)}`")}.
       `:xtc_special_tokens` are by default the end tokens and those of a line break
+
+  ## Drafts
+
+  Speculative decoding takes fewer calls of the model for the same text. `:draft` is one of
+
+    * an `Mlx.LM`, a smaller model with the same vocabulary
+    * `:prompt`, for what followed the last tokens where they came before, in the prompt or the text so far. It serves
+      answers that repeat parts of the prompt. `{:ngram, longest: 3, shortest: 2}` says how many last tokens must be the same
+
+  and `:draft_tokens`, from 1 to 64, is by default 4 with a model and 8 without.
+
+  The model accepts drafts or not, so that the text has the distribution that it has without drafts: at temperature 0 it is
+  the same, but for tokens that are equally probable within rounding. Drafts of a model are sampled by the sampler's own
+  options, and are accepted by rejection sampling: a `:seed` gives another text than without them. Drafts of the text are
+  accepted where the sampler chooses the same token, and the text of a seed stays. Penalties and functions of one's own see
+  the tokens that were accepted; the functions run in each call of the model then. `:speculation` of the response tells how
+  many drafts there were.
+
+  Recurrent states and full windows cannot forget a draft that was not accepted. They are copied before, and what was
+  accepted is read again with the next drafts. A `:cache` with `:max_size` cannot be used with drafts; one with `:bits` can,
+  and may begin some tokens after its `:start`. The drafting model reads the whole prompt, also with a `:context`.
+
+  Python: `draft_model` and `num_draft_tokens` of `mlx_lm.stream_generate`, which accepts a draft where the sampler chooses the
+  same token.
 
   A stream that is not read to its end gives the memory of its caches back at once, and so does one whose consumer raises.
   That of a process that is killed comes back with the process.

@@ -100,6 +100,20 @@ defmodule Mix.Tasks.MlxTasksTest do
       assert %{"finish_reason" => "length", "generated_tokens" => 20, "generation_tokens_per_second" => _} = values
     end
 
+    test "drafts with a model or from the prompt", %{path: path} do
+      lm = Mlx.LM.load(path)
+      expected = Mlx.LM.generate(lm, "Hello", max_tokens: 20)
+
+      for draft <- [path, "prompt"] do
+        arguments = ["-m", path, "-p", "Hello", "--raw", "--max-tokens", "20", "--draft", draft, "--draft-tokens", "3"]
+        values = JSON.decode!(capture_io(fn -> Generate.run(["--json" | arguments]) end))
+        assert values["ids"] == expected.ids
+        assert %{"drafted" => drafted, "accepted" => accepted, "rounds" => _} = values["speculation"]
+        output = capture_io(fn -> Generate.run(arguments) end)
+        assert output =~ ~r/^Drafts: #{drafted} tokens?, #{accepted} accepted$/m
+      end
+    end
+
     test "lists its options" do
       help = capture_io(fn -> Generate.run(["--help"]) end)
       assert help =~ "Usage: mix mlx.generate [OPTIONS] PROMPT\n"

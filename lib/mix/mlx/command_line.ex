@@ -7,7 +7,7 @@ defmodule Mix.Mlx.CommandLine do
   alias Mlx.LM.Response
 
   # What goes to other functions than the generation.
-  @others [:model, :adapter, :form, :type, :system, :prompt, :raw, :json, :template, :logit_bias]
+  @others [:model, :adapter, :form, :type, :system, :prompt, :raw, :json, :template, :logit_bias, :draft]
 
   @doc "The options of `Mlx.LM.events/3` among those of a command line that is called like `head`."
   @spec generation_options(keyword(), String.t()) :: keyword()
@@ -50,6 +50,14 @@ defmodule Mix.Mlx.CommandLine do
   def load(options),
     do: Mlx.LM.load(options[:model] || default_model(), Keyword.take(options, [:form, :type, :adapter]))
 
+  @doc "The option `:draft` of `Mlx.LM.events/3`, with the model of `--draft`."
+  @spec draft(keyword()) :: keyword()
+  def draft(options) do
+    for {:draft, name} <- options do
+      {:draft, if(name == "prompt", do: :prompt, else: Mlx.LM.load(name, Keyword.take(options, [:form, :type])))}
+    end
+  end
+
   @doc "Calls a function, and ends the virtual machine with one sentence where a model or its input can't be used."
   @spec or_exit((-> result)) :: result when result: var
   def or_exit(fun) do
@@ -87,6 +95,7 @@ defmodule Mix.Mlx.CommandLine do
     response
     |> Map.take([:text, :ids, :finish_reason, :prompt_tokens, :generated_tokens, :peak_memory])
     |> Map.merge(Map.take(response, [:prompt_tokens_per_second, :generation_tokens_per_second]))
+    |> Map.merge(if(response.speculation, do: Map.take(response, [:speculation]), else: %{}))
   end
 
   @doc "The figures of a response, as the lines that end a command."
@@ -94,10 +103,13 @@ defmodule Mix.Mlx.CommandLine do
   def figures(response) do
     """
     Prompt: #{count(response.prompt_tokens)}, #{rate(response.prompt_tokens_per_second)}
-    Generation: #{count(response.generated_tokens)}, #{rate(response.generation_tokens_per_second)}
+    Generation: #{count(response.generated_tokens)}, #{rate(response.generation_tokens_per_second)}#{drafts(response.speculation)}
     Peak memory: #{Float.round(response.peak_memory / 1.0e6, 1)} MB\
     """
   end
+
+  defp drafts(nil), do: ""
+  defp drafts(figures), do: "\nDrafts: #{count(figures.drafted)}, #{figures.accepted} accepted"
 
   defp count(1), do: "1 token"
   defp count(tokens), do: "#{tokens} tokens"

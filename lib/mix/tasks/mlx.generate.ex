@@ -24,6 +24,8 @@ defmodule Mix.Tasks.Mlx.Generate do
     * `--logit-bias TOKEN=NUMBER`, `--stop TEXT` - may come several times
     * `--ignore-eos` - go on after the model's end tokens
     * `--prefill-step` - how many tokens of the prompt are read at once
+    * `--draft MODEL` - a smaller model that drafts tokens, or `prompt` for drafts from the prompt, and `--draft-tokens`, how
+      many at most - see "Drafts" of `Mlx.LM.events/3`
     * `--json` - write an object of JSON with the text, the tokens and the figures, when all is generated
     * `--help`, `-h` - list the options
 
@@ -38,7 +40,9 @@ defmodule Mix.Tasks.Mlx.Generate do
 
   @own [
     prompt: {:string, "TEXT", "the prompt; it may also stand alone"},
-    raw: {:boolean, nil, "continue the prompt as it is, without the chat template"}
+    raw: {:boolean, nil, "continue the prompt as it is, without the chat template"},
+    draft: {:string, "MODEL", "a smaller model that drafts tokens, or prompt for drafts from the prompt"},
+    draft_tokens: {:integer, "N", "how many tokens are drafted at most"}
   ]
 
   @requirements ["app.start"]
@@ -56,6 +60,7 @@ defmodule Mix.Tasks.Mlx.Generate do
 
     CommandLine.or_exit(fn ->
       lm = CommandLine.load(options)
+      generation = CommandLine.draft(options) ++ generation
       input = if options[:raw] || lm.template == nil, do: prompt, else: messages(options, prompt)
 
       if options[:json],

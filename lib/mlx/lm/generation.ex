@@ -10,7 +10,8 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.{Memory, Tree}
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
-  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, Decoding, Grammar, Response, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, Decoding, Grammar, Response, Sampler, Speculation, StopStrings}
+  alias Mlx.LM.Tokenizer
   alias Mlx.LM.Sampler.OptionTable
   alias Mlx.LM.Tokenizer.StreamDecoder
 
@@ -24,7 +25,9 @@ defmodule Mlx.LM.Generation do
     cache: {nil, :any},
     grammar: {nil, :any},
     prefill_step: {2048, {:integer, 1, nil}},
-    progress: {nil, {:optional, {:function, 1}}}
+    progress: {nil, {:optional, {:function, 1}}},
+    draft: {nil, :any},
+    draft_tokens: {nil, {:optional, {:integer, 1, 64}}}
   ]
 
   @typedoc "A token with its log-probabilities, where they were asked for, a piece of text, or the end."
@@ -48,7 +51,8 @@ defmodule Mlx.LM.Generation do
     :left,
     :started
   ]
-  defstruct @enforce_keys ++ [:token, :read, :first_token, ids: [], text: [], logprobs: []]
+  # `ready` are tokens that are known and not yet given, each with the sampler that chose it.
+  defstruct @enforce_keys ++ [:token, :read, :first_token, :speculation, ids: [], text: [], logprobs: [], ready: []]
 
   @doc """
   The stream of events of a generation: pieces of text, and at last the response. See `Mlx.LM.events/3` for the options.
@@ -61,13 +65,11 @@ defmodule Mlx.LM.Generation do
     complete = Options.complete(options, :"LM.Generation.events", known)
     sampling = sampling(lm, Keyword.take(options, Sampler.options()))
 
-    {stop, choice, grammar} =
-      CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
-
-    stream_wired(fn -> start(lm, prompt, {stop, choice, grammar}, sampling, complete) end)
+    checked = CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
+    stream_wired(fn -> lm |> start(prompt, checked, sampling, complete) |> speculate(checked.draft, lm, prompt) end)
   end
 
-  # Returns the stop strings, the choice of caches, and the place in the grammar.
+  # Returns the stop strings, the choice of caches, the place in the grammar, and who drafts.
   defp check!(lm, prompt, options, sampling) do
     OptionTable.check!(@table, options)
     stop = StopStrings.new(options[:stop])
@@ -75,7 +77,13 @@ defmodule Mlx.LM.Generation do
     check_prompt!(lm, prompt)
     choice = CacheChoice.new!(options[:cache], lm.model)
     if options[:context], do: CacheChoice.check_context!(options[:context].caches, choice)
-    {stop, choice, Grammar.place!(options[:grammar], lm.tokenizer, end_ids(lm, options))}
+
+    %{
+      stop: stop,
+      choice: choice,
+      grammar: Grammar.place!(options[:grammar], lm.tokenizer, end_ids(lm, options)),
+      draft: Speculation.settings!(options, lm)
+    }
   end
 
   # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.
@@ -113,9 +121,13 @@ defmodule Mlx.LM.Generation do
 
   # Nobody else has the caches of a generation that was left before its end.
   defp abandon(:done), do: :ok
-  defp abandon(%__MODULE__{caches: caches}), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
 
-  defp start(lm, prompt, {stop, choice, grammar}, sampling, options) do
+  defp abandon(%__MODULE__{caches: caches, speculation: speculation}) do
+    caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
+    Speculation.release(speculation)
+  end
+
+  defp start(lm, prompt, %{stop: stop, choice: choice, grammar: grammar}, sampling, options) do
     started = System.monotonic_time()
     {context, rest} = Context.reuse(options[:context] || Context.new(lm.model, choice), prompt)
     sampler = Sampler.new(sampling)
@@ -141,6 +153,14 @@ defmodule Mlx.LM.Generation do
       },
       rest
     )
+  end
+
+  # The first token is known before somebody drafts those after it.
+  defp speculate(state, nil, _lm, _prompt), do: state
+
+  defp speculate(state, draft, lm, prompt) do
+    first = Mlx.to_number(state.token)
+    %{state | speculation: Speculation.start(draft, lm, prompt, first), ready: [{first, state.sampler}]}
   end
 
   # What was compiled with functions of the user's own, or for other caches than the model's, is of no use to others, so it
@@ -211,6 +231,19 @@ defmodule Mlx.LM.Generation do
   end
 
   defp next(:done), do: {:halt, :done}
+
+  defp next(%__MODULE__{ready: [{id, sampler} | ready], left: left} = state) do
+    accept(%{state | ready: ready, left: left - 1}, id, sampler, if(left == 1, do: :length, else: :continue))
+  end
+
+  defp next(%__MODULE__{speculation: %Speculation{} = speculation} = state) do
+    state = quantized(state)
+
+    {ready, read, sampler, caches, speculation} =
+      Speculation.round(speculation, {state.model, state.decode}, state.sampler, state.caches, state.left)
+
+    next(%{state | ready: ready, fed: read ++ state.fed, sampler: sampler, caches: caches, speculation: speculation})
+  end
 
   defp next(%__MODULE__{left: 1} = state), do: accept(state, Mlx.to_number(state.token), state.sampler, :length)
 
@@ -304,6 +337,7 @@ defmodule Mlx.LM.Generation do
   end
 
   defp finish(state, text, reason, end_tokens) do
+    Speculation.release(state.speculation)
     last = if text == "", do: [], else: [{:text, text}]
     {last ++ [{:done, response(state, text, reason, end_tokens)}], :done}
   end
@@ -322,7 +356,8 @@ defmodule Mlx.LM.Generation do
       generated_tokens: generated,
       generation_tokens_per_second: rate(generated - 1, state.first_token, System.monotonic_time()),
       peak_memory: Mlx.Memory.peak(),
-      context: %Context{ids: Enum.reverse(state.fed), caches: state.caches}
+      context: %Context{ids: Enum.reverse(state.fed), caches: state.caches},
+      speculation: Speculation.figures(state.speculation)
     }
   end
 

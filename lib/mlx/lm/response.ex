@@ -15,6 +15,8 @@ defmodule Mlx.LM.Response do
       after the first, `nil` when there is only one
     * `:peak_memory` - the most bytes that MLX has held since the start of the virtual machine, or since
       `Mlx.Memory.reset_peak/0`
+    * `:speculation` - with the option `:draft`, a map: `:drafted`, how many tokens were drafted, `:accepted`, how many of them
+      the model accepted, and `:rounds`, how many times it was called for them; otherwise nil
     * `:context` - what the model has read, for a next prompt that starts with the same tokens; nil of `Mlx.LM.Server`
   """
 
@@ -31,7 +33,7 @@ defmodule Mlx.LM.Response do
     :peak_memory,
     :context
   ]
-  defstruct @enforce_keys ++ [:logprobs, cached_tokens: 0]
+  defstruct @enforce_keys ++ [:logprobs, :speculation, cached_tokens: 0]
 
   @typedoc "A token, the logarithm of its probability, and the most probable tokens with theirs."
   @type token :: %{id: non_neg_integer(), logprob: float(), top: [{non_neg_integer(), float()}]}
@@ -47,6 +49,7 @@ defmodule Mlx.LM.Response do
           generated_tokens: pos_integer(),
           generation_tokens_per_second: float() | nil,
           peak_memory: non_neg_integer(),
+          speculation: %{rounds: non_neg_integer(), drafted: non_neg_integer(), accepted: non_neg_integer()} | nil,
           context: Context.t() | nil
         }
 end

@@ -230,7 +230,9 @@ defmodule Mlx.LM.Sampler do
   end
 
   # What a token is chosen by: logits where they are enough, and otherwise log-probabilities.
-  defp row(sampler, logits) do
+  @doc false
+  @spec row(t(), Array.t()) :: Array.t()
+  def row(sampler, logits) do
     row = logits |> LogitBias.apply(sampler.logit_bias) |> processed(sampler)
 
     if Choice.of_logprobs?(sampler) or sampler.logprobs do

@@ -152,6 +152,8 @@ defmodule Mlx.LM.Server do
   Options: `:max_tokens`, `:stop`, `:stop_ids`, `:ignore_eos`, `:special`, `:template` and those of `Mlx.LM.Sampler`, as
   `Mlx.LM.events/3` takes them, and
 
+    * `:draft`, `:draft_tokens` - drafts from the prompt and the text so far, `:prompt` or `{:ngram, options}`, as in
+      `Mlx.LM.events/3`; for models whose caches have all positions, and without `:grammar`
     * `:grammar` - what the text has to be: a grammar, whose masks are computed while MLX computes; default `nil`
     * `:priority` - an integer; requests of a greater one go first, default 0
     * `:deadline` - after how many ms the request ends with the error `:deadline`, default `nil`, never

@@ -129,6 +129,19 @@ defmodule Mlx.LM.GenerationMemoryTest do
            end) in -1000..1000
   end
 
+  test "with drafts, of which a model has caches of its own", %{lm: lm} do
+    for draft <- [lm, :prompt] do
+      # What is compiled stays.
+      lm |> events(draft: draft) |> Stream.run()
+      kept = lm |> events(draft: draft) |> Stream.map(&{&1, held()}) |> Enum.take(5)
+      {_event, held} = List.last(kept)
+      caches = if draft == lm, do: 2 * @caches, else: @caches
+      assert (held - held()) in (caches - 4000)..(caches + 4000)
+      assert left(fn -> lm |> events(draft: draft) |> Stream.take(5) |> Stream.run() end) in -1000..1000
+      assert left(fn -> lm |> events(draft: draft) |> Stream.run() end) in -1000..1000
+    end
+  end
+
   test "with functions of the user's own, whose step ends with the generation", %{lm: lm} do
     generate = fn ->
       bias = Mlx.Random.normal({1, 259}) |> Mlx.eval()

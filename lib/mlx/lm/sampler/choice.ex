@@ -77,9 +77,19 @@ defmodule Mlx.LM.Sampler.Choice do
     logprobs |> Filters.top_p(sampler.top_p, total) |> Filters.min_p(sampler.min_p, sampler.min_tokens_to_keep)
   end
 
+  @doc "The probabilities `{1, vocabulary}` that a token is drawn by, for log-probabilities and the key of XTC."
+  @spec probabilities(map(), Array.t(), Array.t()) :: Array.t()
+  def probabilities(sampler, logprobs, xtc_key) do
+    {row, tokens} = candidates(sampler, logprobs, xtc_key)
+    kept = sampler |> tempered(row) |> Mlx.softmax(axes: [-1])
+    if tokens, do: logprobs |> Mlx.zeros_like() |> Mlx.put_along_axis(tokens, kept, axis: -1), else: kept
+  end
+
+  defp categorical(sampler, logprobs, key), do: sampler |> tempered(logprobs) |> Mlx.Random.categorical(key: key)
+
   # The quotients of the most probable tokens are finite at any temperature.
-  defp categorical(sampler, logprobs, key) do
+  defp tempered(sampler, logprobs) do
     top = Mlx.reduce_max(logprobs, axes: [-1], keep_axes: true)
-    logprobs |> Mlx.subtract(top) |> Mlx.divide(sampler.temperature) |> Mlx.Random.categorical(key: key)
+    logprobs |> Mlx.subtract(top) |> Mlx.divide(sampler.temperature)
   end
 end

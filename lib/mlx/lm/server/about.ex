@@ -5,15 +5,17 @@ defmodule Mlx.LM.Server.About do
   # has ended, however that ended.
 
   alias Mlx.LM.{ChatTemplate, Tokenizer}
+  alias Mlx.LM.Server.Drafting
 
-  @enforce_keys [:name, :tokenizer, :template, :context_length]
+  @enforce_keys [:name, :tokenizer, :template, :context_length, :drafts?]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           name: String.t(),
           tokenizer: Tokenizer.t(),
           template: ChatTemplate.t() | nil,
-          context_length: pos_integer()
+          context_length: pos_integer(),
+          drafts?: boolean()
         }
 
   @doc "Keeps what is to be known of a model for the calling process, until that ends."
@@ -23,7 +25,8 @@ defmodule Mlx.LM.Server.About do
       name: lm.name,
       tokenizer: lm.tokenizer,
       template: lm.template,
-      context_length: lm.model.config.context_length
+      context_length: lm.model.config.context_length,
+      drafts?: Drafting.possible?(lm.model)
     }
 
     server = self()

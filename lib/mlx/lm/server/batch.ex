@@ -21,7 +21,7 @@ defmodule Mlx.LM.Server.Batch do
   @enforce_keys [:empty, :step]
   defstruct @enforce_keys ++ [:tokens, caches: [], slots: 0, rows: %{}, slack: 0]
 
-  @typep step :: (Array.t(), [tuple()], Array.t() -> {Array.t(), Array.t(), [tuple()]})
+  @typep step :: (Array.t(), [tuple()], Array.t() -> tuple())
 
   @type t :: %__MODULE__{
           empty: [Cache.t()],
@@ -38,6 +38,12 @@ defmodule Mlx.LM.Server.Batch do
   def compile(model) do
     empty = Decoder.caches(model)
     Mlx.compile(&decode(model, empty, &1, &2, &3), donate: [1])
+  end
+
+  defp decode(model, empty, %Array{shape: {_slots, _count}} = ids, buffers, lengths) do
+    caches = Enum.zip_with(empty, buffers, &Cache.put_buffers(&1, &2, lengths))
+    {logits, caches} = Decoder.logits(model, ids, caches)
+    {logits, Enum.map(caches, &Cache.buffers/1)}
   end
 
   defp decode(model, empty, tokens, buffers, lengths) do
@@ -105,12 +111,29 @@ defmodule Mlx.LM.Server.Batch do
   """
   @spec step(t()) :: {Array.t(), Array.t(), t()}
   def step(%__MODULE__{} = batch) do
-    batch = batch |> fitted() |> with_room()
+    batch = batch |> fitted() |> with_room(1)
     buffers = Enum.map(batch.caches, &Cache.buffers/1)
     {greedy, logits, buffers} = batch.step.(batch.tokens, buffers, lengths(batch))
     caches = Enum.zip_with(batch.empty, buffers, &Cache.put_buffers(&1, &2, 0))
     rows = Map.new(batch.rows, fn {ref, {slot, length}} -> {ref, {slot, length + 1}} end)
     {greedy, logits, %{batch | caches: caches, rows: rows}}
+  end
+
+  @doc """
+  Reads several tokens of each row, `{slots, count}`. Returns the logits `{slots, count, vocabulary}` and the batch, whose rows
+  have read none of them until `advance/3` says how many. Nothing is evaluated.
+  """
+  @spec check(t(), Array.t()) :: {Array.t(), t()}
+  def check(%__MODULE__{} = batch, %Array{shape: {_slots, count}} = ids) do
+    batch = with_room(batch, count)
+    {logits, buffers} = batch.step.(ids, Enum.map(batch.caches, &Cache.buffers/1), lengths(batch))
+    {logits, %{batch | caches: Enum.zip_with(batch.empty, buffers, &Cache.put_buffers(&1, &2, 0))}}
+  end
+
+  @doc "The batch in which a row has read so many tokens more."
+  @spec advance(t(), reference(), pos_integer()) :: t()
+  def advance(%__MODULE__{} = batch, ref, count) do
+    %{batch | rows: Map.update!(batch.rows, ref, fn {slot, length} -> {slot, length + count} end)}
   end
 
   # One row alone is an array without axes, for which caches have the fastest attention.
@@ -124,17 +147,25 @@ defmodule Mlx.LM.Server.Batch do
     Mlx.array(for(slot <- 0..(slots - 1), do: Map.get(by_slot, slot, 0)), type: :s32)
   end
 
-  defp with_room(batch) do
+  defp with_room(batch, count) do
     longest = batch.rows |> Enum.map(fn {_ref, {_slot, length}} -> length end) |> Enum.max()
-    %{batch | caches: Enum.map(batch.caches, &Slots.with_room(&1, longest))}
+    %{batch | caches: Enum.map(batch.caches, &Slots.with_room(&1, longest + count - 1))}
   end
+
+  @doc "The tokens `{slots}` of these slots; those of the others do not matter."
+  @spec tokens(t(), %{non_neg_integer() => non_neg_integer()}) :: Array.t() | nil
+  def tokens(%__MODULE__{slots: 0}, _by_slot), do: nil
+
+  def tokens(%__MODULE__{slots: slots}, by_slot),
+    do: Mlx.array(for(slot <- 0..(slots - 1), do: Map.get(by_slot, slot, 0)), type: :s32)
 
   @doc "The batch with the tokens `{slots}` that its rows read next."
   @spec put_tokens(t(), Array.t()) :: t()
   def put_tokens(%__MODULE__{} = batch, tokens), do: %{batch | tokens: tokens}
 
-  # Fewer slots, where most have been free for a while.
-  defp fitted(batch) do
+  @doc "The batch with fewer slots, where most have been free for a while."
+  @spec fitted(t()) :: t()
+  def fitted(batch) do
     wanted = Slots.round(size(batch))
 
     cond do

@@ -6,7 +6,8 @@ defmodule Mlx.LM.Server.Request do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.{Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
-  alias Mlx.LM.Server.{About, Constraint, Error}
+  alias Mlx.LM.Server.{About, Constraint, Drafting, Error}
+  alias Mlx.LM.Speculation.Settings
 
   @table [
     max_tokens: {256, {:integer, 1, nil}},
@@ -16,26 +17,31 @@ defmodule Mlx.LM.Server.Request do
     special: {false, {:either, [:boolean, :strings]}},
     template: {[], :any},
     grammar: {nil, :any},
+    draft: {nil, :any},
+    draft_tokens: {nil, {:optional, {:integer, 1, 64}}},
     priority: {0, {:integer, -1_000_000, 1_000_000}},
     deadline: {nil, {:optional, {:integer, 1, 0xFFFFFFFF}}},
     queue: {true, :boolean}
   ]
 
   @enforce_keys [
-                  :ids,
-                  :prompt,
-                  :borders,
-                  :most,
-                  :stop,
-                  :end_ids,
-                  :special,
-                  :constraint,
-                  :sampling,
-                  :priority,
-                  :deadline
-                ] ++
-                  [:queue]
+    :ids,
+    :prompt,
+    :borders,
+    :most,
+    :stop,
+    :end_ids,
+    :special,
+    :constraint,
+    :draft,
+    :sampling,
+    :priority,
+    :deadline,
+    :queue
+  ]
   defstruct @enforce_keys
+
+  @typep draft :: Settings.t() | nil
 
   @type t :: %__MODULE__{
           ids: [Tokenizer.id(), ...],
@@ -46,6 +52,7 @@ defmodule Mlx.LM.Server.Request do
           end_ids: MapSet.t(Tokenizer.id()),
           special: boolean() | [String.t()],
           constraint: Constraint.t(),
+          draft: draft,
           sampling: keyword(),
           priority: integer(),
           deadline: pos_integer() | nil,
@@ -82,6 +89,7 @@ defmodule Mlx.LM.Server.Request do
       end_ids: end_ids,
       special: complete[:special],
       constraint: Constraint.new(complete[:grammar], about.tokenizer, end_ids),
+      draft: Drafting.settings!(complete, about.name, about.drafts?),
       sampling: sampling,
       priority: complete[:priority],
       deadline: complete[:deadline],

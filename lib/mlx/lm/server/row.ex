@@ -5,12 +5,27 @@ defmodule Mlx.LM.Server.Row do
 
   alias Mlx.LM.{Response, Sampler, StopStrings}
   alias Mlx.LM.Server.{About, Choosing, Constraint, Request}
+  alias Mlx.LM.Speculation.Ngrams
   alias Mlx.LM.Tokenizer.StreamDecoder
 
   @enforce_keys [:ref, :request, :sampler, :choose, :decoder, :stop, :left, :started]
-  defstruct @enforce_keys ++ [:constraint, :first, cached: 0, fed: [], ids: [], text: [], logprobs: []]
+  defstruct @enforce_keys ++
+              [
+                :constraint,
+                :first,
+                :ngrams,
+                cached: 0,
+                rounds: 0,
+                drafted: 0,
+                accepted: 0,
+                fed: [],
+                ids: [],
+                text: [],
+                logprobs: []
+              ]
 
   @typep choose :: Choosing.t()
+  @typep ngrams :: Ngrams.t()
 
   @type t :: %__MODULE__{
           ref: reference(),
@@ -23,7 +38,11 @@ defmodule Mlx.LM.Server.Row do
           started: integer(),
           constraint: Constraint.t(),
           first: integer() | nil,
+          ngrams: ngrams | nil,
           cached: non_neg_integer(),
+          rounds: non_neg_integer(),
+          drafted: non_neg_integer(),
+          accepted: non_neg_integer(),
           fed: [non_neg_integer()],
           ids: [non_neg_integer()],
           text: iodata(),
@@ -44,10 +63,16 @@ defmodule Mlx.LM.Server.Row do
       decoder: StreamDecoder.new(about.tokenizer, special: request.special),
       stop: request.stop,
       constraint: request.constraint,
+      ngrams: ngrams(request),
       left: request.most,
       started: System.monotonic_time()
     }
   end
+
+  defp ngrams(%{draft: nil}), do: nil
+
+  defp ngrams(%{draft: %{draft: {:ngram, options}}} = request),
+    do: options |> Ngrams.new() |> Ngrams.append(request.ids)
 
   @doc "The tokens of the prompt and those that came, with `id` at the end, but no more than `length`."
   @spec read(t(), non_neg_integer(), pos_integer()) :: [non_neg_integer()]
@@ -56,7 +81,12 @@ defmodule Mlx.LM.Server.Row do
   @doc "Takes the next token. `told` is the sampler that chose it."
   @spec push(t(), non_neg_integer(), Sampler.t()) :: {[term()], t() | :done}
   def push(%__MODULE__{} = row, id, told) do
-    row = %{row | first: row.first || System.monotonic_time(), fed: [id | row.fed]}
+    row = %{
+      row
+      | first: row.first || System.monotonic_time(),
+        fed: [id | row.fed],
+        ngrams: row.ngrams && Ngrams.append(row.ngrams, [id])
+    }
 
     if MapSet.member?(row.request.end_ids, id) do
       finish(row, flush(row), :stop, 1)
@@ -117,6 +147,7 @@ defmodule Mlx.LM.Server.Row do
       generated_tokens: generated,
       generation_tokens_per_second: rate(generated - 1, row.first, System.monotonic_time()),
       peak_memory: Mlx.Memory.peak(),
+      speculation: row.ngrams && Map.take(row, [:rounds, :drafted, :accepted]),
       context: nil
     }
   end

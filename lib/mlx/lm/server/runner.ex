@@ -8,7 +8,20 @@ defmodule Mlx.LM.Server.Runner do
 
   alias Mlx.{Memory, Telemetry}
   alias Mlx.LM.{Context, Decoder}
-  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, PromptCache, PromptFiles, Reading, Request, Room, Row}
+
+  alias Mlx.LM.Server.{
+    About,
+    Batch,
+    Choosing,
+    Constraint,
+    Drafting,
+    PromptCache,
+    PromptFiles,
+    Reading,
+    Request,
+    Room,
+    Row
+  }
 
   @enforce_keys [:model, :about, :server, :step, :batch, :choose, :prompts]
   # `readings` are the prompts that are read, or rows whose turn has not come, and `turns` their order. `rows` are those in the
@@ -131,6 +144,9 @@ defmodule Mlx.LM.Server.Runner do
       last?(state) ->
         give_out(%{state | chosen: nil}, chosen)
 
+      Drafting.any?(rows) ->
+        %{state | chosen: nil} |> give_out(chosen) |> speculate()
+
       Enum.any?(rows, fn {_ref, row} -> row.constraint != nil end) ->
         {greedy, logits, state} = step(state)
         Mlx.async_eval({greedy, logits})
@@ -140,6 +156,55 @@ defmodule Mlx.LM.Server.Runner do
         {greedy, logits, state} = step(state)
         state |> choose(greedy, logits) |> give_out(chosen)
     end
+  end
+
+  # Rows that draft need to know their last tokens, so nothing is computed ahead.
+  defp speculate(%{rows: rows} = state) when rows == %{}, do: state
+
+  defp speculate(state) do
+    drafts = Drafting.drafts(state.rows)
+
+    if Enum.all?(drafts, fn {_ref, ids} -> ids == [] end) do
+      {greedy, logits, state} = step(state)
+      rows = Map.new(state.rows, fn {ref, row} -> {ref, %{row | rounds: row.rounds + 1}} end)
+      choose(%{state | rows: rows}, greedy, logits)
+    else
+      batch = Batch.fitted(state.batch)
+      {logits, batch} = Batch.check(batch, Drafting.ids(state.rows, drafts, batch))
+      logits = Mlx.eval(logits)
+      state = Enum.reduce(state.rows, %{state | batch: batch}, &check(&2, &1, drafts, logits))
+      Mlx.deallocate(logits)
+      last = for {ref, row} <- state.rows, into: %{}, do: {Batch.slot(state.batch, ref), hd(row.fed)}
+      %{state | batch: Batch.put_tokens(state.batch, Batch.tokens(state.batch, last))}
+    end
+  end
+
+  defp check(state, {ref, row}, drafts, logits) do
+    slot = Batch.slot(state.batch, ref)
+    mask = Constraint.mask(row.constraint, Mlx.axis_size(logits, 2))
+
+    case attempt(fn -> Drafting.chosen(row, drafts[ref], logits, slot, mask) end) do
+      {:ok, chosen} ->
+        {_id, sampler} = List.last(chosen)
+        accepted = length(chosen) - 1
+        row = %{row | sampler: sampler, rounds: row.rounds + 1, accepted: row.accepted + accepted}
+        row = %{row | drafted: row.drafted + length(drafts[ref])}
+        take(%{state | rows: Map.put(state.rows, ref, row)}, ref, chosen)
+
+      {:error, text} ->
+        tell(state, [{ref, [{:error, :failed, text}]}])
+        %{state | rows: Map.delete(state.rows, ref)} |> without(ref)
+    end
+  end
+
+  # For each token that was chosen, the row has read one.
+  defp take(state, _ref, []), do: state
+
+  defp take(state, ref, [{id, sampler} | chosen]) do
+    {events, row} = push(state.rows[ref], id, sampler)
+    if events != [], do: tell(state, [{ref, events}])
+    state = %{state | batch: Batch.advance(state.batch, ref, 1)}
+    if row == :done, do: done(state, ref, id), else: take(%{state | rows: Map.put(state.rows, ref, row)}, ref, chosen)
   end
 
   # Whether the tokens that were chosen are the last of all rows.

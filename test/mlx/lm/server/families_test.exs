@@ -3,7 +3,7 @@ defmodule Mlx.LM.Server.FamiliesTest do
   use ExUnit.Case, async: false
 
   alias Mlx.LM.{Checkpoint, Decoder, Decoding, Server}
-  alias Mlx.LM.Server.Batch
+  alias Mlx.LM.Server.{Batch, Drafting}
   alias Mlx.TinyLlama
 
   @moduletag :oracle
@@ -17,6 +17,9 @@ defmodule Mlx.LM.Server.FamiliesTest do
 
   # One that attends, one of experts, one with windows and soft caps, recurrent ones, and one with both.
   @served ~w(llama qwen3_moe gemma2 gemma3_text gpt_oss mamba2 rwkv7 recurrent_gemma qwen3_next)
+
+  # Of different kinds of attention and of positions, whose caches have all positions.
+  @checked ~w(llama qwen3_moe gpt2 deepseek_v3 deepseek_v32 llama4_text gemma)
 
   setup %{tmp_dir: folder} = context do
     {output, status} =
@@ -150,5 +153,44 @@ defmodule Mlx.LM.Server.FamiliesTest do
       assert length(Server.PromptFiles.load(kept, lm.model)) == length(File.ls!(kept))
       stop_supervised!(Server)
     end
+  end
+
+  # The logits after each of several tokens, of rows of different lengths in a batch and of one row, beside those alone.
+  defp farthest_checked(model) do
+    prompts = for {length, seed} <- Enum.with_index(@lengths), do: {tokens(length, seed), make_ref()}
+
+    for prompts <- [prompts, Enum.take(prompts, 1)] do
+      batch = joined(model, prompts)
+
+      drafts =
+        for {{_ids, ref}, seed} <- Enum.with_index(prompts),
+            into: %{},
+            do: {Batch.slot(batch, ref), tokens(4, seed + 9)}
+
+      ids = for slot <- 0..(batch.slots - 1), do: Map.get(drafts, slot, [0, 0, 0, 0])
+      # What was checked and not accepted is forgotten.
+      {_logits, batch} = Batch.check(batch, Mlx.array(Enum.map(ids, &Enum.reverse/1)))
+      {logits, _batch} = Batch.check(batch, Mlx.array(ids))
+
+      for {ids, ref} <- prompts, slot = Batch.slot(batch, ref) do
+        {_logits, caches} = Decoder.call(model, Mlx.array([ids]), Decoder.caches(model))
+        {expected, _caches} = Decoder.logits(model, Mlx.array([drafts[slot]]), caches)
+        distance(Mlx.take(logits, Mlx.array([slot]), axis: 0), expected)
+      end
+    end
+    |> List.flatten()
+    |> Enum.max()
+  end
+
+  @tag cases: @checked
+  test "several tokens of rows of different lengths are read at once as alone", %{tmp_dir: folder, cases: cases} do
+    far =
+      for name <- cases,
+          model = Checkpoint.load(Path.join(folder, name), form: :dense, type: :f32),
+          Drafting.possible?(model),
+          do: {name, farthest_checked(model)}
+
+    assert length(far) > 4
+    assert Enum.filter(far, fn {_name, distance} -> not (distance < @tolerance) end) == []
   end
 end
