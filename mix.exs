@@ -85,13 +85,13 @@ defmodule Mlx.MixProject do
 
   defp guides do
     names =
-      ~w(introduction lazy_evaluation devices_streams_and_processes memory transforms neural_networks language_models) ++
+      ~w(introduction lazy_evaluation devices_streams_and_processes memory transforms neural_networks language_models fine_tuning) ++
         ~w(production mlx_for_nx_users from_python_to_elixir from_swift_to_elixir emlx_and_emily)
 
     for name <- names, do: "guides/#{name}.md"
   end
 
-  defp livebooks, do: for(name <- ~w(first_hour training), do: "livebooks/#{name}.livemd")
+  defp livebooks, do: for(name <- ~w(first_hour training fine_tuning), do: "livebooks/#{name}.livemd")
 
   defp description do
     "MLX for Elixir: lazy arrays, random numbers, linear algebra, neural networks and language models on MLX's official C API."

@@ -28,8 +28,18 @@ defmodule GuidesTest do
   for file <- @files do
     test "the Elixir of #{file} runs", %{tmp_dir: folder} do
       blocks = for {:run, line, code} <- blocks(unquote(file)), do: {line, code}
+      if unquote(file) == "livebooks/fine_tuning.livemd", do: with_model(folder)
       capture_io(fn -> File.cd!(folder, fn -> run(blocks, unquote(file)) end) end)
     end
+  end
+
+  # A model of a few thousand numbers, and what lies beside the notebook.
+  defp with_model(folder) do
+    path = Path.join(folder, "tiny.gguf")
+    Mlx.TinyLlama.save(path)
+    System.put_env("MODEL", path)
+    on_exit(fn -> System.delete_env("MODEL") end)
+    File.ln_s!(Path.join(@root, "livebooks"), Path.join(folder, "livebooks"))
   end
 
   test "a block is left out only for a reason of the list" do

@@ -29,6 +29,7 @@ defmodule Mlx.LM do
   alias Mlx.Hub
 
   alias Mlx.LM.{
+    Adapters,
     ChatTemplate,
     Checkpoint,
     Conversion,
@@ -44,16 +45,18 @@ defmodule Mlx.LM do
   @architectures GGUFModel.architectures()
 
   @enforce_keys [:name, :model, :decode, :tokenizer, :template]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [adapters: nil]
 
   @typep decode :: Decoding.t()
+  @typep adapters :: Adapters.t()
 
   @type t :: %__MODULE__{
           name: String.t(),
           model: Decoder.t(),
           decode: decode,
           tokenizer: Tokenizer.t(),
-          template: ChatTemplate.t() | nil
+          template: ChatTemplate.t() | nil,
+          adapters: adapters() | nil
         }
 
   @type message :: %{required(:role) => String.t(), required(:content) => String.t()}
@@ -79,6 +82,9 @@ defmodule Mlx.LM do
     * `:families` - types of models of your own in folders, a map of types and modules (`Mlx.LM.Family`)
     * `:adapter` - the folder of an adapter of mlx-lm or PEFT for a model in a folder, and `:fuse`, whether it becomes a part
       of the model's matrices, default false (see `Mlx.LM.Checkpoint.load/2`)
+    * `:adapters` - adapters of LoRA and DoRA among which each call chooses by its option `:adapter`, a map of names and
+      folders, such as `%{"poet" => "adapters/poet"}`; `%{}` where `put_adapter/3` brings them later. The matrices of the
+      model are in memory once. Default `nil`
 
   Raises `Mlx.Error` when something can't be read, is of an unknown kind, or is missing.
 
@@ -87,7 +93,7 @@ defmodule Mlx.LM do
   @spec load(Path.t(), keyword()) :: t()
   def load(model, options \\ []) do
     model = FilePath.string!(model, :"LM.load")
-    defaults = [form: nil, type: nil, requantize: nil, families: %{}, adapter: nil, fuse: false]
+    defaults = [form: nil, type: nil, requantize: nil, families: %{}, adapter: nil, fuse: false, adapters: nil]
     options = Options.complete(options, :"LM.load", defaults)
 
     CalledFunction.name("Mlx.LM.load", fn ->
@@ -111,19 +117,22 @@ defmodule Mlx.LM do
       raise ArgumentError, "Mlx.LM.load: the option :requantize is for GGUF files, and #{folder} is a folder"
     end
 
-    model = Checkpoint.load(folder, options)
+    {adapters, options} = Keyword.pop(options, :adapters)
+    model = if adapters, do: Adapters.base(folder, options), else: Checkpoint.load(folder, options)
 
-    %__MODULE__{
+    lm = %__MODULE__{
       name: name |> Path.expand() |> Path.basename(),
       model: model,
       decode: Decoding.compile(model),
       tokenizer: Tokenizer.from_folder(folder),
       template: ChatTemplate.from_folder(folder)
     }
+
+    if adapters, do: Adapters.load(lm, adapters, folder, options), else: lm
   end
 
   defp of_gguf(path, options) do
-    if options[:adapter],
+    if options[:adapter] || options[:adapters],
       do: raise(Mlx.Error, message: "#{path} is a GGUF file, and adapters are for models in folders")
 
     %{metadata: metadata} = GGUFMetadata.read(path)
@@ -138,6 +147,32 @@ defmodule Mlx.LM do
       tokenizer: tokenizer,
       template: template(metadata)
     }
+  end
+
+  @doc """
+  The model with another adapter, by a name for the option `:adapter` of `generate/3`, `stream/3` and `events/3`. The model was
+  loaded with the option `:adapters`. An adapter that had the name is replaced; `nil` in place of a folder takes it away.
+
+      lm = Mlx.LM.load("SmolLM2", adapters: %{"owl" => "adapters/owl"})
+      lm = Mlx.LM.put_adapter(lm, "poet", "adapters/poet")
+      Mlx.LM.generate(lm, "Hello", adapter: "poet")
+
+  Nothing of the model is read again.
+
+  Raises `ArgumentError` for a model that was loaded without `:adapters`, and `Mlx.Error` where the adapter does not fit.
+  """
+  @spec put_adapter(t(), String.t(), Path.t() | nil) :: t()
+  def put_adapter(%__MODULE__{} = lm, name, folder) when is_binary(name) do
+    CalledFunction.name("Mlx.LM.put_adapter", fn -> Adapters.put(lm, name, folder) end)
+  end
+
+  @doc """
+  The model with one of its adapters, by its name, or without any for `nil`: what the option `:adapter` chooses for a call, for
+  those that have no such option, such as `perplexity/3`.
+  """
+  @spec with_adapter(t(), String.t() | nil) :: t()
+  def with_adapter(%__MODULE__{} = lm, name) do
+    CalledFunction.name("Mlx.LM.with_adapter", fn -> Adapters.choose(lm, name) end)
   end
 
   @doc """
@@ -235,6 +270,8 @@ defmodule Mlx.LM do
         * `[bits: 8, group_size: 64, start: 0]` - quantized ones (`Mlx.LM.QuantizedCache`), from so many positions on
         * `[max_size: 4096, keep: 4]` - those of the last positions, beside the first `:keep` (`Mlx.LM.RotatingCache`)
     * `:template` - variables of the chat template, as `encode/3` takes them
+    * `:adapter` - the name of an adapter that the model was loaded with, or `nil` for none; by default the one that
+      `with_adapter/2` has chosen
     * `:prefill_step` - how many tokens of the prompt are read at once, default 2048
     * `:progress` - a function that is called with `{:prefill, done, total}` while the prompt is read: before the first
       token of it, after each step, and when the first token of the answer is known
@@ -254,7 +291,12 @@ defmodule Mlx.LM do
   # The events of the function that was called.
   defp events(lm, prompt, options, called) do
     parts = ["Mlx.LM.encode", "Mlx.LM.Generation.events"]
-    {template, options} = if Keyword.keyword?(options), do: Keyword.split(options, [:template]), else: {[], options}
+
+    {own, options} =
+      if Keyword.keyword?(options), do: Keyword.split(options, [:template, :adapter]), else: {[], options}
+
+    {adapter, template} = Keyword.split(own, [:adapter])
+    lm = CalledFunction.name(called, fn -> Adapters.of_call(lm, adapter) end)
     CalledFunction.name(called, parts, fn -> Generation.events(lm, encode(lm, prompt, template), options) end)
   end
 

@@ -28,6 +28,8 @@ defmodule Mlx.Telemetry do
      "`Mlx.Training.run/5` made a report: the mean loss of so many steps, and how long they took"},
     {[:training, :epoch], "those of the validation", "`step`, `epoch`",
      "an epoch ended; the measurements are the loss and the metrics of the validation, if there is one"},
+    {[:training, :validation], "those of the validation", "`step`, `epoch`",
+     "a validation was computed between the ends of epochs, as `:validate_every` says"},
     {[:training, :checkpoint], "`bytes`", "`step`, `path`", "a checkpoint was written"}
   ]
 

@@ -85,10 +85,21 @@ defmodule Mlx.Training do
 
   @array_fields [:model, :optimizer_state, :random, :order]
   @enforce_keys @array_fields
-  defstruct @enforce_keys ++ [epoch: 0, batch: 0, step: 0, losses: [], validations: [], best: nil, waited: 0]
+  defstruct @enforce_keys ++
+              [epoch: 0, batch: 0, step: 0, losses: [], validations: [], best: nil, waited: 0, counted: 0]
 
   # Options that all processes of a group need alike, because they say when and what is exchanged.
-  @agreed [:epochs, :accumulate, :report_every, :type, :checkpoint_every, :resume, :early_stopping]
+  @agreed [
+    :epochs,
+    :steps,
+    :validate_every,
+    :accumulate,
+    :report_every,
+    :type,
+    :checkpoint_every,
+    :resume,
+    :early_stopping
+  ]
 
   @typedoc """
   A training:
@@ -99,8 +110,9 @@ defmodule Mlx.Training do
     * `batch` - the batches of the next epoch that are done
     * `step` - the steps that are done
     * `losses` - `{step, loss}` for each report, the mean since the report before; the last report comes first
-    * `validations` - `{step, values}` for each epoch, a map with `:loss` and the metrics; the last epoch comes first
-    * `best`, `waited` - the best value of early stopping, and the epochs since then
+    * `validations` - `{step, values}` for each validation, a map with `:loss` and the metrics; the last one comes first
+    * `best`, `waited` - the best value of early stopping, and the validations since then
+    * `counted` - what `:count` has counted
   """
   @type t :: %__MODULE__{
           model: Tree.t(),
@@ -113,7 +125,8 @@ defmodule Mlx.Training do
           losses: [{pos_integer(), number() | atom()}],
           validations: [{pos_integer(), %{atom() => number() | atom()}}],
           best: number() | nil,
-          waited: non_neg_integer()
+          waited: non_neg_integer(),
+          counted: non_neg_integer()
         }
 
   @typedoc "Batches: an Enumerable, or a function of the epoch, from 1, that returns one."
@@ -126,7 +139,8 @@ defmodule Mlx.Training do
 
   Options of the steps:
 
-    * `:epochs` - how many passes over the batches are made in all, default 1
+    * `:epochs` - how many passes over the batches are made in all, default 1, and with `:steps` as many as these take
+    * `:steps` - how many steps are made in all, default `nil`, as many as the epochs have
     * `:accumulate` - how many batches make one step, which takes the mean of their gradients; default 1. At the end of an
       epoch it may be fewer.
     * `:clip_norm` - the greatest norm of the gradients, see `Mlx.Optimizers.clip_grad_norm/2`; default `nil`
@@ -142,13 +156,17 @@ defmodule Mlx.Training do
 
     * `:validation` - batches of which the loss and the metrics are computed after each epoch, by the model of
       `Mlx.NN.eval/1`; default `nil`
+    * `:validate_every` - after how many steps that is done, in place of the ends of epochs; then it is done before the first
+      step and after the last one, too. Default `nil`
     * `:metrics` - a keyword list of functions of a model and a batch that return a scalar array; default `[]`
     * `:early_stopping` - stops when the validation does not get better, a keyword list: `:metric`, default `:loss`;
       `:mode`, `:min` (default) or `:max`; `:patience`, how many epochs it may take, default 1; `:min_delta`, by how much
       it has to get better, default 0.0. The training has the last model; a callback that keeps the best one finds
       `waited: 0` at the `:epoch` in which it is better than before.
     * `:report_every` - after how many steps the mean loss is reported, default 10. Each report waits for the device.
-    * `:callbacks` - functions of an event, `:report` or `:epoch`, and the training. If one returns `:halt`, the training
+    * `:count` - a function of a batch that returns an integer, an array without axes, such as the number of tokens, for
+      `counted` of the training; default `nil`. Each process of a group counts its rows
+    * `:callbacks` - functions of an event, `:report` or `:epoch`, or `:validation` with `:validate_every`, and the training. If one returns `:halt`, the training
       ends there. Default `[]`
     * `:progress` - the IO device of a line with the loss and the steps in a second, default `:stdio`; `nil` writes nothing
     * `:checkpoint`, `:checkpoint_every`, `:resume` - the path of a file, after how many steps it is written besides the end

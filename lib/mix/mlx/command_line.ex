@@ -7,7 +7,7 @@ defmodule Mix.Mlx.CommandLine do
   alias Mlx.LM.Response
 
   # What goes to other functions than the generation.
-  @others [:model, :form, :type, :system, :prompt, :raw, :json, :template, :logit_bias]
+  @others [:model, :adapter, :form, :type, :system, :prompt, :raw, :json, :template, :logit_bias]
 
   @doc "The options of `Mlx.LM.events/3` among those of a command line that is called like `head`."
   @spec generation_options(keyword(), String.t()) :: keyword()
@@ -47,7 +47,8 @@ defmodule Mix.Mlx.CommandLine do
 
   @doc "Loads the model of `--model`, or the one that `bin/setup` brought."
   @spec load(keyword()) :: Mlx.LM.t()
-  def load(options), do: Mlx.LM.load(options[:model] || default_model(), Keyword.take(options, [:form, :type]))
+  def load(options),
+    do: Mlx.LM.load(options[:model] || default_model(), Keyword.take(options, [:form, :type, :adapter]))
 
   @doc "Calls a function, and ends the virtual machine with one sentence where a model or its input can't be used."
   @spec or_exit((-> result)) :: result when result: var

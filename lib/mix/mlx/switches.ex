@@ -22,6 +22,7 @@ defmodule Mix.Mlx.Switches do
   @model [
     model:
       {:string, "MODEL", "a folder, a GGUF file, or a name on the Hugging Face Hub; by default that of MLX_TEST_MODEL"},
+    adapter: {:string, "FOLDER", "an adapter of mlx-lm or PEFT for a model in a folder"},
     form: {{:one_of, [:quantized, :dense]}, "FORM", "of the matrices: quantized or dense; by default the faster one"},
     type: {{:one_of, @types}, "TYPE", "of all other numbers: f32, f16 or bf16"}
   ]

@@ -1,11 +1,12 @@
 defmodule Mlx.LM.Adapter do
   @moduledoc false
-  # An adapter of a folder put onto a decoder whose paths are the names in files. Checkpoint calls it.
+  # An adapter of a folder put onto a decoder whose paths are the names in files. Checkpoint, FineTuning and Adapters call it.
   #
   #     folder -> Adapter.Own or Adapter.PEFT, what the files hold -> layers with changes, or changed layers
   #
   # Changes of low rank are layers of their own beside those that they change, or fused with them. DoRA, which scales the rows
-  # of a changed matrix, is always fused: a quantized matrix is unpacked for it.
+  # of a changed matrix, is fused where a model is loaded: a quantized matrix is unpacked for it. With `beside: true` it is a
+  # layer, too, and no matrix is copied.
 
   alias Mlx.Array
   alias Mlx.IO.FilePath
@@ -21,14 +22,28 @@ defmodule Mlx.LM.Adapter do
   @type content :: %{changes: %{String.t() => Change.t()}, replaced: %{String.t() => Array.t()}}
 
   @typedoc """
-  How an adapter is put onto a decoder: `:type` of its arrays, or nil for that of the file; `:fuse`, whether it is fused; and
-  `:form` of quantized matrices that it is fused with.
+  How an adapter is put onto a decoder: `:type` of its arrays, or nil for that of the file; `:fuse`, whether it is fused;
+  `:form` of quantized matrices that it is fused with; `:unpacked`, the type of those whose scales are no numbers of that
+  type, when they are unpacked; and `:beside`, whether changes with magnitudes are layers, too.
   """
-  @type options :: [type: Mlx.Type.t() | nil, fuse: boolean(), form: :dense | :quantized]
+  @type options :: [
+          type: Mlx.Type.t() | nil,
+          fuse: boolean(),
+          form: :dense | :quantized,
+          unpacked: Mlx.Type.t() | nil,
+          beside: boolean()
+        ]
 
   @doc "The decoder with the adapter of a folder. Raises `Mlx.Error` where something does not fit."
   @spec onto(Decoder.t(), Path.t(), module(), Fields.t(), options()) :: Decoder.t()
   def onto(decoder, folder, family, text, options) do
+    {content, _fields, file} = read(folder, family, text)
+    put(decoder, content, file, options)
+  end
+
+  @doc "What the files of a folder hold, its settings, and the path of its arrays."
+  @spec read(Path.t(), module(), Fields.t()) :: {content(), Fields.t(), Path.t()}
+  def read(folder, family, text) do
     folder = FilePath.string!(folder, :"LM.Checkpoint.load")
     path = Path.join(folder, "adapter_config.json")
     fields = Fields.new(JSONFile.read!(path), path)
@@ -37,7 +52,12 @@ defmodule Mlx.LM.Adapter do
     tensors = Mlx.IO.load(file, format: :safetensors)
     rename = &Names.ours(&1, family.names())
     %{changes: changes, replaced: replaced} = kind.content(tensors, fields, rename)
-    changes = Places.of_experts(changes, family, text)
+    {%{changes: Places.of_experts(changes, family, text), replaced: replaced}, fields, file}
+  end
+
+  @doc "The decoder with what the files of an adapter hold. Errors name the path of its arrays."
+  @spec put(Decoder.t(), content(), Path.t(), options()) :: Decoder.t()
+  def put(decoder, %{changes: changes, replaced: replaced}, file, options) do
     replaced = Map.new(replaced, fn {name, array} -> {name, in_type(array, options[:type])} end)
     decoder = with_output(decoder, replaced)
     parts = Map.take(decoder, [:model, :lm_head])

@@ -36,6 +36,7 @@ defmodule Mlx.LM.Checkpoint do
   alias Mlx.IO.FilePath
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.{Adapter, Decoder, Families, Imported, JSONFile, Names, Quantization}
+  alias Mlx.LM.Decoder.Matrix
   alias Mlx.LM.Families.Fields
 
   @index "model.safetensors.index.json"
@@ -74,6 +75,15 @@ defmodule Mlx.LM.Checkpoint do
     end)
   end
 
+  @doc false
+  # The model of a folder as `load/2` gives it, but that each layer is where it is in files.
+  @spec unjoined(Path.t(), keyword()) :: Decoder.t()
+  def unjoined(folder, options) do
+    folder
+    |> tree(type: options[:type] || default_type(), families: options[:families])
+    |> Decoder.for_inference(form: options[:form], join: false)
+  end
+
   @doc """
   The model of a folder with the paths that its tensors have, for training, or to save it. Its arrays are read when they
   are evaluated.
@@ -96,7 +106,8 @@ defmodule Mlx.LM.Checkpoint do
   defp adapted(decoder, fields, options) do
     {family, text} = Families.find(fields, families: options[:families])
     form = options[:form] || if(Mlx.Device.default() == :cpu, do: :dense, else: :quantized)
-    Adapter.onto(decoder, options[:adapter], family, text, Keyword.take(options, [:type, :fuse]) ++ [form: form])
+    settings = Keyword.take(options, [:type, :fuse]) ++ [form: form, unpacked: options[:type] || Matrix.type(decoder)]
+    Adapter.onto(decoder, options[:adapter], family, text, settings)
   end
 
   @doc """

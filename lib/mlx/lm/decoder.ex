@@ -43,9 +43,9 @@ defmodule Mlx.LM.Decoder do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN}
+  alias Mlx.{Array, NN, Tree}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.Cache
+  alias Mlx.LM.{Cache, KeyValueCache, StateCache}
   alias Mlx.LM.Decoder.{Block, Config, ForInference, LayerInputs, Parameter, Streams}
 
   @derive {Inspect, only: [:config]}
@@ -101,13 +101,14 @@ defmodule Mlx.LM.Decoder do
       and `:quantized` on a GPU. A GPU is bound by its memory, and on a CPU MLX's quantized product is a scalar loop on one
       core. SmolLM2-135M at 4 bits, on two cores with AVX-512 and OpenBLAS, wrote 7 tokens a second and read 10 with
       quantized matrices; 31 and 210 with `:f32` ones
+    * `:join` - whether matrices are joined, default true. Without it, layers stay where they are in files
   """
   @spec for_inference(t(), keyword()) :: t()
   def for_inference(decoder, options \\ [])
 
   def for_inference(%__MODULE__{} = decoder, options) do
     default = if Mlx.Device.default() == :cpu, do: :dense, else: :quantized
-    [form] = Options.without_stream(options, :"LM.Decoder.for_inference", form: nil)
+    [form, join] = Options.without_stream(options, :"LM.Decoder.for_inference", form: nil, join: true)
     form = form || default
 
     if form not in [:dense, :quantized] do
@@ -115,13 +116,18 @@ defmodule Mlx.LM.Decoder do
             "Mlx.LM.Decoder.for_inference: expected :form to be :quantized or :dense, got: #{Given.text(form)}"
     end
 
-    ForInference.of(decoder, form)
+    if not is_boolean(join) do
+      raise ArgumentError,
+            "Mlx.LM.Decoder.for_inference: expected :join to be true or false, got: #{Given.text(join)}"
+    end
+
+    ForInference.of(decoder, form, join)
   end
 
   @doc "Empty caches, one for each mixer that needs one."
   @spec caches(t()) :: [Cache.t()]
   def caches(%__MODULE__{model: %{layers: blocks}}) do
-    for block <- blocks, %module{} = mixer <- Block.mixers(block), cache = module.cache(mixer), do: cache
+    Enum.flat_map(blocks, &Block.caches/1)
   end
 
   @doc """
@@ -143,9 +149,77 @@ defmodule Mlx.LM.Decoder do
     {output(decoder, x), caches}
   end
 
+  @doc """
+  The logits `{batch, length, vocabulary}` of the tokens after each of `ids`, an array `{batch, length}`, as a function that
+  has gradients. Each row is a whole text, and there are no caches.
+
+  Option:
+
+    * `:checkpoint` - whether a gradient computes each block anew in place of keeping what is inside of it
+      (`Mlx.checkpoint/1`), which takes less memory and more time: false (default), true, or a function of a path that says
+      whether the array there has a gradient, where not all arrays of the blocks have. Blocks of recurrent layers keep what is
+      inside of them
+  """
+  @spec training_logits(t(), Array.t(), keyword()) :: Array.t()
+  def training_logits(decoder, ids, options \\ [])
+
+  def training_logits(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, options) do
+    [checkpoint] = Options.without_stream(options, :"LM.Decoder.training_logits", checkpoint: false)
+
+    call =
+      case checkpoint do
+        false -> &called/5
+        true -> &anew(&1, &2, &3, &4, &5, fn _path -> true end)
+        fun when is_function(fun, 1) -> &anew(&1, &2, &3, &4, &5, fun)
+        other -> refuse_checkpoint!(other)
+      end
+
+    {x, _caches} = hidden(decoder, ids, Enum.map(caches(decoder), &unstored/1), call)
+    output(decoder, x)
+  end
+
+  defp refuse_checkpoint!(other) do
+    raise ArgumentError,
+          "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true, false or a function of a path, " <>
+            "got: #{Given.text(other)}"
+  end
+
+  defp unstored(%KeyValueCache{} = cache), do: %{cache | stored: false}
+  defp unstored(cache), do: cache
+
+  defp called(block, _number, x, caches, step), do: Block.call(block, x, caches, step)
+
+  # Caches have read nothing and keep nothing, so that the block's own are gone with it. What has a gradient is an argument.
+  defp anew(block, number, x, {used, left}, step, trained?) do
+    {own, others} = Enum.split(left, length(Block.caches(block)))
+
+    if Enum.any?(own, &is_struct(&1, StateCache)),
+      do: called(block, number, x, {used, left}, step),
+      else: attention_anew(block, number, x, {used, own, others}, step, trained?)
+  end
+
+  defp attention_anew(block, number, x, {used, own, left}, step, trained?) do
+    {trained, kept} = Tree.partition(block, fn path, _array -> trained?.("model.layers.#{number}.#{path}") end)
+
+    # MLX asks for the gradients of all that the function uses.
+    {x, step} =
+      Mlx.checkpoint(fn trained, kept, x, step ->
+        kept = Tree.map(kept, &Mlx.stop_gradient/1)
+        block = Tree.merge(trained, kept, fn part, _same -> part end)
+        {x, _caches, step} = Block.call(block, x, {[], own}, step)
+        {x, step}
+      end).(trained, kept, x, step)
+
+    {x, {Enum.reverse(own, used), left}, step}
+  end
+
   @doc "As `call/3`, with what the last block gives, `{batch, length, width}`, in place of logits."
   @spec hidden(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
-  def hidden(%__MODULE__{model: model} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
+  def hidden(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do
+    hidden(decoder, ids, caches, &called/5)
+  end
+
+  defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
     x = embedded(decoder, ids, caches)
     inputs = model[:layer_inputs]
     step = if inputs, do: %{ids: ids, layer_inputs: LayerInputs.call(inputs, ids, x)}, else: %{ids: ids}
@@ -153,7 +227,9 @@ defmodule Mlx.LM.Decoder do
     start = {x, {[], caches}, step}
 
     {x, {used, []}, _step} =
-      Enum.reduce(model.layers, start, fn block, {x, caches, step} -> Block.call(block, x, caches, step) end)
+      model.layers
+      |> Enum.with_index()
+      |> Enum.reduce(start, fn {block, number}, {x, caches, step} -> call.(block, number, x, caches, step) end)
 
     {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
   end

@@ -13,21 +13,29 @@ defmodule Mlx.LM.KeyValueCache do
 
   In a function that is compiled once for all lengths, the length is an array without axes, and the
   caller gives up the buffers and sees to their room.
+
+  With `stored: false` nothing is kept and nothing is given up: the cache of a call that reads whole texts and has
+  gradients, for training.
   """
 
   @behaviour Mlx.LM.Cache
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, Native}
+  alias Mlx.{Array, Fast, Native}
   alias Mlx.LM.Cache
   alias Mlx.Arguments.Options
 
   @step 256
 
-  @type t :: %__MODULE__{keys: Array.t() | nil, values: Array.t() | nil, length: non_neg_integer() | Array.t()}
+  @type t :: %__MODULE__{
+          keys: Array.t() | nil,
+          values: Array.t() | nil,
+          length: non_neg_integer() | Array.t(),
+          stored: boolean()
+        }
 
-  defstruct keys: nil, values: nil, length: 0
+  defstruct keys: nil, values: nil, length: 0, stored: true
 
   @doc """
   An empty cache.
@@ -57,6 +65,13 @@ defmodule Mlx.LM.KeyValueCache do
   """
   @spec attend(t(), Array.t(), Array.t(), Array.t(), keyword()) :: {Array.t(), t()}
   def attend(cache, queries, keys, values, options \\ [])
+
+  def attend(%__MODULE__{stored: false} = cache, queries, keys, values, options) do
+    [scale] = Options.without_stream(options, :"LM.KeyValueCache.attend", scale: nil)
+    {keys, values, mask, cache} = update(cache, keys, values)
+    scale = scale || 1 / :math.sqrt(Mlx.axis_size(queries, 3))
+    {Fast.scaled_dot_product_attention(queries, keys, values, scale: scale, mask: mask), cache}
+  end
 
   def attend(%__MODULE__{length: %Array{} = start} = cache, queries, keys, values, options) do
     attend_from(start, cache, queries, keys, values, options)
@@ -93,6 +108,11 @@ defmodule Mlx.LM.KeyValueCache do
       {{1, 2, 3, 8}, {1, 2, 256, 8}, 3}
   """
   @spec update(t(), Array.t(), Array.t()) :: {Array.t(), Array.t(), nil | :causal | Array.t(), t()}
+  def update(%__MODULE__{stored: false, length: 0} = cache, %Array{} = keys, %Array{} = values) do
+    count = Mlx.axis_size(keys, 2)
+    {keys, values, if(count > 1, do: :causal), %{cache | length: count}}
+  end
+
   def update(%__MODULE__{length: %Array{} = start} = cache, %Array{} = keys, %Array{} = values) do
     count = Mlx.axis_size(keys, 2)
     kept = %{cache | keys: written(cache.keys, keys, start), values: written(cache.values, values, start)}

@@ -5,6 +5,7 @@ defmodule Mlx.Training.Checkpoint do
   #     model.*, optimizer.*   arrays by their paths
   #     random, order          keys
   #     counts                 the integers of `@counts`
+  #     counted                what was counted, if anything
   #     best                   the best value of early stopping
   #     losses.step, .value    the reports, the first one first
   #     validations.step, .*   the validations, each value by its name
@@ -22,6 +23,7 @@ defmodule Mlx.Training.Checkpoint do
     |> Map.merge(named("model", training.model))
     |> Map.merge(named("optimizer", training.optimizer_state))
     |> Map.merge(best(training.best))
+    |> Map.merge(counted(training.counted))
     |> Map.merge(losses(training.losses))
     |> Map.merge(validations(Enum.reverse(training.validations)))
     |> then(&Mlx.IO.save(path, &1))
@@ -35,6 +37,9 @@ defmodule Mlx.Training.Checkpoint do
 
   defp best(nil), do: %{}
   defp best(value), do: %{"best" => Mlx.array(value, type: :f32)}
+
+  defp counted(0), do: %{}
+  defp counted(count), do: %{"counted" => integers(count)}
 
   defp losses([]), do: %{}
 
@@ -52,7 +57,7 @@ defmodule Mlx.Training.Checkpoint do
     end
   end
 
-  defp integers(list), do: Mlx.array(list, type: :s64)
+  defp integers(numbers), do: Mlx.array(numbers, type: :s64)
   defp floats(list), do: Mlx.array(list, type: :f32)
 
   @doc "The training that the file holds, in the form of one that has not begun."
@@ -71,6 +76,7 @@ defmodule Mlx.Training.Checkpoint do
         random: fetch!(arrays, "random", path),
         order: fetch!(arrays, "order", path),
         best: if(best = arrays["best"], do: Mlx.to_number(best)),
+        counted: if(counted = arrays["counted"], do: Mlx.to_number(counted), else: 0),
         losses: arrays["losses.step"] |> list() |> Enum.zip(list(arrays["losses.value"])) |> Enum.reverse(),
         validations: arrays |> read_validations(names) |> Enum.reverse()
       ] ++ counts

@@ -15,17 +15,31 @@ defmodule Mlx.Training.Loop do
           batches: Passes.t()
         }
 
-  @doc "The training after all epochs, or after the one in which it was stopped."
+  @doc "The training after all epochs or steps, or after the epoch in which it was stopped."
   @spec run(t(), Training.t()) :: Training.t()
-  def run(%{settings: settings} = loop, training) do
-    if training.epoch >= settings.epochs or EarlyStopping.stop?(training, settings) do
+  def run(%{settings: %{validate_every: every} = settings} = loop, %{step: 0, validations: []} = training)
+      when every != nil do
+    case validation(loop, training, Window.new()) do
+      {:cont, training, _window} -> epochs(loop, training)
+      {:halt, training, _window} -> save(training, settings) && training
+    end
+  end
+
+  def run(loop, training), do: epochs(loop, training)
+
+  defp epochs(%{settings: settings} = loop, training) do
+    if done?(training, settings) or EarlyStopping.stop?(training, settings) do
       training
     else
       case epoch(loop, training) do
-        {:cont, training} -> run(loop, training)
+        {:cont, training} -> epochs(loop, training)
         {:halt, training} -> training
       end
     end
+  end
+
+  defp done?(training, %{epochs: epochs, steps: steps}) do
+    (is_integer(epochs) and training.epoch >= epochs) or (steps != nil and training.step >= steps)
   end
 
   defp epoch(loop, training) do
@@ -67,26 +81,52 @@ defmodule Mlx.Training.Loop do
     {loss, training} = loop.step.(training, batches)
     training = %{training | step: training.step + 1, batch: training.batch + length(batches)}
     Mlx.async_eval({loss, training.model, training.optimizer_state, training.random})
-    window = Window.add(window, loss)
+    window = Window.add(window, loss, count(settings, batches))
+    last? = training.step == settings.steps
 
-    if due?(training, settings.report_every) or due?(training, settings.checkpoint_every) do
-      {decision, training, window} = report(loop, training, window)
-      if decision == :halt or due?(training, settings.checkpoint_every), do: save(training, settings)
+    if last? or Enum.any?([:report_every, :checkpoint_every, :validate_every], &due?(training, settings, &1)) do
+      {reported, training, window} = report(loop, training, window)
+
+      {validated, training, window} =
+        if settings.validate_every && (last? or due?(training, settings, :validate_every)),
+          do: validation(loop, training, window),
+          else: {:cont, training, window}
+
+      decision = if last? or :halt in [reported, validated], do: :halt, else: :cont
+      if last?, do: Progress.last(training, window.rate, settings)
+      if decision == :halt or due?(training, settings, :checkpoint_every), do: save(training, settings)
       {decision, {training, window}}
     else
       {:cont, {training, window}}
     end
   end
 
-  defp due?(_training, nil), do: false
-  defp due?(training, every), do: rem(training.step, every) == 0
+  defp count(%{count: nil}, _batches), do: 0
+
+  defp count(%{count: count}, batches) do
+    Enum.sum_by(batches, fn {batch, _weight} -> Mlx.to_number(count.(batch)) end)
+  end
+
+  defp counted(%{count: nil}, _window), do: 0
+  defp counted(%{group: group}, window), do: Processes.sum(window.counted, group)
+
+  defp due?(training, settings, name) do
+    every = Map.fetch!(settings, name)
+    every != nil and rem(training.step, every) == 0
+  end
 
   # Nothing where the last step was reported already.
   defp report(_loop, training, %{losses: []} = window), do: {:cont, training, window}
 
   defp report(%{settings: settings}, training, window) do
     {loss, next} = Window.close(window)
-    training = %{training | losses: [{training.step, loss} | training.losses]}
+
+    training = %{
+      training
+      | losses: [{training.step, loss} | training.losses],
+        counted: training.counted + counted(settings, window)
+    }
+
     measurements = %{loss: loss, steps: length(window.losses), duration: next.started - window.started}
     Telemetry.execute([:training, :report], measurements, %{step: training.step, epoch: training.epoch + 1})
     Progress.report(training, next.rate, settings)
@@ -95,7 +135,11 @@ defmodule Mlx.Training.Loop do
 
   defp finish(%{settings: settings} = loop, training, window, order) do
     {reported, training, window} = report(loop, training, window)
-    training = validated(loop, %{training | epoch: training.epoch + 1, batch: 0, order: order})
+    training = %{training | epoch: training.epoch + 1, batch: 0, order: order}
+
+    training =
+      if settings.validate_every && not done?(training, settings), do: training, else: validated(loop, training)
+
     Progress.epoch(training, window.rate, settings)
     save(training, settings)
     ended = call(settings, :epoch, training)
@@ -110,9 +154,26 @@ defmodule Mlx.Training.Loop do
   defp validated(%{validate: validate, settings: settings}, training) do
     values = validate.(training)
     Telemetry.execute([:training, :epoch], values, %{step: training.step, epoch: training.epoch})
-    training = %{training | validations: [{training.step, values} | training.validations]}
-    EarlyStopping.watch(training, values, settings)
+    EarlyStopping.watch(with_validation(training, values), values, settings)
   end
+
+  # A validation between the ends of epochs. Its time counts for no rate.
+  defp validation(%{settings: settings} = loop, training, window) do
+    values = loop.validate.(training)
+    Telemetry.execute([:training, :validation], values, %{step: training.step, epoch: training.epoch + 1})
+    training = EarlyStopping.watch(with_validation(training, values), values, settings)
+    Progress.validation(training, window.rate, settings)
+    stop? = EarlyStopping.stop?(training, settings)
+    decision = call(settings, :validation, training)
+    {if(stop?, do: :halt, else: decision), training, Window.new(window.rate)}
+  end
+
+  # That of one step is not computed twice.
+  defp with_validation(%{validations: [{step, _former} | _] = validations, step: step} = training, _values),
+    do: %{training | validations: validations}
+
+  defp with_validation(training, values),
+    do: %{training | validations: [{training.step, values} | training.validations]}
 
   # All are called, whatever the first ones return. All processes end when it is so in one of them.
   defp call(settings, event, training) do

@@ -10,8 +10,11 @@ defmodule Mlx.Training.Settings do
   @metrics {&__MODULE__.metrics?/1, "a keyword list of functions of a model and a batch, none of them called :loss"}
   @file_kind {&__MODULE__.file?/1, "the path of a file that ends in .safetensors"}
 
+  @count {&__MODULE__.count?/1, "a function of a batch that returns an integer array"}
+
   @options [
     epochs: {1, :at_least_one},
+    steps: {nil, {:optional, :at_least_one}},
     accumulate: {1, :at_least_one},
     report_every: {10, :at_least_one},
     prefetch: {2, :at_least_one},
@@ -21,8 +24,10 @@ defmodule Mlx.Training.Settings do
     seed: {nil, {:optional, :seed}},
     group: {nil, {:optional, :group}},
     validation: {nil, {:optional, @passes}},
+    validate_every: {nil, {:optional, :at_least_one}},
     metrics: {[], @metrics},
     early_stopping: {nil, {:optional, :keywords}},
+    count: {nil, {:optional, @count}},
     callbacks: {[], :callbacks},
     progress: {:stdio, {:optional, :io_device}},
     checkpoint: {nil, {:optional, @file_kind}},
@@ -32,6 +37,7 @@ defmodule Mlx.Training.Settings do
 
   # An option, the one that it says nothing without, and what that one is.
   @needed [
+    {:validate_every, :validation, "the batches of which the loss is computed"},
     {:metrics, :validation, "the batches that the metrics are computed of"},
     {:early_stopping, :validation, "the batches whose loss or metric it watches"},
     {:checkpoint_every, :checkpoint, "the path of the file"},
@@ -45,9 +51,11 @@ defmodule Mlx.Training.Settings do
   @doc "The settings for the options of `Mlx.Training.run/5`."
   @spec new!(keyword()) :: t()
   def new!(options) do
-    options = Options.complete(options, :"Training.run", OptionKinds.defaults(@options))
-    OptionKinds.check!(@options, options, "Mlx.Training.run: ")
-    __MODULE__ |> struct!(options) |> with_early_stopping() |> complete!() |> for_group()
+    given = Options.complete(options, :"Training.run", OptionKinds.defaults(@options))
+    OptionKinds.check!(@options, given, "Mlx.Training.run: ")
+    # So many epochs as the steps take.
+    epochs = if given[:steps] && not Keyword.has_key?(options, :epochs), do: :infinity, else: given[:epochs]
+    __MODULE__ |> struct!(given) |> struct!(epochs: epochs) |> with_early_stopping() |> complete!() |> for_group()
   end
 
   defp with_early_stopping(%{early_stopping: nil} = settings), do: settings
@@ -88,6 +96,9 @@ defmodule Mlx.Training.Settings do
     Keyword.keyword?(value) and
       Enum.all?(value, &match?({name, fun} when name != :loss and is_function(fun, 2), &1))
   end
+
+  @doc false
+  def count?(value), do: is_function(value, 1)
 
   @doc false
   def file?(value), do: is_binary(value) and String.downcase(Path.extname(value)) == ".safetensors"

@@ -4,19 +4,27 @@ defmodule Mlx.Training.Window do
 
   alias Mlx.Array
 
-  defstruct losses: [], started: 0, rate: 0.0
+  defstruct losses: [], counted: 0, started: 0, rate: 0.0
 
-  @type t :: %__MODULE__{losses: [Array.t()], started: integer(), rate: float()}
+  @type t :: %__MODULE__{
+          losses: [Array.t()],
+          counted: non_neg_integer(),
+          started: integer(),
+          rate: float()
+        }
 
   @doc "A window that begins now. The rate is that of the one before."
   @spec new(float()) :: t()
   def new(rate \\ 0.0), do: %__MODULE__{started: System.monotonic_time(), rate: rate}
 
-  @doc "The window with the loss of a step, after the step before it is computed: the device has at most two of them."
-  @spec add(t(), Array.t()) :: t()
-  def add(%{losses: losses} = window, loss) do
+  @doc """
+  The window with the loss of a step and what it counts, after the step before it is computed: the device has at most two
+  of them.
+  """
+  @spec add(t(), Array.t(), non_neg_integer()) :: t()
+  def add(%{losses: losses} = window, loss, counted \\ 0) do
     losses |> Enum.take(1) |> Mlx.eval()
-    %{window | losses: [loss | losses]}
+    %{window | losses: [loss | losses], counted: window.counted + counted}
   end
 
   @doc "The mean of the losses, and the next window."

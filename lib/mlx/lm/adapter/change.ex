@@ -9,7 +9,8 @@ defmodule Mlx.LM.Adapter.Change do
   # | experts | {experts, rank, inputs} | {experts, outputs, rank} |
 
   alias Mlx.{Array, NN}
-  alias Mlx.LM.Decoder.{LoRAEmbedding, LoRALinear, LoRASwitchLinear, QuantizedSwitchLinear, SwitchLinear}
+  alias Mlx.LM.Decoder.{DenseLinear, DoRAEmbedding, DoRALinear, LoRAEmbedding, LoRALinear, LoRASwitchLinear, Matrix}
+  alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchLinear}
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
   @enforce_keys [:a, :b, :scale]
@@ -24,7 +25,7 @@ defmodule Mlx.LM.Adapter.Change do
           output: boolean()
         }
 
-  @linear [Linear, QuantizedLinear]
+  @linear [Linear, QuantizedLinear, DenseLinear]
   @embedding [Embedding, QuantizedEmbedding]
   @switch [SwitchLinear, QuantizedSwitchLinear]
 
@@ -32,15 +33,15 @@ defmodule Mlx.LM.Adapter.Change do
   @spec changeable?(struct()) :: boolean()
   def changeable?(%kind{}), do: kind in (@linear ++ @embedding ++ @switch)
 
+  @doc "What a layer that can have a change is: a linear layer, an embedding, or experts."
+  @spec role(struct()) :: :linear | :embedding | :switch
+  def role(%kind{}) when kind in @linear, do: :linear
+  def role(%kind{}) when kind in @embedding, do: :embedding
+  def role(%kind{}) when kind in @switch, do: :switch
+
   @doc "The shape of the matrix of a layer."
   @spec shape(struct()) :: tuple()
-  def shape(%kind{weight: %Array{shape: shape}} = layer)
-      when kind in [QuantizedLinear, QuantizedEmbedding, QuantizedSwitchLinear] do
-    last = tuple_size(shape) - 1
-    put_elem(shape, last, div(elem(shape, last) * 32, layer.bits))
-  end
-
-  def shape(%{weight: %Array{shape: shape}}), do: shape
+  def shape(layer), do: Matrix.shape(layer)
 
   @doc "The shapes that the matrices of a change must have for a layer, the rank of which is that of `a`."
   @spec expected(struct(), t()) :: {tuple(), tuple()}
@@ -59,27 +60,68 @@ defmodule Mlx.LM.Adapter.Change do
   def applied(layer, nil, _options), do: layer
 
   def applied(layer, %__MODULE__{magnitude: nil} = change, options) do
-    if options[:fuse] and fusible?(layer, change), do: fused(layer, change, options[:form]), else: beside(layer, change)
+    if options[:fuse] and fusible?(layer, change),
+      do: fused(layer, change, options[:form], options[:unpacked]),
+      else: beside(layer, change)
   end
 
-  def applied(layer, change, options), do: fused(layer, change, if(options[:fuse], do: options[:form], else: :dense))
+  def applied(layer, change, options) do
+    if options[:beside],
+      do: beside(layer, change),
+      else: fused(layer, change, if(options[:fuse], do: options[:form], else: :dense), options[:unpacked])
+  end
 
   # What counts for the rows of tokens only cannot be a part of a matrix that is the output matrix too.
   defp fusible?(%kind{}, %{output: output}), do: kind not in @embedding or output
 
-  defp beside(%kind{} = layer, %{a: a, b: b, scale: scale} = change) do
+  @doc "The layer with a change beside its matrix."
+  @spec beside(struct(), t()) :: struct()
+  def beside(%kind{} = layer, %{a: a, b: b, scale: scale, magnitude: magnitude} = change) do
     cond do
-      kind in @linear -> %LoRALinear{linear: layer, lora_a: a, lora_b: b, scale: scale}
-      kind in @switch -> %LoRASwitchLinear{linear: layer, lora_a: a, lora_b: b, scale: scale}
-      true -> %LoRAEmbedding{embedding: layer, lora_a: a, lora_b: b, scale: scale, output: change.output}
+      magnitude && kind in @linear ->
+        %DoRALinear{linear: layer, lora_a: a, lora_b: b, m: magnitude, scale: scale}
+
+      magnitude && kind in @embedding ->
+        %DoRAEmbedding{embedding: layer, lora_a: a, lora_b: b, m: magnitude, scale: scale}
+
+      kind in @linear ->
+        %LoRALinear{linear: layer, lora_a: a, lora_b: b, scale: scale}
+
+      kind in @switch ->
+        %LoRASwitchLinear{linear: layer, lora_a: a, lora_b: b, scale: scale}
+
+      true ->
+        %LoRAEmbedding{embedding: layer, lora_a: a, lora_b: b, scale: scale, output: change.output}
     end
   end
 
-  defp fused(%kind{} = layer, change, form) do
-    %Array{type: type} = weight = unpacked(layer)
+  @doc "The layer and the change of a layer with a change beside its matrix; nil for other layers."
+  @spec taken(struct()) :: {struct(), t()} | nil
+  def taken(%kind{} = layer) when kind in [LoRALinear, LoRASwitchLinear] do
+    {layer.linear, %__MODULE__{a: layer.lora_a, b: layer.lora_b, scale: layer.scale}}
+  end
+
+  def taken(%DoRALinear{} = layer) do
+    {layer.linear, %__MODULE__{a: layer.lora_a, b: layer.lora_b, scale: layer.scale, magnitude: layer.m}}
+  end
+
+  def taken(%LoRAEmbedding{} = layer) do
+    {layer.embedding, %__MODULE__{a: layer.lora_a, b: layer.lora_b, scale: layer.scale, output: layer.output}}
+  end
+
+  def taken(%DoRAEmbedding{} = layer) do
+    {layer.embedding, %__MODULE__{a: layer.lora_a, b: layer.lora_b, scale: layer.scale, magnitude: layer.m}}
+  end
+
+  def taken(_layer), do: nil
+
+  # The layer whose matrix has the change. A quantized one is quantized anew, or unpacked for the form `:dense`.
+  defp fused(%kind{} = layer, change, form, unpacked) do
+    %Array{type: type} = weight = Matrix.dense(layer, unpacked)
     weight = weight |> Mlx.add(layer |> difference(change) |> Mlx.as_type(type)) |> of_length(change.magnitude)
 
     cond do
+      kind == DenseLinear -> %Linear{weight: weight, bias: layer.bias}
       kind == Linear -> %{layer | weight: weight}
       kind == Embedding -> %{layer | weight: weight}
       kind == SwitchLinear -> %{layer | weight: weight}
@@ -89,12 +131,6 @@ defmodule Mlx.LM.Adapter.Change do
       kind == QuantizedSwitchLinear -> %SwitchLinear{weight: weight, bias: layer.bias}
     end
   end
-
-  defp unpacked(%{scales: scales} = layer) do
-    Mlx.dequantize(layer.weight, scales, layer.biases, QuantizedMatrix.packing(layer))
-  end
-
-  defp unpacked(%{weight: weight}), do: weight
 
   defp difference(%kind{}, %{a: a, b: b, scale: scale}) do
     cond do
@@ -108,9 +144,8 @@ defmodule Mlx.LM.Adapter.Change do
 
   defp of_length(%Array{type: type} = weight, magnitude) do
     wide = Mlx.as_type(weight, :f32)
-    lengths = Mlx.sqrt(Mlx.sum(Mlx.square(wide), axes: [1], keep_axes: true))
-    factor = Mlx.divide(Mlx.new_axis(Mlx.as_type(magnitude, :f32), 1), lengths)
-    wide |> Mlx.multiply(factor) |> Mlx.as_type(type)
+    factor = Mlx.divide(Mlx.as_type(magnitude, :f32), Matrix.lengths(wide))
+    wide |> Mlx.multiply(Mlx.new_axis(factor, 1)) |> Mlx.as_type(type)
   end
 
   @doc false

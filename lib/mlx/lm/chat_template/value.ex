@@ -36,6 +36,7 @@ defmodule Mlx.LM.ChatTemplate.Value do
   end
 
   def from_term(term) when is_tuple(term), do: {:tuple, term |> Tuple.to_list() |> Enum.map(&from_term/1)}
+  def from_term(%Dict{} = dict), do: dict
   def from_term(%_struct{} = term), do: refuse!(term)
   def from_term(term) when is_map(term), do: term |> Enum.sort() |> dict()
   def from_term(term), do: refuse!(term)

@@ -47,6 +47,12 @@ defmodule Mlx.LM.Decoder.Block do
     for step <- steps, name <- names(step), part = Map.fetch!(block, name), mixer?(part), do: part
   end
 
+  @doc "Empty caches, one for each mixer of the block that needs one."
+  @spec caches(t()) :: [LM.Cache.t()]
+  def caches(block) do
+    for %module{} = mixer <- mixers(block), cache = module.cache(mixer), do: cache
+  end
+
   defp names({:through, name}), do: [name]
   defp names({:add, _name}), do: []
   defp names(branches), do: Enum.flat_map(branches, &if(is_list(&1.part), do: names(&1.part), else: [&1.part]))

@@ -190,7 +190,7 @@ defmodule Mlx.LM.Decoder.Experts do
   # The best one of those that are left, and its score among those that are close to it.
   defp mixed(%__MODULE__{jitter: jitter}, logits, left) do
     most = Mlx.reduce_max(left, axes: [-1], keep_axes: true)
-    expert = Mlx.argmax(left, axis: -1, keep_axis: true)
+    expert = left |> Mlx.argmax(axis: -1, keep_axis: true) |> Mlx.stop_gradient()
     apart = Mlx.divide(Mlx.subtract(most, logits), Mlx.max(Mlx.abs(logits), most))
     close = Mlx.select(Mlx.greater(apart, 2 * jitter), :neg_infinity, left)
     score = close |> Mlx.softmax(axes: -1, precise: true) |> Mlx.take_along_axis(expert, axis: -1)
@@ -226,6 +226,7 @@ defmodule Mlx.LM.Decoder.Experts do
     grouped = Mlx.reshape(wanted, {batch, length, groups, div(experts, groups)})
     worth = worth(layer.group_worth, grouped)
     worst = worth |> Mlx.argpartition(groups - kept - 1) |> Mlx.slice([0, 0, 0], [batch, length, groups - kept])
+    worst = Mlx.stop_gradient(worst)
     worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
 
     grouped
@@ -239,7 +240,7 @@ defmodule Mlx.LM.Decoder.Experts do
   defp greatest(%Array{shape: shape} = scores, count) do
     lengths = shape |> Tuple.to_list() |> List.replace_at(-1, count)
     starts = List.duplicate(0, tuple_size(shape))
-    scores |> Mlx.negate() |> Mlx.argpartition(count - 1) |> Mlx.slice(starts, lengths)
+    scores |> Mlx.negate() |> Mlx.argpartition(count - 1) |> Mlx.slice(starts, lengths) |> Mlx.stop_gradient()
   end
 
   defp with_shared(%__MODULE__{shared_expert: nil}, y, _x), do: y

@@ -11,13 +11,13 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   @type form :: :dense | :quantized
 
-  @doc "The decoder, whose former arrays are given up. All arrays are computed."
-  @spec of(Decoder.t(), form()) :: Decoder.t()
-  def of(%Decoder{model: model} = decoder, form) do
+  @doc "The decoder, whose former arrays are given up. All arrays are computed. `join` says whether matrices are joined."
+  @spec of(Decoder.t(), form(), boolean()) :: Decoder.t()
+  def of(%Decoder{model: model} = decoder, form, join \\ true) do
     # The largest matrix comes first: while it is made, there is no other beside it.
     lm_head = output(decoder.lm_head, model.embed_tokens, form)
     embedding = Mlx.eval(model.embed_tokens)
-    layers = for block <- model.layers, do: block(block, form)
+    layers = for block <- model.layers, do: block(block, form, join)
     norms = for {name, %{} = norm} <- Map.take(model, [:norm, :embedding_norm]), into: %{}, do: {name, shaped(norm)}
     inputs = for {name, part} <- Map.take(model, [:layer_inputs, :streams]), into: %{}, do: {name, laid_out(part, form)}
     parts = norms |> Map.merge(inputs) |> Map.merge(%{embed_tokens: embedding, layers: layers})
@@ -39,12 +39,15 @@ defmodule Mlx.LM.Decoder.ForInference do
     layer |> Mlx.NN.map_layers(fn _path, layer -> layer |> formed(form) |> shaped() end) |> Mlx.eval()
   end
 
-  defp block(block, form) do
+  defp block(block, form, join) do
     block
     |> Mlx.NN.map_layers(fn _path, layer -> formed(layer, form) end)
     |> Map.new(fn
-      {:branches, branches} -> {:branches, branches}
-      {name, %module{} = part} -> {name, if(function_exported?(module, :join, 1), do: module.join(part), else: part)}
+      {:branches, branches} ->
+        {:branches, branches}
+
+      {name, %module{} = part} ->
+        {name, if(join and function_exported?(module, :join, 1), do: module.join(part), else: part)}
     end)
     |> Mlx.NN.map_layers(fn _path, layer -> shaped(layer) end)
     |> Mlx.eval()

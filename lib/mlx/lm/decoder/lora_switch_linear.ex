@@ -7,15 +7,22 @@ defmodule Mlx.LM.Decoder.LoRASwitchLinear do
   | `lora_a` | `{experts, rank, inputs}` |
   | `lora_b` | `{experts, outputs, rank}` |
 
-  Python: `LoRASwitchLinear` of `mlx_lm.tuner.lora`.
+  `dropout` is nil, or an `Mlx.NN.Dropout` for training. Python: `LoRASwitchLinear` of `mlx_lm.tuner.lora`.
   """
 
-  alias Mlx.Array
+  alias Mlx.{Array, NN}
+  alias Mlx.LM.Decoder.LoRALinear
 
   @enforce_keys [:linear, :lora_a, :lora_b, :scale]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [dropout: nil]
 
-  @type t :: %__MODULE__{linear: struct(), lora_a: Array.t(), lora_b: Array.t(), scale: float()}
+  @type t :: %__MODULE__{
+          linear: struct(),
+          lora_a: Array.t(),
+          lora_b: Array.t(),
+          scale: float(),
+          dropout: NN.Dropout.t() | nil
+        }
 
   @doc "The outputs, as `Mlx.LM.Decoder.SwitchLinear.call/4` gives them."
   @spec call(t(), Array.t(), Array.t(), boolean()) :: Array.t()
@@ -23,7 +30,8 @@ defmodule Mlx.LM.Decoder.LoRASwitchLinear do
     options = [right_indices: experts, sorted: sorted]
 
     change =
-      x
+      layer.dropout
+      |> LoRALinear.dropped(x)
       |> Mlx.gather_mm(Mlx.matrix_transpose(layer.lora_a), options)
       |> Mlx.gather_mm(Mlx.matrix_transpose(layer.lora_b), options)
       |> Mlx.multiply(layer.scale)

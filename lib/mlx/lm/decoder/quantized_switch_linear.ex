@@ -32,3 +32,7 @@ defmodule Mlx.LM.Decoder.QuantizedSwitchLinear do
     |> SwitchLinear.biased(layer.bias, experts)
   end
 end
+
+defimpl Mlx.NN.Kept, for: Mlx.LM.Decoder.QuantizedSwitchLinear do
+  def fields(_layer), do: [:weight, :scales, :biases]
+end

@@ -1,0 +1,430 @@
+defmodule Mlx.LM.FineTuning do
+  @moduledoc """
+  Trains a language model further: with adapters of low rank beside its matrices (LoRA, DoRA), or its blocks themselves.
+
+      tuning = Mlx.LM.FineTuning.load("SmolLM2", kind: :lora, rank: 8, layers: 16)
+      data = Mlx.LM.TrainingData.open("train.jsonl", tuning, mask_prompt: true)
+      validation = Mlx.LM.TrainingData.open("valid.jsonl", tuning, mask_prompt: true)
+
+      {tuning, training} =
+        Mlx.LM.FineTuning.train(tuning, data, Mlx.Optimizers.Adam.new(1.0e-4),
+          steps: 200, batch_size: 4, validation: validation, validate_every: 50, seed: 0)
+
+      Mlx.LM.FineTuning.save(tuning, "adapter")
+      Mlx.LM.generate(Mlx.LM.FineTuning.lm(tuning), [%{role: "user", content: "Hello!"}]).text
+
+  | kind | what is trained |
+  | --- | --- |
+  | `:lora` | two small matrices beside each chosen matrix: `y = layer(x) + scale * (x @ lora_a) @ lora_b` |
+  | `:dora` | these, and a length for each row of the changed matrix (`Mlx.LM.Decoder.DoRALinear`) |
+  | `:full` | all arrays of the last blocks |
+
+  The layers of a quantized model stay quantized, in whatever form, beside adapters (QLoRA and QDoRA). LoRA is for linear
+  layers, embeddings and experts, DoRA for the first two.
+
+  An adapter is saved as mlx-lm has it, and `Mlx.LM.load/2` loads it by the option `:adapter`. `fuse/4` makes it a part of the
+  model.
+
+  Python: `mlx_lm.lora`, `mlx_lm.fuse`, `mlx_lm.tuner`.
+  """
+
+  use Mlx.Arguments.Mismatch
+
+  alias Mlx.{Array, NN, Training, Tree}
+  alias Mlx.Arguments.{CalledFunction, Given, OptionKinds, Options}
+  alias Mlx.IO.FilePath
+  alias Mlx.Hub
+  alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
+  alias Mlx.LM.Checkpoint.{Folder, Saved}
+  alias Mlx.LM.Decoder.Matrix
+  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Places, Split, Start}
+  alias Mlx.LM.Quantization.Packing
+
+  @kinds [:lora, :dora, :full]
+
+  @derive {Inspect, only: [:name, :kind, :settings]}
+  @enforce_keys [:name, :folder, :decoder, :kind, :settings, :first, :tokenizer, :template, :saved, :fields]
+  defstruct @enforce_keys
+
+  @typep saved :: Saved.t()
+
+  @typedoc """
+  A model that is being trained:
+
+    * `name`, `folder` - of the model
+    * `decoder` - the model, with the layers of the adapter
+    * `kind`, `settings` - `:lora`, `:dora` or `:full`, and the options of `load/2`
+    * `first` - the number of the first block that is trained
+    * `tokenizer`, `template` - of the model, or nil where its folder has none
+  """
+  @type t :: %__MODULE__{
+          name: String.t(),
+          folder: Path.t(),
+          decoder: Decoder.t(),
+          kind: :lora | :dora | :full,
+          settings: keyword(),
+          first: non_neg_integer(),
+          tokenizer: Tokenizer.t() | nil,
+          template: ChatTemplate.t() | nil,
+          saved: saved(),
+          fields: Families.Fields.t()
+        }
+
+  # As many blocks as mlx-lm takes where nobody says how many.
+  @layers 16
+
+  @layers_kind {&__MODULE__.layers?/1, "a positive integer, or :all"}
+  @keys_kind {&__MODULE__.keys?/1, "a list of names of layers, such as [\"self_attn.q_proj\"], or nil"}
+
+  @options [
+    kind: {:lora, {:one_of, @kinds}},
+    layers: {nil, {:optional, @layers_kind}},
+    keys: {nil, @keys_kind},
+    rank: {8, :at_least_one},
+    scale: {20.0, :positive},
+    dropout: {0.0, :fraction},
+    adapter: {nil, :any},
+    seed: {nil, {:optional, :seed}},
+    type: {nil, {:optional, {:one_of, [:f32, :f16, :bf16]}}},
+    families: {%{}, :any}
+  ]
+
+  @doc """
+  Loads a model for training: a folder, as `Mlx.LM.Checkpoint` reads it, or a name on the Hugging Face Hub. `Mlx.LM.convert/3`
+  makes a folder of a GGUF file.
+
+  Options:
+
+    * `:kind` - `:lora` (default), `:dora` or `:full`
+    * `:layers` - how many of the last blocks are trained, or `:all`; by default 16, or all of a model with fewer
+    * `:keys` - the names of the layers that get adapters: `"self_attn.q_proj"` for that layer of each block, `"lm_head"` or
+      `"model.embed_tokens"` for one outside of the blocks. By default all of the blocks, but for experts of `:dora`
+    * `:rank`, `:scale`, `:dropout` - of adapters, default 8, 20.0 and 0.0
+    * `:adapter` - the folder of an adapter to begin with, of mlx-lm or PEFT. Its layers, rank and scale count then, and whether
+      it is of LoRA, DoRA or whole arrays; default `nil`
+    * `:seed` - starts the random numbers of new adapters, an integer; by default they come from the sequence of the process
+    * `:type` - the floating-point type of the model, by default that of the files. Adapters are `:f32`
+    * `:families` - that of `Mlx.LM.load/2`
+
+  Raises `ArgumentError` for wrong options, and `Mlx.Error` as `Mlx.LM.load/2` does.
+
+  Python: `mlx_lm.load`, `linear_to_lora_layers` of `mlx_lm.tuner.utils`.
+  """
+  @spec load(Path.t(), keyword()) :: t()
+  def load(source, options \\ []) do
+    source = FilePath.string!(source, :"LM.FineTuning.load")
+    options = Options.complete(options, :"LM.FineTuning.load", OptionKinds.defaults(@options))
+    OptionKinds.check!(@options, options, "Mlx.LM.FineTuning.load: ")
+    CalledFunction.name("Mlx.LM.FineTuning.load", fn -> source |> Hub.resolve() |> of_folder(source, options) end)
+  end
+
+  defp of_folder(folder, source, options) do
+    if not File.dir?(folder) do
+      raise Mlx.Error, "#{source} is no folder; Mlx.LM.convert/3 makes one of a GGUF file"
+    end
+
+    fields = Checkpoint.config(folder)
+    decoder = Checkpoint.tree(folder, type: options[:type], families: options[:families])
+
+    tuning = %__MODULE__{
+      name: source |> Path.expand() |> Path.basename(),
+      folder: folder,
+      decoder: decoder,
+      kind: options[:kind],
+      settings: Keyword.take(options, [:kind, :rank, :scale, :dropout, :families]),
+      first: 0,
+      tokenizer: tokenizer(folder),
+      template: ChatTemplate.from_folder(folder),
+      saved: Saved.of(fields, options[:families]),
+      fields: fields
+    }
+
+    tuning = if options[:adapter], do: go_on(tuning, options), else: start(tuning, options)
+    %{tuning | decoder: Mlx.eval(tuning.decoder)}
+  end
+
+  # Who has batches of tokens needs none.
+  defp tokenizer(folder) do
+    if File.exists?(Path.join(folder, "tokenizer.json")), do: Tokenizer.from_folder(folder)
+  end
+
+  defp start(%{decoder: decoder, kind: kind} = tuning, options) do
+    layers = options[:layers] || min(@layers, length(decoder.model.layers))
+    first = Places.first_block(decoder, layers)
+    tuning = %{tuning | first: first}
+
+    if kind == :full do
+      refuse_keys!(options)
+      tuning
+    else
+      paths = Places.chosen(decoder, tuning.saved, kind, layers, options[:keys])
+      if paths == [], do: raise(Mlx.Error, "#{tuning.name} has no layers for an adapter of the kind #{inspect(kind)}")
+      %{tuning | decoder: seeded(options[:seed], fn -> Start.adapters(decoder, paths, kind, options) end)}
+    end
+  end
+
+  defp refuse_keys!(options) do
+    if options[:keys], do: raise(ArgumentError, "the option :keys is for adapters, and :full trains all of a block")
+  end
+
+  defp seeded(nil, fun), do: fun.()
+  defp seeded(seed, fun), do: seed |> Mlx.Random.key() |> Mlx.Random.with_state(fun) |> elem(0)
+
+  defp go_on(%{decoder: decoder, fields: fields} = tuning, options) do
+    {family, text} = Families.find(fields, families: options[:families])
+    {content, config, file} = Adapter.read(options[:adapter], family, text)
+
+    if content.changes != %{} and content.replaced != %{} do
+      raise Mlx.Error, "#{file} holds whole arrays beside changes of low rank; fuse it, and train what that gives"
+    end
+
+    kind = kind(content)
+    refuse_keys!(Keyword.put(options, :keys, if(kind == :full, do: options[:keys])))
+    decoder = Adapter.put(decoder, content, file, type: nil, fuse: false, form: :quantized, beside: true)
+    decoder = Start.with_dropouts(decoder, options[:dropout])
+    layers = options[:layers] || layers(config, decoder)
+    settings = Keyword.put(tuning.settings, :kind, kind)
+    %{tuning | decoder: decoder, kind: kind, settings: settings, first: Places.first_block(decoder, layers)}
+  end
+
+  defp kind(%{changes: changes}) when changes == %{}, do: :full
+  defp kind(%{changes: changes}), do: if(Enum.any?(Map.values(changes), & &1.magnitude), do: :dora, else: :lora)
+
+  defp layers(config, decoder) do
+    count = length(decoder.model.layers)
+
+    case config.map["num_layers"] do
+      layers when is_integer(layers) and layers in 1..count//1 -> layers
+      _none_or_all -> :all
+    end
+  end
+
+  @doc """
+  Trains the model with `Mlx.Training.run/5`. `data` is an `Mlx.LM.TrainingData`, or batches as `Mlx.Training.run/5` takes them,
+  each of which `Mlx.LM.TrainingData.batches/3` has made. Returns the model and the training, whose model holds what was
+  trained and nothing else.
+
+  Options:
+
+    * those of `Mlx.Training.run/5`. `:validation` may be an `Mlx.LM.TrainingData`, too. With `:type`, the whole model is
+      computed in that type, and what is trained keeps its own
+    * `:batch_size` - how many texts are in a batch of `data`, default 4
+    * `:sort`, `:shuffle` - those of `Mlx.LM.TrainingData.batches/3` for `data`, both true by default
+    * `:validation_batches` - the most batches of a validation, default `nil`, all
+    * `:gradient_checkpoint` - whether gradients compute each block anew, which takes less memory and more time; default false
+
+  The loss is the mean over the tokens that count. `:counted` of the training is how many these were. In a group of processes,
+  `:batch_size` is that of all of them together.
+
+      Mlx.LM.FineTuning.train(tuning, data, Mlx.Optimizers.AdamW.new(2.0e-5),
+        epochs: 3, accumulate: 4, checkpoint: "training.safetensors", checkpoint_every: 100, resume: true)
+
+  A training that was killed and is resumed ends with the same bytes, as with `Mlx.Training.run/5`.
+
+  Python: `train` of `mlx_lm.tuner.trainer`.
+  """
+  @spec train(t(), TrainingData.t() | Training.batches(), Mlx.Optimizers.t(), keyword()) :: {t(), Training.t()}
+  def train(tuning, data, optimizer, options \\ [])
+
+  def train(%__MODULE__{} = tuning, data, optimizer, options) do
+    {own, options} = own(options)
+    batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
+    trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
+    around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
+    checkpoint = own[:gradient_checkpoint] && (&Split.trained?(tuning.kind, &1, tuning.first))
+    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, checkpoint) end
+    count = & &1.tokens[0]
+
+    options =
+      if options[:validation],
+        do: Keyword.update!(options, :validation, &validation(&1, own)),
+        else: options
+
+    training =
+      CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run"], fn ->
+        Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
+      end)
+
+    {put(tuning, training), training}
+  end
+
+  @own [
+    batch_size: {4, :at_least_one},
+    sort: {true, :boolean},
+    shuffle: {true, :boolean},
+    validation_batches: {nil, {:optional, :at_least_one}},
+    gradient_checkpoint: {false, :boolean}
+  ]
+
+  defp own(options) do
+    if not Keyword.keyword?(options) do
+      raise ArgumentError, "Mlx.LM.FineTuning.train: expected options to be a keyword list, got: #{Given.text(options)}"
+    end
+
+    {own, others} = Keyword.split(options, Keyword.keys(@own))
+    own = Keyword.merge(OptionKinds.defaults(@own), own)
+    OptionKinds.check!(@own, own, "Mlx.LM.FineTuning.train: ")
+    {own, others}
+  end
+
+  defp batches(%TrainingData{} = data, size, options) do
+    CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.LM.TrainingData.batches"], fn ->
+      TrainingData.batches(data, size, [drop_last: true] ++ options)
+    end)
+  end
+
+  defp batches(batches, _size, _options), do: batches
+
+  defp validation(%TrainingData{} = data, own) do
+    TrainingData.batches(data, own[:batch_size], mean_of: :all, limit: own[:validation_batches])
+  end
+
+  defp validation(batches, _own), do: batches
+
+  @doc """
+  The model with what a training has made of it so far, for a callback of `Mlx.Training.run/5`.
+
+      save = fn
+        :epoch, training -> tuning |> Mlx.LM.FineTuning.put(training) |> Mlx.LM.FineTuning.save("adapter")
+        _report, _training -> :ok
+      end
+  """
+  @spec put(t(), Training.t()) :: t()
+  def put(%__MODULE__{decoder: decoder} = tuning, %Training{model: trained}) do
+    # The next step donates the arrays of the training.
+    %{tuning | decoder: Split.merged(decoder, Tree.map(trained, &Mlx.copy/1))}
+  end
+
+  @doc """
+  How many numbers are trained, and how many there are.
+
+  Python: `print_trainable_parameters` of `mlx_lm.tuner.utils`.
+  """
+  @spec parameter_count(t()) :: %{trained: non_neg_integer(), all: non_neg_integer()}
+  def parameter_count(%__MODULE__{decoder: decoder, kind: kind, first: first}) do
+    trained = Split.trained(decoder, kind, first)
+    count = fn arrays -> Enum.sum_by(arrays, fn %Array{shape: shape} -> Tuple.product(shape) end) end
+
+    base =
+      Start.mapped(decoder, fn _path, layer ->
+        with {layer, _change} <- Adapter.Change.taken(layer), do: layer, else: (_ -> layer)
+      end)
+
+    adapters = if kind == :full, do: 0, else: count.(Tree.arrays(trained))
+    %{trained: count.(Tree.arrays(trained)), all: Saved.parameters(base) + adapters}
+  end
+
+  @doc """
+  The loss of the model for batches of `Mlx.LM.TrainingData.batches/3`: the mean over all tokens that count, where these were
+  made with `mean_of: :all`.
+
+  Python: `evaluate` of `mlx_lm.tuner.trainer`.
+  """
+  @spec loss(t(), Enumerable.t()) :: number() | atom()
+  def loss(%__MODULE__{decoder: decoder}, batches) do
+    around = NN.eval(decoder)
+
+    CalledFunction.name("Mlx.LM.FineTuning.loss", ["Mlx.Training.evaluate"], fn ->
+      Training.evaluate(%{}, [loss: fn _nothing, batch -> Loss.of(around, batch, false) end], batches).loss
+    end)
+  end
+
+  @doc """
+  The model for `Mlx.LM.generate/3`, with the same arrays. `Mlx.LM.load/2` makes a faster one of what was saved.
+  """
+  @spec lm(t()) :: Mlx.LM.t()
+  def lm(%__MODULE__{tokenizer: nil, folder: folder}) do
+    raise Mlx.Error, "Mlx.LM.FineTuning.lm: #{folder} has no tokenizer.json, which a text is made with"
+  end
+
+  def lm(%__MODULE__{} = tuning) do
+    model = NN.eval(tuning.decoder)
+
+    %Mlx.LM{
+      name: tuning.name,
+      model: model,
+      decode: Decoding.compile(model),
+      tokenizer: tuning.tokenizer,
+      template: tuning.template
+    }
+  end
+
+  @doc """
+  Writes the adapter into a folder, with `adapters.safetensors` and `adapter_config.json` as mlx-lm has them. Files of these
+  names are replaced. Of `:full` it is the blocks that were trained.
+
+  `Mlx.LM.load/2` loads it, and so does Python's `mlx_lm.load`. Only the first loads the DoRA of a quantized embedding, and
+  adapters of layers that mlx-lm has in one matrix and Mlx in several.
+
+  Raises `Mlx.Error` when something cannot be written.
+  """
+  @spec save(t(), Path.t()) :: :ok
+  def save(%__MODULE__{} = tuning, folder) do
+    folder = FilePath.string!(folder, :"LM.FineTuning.save")
+
+    CalledFunction.name("Mlx.LM.FineTuning.save", fn ->
+      if tuning.kind == :full do
+        trained = Split.trained(tuning.decoder, :full, tuning.first)
+        count = length(tuning.decoder.model.layers) - tuning.first
+        AdapterFiles.write_whole(folder, tuning.decoder, trained, tuning.saved, count)
+      else
+        AdapterFiles.write(folder, tuning.decoder, tuning.saved, tuning.settings)
+      end
+    end)
+  end
+
+  @doc """
+  Makes an adapter a part of a model, and writes a new folder, which `Mlx.LM.load/2` and Python's `mlx_lm.load` load.
+
+      Mlx.LM.FineTuning.fuse("SmolLM2", "adapter", "SmolLM2-tuned")
+
+  `source` is a folder, or a name on the Hugging Face Hub; `adapter` the folder of an adapter of mlx-lm or PEFT.
+
+  Options:
+
+    * `:dequantize` - whether quantized matrices are unpacked. By default those that the adapter changes are quantized anew,
+      as they were
+    * `:families`, `:shard_size`, `:progress` - those of `Mlx.LM.Checkpoint.save/3`
+
+  Raises `Mlx.Error` where something of the name of the folder is there already, and as `Mlx.LM.load/2` does.
+
+  Python: `mlx_lm.fuse`.
+  """
+  @spec fuse(Path.t(), Path.t(), Path.t(), keyword()) :: :ok
+  def fuse(source, adapter, folder, options \\ []) do
+    [source, adapter, folder] = for path <- [source, adapter, folder], do: FilePath.string!(path, :"LM.FineTuning.fuse")
+    defaults = [dequantize: false, families: %{}, shard_size: 5 * 1024 * 1024 * 1024, progress: nil]
+    options = Options.complete(options, :"LM.FineTuning.fuse", defaults)
+
+    if not is_boolean(options[:dequantize]) do
+      raise ArgumentError,
+            "Mlx.LM.FineTuning.fuse: expected :dequantize to be true or false, got: #{Given.text(options[:dequantize])}"
+    end
+
+    CalledFunction.name("Mlx.LM.FineTuning.fuse", fn ->
+      Folder.check_free!(folder)
+      path = Hub.resolve(source)
+      form = if options[:dequantize], do: :dense, else: :quantized
+
+      model = Checkpoint.tree(path, adapter: adapter, fuse: true, form: form, families: options[:families])
+      refuse_beside!(model, adapter)
+      model = if options[:dequantize], do: Packing.unpack(model, Matrix.type(model)), else: model
+      others = Keyword.delete(options, :dequantize)
+      Checkpoint.save(model, folder, [config: Checkpoint.config(path), from: path] ++ others)
+    end)
+  end
+
+  # The rows of tokens that PEFT changes where they are looked up, and not in the same matrix as the output.
+  defp refuse_beside!(model, adapter) do
+    for {path, layer} <- NN.layers(Places.parts(model)), Adapter.Change.taken(layer) do
+      raise Mlx.Error, "#{adapter} changes #{path} in one of its two uses, which no single matrix can hold"
+    end
+  end
+
+  @doc false
+  def layers?(value), do: value == :all or (is_integer(value) and value > 0)
+
+  @doc false
+  def keys?(nil), do: true
+  def keys?(keys), do: Mlx.Arguments.ArgumentType.list?(keys) and keys != [] and Enum.all?(keys, &is_binary/1)
+end

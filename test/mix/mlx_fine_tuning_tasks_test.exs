@@ -1,0 +1,115 @@
+defmodule Mix.Tasks.MlxFineTuningTasksTest do
+  use ExUnit.Case, async: false
+
+  import ExUnit.CaptureIO
+
+  alias Mix.Tasks.Mlx.{Fuse, Generate, Lora}
+  alias Mlx.TinyLlama
+
+  @moduletag :tmp_dir
+  @moduletag timeout: 300_000
+
+  @owl Path.expand("../../livebooks/owl", __DIR__)
+
+  setup %{tmp_dir: folder} do
+    path = Path.join(folder, "tiny.gguf")
+    TinyLlama.save(path)
+    model = Path.join(folder, "model")
+    Mlx.LM.convert(path, model, type: :f32)
+    data = Path.join(folder, "data")
+    File.mkdir!(data)
+
+    for {name, count} <- [{"train", 24}, {"valid", 6}, {"test", 4}] do
+      from = if name == "train", do: "train", else: "valid"
+      lines = @owl |> Path.join("#{from}.jsonl") |> File.stream!() |> Enum.take(count)
+      File.write!(Path.join(data, "#{name}.jsonl"), lines)
+    end
+
+    %{model: model, data: data}
+  end
+
+  defp refusal(task, arguments) do
+    capture_io(:stderr, fn -> capture_io(fn -> assert catch_exit(task.run(arguments)) == {:shutdown, 1} end) end)
+  end
+
+  @training ["--rank", "4", "--mask-prompt", "--learning-rate", "0.003", "--report-every", "2", "--validate-every", "4"]
+
+  test "mlx.lora trains an adapter, shows how, and goes on; mlx.fuse makes it a part of the model", context do
+    %{model: model, data: data, tmp_dir: tmp} = context
+    [adapter, other, fused, plot] = for name <- ~w(adapter other fused loss.svg), do: Path.join(tmp, name)
+    arguments = ["-m", model, "--data", data, "-o", adapter, "--steps", "8", "--save-every", "4", "--test"] ++ @training
+
+    output =
+      capture_io(fn -> Lora.run(arguments ++ ["--plot", plot, "--warmup", "2", "--decay", "6", "--dropout", "0.1"]) end)
+
+    assert output =~ ~r/Trained: \d+ of \d+ parameters \([\d.]+ %\), lora/
+    assert output =~ ~r/Texts: 24 with \d+ tokens for the training and 6 for validations/
+    assert output =~ ~r/step 2\/8  loss [\d.]+  [\d.]+ steps\/s  [\d.]+ tokens\/s  learning rate [\de.+-]+  .* s left/
+    assert output =~ ~r/step 0\/8  validation loss ([\d.]+)/
+    assert output =~ ~r/Test loss [\d.]+, perplexity [\d.]+/
+    assert output =~ "* training  o validation"
+    assert output =~ "#{adapter}: the adapter, after 8 steps"
+    assert File.read!(plot) =~ "<polyline"
+    assert Enum.sort(File.ls!(adapter)) == ["adapter_config.json", "adapters.safetensors", "training.safetensors"]
+
+    whole = json(Lora, ["-m", model, "--data", data, "-o", other, "--steps", "8"] ++ @training)
+
+    assert %{"steps" => 8, "kind" => "lora", "adapter" => ^other, "losses" => losses, "validations" => validations} =
+             whole
+
+    assert [[2, _], [4, _], [6, _], [8, last]] = losses
+    assert [[0, first], [4, _], [8, end_of_it]] = validations
+    assert last < 20 and end_of_it < first
+    bytes = File.read!(Path.join(other, "adapters.safetensors"))
+    File.rm_rf!(other)
+    half = ["-m", model, "--data", data, "-o", other] ++ @training
+    json(Lora, half ++ ["--steps", "4"])
+    assert %{"steps" => 8, "losses" => ^losses} = json(Lora, half ++ ["--steps", "8", "--resume"])
+    assert File.read!(Path.join(other, "adapters.safetensors")) == bytes
+
+    assert capture_io(fn -> Fuse.run(["-m", model, "--adapter", other, "-o", fused]) end) =~
+             "#{fused}: #{model} with #{other}"
+
+    generate = fn arguments ->
+      json(Generate, arguments ++ ["--max-tokens", "12", "What is the capital of Norway?"])["ids"]
+    end
+
+    assert generate.(["-m", fused]) == generate.(["-m", model, "--adapter", other])
+    refute generate.(["-m", fused]) == generate.(["-m", model])
+  end
+
+  defp json(task, arguments), do: JSON.decode!(capture_io(fn -> task.run(arguments ++ ["--json"]) end))
+
+  test "other optimizers and kinds train", %{model: model, data: data, tmp_dir: tmp} do
+    for {optimizer, kind} <-
+          [{"muon", "dora"}, {"adafactor", "full"}, {"lion", "lora"}] do
+      options = ["--optimizer", optimizer, "--kind", kind, "--steps", "2", "--report-every", "1", "--accumulate", "2"]
+      output = Path.join(tmp, optimizer)
+      options = options ++ ["--layers", "1", "--validate-every", "2", "--gradient-checkpoint", "--clip-norm", "1"]
+      figures = json(Lora, ["-m", model, "--data", data, "-o", output] ++ options)
+      assert %{"steps" => 2, "kind" => ^kind, "losses" => [[1, one], [2, two]]} = figures
+      assert is_float(one) and is_float(two)
+    end
+  end
+
+  test "what is wrong is told", %{model: model, data: data, tmp_dir: tmp} do
+    assert refusal(Lora, ["--data", data]) =~ "there is no --model\n\nUsage: mix mlx.lora"
+    assert refusal(Lora, ["-m", model]) =~ "there is no --data"
+    assert refusal(Lora, ["-m", model, "--data", tmp]) =~ "#{tmp} has no train.jsonl"
+    assert refusal(Lora, ["-m", model, "--data", data, "--kind", "qlora"]) =~ "--kind does not take the value \"qlora\""
+    assert refusal(Lora, ["-m", model, "--data", data, "--layers", "3"]) =~ "expected :layers to be at most 2"
+
+    assert refusal(Lora, ["-m", Path.join(tmp, "tiny.gguf"), "--data", data]) =~
+             "is no folder; Mlx.LM.convert/3 makes one"
+
+    assert refusal(Lora, ["-m", model, "--data", data, "--steps", "0"]) =~
+             "expected :steps to be an integer of at least 1"
+
+    File.write!(Path.join(data, "valid.jsonl"), "nothing\n")
+    assert refusal(Lora, ["-m", model, "--data", data]) =~ "valid.jsonl, line 1: is no JSON"
+    assert refusal(Fuse, ["-m", model, "-o", tmp]) =~ "there is no --adapter"
+    assert refusal(Fuse, ["-m", model, "--adapter", tmp, "-o", Path.join(tmp, "new")]) =~ "adapter_config.json"
+    assert capture_io(fn -> Lora.run(["--help"]) end) =~ "--mask-prompt"
+    assert capture_io(fn -> Fuse.run(["--help"]) end) =~ "--dequantize"
+  end
+end
