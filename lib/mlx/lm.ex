@@ -264,6 +264,7 @@ defmodule Mlx.LM do
     * `:stop` - strings that end the text, which are no part of it, default `[]`
     * `:stop_ids` - tokens that end the text in place of the model's own end tokens; default `nil`, the model's own
     * `:ignore_eos` - whether the model's own end tokens do not end the text, default false
+    * `:special` - whether special tokens, such as `<|channel|>`, are a part of the text, default false
     * `:context` - the context of an earlier response, of which the prompt is a continuation (see `Mlx.LM.Context`)
     * `:cache` - caches that take less memory, in place of those of all keys and values (Python: `kv_bits`,
       `kv_group_size`, `quantized_kv_start`, `max_kv_size`). Sliding windows and recurrent layers keep theirs. One of
@@ -372,8 +373,7 @@ defmodule Mlx.LM do
   end
 
   defp tokens(lm, [_ | _] = messages, variables) do
-    text =
-      CalledFunction.name("Mlx.LM.encode", ["Mlx.LM.ChatTemplate.render"], fn -> render(lm, messages, variables) end)
+    text = CalledFunction.name("Mlx.LM.encode", fn -> render(lm, messages, variables) end)
 
     # The template writes what the file's settings would otherwise add.
     Tokenizer.encode(lm.tokenizer, text, bos: false, eos: false)

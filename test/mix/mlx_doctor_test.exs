@@ -21,8 +21,27 @@ defmodule Mix.Tasks.MlxDoctorTest do
     Mlx.enable_compile()
   end
 
-  test "takes no arguments" do
-    assert capture_io(:stderr, fn -> assert catch_exit(Doctor.run(["x"])) == {:shutdown, 1} end) =~ "no arguments"
+  test "writes JSON" do
+    findings = JSON.decode!(capture_io(fn -> Doctor.run(["--json"]) end))
+    assert Enum.map(findings, & &1["name"]) == for({name, _check, _advice} <- Examination.checks(), do: name)
+    assert Enum.all?(findings, &match?(%{"ok" => true, "text" => _text}, &1))
+    finding = {"two", {:error, "bring it back"}, "gone"}
+    assert Examination.values(finding) == %{name: "two", ok: false, text: "gone", advice: "bring it back"}
+  end
+
+  for {arguments, problem} <- [
+        {["x"], "unexpected argument: x"},
+        {["--jason"], "unknown option or missing value: --jason"},
+        {["--json=3"], ~s(--json does not take the value "3")}
+      ] do
+    test "refuses #{Enum.join(arguments, " ")}" do
+      said = capture_io(:stderr, fn -> assert catch_exit(Doctor.run(unquote(arguments))) == {:shutdown, 1} end)
+      assert said =~ unquote(problem) <> "\n\nUsage: mix mlx.doctor [--json]\n--help lists the options."
+    end
+  end
+
+  test "lists its options" do
+    assert capture_io(fn -> Doctor.run(["-h"]) end) =~ ~r/^Usage: mix mlx.doctor .*--json +write JSON\n/s
   end
 
   test "says what to do about what is wrong" do

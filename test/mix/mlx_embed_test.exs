@@ -21,25 +21,29 @@ defmodule Mix.Tasks.MlxEmbedTest do
         {"no model", ["a text"], "there is no --model"},
         {"an unknown pooling", ["-m", "x", "--pooling", "median"],
          ~s(--pooling does not take the value "median", but cls, last)},
-        {"an unknown type", ["-m", "x", "--type", "s32"], ~s(--type does not take the value "s32", but bf16, f16, f32)},
+        {"an unknown type", ["-m", "x", "--type", "s32"], ~s(--type does not take the value "s32", but f32, f16, bf16)},
         {"two prompts", ["-m", "x", "-p", "a", "--prompt-name", "b"], "there are a --prompt and a --prompt-name"}
       ] do
     test "shows its usage for #{name}" do
       said = refusal(unquote(arguments))
       assert said =~ unquote(problem)
-      assert said =~ "Usage: mix mlx.embed --model FOLDER"
+      assert said =~ "Usage: mix mlx.embed --model MODEL"
     end
   end
 
-  test "shows its usage when it is asked for" do
-    Mix.shell(Mix.Shell.Process)
-    on_exit(fn -> Mix.shell(Mix.Shell.IO) end)
-    Embed.run(["--help"])
-    assert_received {:mix_shell, :info, ["Usage: mix mlx.embed" <> _]}
+  test "lists its options" do
+    help = capture_io(fn -> Embed.run(["--help"]) end)
+    assert help =~ "Usage: mix mlx.embed --model MODEL [OPTIONS] [TEXT ...]\n"
+    assert help =~ ~r/^  --model, -m MODEL +a folder/m
+    assert help =~ ~r/^  --pooling POOLING +cls, last, mean, max, mean_sqrt_len, weighted_mean;/m
+    assert help =~ ~r/^  --\[no-\]normalize +whether/m
+    assert help =~ ~r/^  --json +write JSON$/m
   end
 
   test "says what is wrong with the model or the values", %{tmp_dir: folder} do
-    assert refusal(["-m", folder <> "/none", "a"]) =~ "Mlx.LM.Embedder.load: there is no folder #{folder}/none"
+    assert refusal(["-m", folder <> "/none", "a"]) =~
+             "Mlx.LM.Embedder.load: cannot read #{folder}/none: no such file or folder"
+
     TinyEncoder.save(folder)
     assert refusal(["-m", folder, "a"]) =~ "there is no tokenizer.json in the folder of the model"
 

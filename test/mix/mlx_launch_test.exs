@@ -114,6 +114,12 @@ defmodule Mix.Tasks.Mlx.LaunchTest do
         {"no number", ["mix.exs"], "expected -n, or --hosts"},
         {"a number that is none", ["-n", "two", "mix.exs"], "-n does not take the value \"two\""},
         {"no virtual machine", ["-n", "0", "mix.exs"], "expected -n to be at least 1, got: 0"},
+        {"no addresses", ["--hosts", ",", "mix.exs"], "expected --hosts to be addresses"},
+        {"a port without hosts", ["-n", "2", "--starting-port", "1", "mix.exs"],
+         "expected --starting-port with --hosts"},
+        {"a port that is none", ["--hosts", "a", "--starting-port", "99999", "mix.exs"], "from 1 to 65535, got: 99999"},
+        {"a missing value", ["mix.exs", "-n"], "expected -n, or --hosts"},
+        {"a missing number", ["-n"], "unknown option or missing value: -n"},
         {"an unknown option", ["--nodes", "2", "mix.exs"], "unknown option or missing value: --nodes"}
       ] do
     test "refuses #{name}" do
@@ -123,6 +129,13 @@ defmodule Mix.Tasks.Mlx.LaunchTest do
       assert said =~ unquote(problem)
       assert said =~ "Usage: mix mlx.launch -n N"
     end
+  end
+
+  test "lists its options" do
+    help = capture_io(fn -> Launch.run(["--help"]) end)
+    assert help =~ "Usage: mix mlx.launch -n N"
+    assert help =~ ~r/^  -n N +how many virtual machines/m
+    assert help =~ ~r/^  --starting-port PORT +with --hosts/m
   end
 
   defp ends?(file) do

@@ -59,9 +59,11 @@ defmodule Mix.Tasks.Mlx.ModelsTest do
   end
 
   test "shows how it is used" do
-    assert output(["--help"]) =~ "Usage: mix mlx.models"
+    assert output(["-h"]) =~ ~r/^Usage: mix mlx.models .*--delete NAME +delete a model.*--cache FOLDER .*--json /s
     assert refusal(["more"]) =~ ~r/unexpected argument: more\n\nUsage/
     assert refusal(["--nonsense"]) =~ "unknown option or missing value: --nonsense"
+    assert refusal(["--json=maybe"]) =~ ~s(--json does not take the value "maybe")
+    assert refusal(["--cache"]) =~ "unknown option or missing value: --cache"
     assert refusal(["--delete"]) =~ "unknown option or missing value: --delete"
     assert refusal(["--delete", "../.."]) =~ "Mlx.Hub.delete: expected the name of a repository"
   end

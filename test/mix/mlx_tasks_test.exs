@@ -167,7 +167,41 @@ defmodule Mix.Tasks.MlxTasksTest do
 
       second = Mlx.LM.generate(lm, messages, options).text
       heading = "tiny: /help lists the commands, /exit ends it.\n"
-      assert output == heading <> "> #{first}\n\n> > #{second}\n\n> A new conversation.\n> #{first}\n\n> "
+      cut = "\n[cut off after 12 tokens]\n\n"
+      assert output == heading <> "> #{first}#{cut}> > #{second}#{cut}> A new conversation.\n> #{first}#{cut}> "
+    end
+
+    test "takes messages back", %{path: path, tmp_dir: folder} do
+      file = Path.join(folder, "chat.json")
+      input = "/undo\nHello\nAnd then?\n/undo\n/save #{file}\n/undo\n/undo\n"
+      output = capture_io(input, fn -> Chat.run(["-m", path, "--system", "Be brief." | @sampling]) end)
+      assert length(String.split(output, "There is nothing to take back.")) == 3
+      assert length(String.split(output, "The last message and its answer are taken back.")) == 3
+
+      assert [%{"role" => "system"}, %{"content" => "Hello"}, %{"role" => "assistant"}] =
+               JSON.decode!(File.read!(file))["messages"]
+    end
+
+    test "shows the channels of gpt-oss apart", %{tmp_dir: folder} do
+      path = Path.join(folder, "channels.gguf")
+      tokens = TinyLlama.metadata()["tokenizer.ggml.tokens"] |> Enum.drop(-2)
+      changes = %{"tokenizer.ggml.tokens" => tokens ++ ["<|channel|>", "<|message|>"], "tokenizer.chat_template" => "x"}
+      TinyLlama.save(path, changes)
+      lm = Mlx.LM.load(path)
+      options = [temperature: 1.0, max_tokens: 40, ignore_eos: true]
+
+      # A text with such a token is shown with it, and is given without it unless it is asked for.
+      seed =
+        Enum.find(1..200, fn seed ->
+          ids = Mlx.LM.generate(lm, [%{role: "user", content: "Hello"}], [seed: seed] ++ options).ids
+          257 in ids
+        end)
+
+      text = fn more -> Mlx.LM.generate(lm, "x", [seed: seed] ++ more ++ options).text end
+      assert text.(special: true) =~ "<|channel|>"
+      refute text.([]) =~ "<|channel|>"
+      arguments = ["-m", path, "--temp", "1", "--seed", "#{seed}", "--max-tokens", "40", "--ignore-eos"]
+      assert capture_io("Hello\n", fn -> Chat.run(arguments) end) =~ "<|channel|>"
     end
 
     test "has commands that show, save and load the conversation", %{path: path, tmp_dir: folder} do
@@ -206,7 +240,7 @@ defmodule Mix.Tasks.MlxTasksTest do
             "The system message is set.",
             "> Be brief.\n",
             "There is no answer yet.",
-            "> #{first}\n\n",
+            "> #{first}\n[cut off after 12 tokens]\n\n",
             "Generation: 12 tokens",
             "Conversation: 3 messages, ",
             "Saved 3 messages in #{file}.",

@@ -4,13 +4,13 @@ defmodule Mix.Mlx.ThinkingTest do
   alias Mix.Mlx.Thinking
 
   # The parts of a text that comes in pieces of some characters, joined where they follow each other.
-  defp parts(text, size, start \\ :answer) do
+  defp parts(text, size, start \\ :answer, style \\ :think) do
     {pieces, state} =
       text
       |> String.codepoints()
       |> Enum.chunk_every(size)
       |> Enum.map(&Enum.join/1)
-      |> Enum.flat_map_reduce(Thinking.new(start), &Thinking.push(&2, &1))
+      |> Enum.flat_map_reduce(Thinking.new(start, style), &Thinking.push(&2, &1))
 
     (pieces ++ Thinking.flush(state))
     |> Enum.chunk_by(&elem(&1, 0))
@@ -32,6 +32,16 @@ defmodule Mix.Mlx.ThinkingTest do
       assert parts("1 <thin</think> 2 <thi", unquote(size)) == [answer: "1 <thin</think> 2 <thi"]
       assert parts("", unquote(size)) == []
     end
+
+    test "of gpt-oss is taken apart wherever pieces of #{size} end" do
+      text =
+        "<|channel|>analysis<|message|>We <|channel|> add.<|end|><|start|>assistant<|channel|>final<|message|>4 <|x|>"
+
+      assert parts(text, unquote(size), :answer, :channels) == [thinking: "We <|channel|> add.", answer: "4 <|x|>"]
+
+      preamble = "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>analysis<|message|>so"
+      assert parts(preamble, unquote(size), :answer, :channels) == [answer: "I look.", thinking: "so"]
+    end
   end
 
   test "text is shown as soon as it can be no mark" do
@@ -40,6 +50,7 @@ defmodule Mix.Mlx.ThinkingTest do
   end
 
   test "a prompt may begin it" do
+    assert Thinking.after_prompt("<|end|><|start|>assistant", :channels) == Thinking.new(:answer, :channels)
     assert Thinking.after_prompt("assistant\n<think>\n") == Thinking.new(:thinking)
     assert Thinking.after_prompt("assistant\n<think>\n\n</think>\n\n") == Thinking.new(:answer)
   end

@@ -1,7 +1,7 @@
 """Writes a GGUF file beside each model of a folder, with the package gguf.
 
 A model is a folder with config.json, model.safetensors (the names of Hugging Face, experts stacked) and case.json: the
-architecture, and the type of its matrices. Where that loses numbers, the tensors of model.safetensors are replaced by
+architecture, the type of its matrices, and the kind of its tokenizer. Where that loses numbers, the tensors of model.safetensors are replaced by
 those that are left.
 """
 
@@ -87,6 +87,26 @@ def metadata(writer, config, case):
     scaling(writer, config, size)
 
 
+def tokenizer(writer, config, case):
+    """A vocabulary of characters, with as many tokens as the model has."""
+    characters = [chr(code) for code in range(33, 127)]
+    sentence_piece = case.get("tokenizer") == "llama"
+    tokens = ["<unk>", "<s>", "</s>", "\u2581", "\u2581a"] if sentence_piece else ["<s>", "</s>", "ab"]
+    kinds = [2, 3, 3, 1, 1] if sentence_piece else [3, 3, 1]
+    tokens = (tokens + characters)[: config["vocab_size"]]
+    writer.add_tokenizer_model("llama" if sentence_piece else "gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds + [1] * (len(tokens) - len(kinds)))
+    if sentence_piece:
+        writer.add_token_scores([float(-index) for index in range(len(tokens))])
+        writer.add_unk_token_id(0)
+    else:
+        writer.add_tokenizer_pre("smollm")
+        writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(tokens.index("<s>"))
+    writer.add_eos_token_id(tokens.index("</s>"))
+
+
 def scaling(writer, config, size):
     settings = config.get("rope_scaling") or {}
     kind = settings.get("rope_type", settings.get("type"))
@@ -140,6 +160,7 @@ def write(folder):
     names = gguf.get_tensor_name_map(ARCHITECTURES[architecture], config["num_hidden_layers"])
     writer = gguf.GGUFWriter(folder / "model.gguf", architecture)
     metadata(writer, config, case)
+    tokenizer(writer, config, case)
     tensors = mx.load(str(folder / "model.safetensors"))
 
     for name, array in list(tensors.items()):

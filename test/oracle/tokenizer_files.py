@@ -2,6 +2,8 @@
 
     tokenizer_files.py encode TOKENIZER.json INPUT   a text in base64 a line -> its ids, what they are decoded to, and what
                                                      without special tokens, the last two in base64, or `error`
+    tokenizer_files.py decode TOKENIZER.json INPUT   ids a line -> what they are decoded to, and what without special tokens, in
+                                                     base64
     tokenizer_files.py random SEED COUNT             COUNT random small tokenizers, an object of JSON a line: the file, and
                                                      cases with what becomes of them, or the error
 """
@@ -246,5 +248,13 @@ def encode(source, path):
                 print("|".join([" ".join(map(str, ids)), *map(to_line, texts)]))
 
 
+def decode(source, path):
+    tokenizer = Tokenizer.from_file(source)
+    with open(path) as file:
+        for line in file.read().splitlines():
+            ids = [int(word) for word in line.split()]
+            print("|".join(to_line(tokenizer.decode(ids, skip_special_tokens=skip)) for skip in [False, True]))
+
+
 if __name__ == "__main__":
-    {"encode": encode, "random": random_tokenizers}[sys.argv[1]](*sys.argv[2:])
+    {"encode": encode, "decode": decode, "random": random_tokenizers}[sys.argv[1]](*sys.argv[2:])

@@ -107,15 +107,28 @@ defmodule Mlx.TokenizerTexts do
   @doc "The ids, the decoded text, and the one without special tokens, of each text with a `tokenizer.json`."
   @spec encode(Path.t(), [String.t()]) :: [{[non_neg_integer], String.t(), String.t()}]
   def encode(file, texts) do
+    for line <- run_with("encode", file, Enum.map_join(texts, "\n", &Base.encode64/1)) do
+      [ids, decoded, without_special] = String.split(line, "|")
+      ids = ids |> String.split() |> Enum.map(&String.to_integer/1)
+      {ids, Base.decode64!(decoded), Base.decode64!(without_special)}
+    end
+  end
+
+  @doc "What lists of tokens are decoded to with a `tokenizer.json`, and what without special tokens."
+  @spec decode(Path.t(), [[non_neg_integer]]) :: [{String.t(), String.t()}]
+  def decode(file, lists) do
+    for line <- run_with("decode", file, Enum.map_join(lists, "\n", &Enum.join(&1, " "))) do
+      [decoded, without_special] = String.split(line, "|")
+      {Base.decode64!(decoded), Base.decode64!(without_special)}
+    end
+  end
+
+  defp run_with(action, file, content) do
     input = Path.join(System.tmp_dir!(), "mlx-tokenizer-#{System.unique_integer([:positive])}.txt")
-    File.write!(input, Enum.map_join(texts, "\n", &Base.encode64/1))
+    File.write!(input, content)
 
     try do
-      for line <- run(["encode", file, input]) do
-        [ids, decoded, without_special] = String.split(line, "|")
-        ids = ids |> String.split() |> Enum.map(&String.to_integer/1)
-        {ids, Base.decode64!(decoded), Base.decode64!(without_special)}
-      end
+      run([action, file, input])
     after
       File.rm(input)
     end

@@ -7,6 +7,7 @@ defmodule Mix.Mlx.Conversation do
   @commands [
     {"/help", "lists the commands"},
     {"/clear", "starts a new conversation; /reset does the same"},
+    {"/undo", "takes the last message and its answer back"},
     {"/system TEXT", "sets the system message; without a text it shows it"},
     {"/save FILE", "writes the conversation into a file of JSON"},
     {"/load FILE", "goes on with the conversation of such a file"},
@@ -53,6 +54,16 @@ defmodule Mix.Mlx.Conversation do
 
   def run(conversation, name, _argument) when name in ["clear", "reset"],
     do: {new(conversation.start), "A new conversation."}
+
+  def run(conversation, "undo", _argument) do
+    case Enum.split(conversation.messages, -2) do
+      {messages, [%{role: "user"}, %{role: "assistant"}]} ->
+        {%{conversation | messages: messages, response: nil}, "The last message and its answer are taken back."}
+
+      _shorter ->
+        {conversation, "There is nothing to take back."}
+    end
+  end
 
   def run(conversation, "system", ""),
     do: {conversation, system(conversation.messages) || "There is no system message."}

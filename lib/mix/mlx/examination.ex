@@ -64,6 +64,11 @@ defmodule Mix.Mlx.Examination do
   def line({name, :ok, text}), do: "ok     #{String.pad_trailing(name, 18)} #{text}"
   def line({name, {:error, advice}, text}), do: "wrong  #{String.pad_trailing(name, 18)} #{text}\n       -> #{advice}"
 
+  @doc "A finding as JSON has it."
+  @spec values(finding()) :: map()
+  def values({name, :ok, text}), do: %{name: name, ok: true, text: text}
+  def values({name, {:error, advice}, text}), do: %{name: name, ok: false, text: text, advice: advice}
+
   @doc "Whether nothing is wrong."
   @spec healthy?([finding()]) :: boolean()
   def healthy?(findings), do: Enum.all?(findings, &match?({_name, :ok, _text}, &1))

@@ -1,18 +1,18 @@
 defmodule Mix.Mlx.Switches do
   @moduledoc false
-  # The options of the tasks for language models, in tables: how each is read, and what `--help` says of it.
+  # The options of the tasks, in tables: how each is read, and what `--help` says of it.
   #
   #     name: {kind, word, text}
   #
   # A kind is one of `OptionParser`, or `{:one_of, names}` for one of some names, which becomes an atom, or `:several` for a
-  # string that may come several times, which becomes a list. `word` stands for the value in the text, and is nil for a
-  # switch without one.
+  # string that may come several times, which becomes a list, or `:yes_or_no` for a boolean that `--no-` makes false. `word`
+  # stands for the value in the text, and is nil for a switch without one.
 
   alias Mix.Mlx.CommandLine
 
   @type row :: {atom(), {atom() | {:one_of, [atom()]}, String.t() | nil, String.t()}}
 
-  @aliases [m: :model, p: :prompt, o: :output, h: :help, q: :quantize]
+  @aliases [m: :model, p: :prompt, o: :output, h: :help, q: :quantize, n: :n]
 
   @types [:f32, :f16, :bf16]
 
@@ -60,21 +60,36 @@ defmodule Mix.Mlx.Switches do
   @doc """
   The options and the other arguments of a command line. `head` is how the task is called, such as `mix mlx.chat [OPTIONS]`.
 
-  Writes help where it is asked for and returns `:help`. Ends the virtual machine with exit status 1 for what is wrong.
+  Writes help where it is asked for and returns `:help`. Ends the virtual machine with exit status 1 for what is wrong. With
+  `:front`, all that follows the first other argument is for somebody else.
   """
-  @spec parse([String.t()], String.t(), [row()]) :: {keyword(), [String.t()]} | :help
-  def parse(arguments, head, rows) do
+  @spec parse([String.t()], String.t(), [row()], :all | :front) :: {keyword(), [String.t()]} | :help
+  def parse(arguments, head, rows, part \\ :all) do
     rows = rows ++ @help
 
-    case OptionParser.parse(arguments, strict: Enum.map(rows, &switch/1), aliases: aliases(rows)) do
+    case parsed(part, arguments, strict: Enum.map(rows, &switch/1), aliases: aliases(rows)) do
       {options, rest, []} -> if options[:help], do: show(head, rows), else: {values(options, rows, head), rest}
       {_options, _rest, [{name, nil} | _]} -> refuse("unknown option or missing value: #{name}", head)
       {_options, _rest, [{name, value} | _]} -> refuse("#{name} does not take the value #{inspect(value)}", head)
     end
   end
 
+  @doc "As `parse/4`, for a task that takes nothing but options."
+  @spec options([String.t()], String.t(), [row()]) :: keyword() | :help
+  def options(arguments, head, rows) do
+    case parse(arguments, head, rows) do
+      {_options, [other | _]} -> refuse("unexpected argument: #{other}", head)
+      {options, []} -> options
+      :help -> :help
+    end
+  end
+
+  defp parsed(:all, arguments, options), do: OptionParser.parse(arguments, options)
+  defp parsed(:front, arguments, options), do: OptionParser.parse_head(arguments, options)
+
   defp switch({name, {{:one_of, _names}, _word, _text}}), do: {name, :string}
   defp switch({name, {:several, _word, _text}}), do: {name, [:string, :keep]}
+  defp switch({name, {:yes_or_no, _word, _text}}), do: {name, :boolean}
   defp switch({name, {kind, _word, _text}}), do: {name, kind}
 
   defp aliases(rows), do: for({letter, name} <- @aliases, Keyword.has_key?(rows, name), do: {letter, name})
@@ -95,20 +110,24 @@ defmodule Mix.Mlx.Switches do
   end
 
   defp show(head, rows) do
-    lines = for {name, {_kind, word, text}} <- rows, do: {shown(name, word), text}
+    lines = for {name, {kind, word, text}} <- rows, do: {shown(name, kind, word), text}
     width = lines |> Enum.map(fn {shown, _text} -> String.length(shown) end) |> Enum.max()
     list = for {shown, text} <- lines, do: ["\n  ", String.pad_trailing(shown, width), "  ", text]
     IO.puts(["Usage: ", head, "\n", list])
     :help
   end
 
-  defp shown(name, word) do
-    short = for {letter, ^name} <- @aliases, do: ", -#{letter}"
-    Enum.join([flag(name) | short]) <> if(word, do: " " <> word, else: "")
+  defp shown(name, kind, word) do
+    short = for {letter, ^name} <- @aliases, letter != name, do: ", -#{letter}"
+    Enum.join([no(flag(name), kind) | short]) <> if(word, do: " " <> word, else: "")
   end
+
+  defp no("--" <> name, :yes_or_no), do: "--[no-]" <> name
+  defp no(flag, _kind), do: flag
 
   @doc "How an option is written."
   @spec flag(atom()) :: String.t()
+  def flag(:n), do: "-n"
   def flag(name), do: "--" <> (name |> Atom.to_string() |> String.replace("_", "-"))
 
   @doc "Ends the virtual machine with exit status 1 after saying what is wrong, and how the task is called."

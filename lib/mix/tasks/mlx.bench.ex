@@ -45,11 +45,9 @@ defmodule Mix.Tasks.Mlx.Bench do
 
   @impl true
   def run(arguments) do
-    case Switches.parse(arguments, @head, Switches.group(:model) ++ @own ++ Switches.group(:json)) do
-      :help -> :ok
-      {options, []} -> measure(options, Map.new(@numbers, &number(&1, options)))
-      {_options, [other | _]} -> Switches.refuse("unexpected argument: #{other}", @head)
-    end
+    with options when is_list(options) <-
+           Switches.options(arguments, @head, Switches.group(:model) ++ @own ++ Switches.group(:json)),
+         do: measure(options, Map.new(@numbers, &number(&1, options)))
   end
 
   defp number({name, {default, least}}, options) do

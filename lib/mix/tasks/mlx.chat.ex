@@ -8,13 +8,14 @@ defmodule Mix.Tasks.Mlx.Chat do
       mix mlx.chat --model mlx-community/Qwen3-0.6B-4bit --temp 0.7 --system "Answer in one sentence."
 
   Each line that is entered is a message. What the model has read and written stays in its caches, so that each turn only
-  costs what is new. What a model thinks before it answers, between `<think>` and `</think>`, is shown apart, and is no part
-  of the conversation afterwards.
+  costs what is new. What a model thinks before it answers, between `<think>` and `</think>` or in the channel of gpt-oss for
+  that, is shown apart, and is no part of the conversation afterwards.
 
   | line | |
   | --- | --- |
   | `/help` | lists the commands |
   | `/clear`, `/reset` | starts a new conversation |
+  | `/undo` | takes the last message and its answer back |
   | `/system TEXT` | sets the system message; without a text it shows it |
   | `/save FILE`, `/load FILE` | writes the conversation into a file of JSON, and goes on with that of one |
   | `/stats` | shows the figures of the last answer |
@@ -40,11 +41,9 @@ defmodule Mix.Tasks.Mlx.Chat do
 
   @impl true
   def run(arguments) do
-    case Switches.parse(arguments, @head, Switches.group(:model) ++ Switches.group(:generation)) do
-      :help -> :ok
-      {options, []} -> chat(options, CommandLine.generation_options(options, @head))
-      {_options, [other | _]} -> Switches.refuse("unexpected argument: #{other}", @head)
-    end
+    with options when is_list(options) <-
+           Switches.options(arguments, @head, Switches.group(:model) ++ Switches.group(:generation)),
+         do: chat(options, CommandLine.generation_options(options, @head))
   end
 
   defp chat(options, generation) do
@@ -94,8 +93,11 @@ defmodule Mix.Tasks.Mlx.Chat do
     messages = conversation.messages ++ [%{role: "user", content: text}]
     template = Keyword.take(options, [:template])
     ending = lm |> Mlx.LM.encode(messages, template) |> Enum.take(-@ending)
-    thinking = Thinking.after_prompt(Tokenizer.decode(lm.tokenizer, ending))
-    events = Mlx.LM.events(lm, messages, [{:context, conversation.context} | options])
+    style = style(lm.tokenizer)
+    thinking = Thinking.after_prompt(Tokenizer.decode(lm.tokenizer, ending), style)
+    # The marks of channels are special tokens.
+    own = [context: conversation.context, special: style == :channels]
+    events = Mlx.LM.events(lm, messages, own ++ options)
     {response, answer} = Enum.reduce(events, {thinking, :answer, []}, &show/2)
     messages = messages ++ [%{role: "assistant", content: answer}]
     %{conversation | messages: messages, context: response.context, response: response}
@@ -103,6 +105,10 @@ defmodule Mix.Tasks.Mlx.Chat do
     error in [Mlx.Error, ArgumentError] ->
       Mix.shell().error(Exception.message(error))
       %{conversation | context: nil}
+  end
+
+  defp style(tokenizer) do
+    if Tokenizer.id(tokenizer, "<|channel|>") && Tokenizer.id(tokenizer, "<|message|>"), do: :channels, else: :think
   end
 
   # `shown` is the part of the text that was written last.
@@ -115,11 +121,14 @@ defmodule Mix.Tasks.Mlx.Chat do
   defp show({:done, response}, {thinking, shown, answer}) do
     {shown, answer} = thinking |> Thinking.flush() |> Enum.reduce({shown, answer}, &write/2)
     if shown == :thinking, do: IO.write(IO.ANSI.format([:reset, ""]))
-    IO.puts("\n")
+    IO.puts(["\n", cut_off(response)])
     text = answer |> Enum.reverse() |> Enum.join()
     # What follows the thinking begins with empty lines.
     {response, if(text == response.text, do: text, else: String.trim_leading(text))}
   end
+
+  defp cut_off(%{finish_reason: :length, generated_tokens: tokens}), do: "[cut off after #{tokens} tokens]\n"
+  defp cut_off(_response), do: ""
 
   defp write({:thinking, text}, {shown, answer}) do
     if shown != :thinking, do: IO.write("[thinking]\n")

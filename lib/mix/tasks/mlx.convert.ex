@@ -46,11 +46,8 @@ defmodule Mix.Tasks.Mlx.Convert do
 
   @impl true
   def run(arguments) do
-    case Switches.parse(arguments, @head, @rows ++ Switches.group(:json)) do
-      :help -> :ok
-      {options, []} -> convert(options)
-      {_options, [other | _]} -> Switches.refuse("unexpected argument: #{other}", @head)
-    end
+    with options when is_list(options) <- Switches.options(arguments, @head, @rows ++ Switches.group(:json)),
+         do: convert(options)
   end
 
   defp convert(options) do

@@ -8,21 +8,33 @@ defmodule Mix.Tasks.Mlx.Doctor do
 
   It shows the platform, the versions of everything that takes part, and the device, and tries the NIF, an operation,
   linear algebra, a compiled function, and Nx. Beside what is wrong it says what to do; the exit status is 1 then.
+
+    * `--json` - write a list of JSON: an object for each finding, with `name`, `ok`, `text`, and the `advice` for what is
+      wrong
+    * `--help`, `-h` - list the options
   """
 
   use Mix.Task
 
-  alias Mix.Mlx.Examination
+  alias Mix.Mlx.{Examination, Switches}
+
+  @head "mix mlx.doctor [--json]"
 
   @requirements ["app.config"]
 
   @impl true
-  def run([]) do
-    findings = Examination.findings(Examination.checks())
-    for finding <- findings, do: Mix.shell().info(Examination.line(finding))
-    if not Examination.healthy?(findings), do: exit({:shutdown, 1})
+  def run(arguments) do
+    with options when is_list(options) <- Switches.options(arguments, @head, Switches.group(:json)),
+         do: examine(options[:json])
   end
 
-  def run(arguments),
-    do: Mix.Mlx.CommandLine.exit_with("mix mlx.doctor takes no arguments, got: #{Enum.join(arguments, " ")}")
+  defp examine(json?) do
+    findings = Examination.findings(Examination.checks())
+
+    if json?,
+      do: IO.puts(JSON.encode!(Enum.map(findings, &Examination.values/1))),
+      else: Enum.each(findings, &IO.puts(Examination.line(&1)))
+
+    if not Examination.healthy?(findings), do: exit({:shutdown, 1})
+  end
 end

@@ -10,7 +10,7 @@ defmodule Mix.Tasks.Mlx.Embed do
   Without texts among the arguments, each line of the standard input is one. Lines are read and written in parts, so that
   there may be any number of them.
 
-    * `--model`, `-m` - the folder of a model, see `Mlx.LM.Embedder.load/2`
+    * `--model`, `-m` - a folder, or a name on the Hugging Face Hub, see `Mlx.LM.Embedder.load/2`
     * `--json` - write an object of JSON for each text, with `text` and `embedding`
     * `--prompt`, `-p` - what is put in front of each text, or `--prompt-name` - the name of one of the model's prompts
     * `--pooling` - `cls`, `last`, `mean`, `max`, `mean_sqrt_len` or `weighted_mean`; by default the model's
@@ -18,37 +18,30 @@ defmodule Mix.Tasks.Mlx.Embed do
     * `--max-length` - the most tokens of a text
     * `--batch-size` - the most texts that are read at once, default 32
     * `--type` - `f32` (default), `f16` or `bf16`
-    * `--help`, `-h` - write this in short
+    * `--help`, `-h` - list the options
 
   Wrong options, and a model that can't be loaded, end it with exit status 1.
   """
 
   use Mix.Task
 
-  alias Mix.Mlx.CommandLine
+  alias Mix.Mlx.{CommandLine, Switches}
   alias Mlx.LM.Embedder
 
-  @usage """
-  Usage: mix mlx.embed --model FOLDER [--json] [--prompt TEXT | --prompt-name NAME] [--pooling MODE] [--[no-]normalize]
-         [--max-length N] [--batch-size N] [--type f32|f16|bf16] [TEXT ...]
-         Without a TEXT, each line of the standard input is one.\
-  """
+  @head "mix mlx.embed --model MODEL [OPTIONS] [TEXT ...]"
 
-  @switches [
-    model: :string,
-    json: :boolean,
-    prompt: :string,
-    prompt_name: :string,
-    pooling: :string,
-    normalize: :boolean,
-    max_length: :integer,
-    batch_size: :integer,
-    type: :string,
-    help: :boolean
+  @poolings [:cls, :last, :mean, :max, :mean_sqrt_len, :weighted_mean]
+
+  @rows [
+    model: {:string, "MODEL", "a folder, or a name on the Hugging Face Hub"},
+    prompt: {:string, "TEXT", "what is put in front of each text"},
+    prompt_name: {:string, "NAME", "one of the model's prompts, instead of --prompt"},
+    pooling: {{:one_of, @poolings}, "POOLING", "#{Enum.join(@poolings, ", ")}; by default the model's"},
+    normalize: {:yes_or_no, nil, "whether embeddings have the length 1; by default the model's choice"},
+    max_length: {:integer, "N", "the most tokens of a text"},
+    batch_size: {:integer, "N", "the most texts that are read at once, default 32"},
+    type: {{:one_of, [:f32, :f16, :bf16]}, "TYPE", "of floating-point numbers: f32 (default), f16 or bf16"}
   ]
-
-  @poolings Map.new(~w(cls last mean max mean_sqrt_len weighted_mean)a, &{Atom.to_string(&1), &1})
-  @types Map.new(~w(f32 f16 bf16)a, &{Atom.to_string(&1), &1})
 
   # Lines that are read before any is written.
   @part 1024
@@ -57,23 +50,18 @@ defmodule Mix.Tasks.Mlx.Embed do
 
   @impl true
   def run(arguments) do
-    case OptionParser.parse(arguments, strict: @switches, aliases: [m: :model, p: :prompt, h: :help]) do
-      {options, texts, []} -> if options[:help], do: Mix.shell().info(@usage), else: embed(Map.new(options), texts)
-      {_options, _texts, [{name, nil} | _]} -> refuse("unknown option or missing value: #{name}")
-      {_options, _texts, [{name, value} | _]} -> refuse("#{name} does not take the value #{inspect(value)}")
-    end
+    with {options, texts} <- Switches.parse(arguments, @head, @rows ++ Switches.group(:json)),
+         do: embed(Map.new(options), texts)
   end
 
+  defp embed(%{prompt: _text, prompt_name: _name}, _texts),
+    do: Switches.refuse("there are a --prompt and a --prompt-name; give one of them", @head)
+
   defp embed(%{model: model} = options, texts) do
-    type = named!(options, :type, @types, :f32)
-    pooling = named!(options, :pooling, @poolings, nil)
-
-    if options[:prompt] && options[:prompt_name],
-      do: refuse("there are a --prompt and a --prompt-name; give one of them")
-
     CommandLine.or_exit(fn ->
-      embedder = Embedder.load(model, type: type)
-      settings = [pooling: pooling, prompt: prompt!(options, embedder)] ++ others(options)
+      embedder = Embedder.load(model, options |> Map.take([:type]) |> Map.to_list())
+      others = options |> Map.take([:pooling, :normalize, :max_length, :batch_size]) |> Map.to_list()
+      settings = [prompt: prompt!(options, embedder)] ++ others
       texts = if texts == [], do: lines(), else: texts
 
       texts
@@ -82,17 +70,7 @@ defmodule Mix.Tasks.Mlx.Embed do
     end)
   end
 
-  defp embed(_options, _texts), do: refuse("there is no --model")
-
-  defp others(options), do: options |> Map.take([:normalize, :max_length, :batch_size]) |> Map.to_list()
-
-  defp named!(options, option, names, default) do
-    case options do
-      %{^option => name} when is_map_key(names, name) -> names[name]
-      %{^option => name} -> refuse("--#{option} does not take the value #{inspect(name)}, but #{list(names)}")
-      _not_given -> default
-    end
-  end
+  defp embed(_options, _texts), do: Switches.refuse("there is no --model", @head)
 
   # The names of prompts come from a file, and make no atoms.
   defp prompt!(%{prompt: text}, _embedder), do: text
@@ -123,7 +101,4 @@ defmodule Mix.Tasks.Mlx.Embed do
   end
 
   defp short(other), do: other
-
-  @spec refuse(String.t()) :: no_return()
-  defp refuse(problem), do: CommandLine.exit_with("#{problem}\n\n#{@usage}")
 end

@@ -22,11 +22,8 @@ defmodule Mix.Tasks.Mlx.Families do
 
   @impl true
   def run(arguments) do
-    case Switches.parse(arguments, @head, Switches.group(:json)) do
-      :help -> :ok
-      {options, []} -> list(Mlx.LM.Families.types(), options[:json])
-      {_options, [other | _]} -> Switches.refuse("unexpected argument: #{other}", @head)
-    end
+    with options when is_list(options) <- Switches.options(arguments, @head, Switches.group(:json)),
+         do: list(Mlx.LM.Families.types(), options[:json])
   end
 
   defp list(types, true), do: IO.puts(JSON.encode!(types))

@@ -20,6 +20,7 @@ defmodule Mix.Tasks.Mlx.Launch do
     * `--starting-port` - with `--hosts`: the first of the ports that the virtual machines listen on, default 32323. On
       this machine they are free ones
     * `--verbose` - tell of the connections
+    * `--help`, `-h` - list the options
 
   When one of them fails, it is named, the others have 5 seconds to end by themselves, and the exit status is that of the
   one that failed. When this command ends, all of them do.
@@ -29,16 +30,19 @@ defmodule Mix.Tasks.Mlx.Launch do
 
   use Mix.Task
 
-  alias Mix.Mlx.{CommandLine, Ranks}
+  alias Mix.Mlx.{Ranks, Switches}
   alias Mlx.Distributed.Ports
 
-  @usage """
-  Usage: mix mlx.launch -n N [--verbose] PROGRAM [ARGUMENT...]
-         mix mlx.launch --hosts HOST,HOST [-n N] [--starting-port PORT] [--verbose] PROGRAM [ARGUMENT...]\
-  """
+  @head "mix mlx.launch -n N | --hosts HOST,HOST [OPTIONS] PROGRAM [ARGUMENT ...]"
+
+  @rows [
+    n: {:integer, "N", "how many virtual machines to start, with --hosts on each of them"},
+    hosts: {:string, "HOST,HOST", "the addresses of machines that are reached by ssh; by default this machine"},
+    starting_port: {:integer, "PORT", "with --hosts: the first port that is listened on, default 32323"},
+    verbose: {:boolean, nil, "tell of the connections"}
+  ]
 
   @requirements ["compile"]
-  @switches [n: :integer, hosts: :string, starting_port: :integer, verbose: :boolean]
   @here "127.0.0.1"
 
   # How long other ranks have to end by themselves, and to say what they have seen.
@@ -46,7 +50,14 @@ defmodule Mix.Tasks.Mlx.Launch do
 
   @impl true
   def run(arguments) do
-    {options, program} = parse(arguments)
+    # What follows the program is for the program.
+    with {options, program} <- Switches.parse(arguments, @head, @rows, :front) do
+      if problem = problem(options, program), do: Switches.refuse(problem, @head)
+      launch(options, ["mix", "run", "--no-compile", "--no-deps-check" | program])
+    end
+  end
+
+  defp launch(options, program) do
     places = places(options)
     file = Path.join(System.tmp_dir!(), "mlx-launch-#{System.pid()}.json")
     hosts = JSON.encode!(for {host, port} <- places, do: ["#{host}:#{port}"])
@@ -65,39 +76,43 @@ defmodule Mix.Tasks.Mlx.Launch do
     end
   end
 
-  defp parse(arguments) do
-    with {:ok, options, program} <- split(arguments),
-         :ok <- check(options, program) do
-      {options, ["mix", "run", "--no-compile", "--no-deps-check" | program]}
-    else
-      {:error, problem} -> CommandLine.exit_with("#{problem}\n\n#{@usage}")
-    end
-  end
+  defp problem(options, program) do
+    [hosts, n, port] = for name <- [:hosts, :n, :starting_port], do: options[name]
 
-  # What follows the program is for the program.
-  defp split(arguments) do
-    case OptionParser.parse_head(arguments, strict: @switches, aliases: [n: :n]) do
-      {options, program, []} -> {:ok, options, program}
-      {_options, _program, [{name, nil} | _]} -> {:error, "unknown option or missing value: #{name}"}
-      {_options, _program, [{name, value} | _]} -> {:error, "#{name} does not take the value #{inspect(value)}"}
-    end
-  end
-
-  defp check(options, program) do
     cond do
-      program == [] -> {:error, "there is no program"}
-      not File.regular?(hd(program)) -> {:error, "#{hd(program)}: no such file"}
-      options[:n] == nil and options[:hosts] == nil -> {:error, "expected -n, or --hosts"}
-      Keyword.get(options, :n, 1) < 1 -> {:error, "expected -n to be at least 1, got: #{options[:n]}"}
-      true -> :ok
+      program == [] ->
+        "there is no program"
+
+      not File.regular?(hd(program)) ->
+        "#{hd(program)}: no such file"
+
+      n == nil and hosts == nil ->
+        "expected -n, or --hosts"
+
+      n != nil and n < 1 ->
+        "expected -n to be at least 1, got: #{n}"
+
+      hosts != nil and addresses(hosts) == [] ->
+        "expected --hosts to be addresses, separated by commas, got: #{inspect(hosts)}"
+
+      port != nil and hosts == nil ->
+        "expected --starting-port with --hosts: on this machine ports are free ones"
+
+      port != nil and port not in 1..65_535 ->
+        "expected --starting-port to be a port from 1 to 65535, got: #{port}"
+
+      true ->
+        nil
     end
   end
+
+  defp addresses(hosts), do: String.split(hosts, ",", trim: true)
 
   # The host and the port of each rank.
   defp places(options) do
     case options[:hosts] do
       nil -> for port <- Ports.free(options[:n], "mix mlx.launch"), do: {@here, port}
-      hosts -> hosts |> String.split(",", trim: true) |> on_hosts(options[:n] || 1, options[:starting_port] || 32_323)
+      hosts -> hosts |> addresses() |> on_hosts(options[:n] || 1, options[:starting_port] || 32_323)
     end
   end
 

@@ -15,7 +15,7 @@ defmodule Mix.Tasks.Mlx.Models do
     * `--delete NAME` - deletes a model, or with `@REVISION` what only this revision has; may be given several times
     * `--cache FOLDER` - another folder than that of the environment
     * `--json` - writes JSON: a list with an object for each model, or for each that was deleted
-    * `--help` - shows how it is used
+    * `--help`, `-h` - lists the options
 
   A name that is not in the cache ends it with exit status 1.
 
@@ -24,39 +24,31 @@ defmodule Mix.Tasks.Mlx.Models do
 
   use Mix.Task
 
-  alias Mix.Mlx.CommandLine
+  alias Mix.Mlx.{CommandLine, Switches}
 
-  @usage "Usage: mix mlx.models [--delete NAME]... [--cache FOLDER] [--json]"
-  @switches [delete: [:string, :keep], cache: :string, json: :boolean, help: :boolean]
+  @head "mix mlx.models [OPTIONS]"
+
+  @rows [
+    delete: {:several, "NAME", "delete a model, or with @REVISION what only this revision has; several times"},
+    cache: {:string, "FOLDER", "another folder than that of the environment"}
+  ]
 
   @requirements ["app.config"]
 
   @impl true
   def run(arguments) do
-    options = parse(arguments)
-    cache = Keyword.take(options, [:cache])
-    names = Keyword.get_values(options, :delete)
-    json? = Keyword.get(options, :json, false)
+    with options when is_list(options) <- Switches.options(arguments, @head, @rows ++ Switches.group(:json)) do
+      cache = Keyword.take(options, [:cache])
+      json? = Keyword.get(options, :json, false)
 
-    CommandLine.or_exit(fn ->
-      cond do
-        options[:help] -> IO.puts(@usage)
-        names == [] -> cache |> Mlx.Hub.models() |> list(json?)
-        true -> delete(names, cache, json?)
-      end
-    end)
-  end
-
-  defp parse(arguments) do
-    case OptionParser.parse(arguments, strict: @switches) do
-      {options, [], []} -> options
-      {_options, [other | _], []} -> refuse("unexpected argument: #{other}")
-      {_options, _rest, [{name, nil} | _]} -> refuse("unknown option or missing value: #{name}")
-      {_options, _rest, [{name, value} | _]} -> refuse("#{name} does not take the value #{inspect(value)}")
+      CommandLine.or_exit(fn ->
+        case options[:delete] do
+          nil -> cache |> Mlx.Hub.models() |> list(json?)
+          names -> delete(names, cache, json?)
+        end
+      end)
     end
   end
-
-  defp refuse(problem), do: CommandLine.exit_with("#{problem}\n\n#{@usage}")
 
   defp list(models, true), do: IO.puts(JSON.encode!(Enum.map(models, &values/1)))
   defp list([], false), do: IO.puts("There are no models in the cache.")

@@ -27,7 +27,7 @@ defmodule Mlx.LM.Embedder do
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
   alias Mlx.LM.Embedder.{Dense, Modules, Similarity}
   alias Mlx.LM.{Encoder, Tokenizer}
-  alias Mlx.LM.Encoder.{Batches, Folder, Pooling, Sequences, Text}
+  alias Mlx.LM.Encoder.{Batches, Folder, Pooling, Quantized, Sequences, Text}
 
   @enforce_keys [
     :name,
@@ -92,13 +92,17 @@ defmodule Mlx.LM.Embedder do
   @batch_size 32
 
   @doc """
-  Loads an embedder from a folder.
+  Loads an embedder from a folder, or from the one of a name on the Hugging Face Hub (`Mlx.Hub.resolve/2`).
 
   Options:
 
     * `:type` - the floating-point type of the model, `:f32` (default), `:f16` or `:bf16`. The vectors are `:f32`.
     * `:tokenizer` - a `Mlx.LM.Tokenizer`, or a function of a text that returns its tokens with the special ones; by
       default the one of the folder
+    * `:form` - the form of matrices that are quantized in the file, `:quantized` or `:dense`; by default `:dense` on a CPU
+      and `:quantized` on a GPU
+    * `:quantize` - quantizes the matrices of the layers and the vectors of tokens when they are loaded: true, or a keyword
+      list of `:bits`, `:group_size`, `:mode` and `:where` as `Mlx.LM.convert/3` has them
 
   Raises `Mlx.Error` when a file is missing or damaged, the model is of a type that is not known, the configuration has
   values that are wrong or not supported, or tensors are missing, unknown or of another shape.
@@ -107,17 +111,17 @@ defmodule Mlx.LM.Embedder do
   """
   @spec load(Path.t(), keyword()) :: t()
   def load(path, options \\ []) do
-    [type, tokenizer] = Options.without_stream(options, :"LM.Embedder.load", type: :f32, tokenizer: nil)
+    options = Options.complete(options, :"LM.Embedder.load", Folder.options())
 
     CalledFunction.name("Mlx.LM.Embedder.load", fn ->
-      path |> Folder.path!(:"LM.Embedder.load") |> loaded(type, tokenizer)
+      path |> Folder.path!(:"LM.Embedder.load") |> loaded(options)
     end)
   end
 
-  defp loaded(folder, type, tokenizer) do
+  defp loaded(folder, options) do
     modules = Modules.list(folder)
     place = Modules.encoder(modules)
-    encoder = Folder.load(place, false, type, tokenizer, :"LM.Embedder.load")
+    encoder = Folder.load(place, false, options, :"LM.Embedder.load")
     {pooling, include_prompt, dense, normalize} = Modules.heads(modules, encoder.type)
     {prompts, default_prompt, similarity} = Modules.settings(folder)
 
@@ -243,7 +247,7 @@ defmodule Mlx.LM.Embedder do
   defp dims(%__MODULE__{dense: []} = embedder, pooling), do: width(embedder, pooling)
   defp dims(%__MODULE__{dense: dense}, _pooling), do: dense |> List.last() |> Dense.sizes() |> elem(1)
 
-  defp width(embedder, pooling), do: length(pooling) * elem(embedder.encoder.embeddings.word.weight.shape, 1)
+  defp width(embedder, pooling), do: length(pooling) * elem(Quantized.sizes(embedder.encoder.embeddings), 1)
 
   defp vectors(embedder, [], settings, _skipped), do: Mlx.zeros({0, dims(embedder, settings.pooling)})
 

@@ -108,7 +108,9 @@ defmodule Mlx.LM.Quantization do
     [group_size: group_size, bits: bits, mode: mode]
   end
 
-  defp packing(own) do
+  @doc "How layers with these settings are packed."
+  @spec packing(Fields.t()) :: keyword()
+  def packing(own) do
     # The settings of a single layer are complete: without a mode, it is affine.
     mode = Fields.choice(own, "mode", Map.keys(@modes), "affine")
     {group_size, bits} = @modes[mode]
@@ -117,15 +119,19 @@ defmodule Mlx.LM.Quantization do
     [group_size: Fields.size(own, "group_size", group_size), bits: bits, mode: String.to_existing_atom(mode)]
   end
 
-  defp quantized(%Linear{weight: weight, bias: bias}, packing, scales) do
+  @doc "A layer that is packed like that, with zeros for arrays. The scales are those of its tensors."
+  @spec quantized(struct(), keyword(), Array.t()) :: struct()
+  def quantized(layer, packing, scales)
+
+  def quantized(%Linear{weight: weight, bias: bias}, packing, scales) do
     struct!(QuantizedLinear, [bias: bias] ++ arrays(weight, packing, scales) ++ packing)
   end
 
-  defp quantized(%Embedding{weight: weight}, packing, scales) do
+  def quantized(%Embedding{weight: weight}, packing, scales) do
     struct!(QuantizedEmbedding, arrays(weight, packing, scales) ++ packing)
   end
 
-  defp quantized(%SwitchLinear{weight: weight, bias: bias}, packing, scales) do
+  def quantized(%SwitchLinear{weight: weight, bias: bias}, packing, scales) do
     struct!(QuantizedSwitchLinear, [bias: bias] ++ arrays(weight, packing, scales) ++ packing)
   end
 

@@ -51,13 +51,18 @@ defmodule Mlx.LM.Ranker do
   @named %{"Identity" => :none, "Sigmoid" => :sigmoid}
 
   @doc """
-  Loads a ranker from a folder with `config.json`, safetensors and `tokenizer.json`.
+  Loads a ranker from a folder with `config.json`, safetensors and `tokenizer.json`, or from the one of a name on the Hugging
+  Face Hub (`Mlx.Hub.resolve/2`).
 
   Options:
 
     * `:type` - the floating-point type of the model, `:f32` (default), `:f16` or `:bf16`. The scores are `:f32`.
     * `:tokenizer` - a `Mlx.LM.Tokenizer`, or a function of a text that returns its tokens with the special ones; by
       default the one of the folder
+    * `:form` - the form of matrices that are quantized in the file, `:quantized` or `:dense`; by default `:dense` on a CPU
+      and `:quantized` on a GPU
+    * `:quantize` - quantizes the matrices of the layers and the vectors of tokens when they are loaded: true, or a keyword
+      list of `:bits`, `:group_size`, `:mode` and `:where` as `Mlx.LM.convert/3` has them
 
   Raises `Mlx.Error` as `Mlx.LM.Embedder.load/2` does, and for a model without a classifier.
 
@@ -65,15 +70,15 @@ defmodule Mlx.LM.Ranker do
   """
   @spec load(Path.t(), keyword()) :: t()
   def load(path, options \\ []) do
-    [type, tokenizer] = Options.without_stream(options, :"LM.Ranker.load", type: :f32, tokenizer: nil)
+    options = Options.complete(options, :"LM.Ranker.load", Folder.options())
 
     CalledFunction.name("Mlx.LM.Ranker.load", fn ->
-      path |> Folder.path!(:"LM.Ranker.load") |> loaded(type, tokenizer)
+      path |> Folder.path!(:"LM.Ranker.load") |> loaded(options)
     end)
   end
 
-  defp loaded(folder, type, tokenizer) do
-    encoder = Folder.load(folder, true, type, tokenizer, :"LM.Ranker.load")
+  defp loaded(folder, options) do
+    encoder = Folder.load(folder, true, options, :"LM.Ranker.load")
     labels = encoder.config.classifier.labels
 
     %__MODULE__{

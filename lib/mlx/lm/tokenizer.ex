@@ -31,7 +31,8 @@ defmodule Mlx.LM.Tokenizer do
   The metadata of a model is that of its file: `Mlx.IO.GGUFMetadata.read("model.gguf").metadata`.
 
   The tokens are those of the PyPI package `tokenizers` with the model's own `tokenizer.json`, for any text. What that file
-  says of truncation and padding is left out, as Python's `transformers` does; so is dropout, which is for training.
+  says of truncation and padding is for `encoding/3` and `encodings/3`, which take pairs of texts and batches, too; `encode/3`
+  leaves it out, as Python's `transformers` does. Dropout, which is for training, is left out always.
 
   Text need not be UTF-8. Bytes that are not are encoded as they are where the vocabulary has tokens for bytes, and are
   unknown characters where it has none. A byte or a character that the vocabulary has neither a token nor an unknown token
@@ -45,7 +46,7 @@ defmodule Mlx.LM.Tokenizer do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.FilePath
   alias Mlx.LM.Tokenizer.{AddedTokens, Decoder, Definition, Folder, GGUF, LoneBytes, Model, Normalizer, PreTokenizer}
-  alias Mlx.LM.Tokenizer.{StreamDecoder, Table}
+  alias Mlx.LM.Tokenizer.{Padding, PostProcessor, StreamDecoder, Table, Truncation}
 
   @typedoc "A token's number."
   @type id :: non_neg_integer
@@ -56,6 +57,19 @@ defmodule Mlx.LM.Tokenizer do
   @typep model :: Model.t()
   @typep added :: AddedTokens.t()
   @typep decoder :: Decoder.t()
+  @typep template :: PostProcessor.t()
+  @typep truncation :: Truncation.t()
+  @typep padding :: Padding.t()
+
+  @typedoc """
+  A text or a pair of texts as a model reads it, with four lists of the same length:
+
+    * `:ids` - the tokens
+    * `:types` - 0 for tokens of the first text, 1 for those of the second, or what the file says
+    * `:special` - 1 for tokens that were put around texts, and for padding
+    * `:mask` - 0 for padding
+  """
+  @type encoding :: %{ids: [id], types: [non_neg_integer], special: [0 | 1], mask: [0 | 1]}
 
   @type t :: %__MODULE__{
           tokens: table,
@@ -70,6 +84,9 @@ defmodule Mlx.LM.Tokenizer do
           named: keyword(String.t()),
           front: [id],
           back: [id],
+          template: template | nil,
+          truncation: truncation | nil,
+          padding_settings: padding | nil,
           bos: id | nil,
           eos: id | nil,
           unknown: id | nil,
@@ -93,7 +110,9 @@ defmodule Mlx.LM.Tokenizer do
     :named,
     :end_ids
   ]
-  defstruct @enforce_keys ++ [:bos, :eos, :unknown, :padding, front: [], back: [], add_bos: false, add_eos: false]
+  defstruct @enforce_keys ++
+              [:bos, :eos, :unknown, :padding, :template, :truncation, :padding_settings] ++
+              [front: [], back: [], add_bos: false, add_eos: false]
 
   @doc """
   Makes a tokenizer from a folder with a `tokenizer.json`, as models on Hugging Face have it.
@@ -207,6 +226,102 @@ defmodule Mlx.LM.Tokenizer do
   defp edge(true, [], id) when id != nil, do: [id]
   defp edge(true, ids, _id), do: ids
   defp edge(_add, _ids, _id), do: []
+
+  @doc """
+  The tokens of a text or of a pair of texts, `{a, b}`, with their types, as the file says: `t:encoding/0`.
+
+  Options:
+
+    * `:special` - that of `encode/3`
+    * `:add_special` - whether to put around texts what the file puts there, default true
+    * `:truncation` - how to cut: `:file` (default) as the file says, nil for not at all, or a keyword list of `:max_length`,
+      the tokens that are put around included, `:strategy` and `:direction`, the end that loses tokens (`:right`, default, or
+      `:left`). `:longest_first` (default) cuts the longer text of a pair until both are alike and then both, and `:only_first`
+      and `:only_second` cut one of them
+    * `:padding` - how to fill up: `:file` (default), nil, or a keyword list of `:length` (a number of tokens, or `:longest`,
+      default, of the batch), `:multiple_of`, `:id` (by default the padding token of the file), `:type` (default 0) and
+      `:direction` (`:right`, default, or `:left`)
+
+  Raises `ArgumentError` where texts cannot be cut like that.
+
+      iex> json = ~s({"model": {"type": "WordLevel", "vocab": {"[CLS]": 0, "[SEP]": 1, "a": 2, "b": 3}, "unk_token": "b"},
+      ...>   "pre_tokenizer": {"type": "Whitespace"},
+      ...>   "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 0], "sep": ["[SEP]", 1]}})
+      iex> tokenizer = Mlx.LM.Tokenizer.from_json(json)
+      iex> Mlx.LM.Tokenizer.encoding(tokenizer, {"a a", "b"})
+      %{ids: [0, 2, 2, 1, 3, 1], types: [0, 0, 0, 0, 1, 1], special: [1, 0, 0, 1, 0, 1], mask: [1, 1, 1, 1, 1, 1]}
+      iex> Mlx.LM.Tokenizer.encoding(tokenizer, "a b a", truncation: [max_length: 4], padding: [length: 5]).ids
+      [0, 2, 3, 1, 0]
+
+  Python: `tokenizers.Tokenizer.encode`.
+  """
+  @spec encoding(t, binary | {binary, binary}, keyword) :: encoding
+  def encoding(tokenizer, text, options \\ [])
+
+  def encoding(%__MODULE__{} = tokenizer, text, options) when is_binary(text) or is_tuple(text) do
+    [encoding] = batch(tokenizer, [text], options, :encoding)
+    encoding
+  end
+
+  @doc """
+  As `encoding/3`, for a list of texts or pairs, which may be padded to one length.
+
+  Python: `tokenizers.Tokenizer.encode_batch`.
+  """
+  @spec encodings(t, [binary | {binary, binary}], keyword) :: [encoding]
+  def encodings(tokenizer, texts, options \\ [])
+
+  def encodings(%__MODULE__{} = tokenizer, texts, options) when length(texts) >= 0,
+    do: batch(tokenizer, texts, options, :encodings)
+
+  defp batch(tokenizer, texts, options, function) do
+    called = "Mlx.LM.Tokenizer.#{function}"
+    defaults = [special: true, add_special: true, truncation: :file, padding: :file]
+    options = Options.complete(options, :"LM.Tokenizer.#{function}", defaults)
+
+    for name <- [:special, :add_special], not is_boolean(options[name]) do
+      raise ArgumentError, "#{called}: expected #{inspect(name)} to be true or false, got: #{Given.text(options[name])}"
+    end
+
+    truncation = Truncation.option(options[:truncation], tokenizer.truncation, called)
+    padding = Padding.option(options[:padding], tokenizer.padding_settings, tokenizer.padding, called)
+    template = template(tokenizer)
+
+    encodings =
+      for text <- texts do
+        texts = texts!(text, called)
+        kind = if tuple_size(texts) == 2, do: :pair, else: :single
+        added = if options[:add_special], do: PostProcessor.count(template, kind), else: 0
+        parts = for text <- Tuple.to_list(texts), do: named_ids(tokenizer, text, options[:special], called)
+        parts = Truncation.cut(truncation, List.to_tuple(parts), added, called)
+        {ids, types, special} = PostProcessor.apply(template, parts, options[:add_special])
+        %{ids: ids, types: types, special: special, mask: List.duplicate(1, length(ids))}
+      end
+
+    Padding.fill(encodings, padding)
+  end
+
+  defp named_ids(tokenizer, text, special, called),
+    do: CalledFunction.name(called, fn -> ids(tokenizer, text, special) end)
+
+  defp texts!(text, _called) when is_binary(text), do: {text}
+  defp texts!({a, b}, _called) when is_binary(a) and is_binary(b), do: {a, b}
+
+  defp texts!(other, called) do
+    raise ArgumentError, "#{called}: expected a string, or a pair of strings {a, b}, got: #{Given.text(other)}"
+  end
+
+  @doc false
+  # What is put around texts. GGUF files only say whether a token begins texts, or ends them.
+  @spec template(t) :: template
+  def template(%__MODULE__{template: nil} = tokenizer) do
+    PostProcessor.around(
+      edge(tokenizer.add_bos, tokenizer.front, tokenizer.bos),
+      edge(tokenizer.add_eos, tokenizer.back, tokenizer.eos)
+    )
+  end
+
+  def template(%__MODULE__{template: template}), do: template
 
   @doc """
   The text of a list of tokens. Bytes that are not UTF-8 become `U+FFFD`.

@@ -173,7 +173,7 @@ defmodule Mlx.LM.EncoderTest do
     end
 
     test "that is not there, or is a file, is named", %{tmp_dir: folder} do
-      assert refusal(folder <> "/none") == "Mlx.LM.Embedder.load: there is no folder #{folder}/none"
+      assert refusal(folder <> "/none") == "Mlx.LM.Embedder.load: cannot read #{folder}/none: no such file or folder"
       File.write!(folder <> "/file", "")
       assert refusal(folder <> "/file") =~ "/file is a file, expected a folder"
       assert refusal(folder) =~ "Mlx.LM.Embedder.load: cannot read #{folder}/config.json: no such file"

@@ -1,10 +1,14 @@
 defmodule Mlx.LM.Conversion.TokenizerFiles do
   @moduledoc false
-  # The files of a byte-level tokenizer as Hugging Face has them, of the metadata of a GGUF file.
+  # The files of a tokenizer as Hugging Face has them, of the metadata of a GGUF file: those of byte-level tokenizers, and of
+  # SentencePiece's byte-pair encoding.
 
   alias Mlx.LM.Tokenizer
-  alias Mlx.LM.Tokenizer.GGUF
+  alias Mlx.LM.Tokenizer.{GGUF, PostProcessor, ScoredMerges}
 
+  @kinds ~w(gpt2 llama gemma4)
+
+  @unknown 2
   @control 3
   @user_defined 4
 
@@ -21,10 +25,12 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
     # It checks the metadata.
     tokenizer = Tokenizer.from_gguf(metadata)
 
-    if metadata["tokenizer.ggml.model"] != "gpt2" do
+    kind = metadata["tokenizer.ggml.model"]
+
+    if kind not in @kinds do
       raise Mlx.Error,
-            "the file has a tokenizer of the kind #{inspect(metadata["tokenizer.ggml.model"])}; a tokenizer.json can be made " <>
-              "of the byte-level kind, \"gpt2\""
+            "the file has a tokenizer of the kind #{inspect(kind)}; a tokenizer.json can be made of the kinds " <>
+              Enum.map_join(@kinds, ", ", &inspect/1)
     end
 
     end_ids = Enum.sort(tokenizer.end_ids)
@@ -32,7 +38,7 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
 
     %__MODULE__{
       files: %{
-        "tokenizer.json" => tokenizer_json(metadata, tokenizer),
+        "tokenizer.json" => tokenizer_json(kind, metadata, tokenizer),
         "tokenizer_config.json" => config(metadata, tokenizer),
         "generation_config.json" => Map.reject(generation, fn {_key, value} -> value in [nil, []] end)
       },
@@ -41,39 +47,85 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
     }
   end
 
-  defp tokenizer_json(metadata, tokenizer) do
-    pre = GGUF.pre(metadata)
+  defp tokenizer_json(kind, metadata, tokenizer) do
     tokens = metadata["tokenizer.ggml.tokens"]
+    vocabulary = tokens |> Enum.with_index() |> Map.new()
+    parts = parts(kind, metadata, vocabulary)
+
+    model = %{
+      "type" => "BPE",
+      "dropout" => nil,
+      "unk_token" => nil,
+      "continuing_subword_prefix" => nil,
+      "end_of_word_suffix" => nil,
+      "fuse_unk" => false,
+      "byte_fallback" => false,
+      "ignore_merges" => false,
+      "vocab" => vocabulary
+    }
 
     %{
       "version" => "1.0",
       "truncation" => nil,
       "padding" => nil,
-      "added_tokens" => added(tokens, metadata["tokenizer.ggml.token_type"] || []),
-      "normalizer" => if(pre.compose, do: %{"type" => "NFC"}),
-      "pre_tokenizer" => sequence("pretokenizers", words(pre.words)),
-      "post_processor" => post_processor(tokenizer),
-      "decoder" => byte_level(true),
-      "model" => %{
-        "type" => "BPE",
-        "dropout" => nil,
-        "unk_token" => nil,
-        "continuing_subword_prefix" => nil,
-        "end_of_word_suffix" => nil,
-        "fuse_unk" => false,
-        "byte_fallback" => false,
-        "ignore_merges" => pre.whole_words,
-        "vocab" => tokens |> Enum.with_index() |> Map.new(),
-        "merges" => metadata["tokenizer.ggml.merges"]
+      "added_tokens" => added(tokens, metadata["tokenizer.ggml.token_type"] || [], parts.added),
+      "normalizer" => parts.normalizer,
+      "pre_tokenizer" => parts.pre_tokenizer,
+      "post_processor" => post_processor(tokenizer, parts.steps),
+      "decoder" => parts.decoder,
+      "model" => Map.merge(model, parts.model)
+    }
+  end
+
+  defp parts("gpt2", metadata, _vocabulary) do
+    pre = GGUF.pre(metadata)
+
+    %{
+      added: [@control, @user_defined],
+      normalizer: if(pre.compose, do: %{"type" => "NFC"}),
+      pre_tokenizer: sequence("pretokenizers", words(pre.words)),
+      steps: [byte_level(true)],
+      decoder: byte_level(true),
+      model: %{"ignore_merges" => pre.whole_words, "merges" => metadata["tokenizer.ggml.merges"]}
+    }
+  end
+
+  # One space is put in front of a text, and taken away again.
+  defp parts(kind, metadata, vocabulary) do
+    prefix? = kind == "llama" and Map.get(metadata, "tokenizer.ggml.add_space_prefix", true)
+    unknown = metadata["tokenizer.ggml.unknown_token_id"]
+    front = if prefix?, do: [%{"type" => "Prepend", "prepend" => "▁"}], else: []
+    strip = if prefix?, do: [%{"type" => "Strip", "content" => " ", "start" => 1, "stop" => 0}], else: []
+
+    %{
+      added: [@unknown, @control, @user_defined],
+      normalizer: sequence("normalizers", front ++ [replace(" ", "▁")]),
+      pre_tokenizer: nil,
+      steps: [],
+      decoder: sequence("decoders", [replace("▁", " "), %{"type" => "ByteFallback"}, %{"type" => "Fuse"} | strip]),
+      model: %{
+        "unk_token" => unknown && Enum.at(metadata["tokenizer.ggml.tokens"], unknown),
+        "fuse_unk" => true,
+        "byte_fallback" => true,
+        "merges" => merges(kind, metadata, vocabulary)
       }
     }
   end
 
-  defp added(tokens, types) do
-    for {{token, type}, id} <- tokens |> Enum.zip(types) |> Enum.with_index(),
-        type in [@control, @user_defined] and token != "" do
+  defp merges("gemma4", metadata, _vocabulary), do: metadata["tokenizer.ggml.merges"]
+
+  defp merges("llama", metadata, vocabulary) do
+    types = metadata["tokenizer.ggml.token_type"] || List.duplicate(1, map_size(vocabulary))
+    merges = ScoredMerges.of(vocabulary, metadata["tokenizer.ggml.scores"], types)
+    for {left, right, _rank} <- merges, do: [left, right]
+  end
+
+  defp replace(from, to), do: %{"type" => "Replace", "pattern" => %{"String" => from}, "content" => to}
+
+  defp added(tokens, types, kinds) do
+    for {{token, type}, id} <- tokens |> Enum.zip(types) |> Enum.with_index(), type in kinds and token != "" do
       flags = for flag <- ~w(single_word lstrip rstrip normalized), into: %{}, do: {flag, false}
-      Map.merge(flags, %{"id" => id, "content" => token, "special" => type == @control})
+      Map.merge(flags, %{"id" => id, "content" => token, "special" => type != @user_defined})
     end
   end
 
@@ -104,33 +156,31 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
   defp sequence(_key, [only]), do: only
   defp sequence(key, several), do: %{"type" => "Sequence", key => several}
 
-  defp post_processor(%Tokenizer{} = tokenizer) do
+  defp post_processor(%Tokenizer{} = tokenizer, steps) do
     front = if tokenizer.add_bos and tokenizer.bos != nil, do: [tokenizer.bos], else: []
     back = if tokenizer.add_eos and tokenizer.eos != nil, do: [tokenizer.eos], else: []
-
-    if front == [] and back == [],
-      do: byte_level(true),
-      else: sequence("processors", [byte_level(true), template(tokenizer, front, back)])
+    steps = steps ++ if(front == [] and back == [], do: [], else: [template(tokenizer, front, back)])
+    if steps != [], do: sequence("processors", steps)
   end
 
   defp template(tokenizer, front, back) do
     named = for id <- Enum.uniq(front ++ back), do: {Tokenizer.token(tokenizer, id), id}
-    around = fn part -> pieces(tokenizer, front) ++ [part] ++ pieces(tokenizer, back) end
+    template = PostProcessor.around(front, back)
 
     %{
       "type" => "TemplateProcessing",
-      "single" => around.(%{"Sequence" => %{"id" => "A", "type_id" => 0}}),
-      "pair" =>
-        around.(%{"Sequence" => %{"id" => "A", "type_id" => 0}}) ++
-          around.(%{"Sequence" => %{"id" => "B", "type_id" => 1}}),
+      "single" => Enum.map(template.single, &piece(tokenizer, &1)),
+      "pair" => Enum.map(template.pair, &piece(tokenizer, &1)),
       "special_tokens" =>
         for({token, id} <- named, into: %{}, do: {token, %{"id" => token, "ids" => [id], "tokens" => [token]}})
     }
   end
 
-  defp pieces(tokenizer, ids) do
-    for id <- ids, do: %{"SpecialToken" => %{"id" => Tokenizer.token(tokenizer, id), "type_id" => 0}}
-  end
+  defp piece(_tokenizer, {:a, type}), do: %{"Sequence" => %{"id" => "A", "type_id" => type}}
+  defp piece(_tokenizer, {:b, type}), do: %{"Sequence" => %{"id" => "B", "type_id" => type}}
+
+  defp piece(tokenizer, {id, type}),
+    do: %{"SpecialToken" => %{"id" => Tokenizer.token(tokenizer, id), "type_id" => type}}
 
   defp config(metadata, tokenizer) do
     named = for {name, token} <- Tokenizer.named_tokens(tokenizer), into: %{}, do: {Atom.to_string(name), token}
@@ -139,7 +189,7 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
       "tokenizer_class" => "PreTrainedTokenizerFast",
       "clean_up_tokenization_spaces" => false,
       "add_bos_token" => tokenizer.add_bos,
-      "model_max_length" => metadata["llama.context_length"],
+      "model_max_length" => metadata["#{metadata["general.architecture"]}.context_length"],
       "chat_template" => metadata["tokenizer.chat_template"]
     }
     |> Map.reject(fn {_key, value} -> value == nil end)

@@ -3,8 +3,8 @@ defmodule Mlx.LM.Encoder.Checkpoint do
   # The tensors in the safetensors files of a folder, and a model that is filled with them.
 
   alias Mlx.{Array, Tree, Type}
-  alias Mlx.LM.JSONFile
-  alias Mlx.LM.Encoder.TensorNames
+  alias Mlx.LM.{Encoder, JSONFile}
+  alias Mlx.LM.Encoder.{Quantized, TensorNames}
 
   @file_name "model.safetensors"
   @index "model.safetensors.index.json"
@@ -55,34 +55,35 @@ defmodule Mlx.LM.Encoder.Checkpoint do
   end
 
   @doc """
-  The model with the tensors in place of its arrays, in the floating-point type `type`.
+  The model with the tensors in place of its arrays, in the floating-point type `type`. Layers are quantized where the tensors
+  have scales and `json`, the content of `config.json`, says how.
 
   Raises `Mlx.Error` that names the tensors that are missing, those of another shape or no floating-point type, and those
   that the model does not know.
   """
-  @spec fill(model, %{String.t() => Array.t()}, module(), Type.t()) :: model when model: struct()
-  def fill(model, tensors, family, type) do
+  @spec fill(Encoder.t(), %{String.t() => Array.t()}, module(), map(), Type.t()) :: Encoder.t()
+  def fill(model, tensors, family, json, type) do
     found = TensorNames.normalize(tensors, family.prefixes())
-    expected = for {path, array} <- Tree.flatten(model), do: {path, array.shape, names(path, family)}
-    check_names!(expected, found)
-
-    Tree.unflatten(for({path, shape, names} <- expected, do: {path, tensor!(names, found, shape, type)}), model)
+    filled(Quantized.of(model, found, json, family), found, &names(&1, family), type)
   end
 
   @doc "A linear layer with the tensors `linear.weight` and `linear.bias` in place of its arrays."
   @spec fill_linear(layer, %{String.t() => Array.t()}, Type.t()) :: layer when layer: struct()
   def fill_linear(layer, tensors, type) do
-    found = TensorNames.normalize(tensors, ["linear."])
-    expected = for {path, array} <- Tree.flatten(layer), do: {path, array.shape, [path]}
+    filled(layer, TensorNames.normalize(tensors, ["linear."]), &[&1], type)
+  end
+
+  defp filled(model, found, names, type) do
+    expected = for {path, array} <- Tree.flatten(model), do: {path, array, names.(path)}
     check_names!(expected, found)
-    Tree.unflatten(for({path, shape, names} <- expected, do: {path, tensor!(names, found, shape, type)}), layer)
+    Tree.unflatten(for({path, array, names} <- expected, do: {path, tensor!(names, found, array, type)}), model)
   end
 
   @spec names(String.t(), module()) :: [String.t()]
   defp names(path, family), do: TensorNames.of(path, family.names())
 
   defp check_names!(expected, found) do
-    wanted = Enum.flat_map(expected, fn {_path, _shape, names} -> names end)
+    wanted = Enum.flat_map(expected, fn {_path, _array, names} -> names end)
 
     case wanted -- Map.keys(found) do
       [] ->
@@ -104,27 +105,35 @@ defmodule Mlx.LM.Encoder.Checkpoint do
   end
 
   # Each array is read before the next, so that only one of those that are joined is in memory twice.
-  defp tensor!(names, found, shape, type) do
+  defp tensor!(names, found, %Array{shape: shape} = array, type) do
     rows = div(elem(shape, 0), length(names))
     part = put_elem(shape, 0, rows)
 
     parts =
       for name <- names do
         {original, %Array{} = tensor} = Map.fetch!(found, name)
-        check!(original, tensor, part)
-        Mlx.as_type(tensor, type)
+        check!(original, tensor, part, array.type)
+        if Type.subtype?(array.type, :float), do: Mlx.as_type(tensor, type), else: tensor
       end
 
     Mlx.eval(if length(parts) == 1, do: hd(parts), else: Mlx.concatenate(parts))
   end
 
-  defp check!(name, %Array{shape: shape, type: type}, expected) do
+  # Packed numbers are words, and the scales of some modes bytes.
+  defp check!(name, %Array{shape: shape, type: type}, expected, kind) do
     if shape != expected do
       fail!("the tensor #{inspect(name)} has the shape #{inspect(shape)}, and config.json says #{inspect(expected)}")
     end
 
-    if not Type.subtype?(type, :float) do
-      fail!("the tensor #{inspect(name)} has the type #{inspect(type)}, expected a floating-point type")
+    cond do
+      not Type.subtype?(kind, :float) and type != kind ->
+        fail!("the tensor #{inspect(name)} has the type #{inspect(type)}, expected #{inspect(kind)}")
+
+      Type.subtype?(kind, :float) and not Type.subtype?(type, :float) ->
+        fail!("the tensor #{inspect(name)} has the type #{inspect(type)}, expected a floating-point type")
+
+      true ->
+        :ok
     end
   end
 

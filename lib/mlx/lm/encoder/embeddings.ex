@@ -12,7 +12,7 @@ defmodule Mlx.LM.Encoder.Embeddings do
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
-          word: Embedding.t(),
+          word: Embedding.t() | NN.QuantizedEmbedding.t(),
           position: Embedding.t() | nil,
           token_type: Embedding.t() | nil,
           norm: LayerNorm.t(),
@@ -34,8 +34,8 @@ defmodule Mlx.LM.Encoder.Embeddings do
   @doc "The vectors `{batch, length, width}` of tokens and their types, `{batch, length}`; all types are 0 where they are nil."
   @spec call(t(), Array.t(), Array.t() | nil) :: Array.t()
   def call(%__MODULE__{} = embeddings, %Array{shape: {_batch, length}} = ids, types \\ nil) do
-    embeddings.word
-    |> Embedding.call(ids)
+    ids
+    |> NN.forward(embeddings.word)
     |> add_types(embeddings.token_type, types)
     |> add_positions(embeddings.position, embeddings.position_offset, length)
     |> NN.forward(embeddings.norm)

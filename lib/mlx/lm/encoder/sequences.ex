@@ -4,7 +4,7 @@ defmodule Mlx.LM.Encoder.Sequences do
 
   alias Mlx.Arguments.Given
   alias Mlx.LM.Encoder
-  alias Mlx.LM.Encoder.{Batches, Text}
+  alias Mlx.LM.Encoder.{Batches, Quantized, Text}
 
   @doc "The limits of batches among the options. `longest` is what the model can read, `length` how much it reads."
   @spec limits!(keyword(), pos_integer(), pos_integer(), pos_integer(), String.t()) :: Batches.limits()
@@ -57,7 +57,7 @@ defmodule Mlx.LM.Encoder.Sequences do
   @doc "Raises unless these are tokens of the model, at least one and at most so many."
   @spec check!([Text.sequence()], Encoder.t(), pos_integer(), atom()) :: :ok
   def check!(sequences, encoder, longest, function) do
-    count = elem(encoder.embeddings.word.weight.shape, 0)
+    {count, _width} = Quantized.sizes(encoder.embeddings)
     for {{ids, _types}, place} <- Enum.with_index(sequences), do: check_ids!(ids, place, count, longest, function)
     :ok
   end

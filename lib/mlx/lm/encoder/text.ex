@@ -3,14 +3,19 @@ defmodule Mlx.LM.Encoder.Text do
   # Texts and pairs of texts as tokens, with the special ones around them, cut to a length.
 
   alias Mlx.Arguments.Given
-  alias Mlx.LM.Encoder.Config
+  alias Mlx.LM.Encoder.{Checkpoint, Config}
   alias Mlx.LM.Tokenizer
+  alias Mlx.LM.Tokenizer.PostProcessor
 
-  @enforce_keys [:encode, :front, :back, :separators, :typed]
+  @enforce_keys [:tokenizer, :encode, :front, :back, :separators, :typed]
   defstruct @enforce_keys
 
-  @typedoc "`front` and `back` are the special tokens around a text; those of a pair have types where `typed` is true."
+  @typedoc """
+  `front` and `back` are the special tokens around a text; those of a pair have types where `typed` is true. A tokenizer knows
+  how a pair is written; without one it has `separators` between its texts.
+  """
   @type t :: %__MODULE__{
+          tokenizer: Tokenizer.t() | nil,
           encode: (String.t() -> [Tokenizer.id()]),
           front: [Tokenizer.id()],
           back: [Tokenizer.id()],
@@ -18,7 +23,7 @@ defmodule Mlx.LM.Encoder.Text do
           typed: boolean()
         }
 
-  @type sequence :: {ids :: [Tokenizer.id()], types :: [0 | 1] | nil}
+  @type sequence :: {ids :: [Tokenizer.id()], types :: [non_neg_integer()] | nil}
 
   @doc """
   What makes tokens of texts for a model: `tokenizer` is a `Mlx.LM.Tokenizer`, a function, or nil for the one of the
@@ -28,15 +33,16 @@ defmodule Mlx.LM.Encoder.Text do
   def new(tokenizer, folder, config, function) do
     case encoding(tokenizer, folder, function) do
       nil -> nil
-      encode -> with_special_tokens(encode, config)
+      %Tokenizer{} = tokenizer -> with_special_tokens(tokenizer, &Tokenizer.encode(tokenizer, &1), config)
+      encode -> with_special_tokens(nil, encode, config)
     end
   end
 
-  defp encoding(%Tokenizer{} = tokenizer, _folder, _function), do: &Tokenizer.encode(tokenizer, &1)
+  defp encoding(%Tokenizer{} = tokenizer, _folder, _function), do: tokenizer
   defp encoding(encode, _folder, _function) when is_function(encode, 1), do: encode
 
-  defp encoding(nil, folder, function) do
-    if File.regular?(Path.join(folder, "tokenizer.json")), do: encoding(Tokenizer.from_folder(folder), folder, function)
+  defp encoding(nil, folder, _function) do
+    if File.regular?(Path.join(folder, "tokenizer.json")), do: Tokenizer.from_folder(folder)
   end
 
   defp encoding(other, _folder, function) do
@@ -46,17 +52,32 @@ defmodule Mlx.LM.Encoder.Text do
   end
 
   # The empty text has nothing but special tokens, and another text has some of them behind it.
-  defp with_special_tokens(encode, config) do
+  defp with_special_tokens(tokenizer, encode, config) do
+    typed = config.token_types > 1
+    if tokenizer != nil and typed, do: check_types!(Tokenizer.template(tokenizer).pair, config.token_types)
     special = encode.("")
     back = common(Enum.reverse(special), Enum.reverse(encode.("a")))
 
     %__MODULE__{
+      tokenizer: tokenizer,
       encode: encode,
       front: Enum.drop(special, -length(back)),
       back: Enum.reverse(back),
       separators: config.separators,
-      typed: config.token_types > 1
+      typed: typed
     }
+  end
+
+  defp check_types!(pieces, count) do
+    case Enum.find(pieces, fn {_piece, type} -> type >= count end) do
+      nil ->
+        :ok
+
+      {_piece, type} ->
+        Checkpoint.fail!(
+          "tokenizer.json, post_processor gives tokens the type #{type}, and the model has the types 0 to #{count - 1}"
+        )
+    end
   end
 
   defp common([id | a], [id | b]), do: [id | common(a, b)]
@@ -68,6 +89,9 @@ defmodule Mlx.LM.Encoder.Text do
 
   @doc "How many special tokens a pair has."
   @spec special_of_pair(t()) :: non_neg_integer()
+  def special_of_pair(%__MODULE__{tokenizer: %Tokenizer{} = tokenizer}),
+    do: PostProcessor.count(Tokenizer.template(tokenizer), :pair)
+
   def special_of_pair(%__MODULE__{front: front, back: back, separators: separators}) do
     length(front) + (separators + 1) * length(back)
   end
@@ -83,6 +107,11 @@ defmodule Mlx.LM.Encoder.Text do
   it is the longer one.
   """
   @spec pair(t(), {String.t(), String.t()}, pos_integer()) :: sequence()
+  def pair(%__MODULE__{tokenizer: %Tokenizer{} = tokenizer} = text, pair, longest) do
+    %{ids: ids, types: types} = Tokenizer.encoding(tokenizer, pair, truncation: [max_length: longest], padding: nil)
+    {ids, if(text.typed, do: types)}
+  end
+
   def pair(%__MODULE__{} = text, {a, b}, longest) do
     between = text.back |> List.duplicate(text.separators) |> Enum.concat()
     room = longest - length(text.front) - length(between) - length(text.back)

@@ -72,23 +72,27 @@ defmodule Mlx.LM.Families.Fields do
 
   @doc "A number, of at most 30 digits."
   @spec number(t(), String.t(), number() | nil) :: number() | nil
-  def number(fields, key, default), do: read(fields, key, [default], &number?/1, "a number")
+  def number(fields, key, default), do: fields |> read(key, [default], &number?/1, "a number") |> short()
 
   @doc "A number that must be there."
   @spec number(t(), String.t()) :: number()
-  def number(%__MODULE__{} = fields, key), do: read(fields, key, [], &number?/1, "a number")
+  def number(%__MODULE__{} = fields, key), do: fields |> read(key, [], &number?/1, "a number") |> short()
 
   @doc "A positive number."
   @spec positive(t(), String.t(), number() | nil) :: number() | nil
-  def positive(fields, key, default), do: read(fields, key, [default], &positive?/1, "a positive number")
+  def positive(fields, key, default), do: fields |> read(key, [default], &positive?/1, "a positive number") |> short()
 
   @doc "A positive number that must be there."
   @spec positive(t(), String.t()) :: number()
-  def positive(%__MODULE__{} = fields, key), do: read(fields, key, [], &positive?/1, "a positive number")
+  def positive(%__MODULE__{} = fields, key), do: fields |> read(key, [], &positive?/1, "a positive number") |> short()
 
   # Numbers of models are not so large or small that a product of two is none.
   defp positive?(value), do: is_number(value) and value >= 1.0e-30 and value <= 1.0e30
   defp number?(value), do: is_number(value) and abs(value) <= 1.0e30
+
+  # Integers of more digits than a machine has become floats.
+  defp short(value) when is_integer(value) and abs(value) > 0x7FFFFFFFFFFFFFFF, do: value * 1.0
+  defp short(value), do: value
 
   @doc "True or false."
   @spec flag(t(), String.t(), boolean()) :: boolean()
@@ -119,10 +123,11 @@ defmodule Mlx.LM.Families.Fields do
   def list(%__MODULE__{} = fields, key, length, default) do
     valid? = fn value ->
       is_list(value) and length(value) == length and
-        Enum.all?(value, &(is_binary(&1) or is_number(&1) or is_boolean(&1)))
+        Enum.all?(value, &(is_binary(&1) or number?(&1) or is_boolean(&1)))
     end
 
-    read(fields, key, [default], valid?, "a list of #{length} strings, numbers or booleans")
+    list = read(fields, key, [default], valid?, "a list of #{length} strings, numbers or booleans")
+    list && Enum.map(list, &short/1)
   end
 
   @doc "Raises `Mlx.Error` for the value of a key."

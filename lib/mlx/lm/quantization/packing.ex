@@ -16,13 +16,17 @@ defmodule Mlx.LM.Quantization.Packing do
       path, %kind{} = layer when kind in @whole ->
         case choose.(path, layer) do
           false -> layer
-          settings -> quantized(layer, QuantizedMatrix.fields(layer.weight, settings))
+          settings -> packed(layer, settings)
         end
 
       _path, layer ->
         layer
     end)
   end
+
+  @doc "A layer, quantized."
+  @spec packed(struct(), keyword()) :: struct()
+  def packed(layer, settings), do: quantized(layer, QuantizedMatrix.fields(layer.weight, settings))
 
   defp quantized(%Linear{bias: bias}, fields), do: struct!(QuantizedLinear, [bias: bias] ++ fields)
   defp quantized(%SwitchLinear{bias: bias}, fields), do: struct!(QuantizedSwitchLinear, [bias: bias] ++ fields)
@@ -32,10 +36,14 @@ defmodule Mlx.LM.Quantization.Packing do
   @spec unpack(Decoder.t(), Mlx.Type.t() | nil) :: Decoder.t()
   def unpack(decoder, type) do
     map(decoder, fn
-      _path, %kind{} = layer when kind in @packed -> unpacked(layer, dense(layer, type))
+      _path, %kind{} = layer when kind in @packed -> whole(layer, type)
       _path, layer -> layer
     end)
   end
+
+  @doc "A quantized layer, unpacked. `type` is that of the matrix whose scales are no floats."
+  @spec whole(struct(), Mlx.Type.t() | nil) :: struct()
+  def whole(layer, type), do: unpacked(layer, dense(layer, type))
 
   defp dense(%{weight: weight, scales: scales, biases: biases} = layer, type) do
     packing = QuantizedMatrix.packing(layer)

@@ -11,11 +11,12 @@ defmodule Mlx.LM.Tokenizer.Definition do
     Fields,
     Model,
     Normalizer,
+    Padding,
     PostProcessor,
     PreTokenizer
   }
 
-  alias Mlx.LM.Tokenizer.{SpecialTokens, Table}
+  alias Mlx.LM.Tokenizer.{SpecialTokens, Table, Truncation}
 
   @file_name "tokenizer.json"
 
@@ -33,7 +34,8 @@ defmodule Mlx.LM.Tokenizer.Definition do
     {model, vocabulary} = Model.read(model, place("model"), bytes)
     added = AddedTokens.read(definition["added_tokens"], place("added_tokens"), vocabulary)
     added = added ++ SpecialTokens.missing(config, added, vocabulary)
-    {front, back} = PostProcessor.read(definition["post_processor"], place("post_processor"))
+    template = PostProcessor.read(definition["post_processor"], place("post_processor"))
+    {front, back} = PostProcessor.edges(template)
 
     new(
       %{
@@ -41,6 +43,9 @@ defmodule Mlx.LM.Tokenizer.Definition do
         pre_tokenizer: pre_tokenizer,
         model: model,
         decoder: Decoder.read(definition["decoder"], place("decoder")),
+        template: template,
+        truncation: Truncation.read(definition["truncation"], place("truncation")),
+        padding_settings: Padding.read(definition["padding"], place("padding")),
         front: front,
         back: back,
         add_bos: front != [],

@@ -4,9 +4,12 @@ defmodule Mlx.LM.Tokenizer.GGUF do
 
   alias Mlx.LM.Tokenizer
   alias Mlx.LM.Tokenizer.{AddedTokens, BytePairEncoding, Decoder, Definition, Normalizer, PreTokenizer}
-  alias Mlx.LM.Tokenizer.{ScoredMerges, Unigram, WordScanner}
+  alias Mlx.LM.Tokenizer.{ScoredMerges, SpecialTokens, Unigram, WordScanner}
 
   @models ~w(gpt2 llama gemma4 t5)
+
+  # Tokens that end an answer beside the end token: of a turn, of a message, and of code that fills a gap.
+  @endings ~w(eot eom fim_pad fim_rep fim_sep)
 
   # Token types.
   @unknown 2
@@ -74,8 +77,9 @@ defmodule Mlx.LM.Tokenizer.GGUF do
 
     named = named(metadata, List.to_tuple(tokens))
     tokenizer = Definition.new(parts, vocabulary, added, fn _ids -> named end, nil)
-    endings = for name <- ["eot", "eom"], id = special_id(metadata, name, List.to_tuple(tokens)), do: id
-    %{tokenizer | end_ids: MapSet.union(tokenizer.end_ids, MapSet.new(endings))}
+    endings = for name <- @endings, id = special_id(metadata, name, List.to_tuple(tokens)), do: id
+    end_ids = MapSet.union(tokenizer.end_ids, MapSet.new(endings))
+    %{tokenizer | end_ids: SpecialTokens.without_parts(end_ids, vocabulary)}
   end
 
   defp added?(@unknown, model), do: model != "gpt2"

@@ -11,13 +11,30 @@ defmodule Mlx.LM.Tokenizer.SpecialTokens do
     "<|endoftext|>",
     "<|im_end|>",
     "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
     "<|end_of_text|>",
     "<|eot_id|>",
     "<|eom_id|>",
+    "<|eot|>",
+    "<|eom|>",
     "<end_of_turn>",
+    "<turn|>",
+    "<|tool_response>",
     "<end_of_utterance>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
     "<｜end▁of▁sentence｜>"
   ]
+
+  # What ends a part of an answer and not all of it, where a vocabulary has one of these sets of tokens for channels: those
+  # of gpt-oss, and of Solar.
+  @part "<|end|>"
+  @channels [["<|return|>", "<|call|>"], ["<|flush|>", "<|calls|>"], ["<|channel|>"]]
 
   @doc "The named tokens as they are written, and those of them that have an id in a vocabulary."
   @spec named(map, %{String.t() => non_neg_integer}) :: %{tokens: keyword, ids: %{atom => non_neg_integer}}
@@ -61,14 +78,18 @@ defmodule Mlx.LM.Tokenizer.SpecialTokens do
 
   @doc """
   The ids that end an answer: the end token and those that are listed, or, where none are, special tokens that are known to.
-
-  A vocabulary with channels has `<|end|>` between the parts of an answer.
   """
   @spec end_ids([AddedTokens.token()], map, non_neg_integer | nil, [non_neg_integer] | nil) :: MapSet.t(non_neg_integer)
   def end_ids(special, ids, eos, nil) do
-    endings = if is_map_key(ids, "<|channel|>"), do: @endings -- ["<|end|>"], else: @endings
+    endings = if channels?(ids), do: @endings -- [@part], else: @endings
     MapSet.new(List.wrap(eos) ++ for(%{content: content, id: id} <- special, content in endings, do: id))
   end
 
   def end_ids(_special, _ids, eos, listed), do: MapSet.new(List.wrap(eos) ++ listed)
+
+  @doc "The ids that end an answer, without the token that ends a part of one in a vocabulary with channels."
+  @spec without_parts(MapSet.t(non_neg_integer), map) :: MapSet.t(non_neg_integer)
+  def without_parts(end_ids, ids), do: if(channels?(ids), do: MapSet.delete(end_ids, ids[@part]), else: end_ids)
+
+  defp channels?(ids), do: Enum.any?(@channels, fn tokens -> Enum.all?(tokens, &is_map_key(ids, &1)) end)
 end
