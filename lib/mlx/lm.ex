@@ -42,6 +42,8 @@ defmodule Mlx.LM do
     Tokenizer
   }
 
+  alias Mlx.LM.Quantization.Methods
+
   @architectures GGUFModel.architectures()
 
   @enforce_keys [:name, :model, :decode, :tokenizer, :template]
@@ -225,6 +227,47 @@ defmodule Mlx.LM do
     folder = FilePath.string!(folder, :"LM.convert")
     options = Options.complete(options, :"LM.convert", Conversion.options())
     CalledFunction.name("Mlx.LM.convert", fn -> Conversion.run(source, folder, options) end)
+  end
+
+  @doc """
+  Quantizes a model with the help of a text, and writes it to a folder that `load/2` and Python's `mlx_lm.load` load. `source`
+  is what `convert/3` takes.
+
+      text = File.read!("text.txt")
+      Mlx.LM.quantize("SmolLM2", "SmolLM2-gptq", method: :gptq, bits: 4, calibration: text)
+
+  | method | |
+  | --- | --- |
+  | `:round` | each number to the nearest, as `convert/3` does |
+  | `:gptq` | rounds the columns of a matrix one after another, and makes up for each error in the columns that are left (Frantar et al. 2022) |
+
+  Options of all methods:
+
+    * `:method` - one of the table. It must be there
+    * `:calibration` - a text, or a list of texts, like those that the model will read. All methods but `:round` need it
+    * `:bits`, `:group_size`, `:recipe`, `:where` - those of `:quantize` of `convert/3`
+    * `:embedding_bits` - the bits of `model.embed_tokens` and `lm_head`, by default those of other layers
+    * `:window`, `:windows`, `:batch_size` - how many tokens are read as one text, default 512; how many of these, from all
+      over the text, default 32 and `nil` for all; and how many at once, default 4
+    * `:dequantize`, `:type`, `:families`, `:shard_size` - those of `convert/3`
+    * `:progress` - a function that is called with `{what, done, total}`, where `what` is `:blocks` or `:tensors`
+
+  Returns what `convert/3` returns. The whole model is in memory, in `:f32` on a CPU. Embeddings, and experts and other layers
+  that read nothing of the text, are rounded. All experts of a layer count as reading what any of them reads.
+
+  Raises `ArgumentError` for wrong options, and `Mlx.Error` as `convert/3` does.
+
+  Python: `mlx_lm.gptq`.
+  """
+  @spec quantize(Path.t(), Path.t(), keyword()) :: %{
+          parameters: non_neg_integer(),
+          bytes: non_neg_integer(),
+          bits_per_weight: float()
+        }
+  def quantize(source, folder, options) do
+    source = FilePath.string!(source, :"LM.quantize")
+    folder = FilePath.string!(folder, :"LM.quantize")
+    CalledFunction.name("Mlx.LM.quantize", fn -> Methods.run(source, folder, options) end)
   end
 
   @doc """

@@ -174,7 +174,7 @@ defmodule Mlx.LM.Decoder do
         other -> refuse_checkpoint!(other)
       end
 
-    {x, _caches} = hidden(decoder, ids, Enum.map(caches(decoder), &unstored/1), call)
+    {x, _caches} = hidden(decoder, ids, unstored_caches(decoder), call)
     output(decoder, x)
   end
 
@@ -220,19 +220,39 @@ defmodule Mlx.LM.Decoder do
   end
 
   defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
-    x = embedded(decoder, ids, caches)
-    inputs = model[:layer_inputs]
-    step = if inputs, do: %{ids: ids, layer_inputs: LayerInputs.call(inputs, ids, x)}, else: %{ids: ids}
-    x = if streams = model[:streams], do: Streams.spread(streams, x), else: x
-    start = {x, {[], caches}, step}
+    {x, step} = enter(decoder, ids, caches)
 
     {x, {used, []}, _step} =
       model.layers
       |> Enum.with_index()
-      |> Enum.reduce(start, fn {block, number}, {x, caches, step} -> call.(block, number, x, caches, step) end)
+      |> Enum.reduce({x, {[], caches}, step}, fn {block, number}, {x, caches, step} ->
+        call.(block, number, x, caches, step)
+      end)
 
-    {if(streams, do: Streams.merge(streams, x), else: x), Enum.reverse(used)}
+    {merged(decoder, x), Enum.reverse(used)}
   end
+
+  defp merged(%__MODULE__{model: model}, x), do: if(model[:streams], do: Streams.merge(model.streams, x), else: x)
+
+  @doc false
+  # What the first block reads, and the step, for who calls the blocks one by one.
+  @spec enter(t(), Array.t(), [Cache.t()]) :: {Array.t(), map()}
+  def enter(%__MODULE__{model: model} = decoder, ids, caches) do
+    x = embedded(decoder, ids, caches)
+    inputs = model[:layer_inputs]
+    step = if inputs, do: %{ids: ids, layer_inputs: LayerInputs.call(inputs, ids, x)}, else: %{ids: ids}
+    {if(model[:streams], do: Streams.spread(model.streams, x), else: x), step}
+  end
+
+  @doc false
+  # The logits of what the last block gives.
+  @spec leave(t(), Array.t()) :: Array.t()
+  def leave(%__MODULE__{} = decoder, x), do: output(decoder, merged(decoder, x))
+
+  @doc false
+  # Empty caches that keep nothing of what they read.
+  @spec unstored_caches(t()) :: [Cache.t()]
+  def unstored_caches(%__MODULE__{} = decoder), do: Enum.map(caches(decoder), &unstored/1)
 
   defp embedded(%__MODULE__{config: config, model: model}, ids, caches) do
     x = NN.Layer.call(model.embed_tokens, ids)

@@ -1,0 +1,125 @@
+defmodule Mlx.LM.QuantizationMethodsTest do
+  use ExUnit.Case, async: true
+
+  alias Mlx.LM.{Checkpoint, Decoder}
+  alias Mlx.TinyLlama
+
+  @moduletag :tmp_dir
+  @moduletag timeout: 300_000
+
+  @text Path.expand("../../../README.md", __DIR__)
+
+  setup %{tmp_dir: folder} do
+    path = Path.join(folder, "tiny.gguf")
+    TinyLlama.save(path)
+    model = Path.join(folder, "model")
+    Mlx.LM.convert(path, model, type: :f32)
+    %{model: model, text: File.read!(@text)}
+  end
+
+  @small [group_size: 32, window: 32, windows: 12, batch_size: 4]
+
+  defp quantize(context, name, options) do
+    folder = Path.join(context.tmp_dir, name)
+    options = if options[:method] == :round, do: options, else: [calibration: context.text] ++ @small ++ options
+    figures = Mlx.LM.quantize(context.model, folder, Keyword.put_new(options, :group_size, 32))
+    {folder, figures}
+  end
+
+  # The mean divergence of what a folder foretells from what the model does, for another part of the text.
+  defp divergence(context, folder) do
+    ids = Mlx.LM.load(context.model) |> Mlx.LM.encode(String.slice(context.text, -900, 600))
+    batch = ids |> Enum.chunk_every(32, 32, :discard) |> Mlx.array()
+
+    [q, p] =
+      for path <- [folder, context.model] do
+        model = Checkpoint.load(path, type: :f32)
+        {logits, _caches} = Decoder.logits(model, batch, Decoder.caches(model))
+        Mlx.subtract(logits, Mlx.logsumexp(logits, axes: [-1], keep_axes: true))
+      end
+
+    q |> Mlx.NN.Losses.kl_div_loss(p) |> Mlx.mean() |> Mlx.to_number()
+  end
+
+  test "gptq is nearer to the model than rounding", context do
+    for bits <- [3, 4] do
+      {plain, figures} = quantize(context, "round-#{bits}", method: :round, bits: bits)
+      {folder, same} = quantize(context, "gptq-#{bits}", method: :gptq, bits: bits)
+      assert same == figures
+      assert divergence(context, folder) < 0.9 * divergence(context, plain)
+    end
+  end
+
+  test "layers have the settings that are wanted, with each method", context do
+    where = fn path, _layer ->
+      cond do
+        path =~ "q_proj" -> [bits: 3, group_size: 64]
+        path =~ "v_proj" -> false
+        true -> true
+      end
+    end
+
+    for method <- Mlx.LM.Quantization.Methods.names() -- [:dynamic] do
+      {folder, _figures} =
+        quantize(context, "where-#{method}", method: method, bits: 4, where: where, embedding_bits: 8)
+
+      %{"quantization" => settings} = Checkpoint.config(folder).map
+      assert %{"bits" => 4, "group_size" => 32, "mode" => "affine"} = settings
+      assert %{"bits" => 3, "group_size" => 64} = settings["model.layers.1.self_attn.q_proj"]
+      assert %{"bits" => 8, "group_size" => 32} = settings["model.embed_tokens"]
+      tensors = Checkpoint.tensors(folder)
+      assert tensors["model.layers.0.self_attn.v_proj.weight"].type == :f32
+      refute Map.has_key?(tensors, "model.layers.0.self_attn.v_proj.scales")
+      assert divergence(context, folder) < 0.5
+    end
+  end
+
+  test "mixed recipes go with each method", context do
+    for method <- Mlx.LM.Quantization.Methods.names() -- [:dynamic] do
+      {_folder, figures} = quantize(context, "mixed-#{method}", method: method, recipe: :mixed_3_6)
+      assert figures.bits_per_weight > 4 and figures.bits_per_weight < 6.5
+    end
+  end
+
+  test "progress is told, and tensors have the model's type", context do
+    test = self()
+    model = Path.join(context.tmp_dir, "half")
+    Mlx.LM.convert(context.model, model, type: :bf16)
+    {folder, _figures} = quantize(%{context | model: model}, "gptq", method: :gptq, bits: 4, progress: &send(test, &1))
+    for done <- 0..2, do: assert_received({:blocks, ^done, 2})
+    assert_received {:tensors, _done, _total}
+    types = Checkpoint.tensors(folder) |> Map.values() |> Enum.map(& &1.type) |> Enum.uniq() |> Enum.sort()
+    assert types == [:bf16, :u32]
+  end
+
+  test "what cannot be is said", %{model: model, tmp_dir: tmp} = context do
+    run = fn options -> Mlx.LM.quantize(model, Path.join(tmp, "new"), options) end
+
+    for {options, message} <- [
+          {[], ~r/^Mlx.LM.quantize: expected :method to be one of \[:round, :gptq.*got: nil/},
+          {[method: :gtpq], ~r/expected :method to be one of/},
+          {[method: :gptq], ~r/method :gptq needs a :calibration, a text or a list of texts.* got: nil/},
+          {[method: :gptq, calibration: []], ~r/needs a :calibration/},
+          {[method: :gptq, calibration: [1]], ~r/needs a :calibration/},
+          {[method: :gptq, calibration: "a text", window: 1], ~r/expected :window to be/},
+          {[method: :gptq, calibration: "a text", bits: 7], ~r/expected :bits to be one of/},
+          {[method: :gptq, calibration: "a text", embedding_bits: 9], ~r/expected :embedding_bits to be/},
+          {[method: :gptq, calibration: "a text", nothing: 1], ~r/unknown option/},
+          {[method: :round, calibration: "a text"], ~r/method :round reads no :calibration/},
+          {:none, ~r/keyword list/}
+        ] do
+      assert_raise ArgumentError, message, fn -> run.(options) end
+    end
+
+    assert_raise Mlx.Error, ~r/^Mlx.LM.quantize: the :calibration has 1 tokens, expected 2 or more/, fn ->
+      run.(method: :gptq, calibration: "a")
+    end
+
+    {folder, _figures} = quantize(context, "once", method: :round)
+    File.rm_rf!(Path.join(tmp, "new"))
+
+    assert_raise Mlx.Error, ~r/quantized already/, fn ->
+      Mlx.LM.quantize(folder, Path.join(tmp, "new"), method: :round)
+    end
+  end
+end
