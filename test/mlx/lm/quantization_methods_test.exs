@@ -50,6 +50,64 @@ defmodule Mlx.LM.QuantizationMethodsTest do
     end
   end
 
+  test "dynamic keeps to its bits for a weight, and uses them where they are felt", context do
+    {_folder, least} = quantize(context, "round", method: :round, bits: 3)
+
+    for bits <- [least.bits_per_weight + 0.1, 5.2, 5.5] do
+      options = [method: :dynamic, bits: 3, high_bits: 5, bits_per_weight: bits]
+      {folder, figures} = quantize(context, "dynamic-#{bits}", options)
+      assert figures.bits_per_weight <= bits
+      # No layer that is left has as many numbers as that.
+      assert figures.bits_per_weight > bits - 0.35
+      settings = Checkpoint.config(folder).map["quantization"]
+      assert Enum.all?([settings | Enum.filter(Map.values(settings), &is_map/1)], &(&1["bits"] in [3, 5]))
+    end
+
+    {felt, _figures} = quantize(context, "felt", method: :dynamic, bits: 3, high_bits: 6, bits_per_weight: 5.6)
+    felt = divergence(context, felt)
+    assert felt < divergence(context, Path.join(context.tmp_dir, "round"))
+
+    assert_raise Mlx.Error,
+                 ~r/least bits for all layers there are \d.*expected :bits_per_weight to be more, got: 3/,
+                 fn ->
+                   quantize(context, "none", method: :dynamic, bits: 3, bits_per_weight: 3)
+                 end
+
+    for {options, message} <- [{[recipe: :mixed_3_6], ~r/leave out :recipe/}, {[high_bits: 7], ~r/expected :high_bits/}] do
+      assert_raise ArgumentError, message, fn -> quantize(context, "none", [method: :dynamic] ++ options) end
+    end
+  end
+
+  test "dwq lowers the divergence over its steps, on other text too", context do
+    test = self()
+    report = fn step, loss -> send(test, {:loss, step, loss}) end
+    {plain, figures} = quantize(context, "round", method: :round, bits: 3)
+    options = [method: :dwq, bits: 3, steps: 24, learning_rate: 1.0e-3, report: report]
+    {folder, same} = quantize(context, "dwq", options)
+    assert same == figures
+    losses = for step <- 1..24, do: assert_received({:loss, ^step, loss}) && loss
+    [first, last] = for part <- [Enum.take(losses, 3), Enum.take(losses, -3)], do: Enum.sum(part)
+    assert last < 0.8 * first
+    assert divergence(context, folder) < 0.8 * divergence(context, plain)
+
+    # The codes are those of rounding; what is trained is beside them.
+    [ours, theirs] = for path <- [folder, plain], do: Checkpoint.tensors(path)
+
+    for {name, array} <- ours, array.type == :u32 do
+      assert Mlx.to_binary(array) == Mlx.to_binary(theirs[name])
+      name = Path.rootname(name) <> ".scales"
+      assert Mlx.to_binary(ours[name]) != Mlx.to_binary(theirs[name])
+    end
+
+    {start, _figures} = quantize(context, "gptq", method: :gptq, bits: 3)
+    {both, _figures} = quantize(context, "both", Keyword.merge(options, start: :gptq, gradient_checkpoint: true))
+    assert divergence(context, both) < 0.9 * divergence(context, start)
+
+    assert_raise Mlx.Error, ~r/no layer is quantized in the mode :affine with fewer than 8 bits/, fn ->
+      quantize(context, "none", method: :dwq, bits: 8)
+    end
+  end
+
   test "layers have the settings that are wanted, with each method", context do
     where = fn path, _layer ->
       cond do
