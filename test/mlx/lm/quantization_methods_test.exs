@@ -41,12 +41,15 @@ defmodule Mlx.LM.QuantizationMethodsTest do
     q |> Mlx.NN.Losses.kl_div_loss(p) |> Mlx.mean() |> Mlx.to_number()
   end
 
-  test "gptq is nearer to the model than rounding", context do
+  test "gptq and awq are nearer to the model than rounding", context do
     for bits <- [3, 4] do
       {plain, figures} = quantize(context, "round-#{bits}", method: :round, bits: bits)
-      {folder, same} = quantize(context, "gptq-#{bits}", method: :gptq, bits: bits)
-      assert same == figures
-      assert divergence(context, folder) < 0.9 * divergence(context, plain)
+
+      for method <- [:gptq, :awq] do
+        {folder, same} = quantize(context, "#{method}-#{bits}", method: method, bits: bits)
+        assert same == figures
+        assert divergence(context, folder) < 0.95 * divergence(context, plain), "#{method} with #{bits} bits"
+      end
     end
   end
 

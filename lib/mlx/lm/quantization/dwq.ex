@@ -5,7 +5,8 @@ defmodule Mlx.LM.Quantization.DWQ do
 
   alias Mlx.{Array, Optimizers}
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Quantization.{Distillation, GPTQ, Packing, Unpacked}
+  alias Mlx.LM.Quantization.{AWQ, Distillation, GPTQ, Packing, Unpacked}
+  alias Mlx.LM.Sampler.OptionTable
 
   # From so many bits on, there is nothing to gain.
   @enough 8
@@ -14,7 +15,7 @@ defmodule Mlx.LM.Quantization.DWQ do
   @spec options() :: keyword()
   def options do
     [
-      start: {:round, {:one_of, [:round, :gptq]}},
+      start: {:round, {:one_of, [:round, :gptq, :awq]}},
       steps: {nil, {:optional, {:integer, 1, nil}}},
       learning_rate: {1.0e-5, {:number_over, 0, 1}},
       temperature: {2.0, {:number_over, 0, 1000}},
@@ -46,8 +47,14 @@ defmodule Mlx.LM.Quantization.DWQ do
   end
 
   defp start(decoder, %{options: options} = context) do
-    if options[:start] == :gptq, do: GPTQ.quantize(decoder, context), else: Packing.quantize(decoder, context.choose)
+    case options[:start] do
+      :round -> Packing.quantize(decoder, context.choose)
+      :gptq -> GPTQ.quantize(decoder, context)
+      :awq -> AWQ.quantize(decoder, %{context | options: defaults(AWQ)})
+    end
   end
+
+  defp defaults(module), do: OptionTable.defaults(module.options())
 
   defp trained?(path, packings) do
     packing = packings[Path.rootname(path)]

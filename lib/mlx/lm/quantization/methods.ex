@@ -14,11 +14,11 @@ defmodule Mlx.LM.Quantization.Methods do
   alias Mlx.Arguments.{ArgumentType, Given, Options}
   alias Mlx.LM.Conversion
   alias Mlx.LM.Decoder.Matrix
-  alias Mlx.LM.Quantization.{Calibration, DWQ, Dynamic, GPTQ, Packing}
+  alias Mlx.LM.Quantization.{AWQ, Calibration, DWQ, Dynamic, GPTQ, Packing}
   alias Mlx.LM.Sampler.OptionTable
 
   # name, module
-  @methods [round: nil, gptq: GPTQ, dynamic: Dynamic, dwq: DWQ]
+  @methods [round: nil, gptq: GPTQ, dynamic: Dynamic, dwq: DWQ, awq: AWQ]
 
   @recipe [:bits, :group_size, :recipe, :where]
   @conversion [:type, :families, :shard_size, :progress]
