@@ -7,6 +7,7 @@ defmodule Mlx.LM.QuantizationMethodsTest do
   @moduletag :tmp_dir
   @moduletag timeout: 300_000
 
+  @conversion Path.expand("../../oracle/conversion.py", __DIR__)
   @text Path.expand("../../../README.md", __DIR__)
 
   setup %{tmp_dir: folder} do
@@ -135,6 +136,30 @@ defmodule Mlx.LM.QuantizationMethodsTest do
     end
   end
 
+  @tag :oracle
+  test "mlx-lm loads the folders of all methods, with the same logits", context do
+    read = Path.join(context.tmp_dir, "read")
+    ids = Mlx.array([[5, 9, 1, 77, 30, 2, 64, 11]])
+
+    for method <- Mlx.LM.Quantization.Methods.names() do
+      own = if method == :dynamic, do: [bits_per_weight: 6.4], else: [recipe: :mixed_3_6]
+      quantize(context, Path.join("read", "#{method}"), [method: method] ++ own)
+    end
+
+    {output, status} =
+      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@conversion, "read", read], stderr_to_stdout: true)
+
+    assert status == 0, output
+
+    for method <- Mlx.LM.Quantization.Methods.names(), folder = Path.join(read, "#{method}") do
+      model = Checkpoint.load(folder, form: :quantized, type: :f32)
+      {logits, _caches} = Decoder.logits(model, ids, Decoder.caches(model))
+      theirs = Mlx.IO.load(Path.join(folder, "logits.safetensors"))["logits"]
+      apart = logits |> Mlx.squeeze(axes: [0]) |> Mlx.subtract(theirs) |> Mlx.abs() |> Mlx.reduce_max()
+      assert Mlx.to_number(apart) <= 1.0e-4 * (theirs |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number())
+    end
+  end
+
   test "mixed recipes go with each method", context do
     for method <- Mlx.LM.Quantization.Methods.names() -- [:dynamic] do
       {_folder, figures} = quantize(context, "mixed-#{method}", method: method, recipe: :mixed_3_6)
@@ -164,8 +189,13 @@ defmodule Mlx.LM.QuantizationMethodsTest do
           {[method: :gptq, calibration: [1]], ~r/needs a :calibration/},
           {[method: :gptq, calibration: "a text", window: 1], ~r/expected :window to be/},
           {[method: :gptq, calibration: "a text", bits: 7], ~r/expected :bits to be one of/},
-          {[method: :gptq, calibration: "a text", embedding_bits: 9], ~r/expected :embedding_bits to be/},
+          {[method: :gptq, calibration: "a text", embedding_bits: 7], ~r/expected :embedding_bits to be/},
           {[method: :gptq, calibration: "a text", nothing: 1], ~r/unknown option/},
+          {[method: :gptq, calibration: "a text", steps: 1],
+           ~r/^Mlx.LM.quantize: the method :gptq has no option :steps/},
+          {[method: :dwq, calibration: "a text", start: :dynamic],
+           ~r/expected :start to be one of :round, :gptq, :awq/},
+          {[method: :dwq, calibration: "a text", learning_rate: 0], ~r/expected :learning_rate to be/},
           {[method: :round, calibration: "a text"], ~r/method :round reads no :calibration/},
           {:none, ~r/keyword list/}
         ] do

@@ -20,6 +20,8 @@ defmodule Mlx.LM.Quantization.Methods do
   # name, module
   @methods [round: nil, gptq: GPTQ, dynamic: Dynamic, dwq: DWQ, awq: AWQ]
 
+  @bits [2, 3, 4, 5, 6, 8]
+
   @recipe [:bits, :group_size, :recipe, :where]
   @conversion [:type, :families, :shard_size, :progress]
 
@@ -35,10 +37,6 @@ defmodule Mlx.LM.Quantization.Methods do
   @doc "The names of the methods."
   @spec names() :: [atom()]
   def names, do: Keyword.keys(@methods)
-
-  @doc "The names of the options that only some methods take."
-  @spec own(atom()) :: [atom()]
-  def own(method), do: method |> table() |> Keyword.keys()
 
   defp table(method), do: if(module = @methods[method], do: module.options(), else: [])
 
@@ -63,17 +61,22 @@ defmodule Mlx.LM.Quantization.Methods do
   defp recipe(options), do: for({name, value} <- Keyword.take(options, @recipe), value != nil, do: {name, value})
 
   defp check!(options) do
-    method = if Keyword.keyword?(options), do: options[:method]
+    tables = for name <- names(), row <- table(name), uniq: true, do: row
+    known = @options ++ OptionTable.defaults(@calibration ++ tables)
+    method = Options.complete(options, :"LM.quantize", known)[:method]
 
-    if Keyword.keyword?(options) and method not in names() do
+    if method not in names() do
       raise ArgumentError, "expected :method to be one of #{inspect(names())}, got: #{Given.text(method)}"
     end
 
-    table = @calibration ++ table(method)
-    options = Options.complete(options, :"LM.quantize", @options ++ OptionTable.defaults(table))
-    OptionTable.check!(table, options)
+    own = @calibration ++ table(method)
 
-    OptionTable.check!([embedding_bits: {nil, {:optional, {:integer, 2, 8}}}], options)
+    for name <- Keyword.keys(options), Keyword.has_key?(tables, name), not Keyword.has_key?(own, name) do
+      raise ArgumentError, "the method #{inspect(method)} has no option #{inspect(name)}; leave it out"
+    end
+
+    options = Keyword.merge(@options ++ OptionTable.defaults(own), options)
+    OptionTable.check!(own ++ [embedding_bits: {nil, {:optional, {:one_of, @bits}}}], options)
     check_text!(method, options[:calibration])
     options
   end
@@ -105,7 +108,9 @@ defmodule Mlx.LM.Quantization.Methods do
 
   # Tokens as they come in, and as they go out.
   defp chosen(settings, path, bits) when bits != nil and settings != false do
-    if path in ["model.embed_tokens", "lm_head"], do: Keyword.put(settings, :bits, bits), else: settings
+    if settings[:mode] == :affine and path in ["model.embed_tokens", "lm_head"],
+      do: Keyword.put(settings, :bits, bits),
+      else: settings
   end
 
   defp chosen(settings, _path, _bits), do: settings
