@@ -64,8 +64,7 @@ defmodule Mlx.LM.Quantization.DWQ do
   # As it is fastest on the device.
   defp open(student) do
     if Mlx.Device.default() == :cpu do
-      parts = Mlx.NN.map_layers(Map.take(student, [:model, :lm_head]), fn _path, layer -> Unpacked.of(layer) end)
-      Map.merge(student, Mlx.eval(parts))
+      Map.merge(student, student |> Map.take([:model, :lm_head]) |> Unpacked.all() |> Mlx.eval())
     else
       student
     end

@@ -103,18 +103,25 @@ defmodule Mlx.LM.Quantization.GPTQ do
     {Mlx.eval(rest), {codes, scales, biases}}
   end
 
-  defp columns(%Array{shape: {rows, size}} = group, factor, grid, settings) do
+  # Numbers are counted in steps of their row's scale here, and rows of the triangle in its diagonal: less to do for a column.
+  defp columns(%Array{shape: {rows, size}} = group, factor, {scales, biases}, settings) do
+    diagonal = Mlx.diagonal(factor)
+    factor = Mlx.eval(Mlx.divide(factor, Mlx.new_axis(diagonal, 1)))
+    most = Bitwise.bsl(1, settings[:bits]) - 1
+    start = {group |> Mlx.subtract(biases) |> Mlx.divide(scales), [], []}
+
     {_nothing, codes, errors} =
-      Enum.reduce(0..(size - 1), {group, [], []}, fn number, {left, codes, errors} ->
+      Enum.reduce(0..(size - 1), start, fn number, {left, codes, errors} ->
         column = Mlx.slice(left, [0, 0], [rows, 1])
-        code = Codes.nearest(column, grid, settings[:bits])
+        code = column |> Mlx.round() |> Mlx.clip(0, most)
+        error = Mlx.subtract(column, code)
         row = Mlx.slice(factor, [number, number], [1, size - number])
-        error = column |> Mlx.subtract(Codes.numbers(code, grid)) |> Mlx.divide(Mlx.slice(row, [0, 0], [1, 1]))
         rest = left |> Mlx.subtract(Mlx.multiply(error, row)) |> Mlx.slice([0, 1], [rows, size - number - 1])
         {rest, [code | codes], [error | errors]}
       end)
 
-    {codes |> Enum.reverse() |> Mlx.concatenate(axis: 1), errors |> Enum.reverse() |> Mlx.concatenate(axis: 1)}
+    [codes, errors] = for columns <- [codes, errors], do: columns |> Enum.reverse() |> Mlx.concatenate(axis: 1)
+    {codes, errors |> Mlx.multiply(scales) |> Mlx.divide(diagonal)}
   end
 
   # The upper triangle of the inverse. Columns that read nothing have nothing to make up for.

@@ -6,7 +6,7 @@ defmodule Mlx.LM.Quantization.Observed do
   # together, is felt; the sum of the sizes of x; and how many rows there were. Layers that read the same array share these.
 
   alias Mlx.{Array, NN}
-  alias Mlx.LM.Decoder.SwitchLinear
+  alias Mlx.LM.Decoder.SwitchFeedForward
   alias Mlx.NN.Linear
 
   @derive NN.Layer
@@ -30,11 +30,9 @@ defmodule Mlx.LM.Quantization.Observed do
 
     watched =
       NN.map_layers(container, fn
-        path, %kind{} = layer when kind in [Linear, SwitchLinear] ->
-          %__MODULE__{layer: layer, path: prefix <> path, weight: layer.weight, bias: layer.bias}
-
-        _path, layer ->
-          layer
+        path, %Linear{} = layer -> watched(layer, prefix <> path)
+        path, %SwitchFeedForward{} = experts -> SwitchFeedForward.map(experts, &watched(&2, "#{prefix}#{path}.#{&1}"))
+        _path, layer -> layer
       end)
 
     result = fun.(watched)
@@ -43,6 +41,9 @@ defmodule Mlx.LM.Quantization.Observed do
   after
     Process.delete(__MODULE__)
   end
+
+  # Stacks of matrices that are no experts are called in other ways.
+  defp watched(layer, path), do: %__MODULE__{layer: layer, path: path, weight: layer.weight, bias: layer.bias}
 
   @doc "Computes all notes so far, which lets go of what was read."
   @spec settle() :: :ok

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Quantization.Unpacked do
   # whole matrices are far faster than MLX's product with a packed one, and have the same gradients.
 
   alias Mlx.{Array, NN}
-  alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchLinear}
+  alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchFeedForward, SwitchLinear}
   alias Mlx.LM.Quantization.Codes
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear}
 
@@ -15,6 +15,16 @@ defmodule Mlx.LM.Quantization.Unpacked do
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{}
+
+  @doc "The container with such layers. Stacks of matrices that are no experts are called in other ways, and stay."
+  @spec all(container) :: container when container: term()
+  def all(container) do
+    NN.map_layers(container, fn
+      _path, %kind{} = layer when kind in [QuantizedLinear, QuantizedEmbedding] -> of(layer)
+      _path, %SwitchFeedForward{} = experts -> SwitchFeedForward.map(experts, fn _name, stack -> of(stack) end)
+      _path, layer -> layer
+    end)
+  end
 
   @doc "The layer for one that is quantized in the affine mode; others stay as they are."
   @spec of(struct()) :: struct()
