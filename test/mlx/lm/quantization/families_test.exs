@@ -48,7 +48,7 @@ defmodule Mlx.LM.Quantization.FamiliesTest do
     whole = Decoder.training_logits(decoder, ids)
 
     scale = fn prefix, block, notes, first ->
-      AWQ.scaled(prefix, block, notes, first, context(saved, grid: 5)) |> elem(0)
+      AWQ.scaled(prefix, block, notes, first, context(saved, grid: 3)) |> elem(0)
     end
 
     scaled = Blockwise.run(decoder, [ids], scale, fn _progress -> :ok end)
@@ -61,7 +61,7 @@ defmodule Mlx.LM.Quantization.FamiliesTest do
     most = max(1.0, 3 * distance(Decoder.training_logits(rounded, ids), whole))
 
     for module <- [GPTQ, AWQ, Dynamic, DWQ] do
-      own = module.options() |> OptionTable.defaults() |> Keyword.merge(grid: 5, bits_per_weight: 16, recipe: nil)
+      own = module.options() |> OptionTable.defaults() |> Keyword.merge(grid: 3, bits_per_weight: 16, recipe: nil)
       quantized = module.quantize(decoder, context(saved, own ++ [embedding_bits: nil]))
       far = distance(Decoder.training_logits(quantized, ids), whole)
       assert is_float(far) and far < most, "#{name} by #{inspect(module)}: #{far}"
