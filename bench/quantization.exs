@@ -14,7 +14,6 @@ defmodule Bench.Quantization do
   @methods [:round, :gptq, :awq, :dynamic, :dwq]
   @window 256
   @batch_size 2
-  @group_size 64
   @rate 1.0e-4
   @high %{2 => 3, 3 => 4, 4 => 5, 5 => 6}
 
@@ -29,6 +28,8 @@ defmodule Bench.Quantization do
       File.rm_rf!(folder)
     end
   end
+
+  defp group_size, do: "GROUP_SIZE" |> System.get_env("64") |> String.to_integer()
 
   defp numbers(arguments) do
     {numbers, methods} = Enum.split_while(arguments, &(Integer.parse(&1) != :error))
@@ -79,7 +80,7 @@ defmodule Bench.Quantization do
   defp ours(method, setting) do
     folder = Path.join(setting.folder, "ours")
     File.rm_rf!(folder)
-    own = [method: method, bits: setting.bits, group_size: @group_size] ++ own(method, setting.bits)
+    own = [method: method, bits: setting.bits, group_size: group_size()] ++ own(method, setting.bits)
     text = if method == :round, do: [], else: [calibration: setting.learned] ++ setting.options
     Mlx.LM.quantize(setting.model, folder, own ++ text)
     folder
@@ -90,7 +91,7 @@ defmodule Bench.Quantization do
   defp own(_method, _bits), do: []
 
   # In the middle between all with few bits and all with more, with a scale and a bias of 32 bits for each group.
-  defp bits_per_weight(bits), do: (bits + @high[bits]) / 2 + 64 / @group_size
+  defp bits_per_weight(bits), do: (bits + @high[bits]) / 2 + 64 / group_size()
 
   defp theirs(method, setting) do
     folder = Path.join(setting.folder, "theirs")

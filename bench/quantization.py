@@ -5,6 +5,7 @@
 TOKENS is a safetensors file with the windows of the calibration text.
 """
 
+import os
 import sys
 
 import mlx.core as mx
@@ -16,7 +17,7 @@ from mlx_lm.utils import load, quantize_model, save
 METHOD, MODEL, FOLDER, TOKENS = sys.argv[1:5]
 BITS, HIGH_BITS = int(sys.argv[5]), int(sys.argv[6])
 BITS_PER_WEIGHT, LEARNING_RATE, BATCH_SIZE = float(sys.argv[7]), float(sys.argv[8]), int(sys.argv[9])
-GROUP_SIZE = 64
+GROUP_SIZE = int(os.environ.get("GROUP_SIZE", "64"))
 
 
 def matrix(layer):
