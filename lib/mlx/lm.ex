@@ -19,7 +19,7 @@ defmodule Mlx.LM do
 
   A model belongs to no process. It can be used by several at once, which then take turns on the device.
 
-  Python: `mlx_lm.load`, `mlx_lm.convert`, `mlx_lm.generate`, `mlx_lm.stream_generate`, `mlx_lm.perplexity`.
+  Python: `mlx_lm.load`, `mlx_lm.convert`, `mlx_lm.quant`, `mlx_lm.generate`, `mlx_lm.stream_generate`, `mlx_lm.perplexity`.
   """
 
   use Mlx.Arguments.Mismatch
@@ -41,6 +41,8 @@ defmodule Mlx.LM do
     Response,
     Tokenizer
   }
+
+  alias Mlx.LM.Quantization.Methods
 
   @architectures GGUFModel.architectures()
 
@@ -224,6 +226,63 @@ defmodule Mlx.LM do
     folder = FilePath.string!(folder, :"LM.convert")
     options = Options.complete(options, :"LM.convert", Conversion.options())
     CalledFunction.name("Mlx.LM.convert", fn -> Conversion.run(source, folder, options) end)
+  end
+
+  @doc """
+  Quantizes a model with the help of a text, and writes it to a folder that `load/2` and Python's `mlx_lm.load` load. `source`
+  is what `convert/3` takes.
+
+      text = File.read!("text.txt")
+      Mlx.LM.quantize("SmolLM2", "SmolLM2-gptq", method: :gptq, bits: 4, calibration: text)
+
+  | method | |
+  | --- | --- |
+  | `:round` | each number to the nearest, as `convert/3` does |
+  | `:gptq` | rounds the columns of a matrix one after another, and makes up for each error in the columns that are left (Frantar et al., 2022) |
+  | `:awq` | scales features, so that columns that read large ones are rounded with less error, and bounds the numbers of groups (Lin et al., 2023) |
+  | `:dwq` | trains scales and biases to foretell what the whole model does |
+  | `:dynamic` | gives more bits to the layers whose rounding is felt most, by the slope of the divergence from the whole model |
+
+  Options of all methods:
+
+    * `:method` - one of the table. It must be there
+    * `:calibration` - a text, or a list of texts, like those that the model will read. All methods but `:round` need it
+    * `:bits`, `:group_size`, `:recipe`, `:where` - those of `:quantize` of `convert/3`
+    * `:embedding_bits` - the bits of `model.embed_tokens` and `lm_head`, by default those of other layers
+    * `:window`, `:windows`, `:batch_size` - how many tokens are read as one text, default 512; how many of these, from all
+      over the text, default 32 and `nil` for all; and how many at once, default 4
+    * `:dequantize`, `:type`, `:families`, `:shard_size` - those of `convert/3`
+    * `:progress` - a function that is called with `{what, done, total}`, where `what` is `:blocks`, `:batches`, `:steps` or
+      `:tensors`
+
+  Options of single methods:
+
+    * `:grid`, `:clip` - of `:awq`: how many scales are tried, default 20, and whether numbers are bounded, default true
+    * `:start` - of `:dwq`: the method that gives what is trained, `:round` (default), `:gptq` or `:awq`
+    * `:steps`, `:learning_rate`, `:temperature` - of `:dwq`: how many steps are made, by default one for each batch; default
+      1.0e-5; and by what logits are divided, default 2.0
+    * `:report` - of `:dwq`: a function of the number of a step, and the divergence from the whole model before it
+    * `:high_bits`, `:bits_per_weight` - of `:dynamic`: the bits of the layers that have more, by default the next after `:bits`;
+      and how many bits there are for each number of the model in the end, scales and all others counted, default 5.0
+    * `:gradient_checkpoint` - of `:dwq` and `:dynamic`: less memory for more time, default false
+
+  Returns what `convert/3` returns. The whole model is in memory, in `:f32` on a CPU. Embeddings, and experts and other layers
+  that read nothing of the text, are rounded by `:gptq` and `:awq`. All experts of a layer count as reading what any of them
+  reads. `:awq` scales where it knows all that reads a feature: attention, feed-forward layers and experts.
+
+  Raises `ArgumentError` for wrong options, and `Mlx.Error` as `convert/3` does.
+
+  Python: `mlx_lm.gptq`, `mlx_lm.awq`, `mlx_lm.dwq`, `mlx_lm.dynamic_quant`.
+  """
+  @spec quantize(Path.t(), Path.t(), keyword()) :: %{
+          parameters: non_neg_integer(),
+          bytes: non_neg_integer(),
+          bits_per_weight: float()
+        }
+  def quantize(source, folder, options) do
+    source = FilePath.string!(source, :"LM.quantize")
+    folder = FilePath.string!(folder, :"LM.quantize")
+    CalledFunction.name("Mlx.LM.quantize", fn -> Methods.run(source, folder, options) end)
   end
 
   @doc """

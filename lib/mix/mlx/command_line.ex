@@ -58,6 +58,15 @@ defmodule Mix.Mlx.CommandLine do
     end
   end
 
+  @doc "The content of a file, or an `Mlx.Error` with its name."
+  @spec text(Path.t()) :: String.t()
+  def text(file) do
+    case File.read(file) do
+      {:ok, text} -> text
+      {:error, reason} -> raise Mlx.Error, "cannot read #{file}: #{:file.format_error(reason)}"
+    end
+  end
+
   @doc "Calls a function, and ends the virtual machine with one sentence where a model or its input can't be used."
   @spec or_exit((-> result)) :: result when result: var
   def or_exit(fun) do

@@ -51,12 +51,7 @@ defmodule Mix.Tasks.Mlx.Perplexity do
     end
   end
 
-  defp text([file]) do
-    case File.read(file) do
-      {:ok, text} -> text
-      {:error, reason} -> raise Mlx.Error, "cannot read #{file}: #{:file.format_error(reason)}"
-    end
-  end
+  defp text([file]), do: CommandLine.text(file)
 
   defp measure(options, text) do
     own = Keyword.take(options, Keyword.keys(@own))

@@ -7,7 +7,7 @@ defmodule Mlx.LM.Conversion do
   alias Mlx.Array
   alias Mlx.Arguments.Given
   alias Mlx.Hub
-  alias Mlx.LM.Checkpoint
+  alias Mlx.LM.{Checkpoint, Decoder}
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.Conversion.GGUF
   alias Mlx.LM.Families.Fields
@@ -32,21 +32,28 @@ defmodule Mlx.LM.Conversion do
   @spec options() :: keyword()
   def options, do: @options
 
-  @doc "Converts a model. Errors name no function."
-  @spec run(String.t(), String.t(), keyword()) :: %{
+  @typedoc "Quantizes a decoder, by the settings of each layer (false for none) and the path of the source."
+  @type quantizer :: (Decoder.t(), (String.t(), struct() -> keyword() | false), String.t() -> Decoder.t())
+
+  @doc """
+  Converts a model. Errors name no function. The quantizer says how numbers are rounded, by default each to the nearest.
+  """
+  @spec run(String.t(), String.t(), keyword(), quantizer()) :: %{
           parameters: non_neg_integer(),
           bytes: non_neg_integer(),
           bits_per_weight: float()
         }
-  def run(source, folder, options) do
+  def run(source, folder, options, quantizer \\ &rounded/3) do
     recipe = check!(options)
     Folder.check_free!(folder)
-    {content, {_table, kinds} = tensors, files} = source |> Hub.resolve() |> prepared(recipe, options)
+    {content, {_table, kinds} = tensors, files} = source |> Hub.resolve() |> prepared({recipe, quantizer}, options)
     :ok = Checkpoint.write(folder, content, tensors, Keyword.put(options, :files, files))
     {_config, parameters} = content
     bytes = Enum.sum_by(kinds, fn {_name, kind} -> Tuple.product(kind.shape) * Mlx.Type.bytes(kind.type) end)
     %{parameters: parameters, bytes: bytes, bits_per_weight: bytes * 8 / max(parameters, 1)}
   end
+
+  defp rounded(decoder, choose, _path), do: Packing.quantize(decoder, choose)
 
   # The recipe, or nil.
   defp check!(options) do
@@ -72,10 +79,10 @@ defmodule Mlx.LM.Conversion do
   end
 
   # The content of config.json with the number of parameters, the tensors, and what writes the other files.
-  defp prepared(path, recipe, options) do
+  defp prepared(path, how, options) do
     {decoder, fields, files} = model(path, options)
     saved = Saved.of(fields, options[:families])
-    decoder = decoder |> dequantized(options) |> quantized(saved, recipe, path)
+    decoder = decoder |> dequantized(options) |> quantized(saved, how, path)
     content = {Saved.config(saved, fields, decoder, options[:type]), Saved.parameters(decoder)}
     {content, saved |> Saved.tensors(decoder) |> Folder.table(), files}
   end
@@ -123,9 +130,9 @@ defmodule Mlx.LM.Conversion do
     if options[:dequantize], do: Packing.unpack(decoder, options[:type]), else: decoder
   end
 
-  defp quantized(decoder, _saved, nil, _path), do: decoder
+  defp quantized(decoder, _saved, {nil, _quantizer}, _path), do: decoder
 
-  defp quantized(decoder, saved, recipe, path) do
+  defp quantized(decoder, saved, {recipe, quantizer}, path) do
     if Packing.packings(decoder) != %{} do
       raise Mlx.Error, "#{path} is quantized already; give dequantize: true to quantize it anew"
     end
@@ -137,8 +144,10 @@ defmodule Mlx.LM.Conversion do
       raise Mlx.Error, "a :recipe needs layers of the name down_proj, and #{path} has none; give :bits, or :where"
     end
 
-    Packing.quantize(decoder, fn path, layer ->
+    choose = fn path, layer ->
       Recipe.packing(recipe, Saved.name(saved, path), layer, saved.family.packing(path), blocks)
-    end)
+    end
+
+    quantizer.(decoder, choose, path)
   end
 end

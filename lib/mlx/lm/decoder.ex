@@ -173,8 +173,7 @@ defmodule Mlx.LM.Decoder do
             "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true or false, got: #{Given.text(checkpoint)}"
     end
 
-    caches = Enum.map(caches(decoder), &unstored/1)
-    {x, _caches} = hidden(decoder, ids, caches, if(checkpoint, do: &anew/4, else: &Block.call/4))
+    {x, _caches} = hidden(decoder, ids, unstored_caches(decoder), if(checkpoint, do: &anew/4, else: &Block.call/4))
     output(decoder, x)
   end
 
@@ -202,11 +201,7 @@ defmodule Mlx.LM.Decoder do
   end
 
   defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
-    x = embedded(decoder, ids, caches)
-    inputs = model[:layer_inputs]
-    step = %{ids: ids, embedded: x}
-    step = if inputs, do: Map.put(step, :layer_inputs, LayerInputs.call(inputs, ids, x)), else: step
-    x = spread(model[:streams], x)
+    {x, step} = enter(decoder, ids, caches)
     start = {x, {[], caches}, step}
     {x, {used, []}, _step} = Enum.reduce(1..decoder.config.loops, start, &loop(decoder, call, &1, &2))
     {merged(model[:streams], x), Enum.reverse(used)}
@@ -224,6 +219,27 @@ defmodule Mlx.LM.Decoder do
     step = Map.put(step, :loop, number)
     Enum.reduce(model.layers, {x, caches, step}, fn block, {x, caches, step} -> call.(block, x, caches, step) end)
   end
+
+  @doc false
+  # What the first block reads, and the step, for who calls the blocks one by one.
+  @spec enter(t(), Array.t(), [Cache.t()]) :: {Array.t(), map()}
+  def enter(%__MODULE__{model: model} = decoder, ids, caches) do
+    x = embedded(decoder, ids, caches)
+    inputs = model[:layer_inputs]
+    step = %{ids: ids, embedded: x}
+    step = if inputs, do: Map.put(step, :layer_inputs, LayerInputs.call(inputs, ids, x)), else: step
+    {spread(model[:streams], x), step}
+  end
+
+  @doc false
+  # The logits of what the last block gives.
+  @spec leave(t(), Array.t()) :: Array.t()
+  def leave(%__MODULE__{} = decoder, x), do: output(decoder, merged(decoder.model[:streams], x))
+
+  @doc false
+  # Empty caches that keep nothing of what they read.
+  @spec unstored_caches(t()) :: [Cache.t()]
+  def unstored_caches(%__MODULE__{} = decoder), do: Enum.map(caches(decoder), &unstored/1)
 
   defp embedded(%__MODULE__{config: config, model: model}, ids, caches) do
     x = NN.Layer.call(model.embed_tokens, ids)

@@ -58,7 +58,7 @@ defmodule Mlx.LM.Decoder.Indexer do
   def choose(%__MODULE__{} = indexer, {x, low, start}, %Array{shape: {batch, 1, count, _}} = keys, {latent, key, mask}) do
     %Array{shape: {_batch, length, _width}} = x
     mask = if mask == :causal, do: Mask.causal(length, count), else: mask
-    chosen = indexer |> worth(x, low, start, keys) |> Mask.apply(mask) |> greatest(indexer.top)
+    chosen = indexer |> worth(x, low, start, keys) |> Mask.apply(mask) |> greatest(indexer.top) |> Mlx.stop_gradient()
 
     if length == 1 do
       index = Mlx.reshape(chosen, {batch, 1, indexer.top, 1})

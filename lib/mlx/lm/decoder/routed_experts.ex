@@ -43,6 +43,7 @@ defmodule Mlx.LM.Decoder.RoutedExperts do
     scale = Mlx.multiply(layer.scale, layer.width ** -0.5)
     scores = NN.Layer.call(layer.proj, Fast.rms_norm(x, scale, eps: layer.eps))
     chosen = scores |> Mlx.negate() |> Mlx.argpartition(top - 1) |> Mlx.slice([0, 0, 0], [batch, length, top])
+    chosen = Mlx.stop_gradient(chosen)
     taken = scores |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.softmax(axes: -1)
     factors = Mlx.multiply(taken, Mlx.take(layer.per_expert_scale, chosen))
     y = SwitchFeedForward.call(layer.switch_mlp, NN.Layer.call(layer.norm, x), chosen)

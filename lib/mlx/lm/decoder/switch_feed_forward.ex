@@ -24,6 +24,15 @@ defmodule Mlx.LM.Decoder.SwitchFeedForward do
     }
   end
 
+  @doc false
+  # The layers with each stack replaced by what a function of its name and the stack gives.
+  @spec map(t(), (atom(), struct() -> struct())) :: t()
+  def map(%__MODULE__{} = layer, fun) do
+    for name <- [:gate_proj, :up_proj, :down_proj], stack = Map.fetch!(layer, name), reduce: layer do
+      layer -> Map.put(layer, name, fun.(name, stack))
+    end
+  end
+
   @doc "The outputs `{batch, length, count, width}` of the `chosen` experts, `{batch, length, count}`, for `x`."
   @spec call(t(), Array.t(), Array.t()) :: Array.t()
   def call(%__MODULE__{} = layer, %Array{shape: {batch, length, width}} = x, %Array{shape: {_, _, count}} = chosen) do

@@ -26,11 +26,13 @@ defmodule Mlx.LM.Quantization.Packing do
 
   @doc "A layer, quantized."
   @spec packed(struct(), keyword()) :: struct()
-  def packed(layer, settings), do: quantized(layer, QuantizedMatrix.fields(layer.weight, settings))
+  def packed(layer, settings), do: with_matrix(layer, QuantizedMatrix.fields(layer.weight, settings))
 
-  defp quantized(%Linear{bias: bias}, fields), do: struct!(QuantizedLinear, [bias: bias] ++ fields)
-  defp quantized(%SwitchLinear{bias: bias}, fields), do: struct!(QuantizedSwitchLinear, [bias: bias] ++ fields)
-  defp quantized(%Embedding{}, fields), do: struct!(QuantizedEmbedding, fields)
+  @doc "The quantized layer in the place of a whole one, with the fields of its matrix: weight, scales, biases and packing."
+  @spec with_matrix(struct(), keyword()) :: struct()
+  def with_matrix(%Linear{bias: bias}, fields), do: struct!(QuantizedLinear, [bias: bias] ++ fields)
+  def with_matrix(%SwitchLinear{bias: bias}, fields), do: struct!(QuantizedSwitchLinear, [bias: bias] ++ fields)
+  def with_matrix(%Embedding{}, fields), do: struct!(QuantizedEmbedding, fields)
 
   @doc "The decoder without quantized layers. `type` is that of the matrices whose scales are no floats."
   @spec unpack(Decoder.t(), Mlx.Type.t() | nil) :: Decoder.t()

@@ -10,6 +10,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   #   | `{:integer, low, high}` | an integer from `low` to `high`, where `high` may be nil for no bound |
   #   | `:seed` | what `Mlx.Random.key/1` takes as a seed |
   #   | `:boolean` | true or false |
+  #   | `{:one_of, atoms}` | one of them |
   #   | `:tokens` | a list of tokens |
   #   | `:strings` | a list of strings |
   #   | `:bias` | a map of tokens to numbers |
@@ -65,6 +66,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   defp of?(value, {:integer, low, high}), do: is_integer(value) and value in low..high
   defp of?(value, :seed), do: of?(value, {:integer, 0, @greatest_seed})
   defp of?(value, :boolean), do: is_boolean(value)
+  defp of?(value, {:one_of, atoms}), do: value in atoms
   defp of?(value, :tokens), do: ArgumentType.list?(value) and Enum.all?(value, &token?/1)
   defp of?(value, :strings), do: ArgumentType.list?(value) and Enum.all?(value, &is_binary/1)
   defp of?(value, :bias), do: is_map(value) and not is_struct(value) and Enum.all?(value, &bias?/1)
@@ -88,6 +90,7 @@ defmodule Mlx.LM.Sampler.OptionTable do
   defp words({:integer, low, high}), do: "an integer from #{low} to #{high}"
   defp words(:seed), do: "an integer from 0 to 2 ** 64 - 1"
   defp words(:boolean), do: "true or false"
+  defp words({:one_of, atoms}), do: "one of #{Enum.map_join(atoms, ", ", &inspect/1)}"
   defp words(:tokens), do: "a list of tokens, which are integers from 0 on"
   defp words(:strings), do: "a list of strings"
   defp words(:bias), do: "a map of tokens to numbers from #{-@great} to #{@great}"
