@@ -152,7 +152,8 @@ defmodule Mlx.LM.Server do
   Options: `:max_tokens`, `:stop`, `:stop_ids`, `:ignore_eos`, `:special`, `:template` and those of `Mlx.LM.Sampler`, as
   `Mlx.LM.events/3` takes them, and
 
-    * `:grammar` - what the text has to be: a grammar, whose masks are computed while MLX computes; default `nil`
+    * `:grammar` - what the text has to be: an `Mlx.LM.Grammar`, or a compiled one, whose masks are computed while MLX
+      computes; default `nil`
     * `:priority` - an integer; requests of a greater one go first, default 0
     * `:deadline` - after how many ms the request ends with the error `:deadline`, default `nil`, never
     * `:queue` - whether the request waits where no slot is free, default true. Otherwise it is refused with `:queue_full`
