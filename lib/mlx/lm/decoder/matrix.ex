@@ -19,7 +19,7 @@ defmodule Mlx.LM.Decoder.Matrix do
     if type && layer.mode != :affine, do: Mlx.as_type(matrix, type), else: matrix
   end
 
-  def dense(%DenseLinear{matrix: matrix}, _type), do: Mlx.transpose(matrix)
+  def dense(%DenseLinear{matrix: matrix}, _type), do: matrix |> Mlx.squeeze(axes: [0]) |> Mlx.transpose()
   def dense(%{weight: weight}, _type), do: weight
 
   @doc "The type that most numbers of a decoder have which are in no packed layer, or nil."
@@ -44,7 +44,7 @@ defmodule Mlx.LM.Decoder.Matrix do
     put_elem(shape, last, div(elem(shape, last) * 32, layer.bits))
   end
 
-  def shape(%DenseLinear{matrix: %Array{shape: {inputs, outputs}}}), do: {outputs, inputs}
+  def shape(%DenseLinear{matrix: %Array{shape: {1, inputs, outputs}}}), do: {outputs, inputs}
   def shape(%{weight: %Array{shape: shape}}), do: shape
 
   @doc "The lengths of the rows of a matrix."
