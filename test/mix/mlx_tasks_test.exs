@@ -199,8 +199,9 @@ defmodule Mix.Tasks.MlxTasksTest do
     test "shows the channels of gpt-oss apart", %{tmp_dir: folder} do
       path = Path.join(folder, "channels.gguf")
       tokens = TinyLlama.metadata()["tokenizer.ggml.tokens"] |> Enum.drop(-2)
-      changes = %{"tokenizer.ggml.tokens" => tokens ++ ["<|channel|>", "<|message|>"], "tokenizer.chat_template" => "x"}
-      TinyLlama.save(path, changes)
+      marks = ["<|channel|>", "<|message|>"]
+      template = "x{# #{Enum.join(marks)} #}"
+      TinyLlama.save(path, %{"tokenizer.ggml.tokens" => tokens ++ marks, "tokenizer.chat_template" => template})
       lm = Mlx.LM.load(path)
       options = [temperature: 1.0, max_tokens: 40, ignore_eos: true]
 

@@ -109,13 +109,10 @@ def openai_calls():
     results["tool_turn"] = chat.create(model=model, messages=turn, max_tokens=20, tools=[TOOL]).choices[0].message.content
 
     response_format = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA, "strict": True}}
-    try:
-        answer = chat.create(
-            model=model, messages=[{"role": "user", "content": "Invent a person."}], max_tokens=100, response_format=response_format
-        )
-        results["response_format"] = json.loads(answer.choices[0].message.content)
-    except openai.BadRequestError as error:
-        results["response_format_refused"] = error.body["param"]
+    answer = chat.create(
+        model=model, messages=[{"role": "user", "content": "Invent a person."}], max_tokens=100, response_format=response_format
+    )
+    results["response_format"] = json.loads(answer.choices[0].message.content)
 
     results["completion"] = client.completions.create(model=model, prompt="The capital of France is", max_tokens=5).choices[0].text
     pieces = client.completions.create(model=model, prompt="The capital of France is", max_tokens=5, stream=True)
@@ -160,6 +157,11 @@ def openai_calls():
             results[name] = [type(error).__name__, error.code, error.param]
 
 
+def used(usage):
+    """The tokens of the prompt, with those that were in the cache, and of the answer."""
+    return [usage.input_tokens + usage.cache_read_input_tokens, usage.output_tokens]
+
+
 def anthropic_calls():
     import anthropic
 
@@ -170,13 +172,13 @@ def anthropic_calls():
     answer = create(model=model, max_tokens=20, messages=QUESTION, system="You are a helpful AI assistant named SmolLM, trained by Hugging Face")
     results["text"] = answer.content[0].text
     results["stop_reason"] = answer.stop_reason
-    results["usage"] = [answer.usage.input_tokens, answer.usage.output_tokens]
+    results["usage"] = used(answer.usage)
 
     with client.messages.stream(model=model, max_tokens=20, messages=QUESTION) as stream:
         results["stream"] = "".join(stream.text_stream)
         message = stream.get_final_message()
         results["stream_stop_reason"] = message.stop_reason
-        results["stream_usage"] = [message.usage.input_tokens, message.usage.output_tokens]
+        results["stream_usage"] = used(message.usage)
 
     answer = create(model=model, max_tokens=20, messages=QUESTION, stop_sequences=[" Paris"])
     results["stop_sequence"] = [answer.content[0].text, answer.stop_reason, answer.stop_sequence]

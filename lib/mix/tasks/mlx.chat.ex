@@ -29,8 +29,8 @@ defmodule Mix.Tasks.Mlx.Chat do
 
   use Mix.Task
 
-  alias Mix.Mlx.{CommandLine, Conversation, Switches, Thinking}
-  alias Mlx.LM.Tokenizer
+  alias Mix.Mlx.{CommandLine, Conversation, Switches}
+  alias Mlx.LM.{Tokenizer, Tools}
 
   @head "mix mlx.chat [OPTIONS]"
 
@@ -93,12 +93,11 @@ defmodule Mix.Tasks.Mlx.Chat do
     messages = conversation.messages ++ [%{role: "user", content: text}]
     template = Keyword.take(options, [:template])
     ending = lm |> Mlx.LM.encode(messages, template) |> Enum.take(-@ending)
-    style = style(lm.tokenizer)
-    thinking = Thinking.after_prompt(Tokenizer.decode(lm.tokenizer, ending), style)
-    # The marks of channels are special tokens.
-    own = [context: conversation.context, special: style == :channels]
+    tools = tools(lm, Tokenizer.decode(lm.tokenizer, ending))
+    # The marks of thinking may be special tokens.
+    own = [context: conversation.context, special: Tools.special(tools)]
     events = Mlx.LM.events(lm, messages, own ++ options)
-    {response, answer} = Enum.reduce(events, {thinking, :answer, []}, &show/2)
+    {response, answer} = Enum.reduce(events, {tools, :answer, []}, &show/2)
     messages = messages ++ [%{role: "assistant", content: answer}]
     %{conversation | messages: messages, context: response.context, response: response}
   rescue
@@ -107,19 +106,22 @@ defmodule Mix.Tasks.Mlx.Chat do
       %{conversation | context: nil}
   end
 
-  defp style(tokenizer) do
-    if Tokenizer.id(tokenizer, "<|channel|>") && Tokenizer.id(tokenizer, "<|message|>"), do: :channels, else: :think
+  # What takes the answer apart that follows a prompt with this ending. There are no tools, so calls are text.
+  defp tools(lm, ending) do
+    options = [calls: false, tokenizer: lm.tokenizer]
+    tools = Tools.new(lm.template, options)
+    if Tools.thinks_after?(tools, ending), do: Tools.new(lm.template, [thinking: true] ++ options), else: tools
   end
 
   # `shown` is the part of the text that was written last.
-  defp show({:text, text}, {thinking, shown, answer}) do
-    {pieces, thinking} = Thinking.push(thinking, text)
-    {shown, answer} = Enum.reduce(pieces, {shown, answer}, &write/2)
-    {thinking, shown, answer}
+  defp show({:text, text}, {tools, shown, answer}) do
+    {events, tools} = Tools.push(tools, text)
+    {shown, answer} = Enum.reduce(events, {shown, answer}, &write/2)
+    {tools, shown, answer}
   end
 
-  defp show({:done, response}, {thinking, shown, answer}) do
-    {shown, answer} = thinking |> Thinking.flush() |> Enum.reduce({shown, answer}, &write/2)
+  defp show({:done, response}, {tools, shown, answer}) do
+    {shown, answer} = tools |> Tools.flush() |> Enum.reduce({shown, answer}, &write/2)
     if shown == :thinking, do: IO.write(IO.ANSI.format([:reset, ""]))
     IO.puts(["\n", cut_off(response)])
     text = answer |> Enum.reverse() |> Enum.join()
@@ -136,7 +138,10 @@ defmodule Mix.Tasks.Mlx.Chat do
     {:thinking, answer}
   end
 
-  defp write({:answer, text}, {shown, answer}) do
+  # What gpt-oss says to a tool is a call, whether there are tools or not.
+  defp write({:tool_call, call}, parts), do: write({:text, "#{call.name}(#{JSON.encode!(call.arguments)})"}, parts)
+
+  defp write({kind, text}, {shown, answer}) when kind in [:text, :malformed] do
     if shown == :thinking, do: IO.write("\n[answer]")
     IO.write(text)
     {:answer, [text | answer]}

@@ -154,7 +154,8 @@ defmodule Mlx.LM.Server do
 
     * `:draft`, `:draft_tokens` - drafts from the prompt and the text so far, `:prompt` or `{:ngram, options}`, as in
       `Mlx.LM.events/3`; for models whose caches have all positions, and without `:grammar`
-    * `:grammar` - what the text has to be: a grammar, whose masks are computed while MLX computes; default `nil`
+    * `:grammar` - what the text has to be: an `Mlx.LM.Grammar`, or a compiled one, whose masks are computed while MLX
+      computes; default `nil`
     * `:priority` - an integer; requests of a greater one go first, default 0
     * `:deadline` - after how many ms the request ends with the error `:deadline`, default `nil`, never
     * `:queue` - whether the request waits where no slot is free, default true. Otherwise it is refused with `:queue_full`

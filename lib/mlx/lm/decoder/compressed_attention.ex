@@ -99,7 +99,8 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     {output(attention, TailRotation.call(back(rope), y, start)), cache, step}
   end
 
-  defp back(%RoPE{frequencies: frequencies} = rope), do: %{rope | frequencies: Enum.map(frequencies, &(-&1))}
+  defp back(%RoPE{frequencies: %Array{} = all} = rope), do: %{rope | frequencies: Mlx.negate(all)}
+  defp back(%RoPE{frequencies: all} = rope), do: %{rope | frequencies: Enum.map(all, &(-&1))}
 
   defp output(%__MODULE__{groups: groups} = attention, %Array{shape: {batch, heads, length, size}} = y) do
     y = y |> Mlx.swap_axes(1, 2) |> Mlx.reshape({batch, length, groups, div(heads, groups) * size})

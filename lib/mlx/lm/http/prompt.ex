@@ -184,6 +184,14 @@ defmodule Mlx.LM.HTTP.Prompt do
     pythonic: {"<|tool_call_start|>[", "(", nil}
   }
 
+  # Formats in which a whole call is an object of JSON: what stands before it, the name of its arguments, and what stands
+  # behind.
+  @objects %{
+    hermes: {"<tool_call>\n", "arguments", "\n</tool_call>"},
+    llama3: {"", "parameters", ""},
+    mistral: {"[TOOL_CALLS][", "arguments", "]"}
+  }
+
   # The prompt goes on with the beginning of a call, which the parser has seen then, too.
   defp forced(prompt, _model, _format, choice, _options) when choice in [:none, :auto], do: prompt
 
@@ -194,13 +202,50 @@ defmodule Mlx.LM.HTTP.Prompt do
 
       {before, behind, closing} ->
         tool = only(choice, options[:tools])
-        beginning = if tool, do: before <> tool["name"] <> behind, else: before
-        {thought, parser} = thought(prompt.parser, format, options)
-        tail = Tokenizer.encode(model.tokenizer, thought <> beginning, bos: false, eos: false)
-        {_events, parser} = Tools.push(parser, beginning)
-        prompt = %{prompt | prompt: encode!(model, prompt.prompt, prompt.template) ++ tail, parser: parser}
-        if tool, do: of_schema(prompt, tool, closing), else: prompt
+
+        cond do
+          tool -> prompt |> begun(before <> tool["name"] <> behind, model, format, options) |> of_schema(tool, closing)
+          any = any(format, options[:tools]) -> of_any(prompt, any, model, format, options)
+          true -> begun(prompt, before, model, format, options)
+        end
     end
+  end
+
+  defp begun(prompt, beginning, model, format, options) do
+    {thought, parser} = thought(prompt.parser, format, options)
+    tail = Tokenizer.encode(model.tokenizer, thought <> beginning, bos: false, eos: false)
+    {_events, parser} = Tools.push(parser, beginning)
+    %{prompt | prompt: encode!(model, prompt.prompt, prompt.template) ++ tail, parser: parser}
+  end
+
+  # The schema of a call of any of several tools, with what stands around it; nil where there is none. References are to
+  # places in the schema of a tool, which is another one then.
+  defp any(format, tools) do
+    with {before, key, closing} <- @objects[format],
+         false <- Enum.any?(tools, &refers?/1) do
+      {before, %{"anyOf" => for(%{"function" => tool} <- tools, do: call_schema(tool, key))}, closing}
+    else
+      _none -> nil
+    end
+  end
+
+  defp refers?(%{"$ref" => _place}), do: true
+  defp refers?(%{} = schema), do: Enum.any?(schema, fn {_key, value} -> refers?(value) end)
+  defp refers?(list) when is_list(list), do: Enum.any?(list, &refers?/1)
+  defp refers?(_value), do: false
+
+  defp call_schema(%{"name" => name, "parameters" => parameters}, key) do
+    %{
+      "type" => "object",
+      "properties" => [{"name", %{"const" => name}}, {key, parameters}],
+      "required" => ["name", key],
+      "additionalProperties" => false
+    }
+  end
+
+  defp of_any(prompt, {before, schema, closing}, model, format, options) do
+    prompt = begun(prompt, before, model, format, options)
+    %{prompt | grammar: Structured.options({:json_schema, schema}, "tools"), closing: closing}
   end
 
   # With one tool there is no other choice.

@@ -28,7 +28,7 @@ defmodule Mlx.LM.HTTP.StructuredTest do
 
   setup %{tmp_dir: folder} do
     path = Path.join(folder, "tiny.gguf")
-    TinyLlama.save(path)
+    TinyLlama.save(path, %{"llama.context_length" => 2000})
     server = start_supervised!({Server, model: Mlx.LM.load(path, type: :f32)})
     http = start_supervised!({HTTP, models: [{"tiny", server}], port: 0})
     %{port: HTTP.port(http)}
@@ -45,6 +45,8 @@ defmodule Mlx.LM.HTTP.StructuredTest do
 
   defp valid?(text),
     do: match?(%{"name" => name, "tags" => tags} when is_binary(name) and is_list(tags), JSON.decode!(text))
+
+  defp tool(name, schema), do: %{type: "function", function: %{name: name, parameters: schema}}
 
   defp looked?(%{"at" => at, "times" => times} = arguments),
     do: map_size(arguments) == 2 and at in ["sea", "sky"] and times in 0..99
@@ -108,7 +110,7 @@ defmodule Mlx.LM.HTTP.StructuredTest do
   end
 
   test "calls that must be have arguments of their schema", %{port: port} do
-    tool = %{type: "function", function: %{name: "look", parameters: @look}}
+    tool = tool("look", @look)
 
     for {choice, seed} <- Enum.with_index(["required", %{type: "function", function: %{name: "look"}}]) do
       fields = %{tools: [tool], tool_choice: choice, seed: seed, max_tokens: 200}
@@ -116,6 +118,28 @@ defmodule Mlx.LM.HTTP.StructuredTest do
       assert [%{"function" => %{"name" => "look", "arguments" => arguments}}] = message["tool_calls"]
       assert looked?(JSON.decode!(arguments))
     end
+  end
+
+  test "calls of any of several tools are of the schema of theirs", %{port: port} do
+    add = %{type: "object", properties: %{sum: %{type: "integer"}}, required: ["sum"], additionalProperties: false}
+    tools = for {name, schema} <- [look: @look, add: add], do: tool(name, schema)
+
+    names =
+      for seed <- 1..8 do
+        fields = %{tools: tools, tool_choice: "required", seed: seed, max_tokens: 300, temperature: 2.0}
+        assert {200, %{"choices" => [%{"message" => message, "finish_reason" => "tool_calls"}]}} = chat(port, fields)
+        assert [%{"function" => %{"name" => name, "arguments" => arguments}}] = message["tool_calls"]
+        assert message["content"] in [nil, ""]
+
+        case name do
+          "look" -> assert looked?(JSON.decode!(arguments))
+          "add" -> assert match?(%{"sum" => sum} when is_integer(sum), JSON.decode!(arguments))
+        end
+
+        name
+      end
+
+    assert Enum.uniq(Enum.sort(names)) == ["add", "look"]
   end
 
   test "the other interfaces", %{port: port} do

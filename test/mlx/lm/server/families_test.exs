@@ -15,8 +15,9 @@ defmodule Mlx.LM.Server.FamiliesTest do
   @lengths [5, 40, 17, 1, 60]
   @steps 6
 
-  # One that attends, one of experts, one with windows and soft caps, recurrent ones, and one with both.
-  @served ~w(llama qwen3_moe gemma2 gemma3_text gpt_oss mamba2 rwkv7 recurrent_gemma qwen3_next)
+  # One that attends, one of experts, one with windows and soft caps, recurrent ones, one with both, and those of caches that
+  # hold others.
+  @served ~w(llama qwen3_moe gemma2 gemma3_text gpt_oss mamba2 rwkv7 recurrent_gemma qwen3_next baichuan_m1 minimax_m3_vl)
 
   # Of different kinds of attention and of positions, whose caches have all positions.
   @checked ~w(llama qwen3_moe gpt2 deepseek_v3 deepseek_v32 llama4_text gemma)
