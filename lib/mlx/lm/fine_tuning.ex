@@ -37,7 +37,7 @@ defmodule Mlx.LM.FineTuning do
   alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.Decoder.Matrix
-  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Places, Split, Start}
+  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Objective, Places, Split, Start}
   alias Mlx.LM.Quantization.Packing
 
   @kinds [:lora, :dora, :full]
@@ -211,10 +211,36 @@ defmodule Mlx.LM.FineTuning do
     * `:batch_size` - how many texts are in a batch of `data`, default 4
     * `:sort`, `:shuffle` - those of `Mlx.LM.TrainingData.batches/3` for `data`, both true by default
     * `:validation_batches` - the most batches of a validation, default `nil`, all
+    * `:objective` - `:likelihood` (default), or for pairs `:dpo` or `:orpo`
+    * `:beta` - the number of the objectives of pairs, default 0.1
+    * `:reference` - the model that `:dpo` compares with, an `Mlx.LM.FineTuning`. By default it is the model without its
+      adapter, and of the kind `:full` the model as it is given
     * `:gradient_checkpoint` - whether gradients compute each block anew, which takes less memory and more time; default false
 
-  The loss is the mean over the tokens that count. `:counted` of the training is how many these were. In a group of processes,
-  `:batch_size` is that of all of them together.
+  `:counted` of the training is how many tokens have counted. In a group of processes, `:batch_size` is that of all of them
+  together.
+
+  ## Objectives
+
+  | objective | texts | the loss |
+  | --- | --- | --- |
+  | `:likelihood` | no pairs | the mean of `-log p` over the tokens that count |
+  | `:dpo` | pairs | the mean of `-log sigmoid(margin)` over the pairs |
+  | `:orpo` | pairs | the mean of `-mean(log p(chosen)) - beta * log sigmoid(margin)` over the pairs |
+
+  The margin of a pair is
+
+    * of `:dpo`, `beta * (log p(chosen) / r(chosen) - log p(rejected) / r(rejected))`, in which `p` and `r` are the
+      probabilities of a whole answer after the prompt, of the model and of the reference (Rafailov and others, "Direct
+      Preference Optimization", 2023)
+    * of `:orpo`, `log odds(chosen) / odds(rejected)` with `odds = q / (1 - q)`, in which `log q` is the mean of `log p` over
+      the tokens of the answer (Hong and others, "ORPO: Monolithic Preference Optimization without Reference Model", 2024)
+
+  Validations of pairs have the metrics `margin` and `accuracy` besides those of `:metrics`: the means of the margin, and of
+  whether it is above 0.
+
+      pairs = Mlx.LM.TrainingData.open("pairs.jsonl", tuning)
+      Mlx.LM.FineTuning.train(tuning, pairs, Mlx.Optimizers.AdamW.new(5.0e-6), objective: :dpo, steps: 200)
 
       Mlx.LM.FineTuning.train(tuning, data, Mlx.Optimizers.AdamW.new(2.0e-5),
         epochs: 3, accumulate: 4, checkpoint: "training.safetensors", checkpoint_every: 100, resume: true)
@@ -228,16 +254,18 @@ defmodule Mlx.LM.FineTuning do
 
   def train(%__MODULE__{} = tuning, data, optimizer, options) do
     {own, options} = own(options)
+    objective = objective(tuning, own, options[:type], "train")
+    check_pairs!([data, options[:validation]], objective, "train")
     batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
     trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
     checkpoint = own[:gradient_checkpoint] && (&Split.trained?(tuning.kind, &1, tuning.first))
-    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, checkpoint) end
+    loss = fn trained, batch -> Objective.loss(objective, Split.merged(around, trained), batch, checkpoint) end
     count = & &1.tokens[0]
 
     options =
       if options[:validation],
-        do: Keyword.update!(options, :validation, &validation(&1, own)),
+        do: options |> Keyword.update!(:validation, &validation(&1, own)) |> with_metrics(objective, around),
         else: options
 
     training =
@@ -256,15 +284,57 @@ defmodule Mlx.LM.FineTuning do
     gradient_checkpoint: {false, :boolean}
   ]
 
+  @objective [
+    objective: {:likelihood, {:one_of, [:likelihood | Objective.of_pairs()]}},
+    beta: {0.1, :positive},
+    reference: {nil, {:optional, {&__MODULE__.tuning?/1, "an Mlx.LM.FineTuning"}}}
+  ]
+
   defp own(options) do
     if not Keyword.keyword?(options) do
       raise ArgumentError, "Mlx.LM.FineTuning.train: expected options to be a keyword list, got: #{Given.text(options)}"
     end
 
-    {own, others} = Keyword.split(options, Keyword.keys(@own))
-    own = Keyword.merge(OptionKinds.defaults(@own), own)
-    OptionKinds.check!(@own, own, "Mlx.LM.FineTuning.train: ")
+    table = @own ++ @objective
+    {own, others} = Keyword.split(options, Keyword.keys(table))
+    own = Keyword.merge(OptionKinds.defaults(table), own)
+    OptionKinds.check!(table, own, "Mlx.LM.FineTuning.train: ")
     {own, others}
+  end
+
+  # Where no reference is given, a whole model is compared with itself before the training.
+  defp objective(tuning, own, type, function) do
+    reference =
+      case {own[:objective], own[:reference], tuning.kind} do
+        {:dpo, %__MODULE__{decoder: decoder}, _kind} -> Objective.frozen(decoder, type)
+        {:dpo, nil, :full} when function == "evaluate" -> refuse_no_reference!()
+        {:dpo, nil, _kind} -> Objective.reference(tuning.decoder, type)
+        _none -> nil
+      end
+
+    %Objective{kind: own[:objective], beta: own[:beta], reference: Mlx.eval(reference)}
+  end
+
+  defp refuse_no_reference! do
+    raise ArgumentError,
+          "Mlx.LM.FineTuning.evaluate: expected :reference, the model before its training, because one of the kind :full " <>
+            "does not have it, got: nil"
+  end
+
+  defp check_pairs!(sets, %{kind: kind}, function) do
+    for %TrainingData{pairs: pairs, path: path} <- sets, pairs != kind in Objective.of_pairs() do
+      raise ArgumentError,
+            "Mlx.LM.FineTuning.#{function}: expected lines #{if pairs, do: "without", else: "with"} \"chosen\" and " <>
+              "\"rejected\" for the objective #{inspect(kind)}, got those of #{path}"
+    end
+  end
+
+  defp with_metrics(options, objective, around) do
+    metrics =
+      for {name, metric} <- Objective.metrics(objective),
+          do: {name, fn trained, batch -> around |> Split.merged(trained) |> metric.(batch) end}
+
+    if metrics == [], do: options, else: Keyword.update(options, :metrics, metrics, &(metrics ++ &1))
   end
 
   defp batches(%TrainingData{} = data, size, options) do
@@ -326,6 +396,37 @@ defmodule Mlx.LM.FineTuning do
 
     CalledFunction.name("Mlx.LM.FineTuning.loss", ["Mlx.Training.evaluate"], fn ->
       Training.evaluate(%{}, [loss: fn _nothing, batch -> Loss.of(around, batch, false) end], batches).loss
+    end)
+  end
+
+  @doc """
+  What a validation of `train/4` has of the model, for batches of `Mlx.LM.TrainingData.batches/3`: the `loss` of an objective,
+  and for pairs `margin` and `accuracy`.
+
+  Options: `:objective`, `:beta` and `:reference` of `train/4`. The kind `:full` needs a reference for `:dpo`, which is what
+  `load/2` gave.
+
+      Mlx.LM.FineTuning.evaluate(tuning, Mlx.LM.TrainingData.batches(pairs, 4), objective: :dpo)
+      #=> %{loss: 0.41, margin: 1.3, accuracy: 0.9}
+
+  Python: none.
+  """
+  @spec evaluate(t(), Enumerable.t(), keyword()) :: %{atom() => number() | atom()}
+  def evaluate(tuning, batches, options \\ [])
+
+  def evaluate(%__MODULE__{} = tuning, batches, options) do
+    options = Options.complete(options, :"LM.FineTuning.evaluate", OptionKinds.defaults(@objective))
+    OptionKinds.check!(@objective, options, "Mlx.LM.FineTuning.evaluate: ")
+    objective = objective(tuning, options, nil, "evaluate")
+    around = NN.eval(tuning.decoder)
+    loss = fn decoder, batch -> Objective.loss(objective, decoder, batch, false) end
+
+    functions =
+      for {name, fun} <- [{:loss, loss} | Objective.metrics(objective)],
+          do: {name, fn _nothing, batch -> fun.(around, batch) end}
+
+    CalledFunction.name("Mlx.LM.FineTuning.evaluate", ["Mlx.Training.evaluate"], fn ->
+      Training.evaluate(%{}, functions, batches)
     end)
   end
 
@@ -423,6 +524,9 @@ defmodule Mlx.LM.FineTuning do
 
   @doc false
   def layers?(value), do: value == :all or (is_integer(value) and value > 0)
+
+  @doc false
+  def tuning?(value), do: is_struct(value, __MODULE__)
 
   @doc false
   def keys?(nil), do: true
