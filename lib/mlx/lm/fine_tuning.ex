@@ -37,7 +37,7 @@ defmodule Mlx.LM.FineTuning do
   alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.Decoder.Matrix
-  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Objective, Places, Split, Start}
+  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Objective, Places, Reinforcement, Split, Start}
   alias Mlx.LM.Quantization.Packing
 
   @kinds [:lora, :dora, :full]
@@ -350,6 +350,70 @@ defmodule Mlx.LM.FineTuning do
   end
 
   defp validation(batches, _own), do: batches
+
+  @typedoc "What `reinforce/5` tells of each step: `rewards`, `divergences` and `losses`, lists of `{step, number}`."
+  @type curves :: [{:rewards | :divergences | :losses, [{pos_integer(), number() | atom()}]}]
+
+  @doc """
+  Trains the model by rewards of its own answers (GRPO). `prompts` is a list of what `Mlx.LM.generate/3` takes, and `reward` a
+  function of a prompt and the text of an answer that returns a number. Returns the model and the curves.
+
+      reward = fn _prompt, text -> -abs(length(String.split(text)) - 5) end
+      {tuning, curves} = Mlx.LM.FineTuning.reinforce(tuning, prompts, reward, Mlx.Optimizers.AdamW.new(1.0e-5), steps: 200)
+      File.write!("reward.svg", Mlx.Training.Curve.to_svg(Keyword.take(curves, [:rewards])))
+
+  A step takes some of the prompts and has the model make a group of answers to each. The advantage `A` of an answer is its
+  reward less the mean of its group, over the standard deviation of the group; where all rewards are alike it is 0. The loss
+  is the mean over the answers of the means over their tokens of
+
+      beta * (r / p - log(r / p) - 1) - min(p / o * A, clip(p / o, 1 - clip, 1 + clip) * A)
+
+  in which `p` is the probability of the token, `o` the one that it had when the answer was made, and `r` that of the
+  reference; all are at the temperature of the answers (Shao and others, "DeepSeekMath", 2024).
+
+  Options:
+
+    * `:steps` - default 100
+    * `:batch_size`, `:samples` - how many prompts are in a step, default 4, and how many answers are in a group, default 8
+    * `:max_tokens`, `:temperature` - of answers, default 128 and 1.0
+    * `:iterations` - how often the answers of a step change the model, default 1
+    * `:clip`, `:beta` - the numbers of the loss, default 0.2 and 0.04
+    * `:reference` - that of `train/4`
+    * `:clip_norm`, `:gradient_checkpoint` - those of `Mlx.Training.run/5` and `train/4`
+    * `:seed` - starts the order of the prompts and the answers, an integer; by default it comes from the sequence of the process
+    * `:callback` - a function of a map with `:step`, `:rewards`, `:divergences` and `:losses` of the step, and the training,
+      for `put/2`. If it returns `:halt`, the training ends there. Default `nil`
+    * `:progress`, `:report_every` - the IO device of lines with the mean reward and divergence, default `:stdio`, and after
+      how many steps there is one, default 10
+
+  An `Mlx.LM.Server` of its own decodes all answers of a step together. Gradients are computed of one prompt's answers at a
+  time. Dropout is not used. There are no checkpoints and no groups of processes.
+
+  Raises `ArgumentError` where a reward is no number, and what the reward raises.
+
+  Python: none.
+  """
+  @spec reinforce(t(), [Mlx.LM.prompt(), ...], (Mlx.LM.prompt(), String.t() -> number()), Mlx.Optimizers.t(), keyword()) ::
+          {t(), curves()}
+  def reinforce(tuning, prompts, reward, optimizer, options \\ [])
+
+  def reinforce(%__MODULE__{} = tuning, [_ | _] = prompts, reward, optimizer, options)
+      when is_function(reward, 2) and is_struct(optimizer) do
+    table = Reinforcement.options()
+    options = Options.complete(options, :"LM.FineTuning.reinforce", OptionKinds.defaults(table))
+    OptionKinds.check!(table, options, "Mlx.LM.FineTuning.reinforce: ")
+
+    CalledFunction.name("Mlx.LM.FineTuning.reinforce", ["Mlx.LM.encode", "Mlx.LM.FineTuning.lm"], fn ->
+      lm = lm(tuning)
+      prompts = for prompt <- prompts, do: {prompt, Mlx.LM.encode(lm, prompt)}
+
+      %{reference: reference} =
+        objective(tuning, [objective: :dpo, beta: 1, reference: options[:reference]], nil, "reinforce")
+
+      {training, curves} = Reinforcement.run(tuning, reference, prompts, reward, optimizer, options)
+      {put(tuning, training), curves}
+    end)
+  end
 
   @doc """
   The model with what a training has made of it so far, for a callback of `Mlx.Training.run/5`.

@@ -3,7 +3,7 @@ defmodule Mlx.LM.FineTuning.Preference do
   # How well a decoder tells the answers that were chosen from those that were rejected, by the logarithms of their
   # probabilities.
   #
-  # DPO is of Rafailov and others, 2023 (equation 7), ORPO of Hong and others, 2024 (equations 4 to 7).
+  # DPO is of Rafailov and others, 2023 (equation 7), ORPO of Hong and others, 2024.
 
   alias Mlx.Array
   alias Mlx.LM.Decoder

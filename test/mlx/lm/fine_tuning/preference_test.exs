@@ -146,12 +146,12 @@ defmodule Mlx.LM.FineTuning.PreferenceTest do
     for {kind, objective} <- [lora: :dpo, lora: :orpo, full: :dpo] do
       tuning = FineTuning.load(model, kind: kind, layers: 1, rank: 4, seed: 1)
       data = TrainingData.open(pairs(folder, 8), tuning)
-      options = [objective: objective, validation: data, validate_every: 10]
-      options = options ++ [steps: 10, batch_size: 4, seed: 2, progress: nil]
+      options = [objective: objective, validation: data, validate_every: 20]
+      options = options ++ [steps: 20, batch_size: 4, seed: 2, progress: nil]
       {tuned, training} = FineTuning.train(tuning, data, Adam.new(0.01), options)
-      [{10, last}, {0, first}] = training.validations
+      [{20, last}, {0, first}] = training.validations
       assert last.loss < 0.7 * first.loss
-      assert last.margin > first.margin + 0.5
+      assert last.margin > first.margin + 0.3
       assert last.accuracy == 1.0
 
       if objective == :dpo do
