@@ -37,7 +37,7 @@ defmodule Mlx.LM.FineTuning do
   alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.Decoder.Matrix
-  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Objective, Places, Reinforcement, Split, Start}
+  alias Mlx.LM.FineTuning.{AdapterFiles, Objective, Places, Reinforcement, Split, Start}
   alias Mlx.LM.Quantization.Packing
 
   @kinds [:lora, :dora, :full]
@@ -254,8 +254,8 @@ defmodule Mlx.LM.FineTuning do
 
   def train(%__MODULE__{} = tuning, data, optimizer, options) do
     {own, options} = own(options)
-    objective = objective(tuning, own, options[:type], "train")
-    check_pairs!([data, options[:validation]], objective, "train")
+    objective = Objective.new(tuning, own, options[:type], "train")
+    Objective.check_pairs!(objective, [data, options[:validation]], "train")
     batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
     trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
@@ -269,7 +269,7 @@ defmodule Mlx.LM.FineTuning do
         else: options
 
     training =
-      CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run"], fn ->
+      CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run", Objective.name()], fn ->
         Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
       end)
 
@@ -284,49 +284,16 @@ defmodule Mlx.LM.FineTuning do
     gradient_checkpoint: {false, :boolean}
   ]
 
-  @objective [
-    objective: {:likelihood, {:one_of, [:likelihood | Objective.of_pairs()]}},
-    beta: {0.1, :positive},
-    reference: {nil, {:optional, {&__MODULE__.tuning?/1, "an Mlx.LM.FineTuning"}}}
-  ]
-
   defp own(options) do
     if not Keyword.keyword?(options) do
       raise ArgumentError, "Mlx.LM.FineTuning.train: expected options to be a keyword list, got: #{Given.text(options)}"
     end
 
-    table = @own ++ @objective
+    table = @own ++ Objective.options()
     {own, others} = Keyword.split(options, Keyword.keys(table))
     own = Keyword.merge(OptionKinds.defaults(table), own)
     OptionKinds.check!(table, own, "Mlx.LM.FineTuning.train: ")
     {own, others}
-  end
-
-  # Where no reference is given, a whole model is compared with itself before the training.
-  defp objective(tuning, own, type, function) do
-    reference =
-      case {own[:objective], own[:reference], tuning.kind} do
-        {:dpo, %__MODULE__{decoder: decoder}, _kind} -> Objective.frozen(decoder, type)
-        {:dpo, nil, :full} when function == "evaluate" -> refuse_no_reference!()
-        {:dpo, nil, _kind} -> Objective.reference(tuning.decoder, type)
-        _none -> nil
-      end
-
-    %Objective{kind: own[:objective], beta: own[:beta], reference: Mlx.eval(reference)}
-  end
-
-  defp refuse_no_reference! do
-    raise ArgumentError,
-          "Mlx.LM.FineTuning.evaluate: expected :reference, the model before its training, because one of the kind :full " <>
-            "does not have it, got: nil"
-  end
-
-  defp check_pairs!(sets, %{kind: kind}, function) do
-    for %TrainingData{pairs: pairs, path: path} <- sets, pairs != kind in Objective.of_pairs() do
-      raise ArgumentError,
-            "Mlx.LM.FineTuning.#{function}: expected lines #{if pairs, do: "without", else: "with"} \"chosen\" and " <>
-              "\"rejected\" for the objective #{inspect(kind)}, got those of #{path}"
-    end
   end
 
   defp with_metrics(options, objective, around) do
@@ -407,9 +374,8 @@ defmodule Mlx.LM.FineTuning do
       lm = lm(tuning)
       prompts = for prompt <- prompts, do: {prompt, Mlx.LM.encode(lm, prompt)}
 
-      %{reference: reference} =
-        objective(tuning, [objective: :dpo, beta: 1, reference: options[:reference]], nil, "reinforce")
-
+      settings = [objective: :dpo, beta: options[:beta], reference: options[:reference]]
+      %{reference: reference} = Objective.new(tuning, settings, nil, "reinforce")
       {training, curves} = Reinforcement.run(tuning, reference, prompts, reward, optimizer, options)
       {put(tuning, training), curves}
     end)
@@ -439,11 +405,7 @@ defmodule Mlx.LM.FineTuning do
     trained = Split.trained(decoder, kind, first)
     count = fn arrays -> Enum.sum_by(arrays, fn %Array{shape: shape} -> Tuple.product(shape) end) end
 
-    base =
-      Start.mapped(decoder, fn _path, layer ->
-        with {layer, _change} <- Adapter.Change.taken(layer), do: layer, else: (_ -> layer)
-      end)
-
+    base = Start.without_adapters(decoder)
     adapters = if kind == :full, do: 0, else: count.(Tree.arrays(trained))
     %{trained: count.(Tree.arrays(trained)), all: Saved.parameters(base) + adapters}
   end
@@ -455,11 +417,9 @@ defmodule Mlx.LM.FineTuning do
   Python: `evaluate` of `mlx_lm.tuner.trainer`.
   """
   @spec loss(t(), Enumerable.t()) :: number() | atom()
-  def loss(%__MODULE__{decoder: decoder}, batches) do
-    around = NN.eval(decoder)
-
-    CalledFunction.name("Mlx.LM.FineTuning.loss", ["Mlx.Training.evaluate"], fn ->
-      Training.evaluate(%{}, [loss: fn _nothing, batch -> Loss.of(around, batch, false) end], batches).loss
+  def loss(%__MODULE__{} = tuning, batches) do
+    CalledFunction.name("Mlx.LM.FineTuning.loss", ["Mlx.LM.FineTuning.evaluate"], fn ->
+      evaluate(tuning, batches).loss
     end)
   end
 
@@ -479,9 +439,9 @@ defmodule Mlx.LM.FineTuning do
   def evaluate(tuning, batches, options \\ [])
 
   def evaluate(%__MODULE__{} = tuning, batches, options) do
-    options = Options.complete(options, :"LM.FineTuning.evaluate", OptionKinds.defaults(@objective))
-    OptionKinds.check!(@objective, options, "Mlx.LM.FineTuning.evaluate: ")
-    objective = objective(tuning, options, nil, "evaluate")
+    options = Options.complete(options, :"LM.FineTuning.evaluate", OptionKinds.defaults(Objective.options()))
+    OptionKinds.check!(Objective.options(), options, "Mlx.LM.FineTuning.evaluate: ")
+    objective = Objective.new(tuning, options, nil, "evaluate")
     around = NN.eval(tuning.decoder)
     loss = fn decoder, batch -> Objective.loss(objective, decoder, batch, false) end
 
@@ -489,7 +449,7 @@ defmodule Mlx.LM.FineTuning do
       for {name, fun} <- [{:loss, loss} | Objective.metrics(objective)],
           do: {name, fn _nothing, batch -> fun.(around, batch) end}
 
-    CalledFunction.name("Mlx.LM.FineTuning.evaluate", ["Mlx.Training.evaluate"], fn ->
+    CalledFunction.name("Mlx.LM.FineTuning.evaluate", ["Mlx.Training.evaluate", Objective.name()], fn ->
       Training.evaluate(%{}, functions, batches)
     end)
   end

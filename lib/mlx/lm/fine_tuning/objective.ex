@@ -3,7 +3,8 @@ defmodule Mlx.LM.FineTuning.Objective do
   # What a training makes small: a loss of a decoder and a batch, and the metrics of the same kind.
 
   alias Mlx.{Array, NN, Tree}
-  alias Mlx.LM.{Adapter, Decoder}
+  alias Mlx.Arguments.{Given, OptionKinds}
+  alias Mlx.LM.{Decoder, FineTuning, TrainingData}
   alias Mlx.LM.FineTuning.{Loss, Preference, Split, Start}
 
   @enforce_keys [:kind, :beta, :reference]
@@ -11,27 +12,69 @@ defmodule Mlx.LM.FineTuning.Objective do
 
   @type t :: %__MODULE__{kind: :likelihood | :dpo | :orpo, beta: number(), reference: Decoder.t() | nil}
 
-  @doc "The names of the objectives that are of pairs."
-  @spec of_pairs() :: [atom()]
-  def of_pairs, do: [:dpo, :orpo]
+  @pairs [:dpo, :orpo]
 
-  @doc "The decoder without its adapter, in a type as `Split.around/3` has it, which no gradient goes through."
-  @spec reference(Decoder.t(), Mlx.Type.t() | nil) :: Decoder.t()
-  def reference(decoder, type) do
-    decoder
-    |> Start.mapped(fn _path, layer ->
-      with {base, _change} <- Adapter.Change.taken(layer), do: base, else: (_ -> layer)
-    end)
-    |> frozen(type)
+  @options [
+    objective: {:likelihood, {:one_of, [:likelihood | @pairs]}},
+    beta: {0.1, :positive},
+    reference: {nil, {:optional, {&FineTuning.tuning?/1, "an Mlx.LM.FineTuning"}}}
+  ]
+
+  @name inspect(__MODULE__)
+
+  @doc "The options, their defaults and kinds."
+  @spec options() :: OptionKinds.t()
+  def options, do: @options
+
+  @doc "What errors about batches begin with."
+  @spec name() :: String.t()
+  def name, do: @name
+
+  @doc """
+  The objective of these options. `type` is that of `Split.around/3`, and `function` the one of `Mlx.LM.FineTuning` that errors
+  name. Where no reference is given, a whole model is compared with itself before its training.
+  """
+  @spec new(FineTuning.t(), keyword(), Mlx.Type.t() | nil, String.t()) :: t()
+  def new(tuning, options, type, function) do
+    reference =
+      case {options[:objective], options[:reference]} do
+        {:dpo, nil} -> without_adapter(tuning, function)
+        {:dpo, %{decoder: decoder}} -> decoder
+        _none -> nil
+      end
+
+    # No gradient goes through it.
+    reference = reference && reference |> NN.eval() |> Split.around(%{}, type) |> Mlx.eval()
+    %__MODULE__{kind: options[:objective], beta: options[:beta], reference: reference}
   end
 
-  @doc "The decoder as it is, as a reference."
-  @spec frozen(Decoder.t(), Mlx.Type.t() | nil) :: Decoder.t()
-  def frozen(decoder, type), do: decoder |> NN.eval() |> Split.around(%{}, type)
+  defp without_adapter(%{kind: :full}, "evaluate") do
+    raise ArgumentError,
+          "Mlx.LM.FineTuning.evaluate: expected :reference, the model before its training, because one of the kind :full " <>
+            "does not have it, got: nil"
+  end
+
+  defp without_adapter(%{decoder: decoder}, _function), do: Start.without_adapters(decoder)
+
+  @doc "Raises for texts that are of another objective. Of `sets`, what is no `Mlx.LM.TrainingData` is left out."
+  @spec check_pairs!(t(), list(), String.t()) :: :ok
+  def check_pairs!(%{kind: kind}, sets, function) do
+    for %TrainingData{pairs: pairs, path: path} <- sets, pairs != kind in @pairs do
+      raise ArgumentError,
+            "Mlx.LM.FineTuning.#{function}: expected lines #{if pairs, do: "without", else: "with"} \"chosen\" and " <>
+              "\"rejected\" for the objective #{inspect(kind)}, got those of #{path}"
+    end
+
+    :ok
+  end
 
   @doc "The loss of a batch, a scalar."
   @spec loss(t(), Decoder.t(), map(), false | (String.t() -> boolean())) :: Array.t()
-  def loss(%{kind: :likelihood}, decoder, batch, checkpoint), do: Loss.of(decoder, batch, checkpoint)
+  def loss(%{kind: :likelihood}, decoder, batch, checkpoint) do
+    check_batch!(batch, 2, "{size, length} for the objective :likelihood")
+    Loss.of(decoder, batch, checkpoint)
+  end
+
   def loss(objective, decoder, batch, checkpoint), do: Mlx.mean(result(objective, decoder, batch, checkpoint).loss)
 
   @doc "The names and functions of the metrics of a decoder and a batch."
@@ -47,17 +90,25 @@ defmodule Mlx.LM.FineTuning.Objective do
     ]
   end
 
-  defp result(%{kind: kind}, _decoder, %{ids: %Array{shape: {_rows, _length}}}, _checkpoint) do
-    raise ArgumentError,
-          "expected batches of pairs for the objective #{inspect(kind)}, whose ids are {size, 2, length}, got ids without pairs"
-  end
-
   defp result(%{kind: :orpo, beta: beta}, decoder, batch, checkpoint) do
+    check_batch!(batch, 3, "{size, 2, length} for the objective :orpo")
     decoder |> Preference.sums(batch, checkpoint) |> Preference.orpo(beta)
   end
 
   defp result(%{kind: :dpo, beta: beta, reference: reference}, decoder, batch, checkpoint) do
+    check_batch!(batch, 3, "{size, 2, length} for the objective :dpo")
     constant = reference |> Preference.sums(batch, false) |> Tree.map(&Mlx.stop_gradient/1)
     decoder |> Preference.sums(batch, checkpoint) |> Preference.dpo(constant, beta)
+  end
+
+  defp check_batch!(%{ids: %Array{shape: shape}}, count, _expected) when tuple_size(shape) == count, do: :ok
+
+  defp check_batch!(%{ids: %Array{shape: shape}}, _count, expected) do
+    raise ArgumentError,
+          "#{@name}: expected batches whose ids are #{expected}, got ids of the shape #{Given.text(shape)}"
+  end
+
+  defp check_batch!(batch, _count, _expected) do
+    raise ArgumentError, "#{@name}: expected batches of Mlx.LM.TrainingData.batches/3, got: #{Given.text(batch)}"
   end
 end

@@ -131,8 +131,14 @@ defmodule Mlx.LM.FineTuning.PreferenceTest do
 
     batches = [%{ids: Mlx.zeros({1, 9}, type: :s32)}]
 
-    assert_raise ArgumentError, ~r/expected batches of pairs for the objective :orpo/, fn ->
-      FineTuning.evaluate(tuning, batches, objective: :orpo)
+    assert_raise ArgumentError,
+                 ~r/evaluate: expected batches whose ids are {size, 2, length} for the objective :orpo, got ids of the shape {1, 9}/,
+                 fn ->
+                   FineTuning.evaluate(tuning, batches, objective: :orpo)
+                 end
+
+    assert_raise ArgumentError, ~r/loss: expected batches whose ids are {size, length} for the objective :likeli/, fn ->
+      FineTuning.loss(tuning, TrainingData.batches(data, 4))
     end
 
     full = FineTuning.load(model, kind: :full, layers: 1)
