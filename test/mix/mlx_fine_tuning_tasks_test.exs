@@ -80,6 +80,20 @@ defmodule Mix.Tasks.MlxFineTuningTasksTest do
 
   defp json(task, arguments), do: JSON.decode!(capture_io(fn -> task.run(arguments ++ ["--json"]) end))
 
+  test "mlx.lora trains with pairs of answers", %{model: model, data: data, tmp_dir: tmp} do
+    pair = JSON.encode!(%{prompt: "a", chosen: "b", rejected: "c"})
+    for name <- ["train", "valid", "test"], do: File.write!(Path.join(data, "#{name}.jsonl"), [pair, "\n", pair])
+    options = ["--objective", "dpo", "--beta", "0.5", "--steps", "2", "--batch-size", "2", "--validate-every", "2"]
+    options = options ++ ["--layers", "1", "--learning-rate", "0.01", "--report-every", "1", "--test"]
+    output = capture_io(fn -> Lora.run(["-m", model, "--data", data, "-o", Path.join(tmp, "dpo")] ++ options) end)
+    assert output =~ "step 0/2  validation loss 0.6931  accuracy 0.0000  margin 0.0000"
+    assert output =~ ~r/step 2\/2  validation loss 0\.[0-6]\d+  accuracy 1.0000  margin [\d.]+/
+    assert output =~ ~r/Test loss [\d.]+\n/
+
+    options = ["-m", model, "--data", data, "-o", Path.join(tmp, "none")]
+    assert refusal(Lora, options) =~ ~s(expected lines without "chosen" and "rejected" for the objective :likelihood)
+  end
+
   test "other optimizers and kinds train", %{model: model, data: data, tmp_dir: tmp} do
     for {optimizer, kind} <-
           [{"muon", "dora"}, {"adafactor", "full"}, {"lion", "lora"}] do

@@ -73,7 +73,8 @@ defmodule Mix.Mlx.FineTuningReport do
   defp validated(report, %{validations: [{step, values} | _]}) do
     {_since, rate, counted, began} = Process.get(report.clock)
     Process.put(report.clock, {now(), rate, counted, began})
-    say(report, "step #{step}/#{report.options[:steps]}  validation loss #{number(values.loss)}")
+    others = for {name, value} <- Enum.sort(Map.delete(values, :loss)), do: "  #{name} #{number(value)}"
+    say(report, "step #{step}/#{report.options[:steps]}  validation loss #{number(values.loss)}#{others}")
   end
 
   @doc "Says how it ended."
@@ -87,7 +88,7 @@ defmodule Mix.Mlx.FineTuningReport do
       IO.puts(JSON.encode!(figures))
     else
       if length(training.losses) > 1, do: say(report, "\n" <> Curve.to_text(Training.curve(training)) <> "\n")
-      if test, do: say(report, "Test loss #{number(test)}, perplexity #{perplexity(test)}")
+      if test, do: say(report, "Test loss #{number(test)}#{perplexity(test, report.options[:objective])}")
       say(report, "Peak memory: #{Float.round(figures.peak_memory / 1.0e6, 1)} MB")
       say(report, "#{report.options[:output]}: the adapter, after #{training.step} steps")
     end
@@ -113,8 +114,10 @@ defmodule Mix.Mlx.FineTuningReport do
     }
   end
 
-  defp perplexity(loss) when is_number(loss) and loss < 700, do: number(:math.exp(loss))
-  defp perplexity(_loss), do: "infinity"
+  # The loss of pairs is none of tokens.
+  defp perplexity(_loss, objective) when objective not in [nil, :likelihood], do: ""
+  defp perplexity(loss, _objective) when is_number(loss) and loss < 700, do: ", perplexity #{number(:math.exp(loss))}"
+  defp perplexity(_loss, _objective), do: ", perplexity infinity"
 
   defp number(number) when is_float(number), do: :erlang.float_to_binary(number, decimals: 4)
   defp number(other), do: to_string(other)

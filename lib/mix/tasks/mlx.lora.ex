@@ -17,6 +17,8 @@ defmodule Mix.Tasks.Mlx.Lora do
     * `--key` - the name of a layer that gets an adapter, such as `self_attn.q_proj`; several times. Default all of the blocks
     * `--rank`, `--scale`, `--dropout` - of adapters, default 8, 20.0 and 0.0
     * `--adapter` - the folder of an adapter to begin with
+    * `--objective` - `likelihood` (default), or `dpo` or `orpo` for lines with a `chosen` and a `rejected` answer
+    * `--beta` - the number of the objectives of pairs, default 0.1
     * `--mask-prompt` - only answers count for the loss
     * `--max-length` - texts are cut off after so many tokens, default 2048
     * `--steps` - how many steps are made, default 1000
@@ -77,6 +79,9 @@ defmodule Mix.Tasks.Mlx.Lora do
     scale: {:float, "X", "of adapters, default 20"},
     dropout: {:float, "P", "of adapters, default 0"},
     adapter: {:string, "FOLDER", "an adapter to begin with"},
+    objective:
+      {{:one_of, [:likelihood, :dpo, :orpo]}, "NAME", "likelihood (default), or dpo or orpo for pairs of answers"},
+    beta: {:float, "X", "of the objectives of pairs, default 0.1"},
     mask_prompt: {:boolean, nil, "only answers count for the loss"},
     max_length: {:integer, "N", "texts are cut off after so many tokens, default 2048"},
     steps: {:integer, "N", "how many steps are made, default 1000"},
@@ -127,7 +132,7 @@ defmodule Mix.Tasks.Mlx.Lora do
 
     if group.rank == 0 do
       FineTuning.save(tuned, options[:output])
-      test = if options[:test], do: test(tuned, open!(folder, "test", tuned, options), options)
+      test = if options[:test], do: test(tuned, open!(folder, "test", tuned, options), tuning, options)
       FineTuningReport.finish(report, tuned, training, test)
     end
   end
@@ -164,10 +169,19 @@ defmodule Mix.Tasks.Mlx.Lora do
     batches = with -1 <- options[:validation_batches], do: nil
     validated = [validation: validation, validate_every: options[:validate_every], validation_batches: batches]
 
-    given =
-      Keyword.take(options, [:steps, :batch_size, :accumulate, :clip_norm, :seed, :report_every, :gradient_checkpoint])
+    given = [
+      :steps,
+      :batch_size,
+      :accumulate,
+      :clip_norm,
+      :seed,
+      :report_every,
+      :gradient_checkpoint,
+      :objective,
+      :beta
+    ]
 
-    given ++
+    Keyword.take(options, given) ++
       if(validation, do: validated, else: []) ++
       [
         group: group,
@@ -187,6 +201,10 @@ defmodule Mix.Tasks.Mlx.Lora do
       reraise Mlx.Error, [message: "cannot write #{error.path}: #{:file.format_error(error.reason)}"], __STACKTRACE__
   end
 
-  defp test(tuned, data, options),
-    do: FineTuning.loss(tuned, TrainingData.batches(data, options[:batch_size], mean_of: :all))
+  # The model before its training is what a whole one is compared with; adapters are left out.
+  defp test(tuned, data, before, options) do
+    objective = Keyword.take(options, [:objective, :beta])
+    objective = if tuned.kind == :full, do: [reference: before] ++ objective, else: objective
+    FineTuning.evaluate(tuned, TrainingData.batches(data, options[:batch_size], mean_of: :all), objective).loss
+  end
 end

@@ -37,7 +37,7 @@ defmodule Mlx.LM.FineTuning do
   alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
   alias Mlx.LM.Checkpoint.{Folder, Saved}
   alias Mlx.LM.Decoder.Matrix
-  alias Mlx.LM.FineTuning.{AdapterFiles, Loss, Places, Split, Start}
+  alias Mlx.LM.FineTuning.{AdapterFiles, Objective, Places, Reinforcement, Split, Start}
   alias Mlx.LM.Quantization.Packing
 
   @kinds [:lora, :dora, :full]
@@ -211,10 +211,36 @@ defmodule Mlx.LM.FineTuning do
     * `:batch_size` - how many texts are in a batch of `data`, default 4
     * `:sort`, `:shuffle` - those of `Mlx.LM.TrainingData.batches/3` for `data`, both true by default
     * `:validation_batches` - the most batches of a validation, default `nil`, all
+    * `:objective` - `:likelihood` (default), or for pairs `:dpo` or `:orpo`
+    * `:beta` - the number of the objectives of pairs, default 0.1
+    * `:reference` - the model that `:dpo` compares with, an `Mlx.LM.FineTuning`. By default it is the model without its
+      adapter, and of the kind `:full` the model as it is given
     * `:gradient_checkpoint` - whether gradients compute each block anew, which takes less memory and more time; default false
 
-  The loss is the mean over the tokens that count. `:counted` of the training is how many these were. In a group of processes,
-  `:batch_size` is that of all of them together.
+  `:counted` of the training is how many tokens have counted. In a group of processes, `:batch_size` is that of all of them
+  together.
+
+  ## Objectives
+
+  | objective | texts | the loss |
+  | --- | --- | --- |
+  | `:likelihood` | no pairs | the mean of `-log p` over the tokens that count |
+  | `:dpo` | pairs | the mean of `-log sigmoid(margin)` over the pairs |
+  | `:orpo` | pairs | the mean of `-mean(log p(chosen)) - beta * log sigmoid(margin)` over the pairs |
+
+  The margin of a pair is
+
+    * of `:dpo`, `beta * (log p(chosen) / r(chosen) - log p(rejected) / r(rejected))`, in which `p` and `r` are the
+      probabilities of a whole answer after the prompt, of the model and of the reference (Rafailov and others, "Direct
+      Preference Optimization", 2023)
+    * of `:orpo`, `log odds(chosen) / odds(rejected)` with `odds = q / (1 - q)`, in which `log q` is the mean of `log p` over
+      the tokens of the answer (Hong and others, "ORPO: Monolithic Preference Optimization without Reference Model", 2024)
+
+  Validations of pairs have the metrics `margin` and `accuracy` besides those of `:metrics`: the means of the margin, and of
+  whether it is above 0.
+
+      pairs = Mlx.LM.TrainingData.open("pairs.jsonl", tuning)
+      Mlx.LM.FineTuning.train(tuning, pairs, Mlx.Optimizers.AdamW.new(5.0e-6), objective: :dpo, steps: 200)
 
       Mlx.LM.FineTuning.train(tuning, data, Mlx.Optimizers.AdamW.new(2.0e-5),
         epochs: 3, accumulate: 4, checkpoint: "training.safetensors", checkpoint_every: 100, resume: true)
@@ -228,19 +254,22 @@ defmodule Mlx.LM.FineTuning do
 
   def train(%__MODULE__{} = tuning, data, optimizer, options) do
     {own, options} = own(options)
+    objective = Objective.new(tuning, own, options[:type], "train")
+    Objective.check_pairs!(objective, [data, options[:validation]], "train")
     batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
     trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
-    loss = fn trained, batch -> around |> Split.merged(trained) |> Loss.of(batch, own[:gradient_checkpoint]) end
+    checkpoint = own[:gradient_checkpoint]
+    loss = fn trained, batch -> Objective.loss(objective, Split.merged(around, trained), batch, checkpoint) end
     count = & &1.tokens[0]
 
     options =
       if options[:validation],
-        do: Keyword.update!(options, :validation, &validation(&1, own)),
+        do: options |> Keyword.update!(:validation, &validation(&1, own)) |> with_metrics(objective, around),
         else: options
 
     training =
-      CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run"], fn ->
+      CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run", Objective.name()], fn ->
         Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
       end)
 
@@ -260,10 +289,19 @@ defmodule Mlx.LM.FineTuning do
       raise ArgumentError, "Mlx.LM.FineTuning.train: expected options to be a keyword list, got: #{Given.text(options)}"
     end
 
-    {own, others} = Keyword.split(options, Keyword.keys(@own))
-    own = Keyword.merge(OptionKinds.defaults(@own), own)
-    OptionKinds.check!(@own, own, "Mlx.LM.FineTuning.train: ")
+    table = @own ++ Objective.options()
+    {own, others} = Keyword.split(options, Keyword.keys(table))
+    own = Keyword.merge(OptionKinds.defaults(table), own)
+    OptionKinds.check!(table, own, "Mlx.LM.FineTuning.train: ")
     {own, others}
+  end
+
+  defp with_metrics(options, objective, around) do
+    metrics =
+      for {name, metric} <- Objective.metrics(objective),
+          do: {name, fn trained, batch -> around |> Split.merged(trained) |> metric.(batch) end}
+
+    if metrics == [], do: options, else: Keyword.update(options, :metrics, metrics, &(metrics ++ &1))
   end
 
   defp batches(%TrainingData{} = data, size, options) do
@@ -279,6 +317,69 @@ defmodule Mlx.LM.FineTuning do
   end
 
   defp validation(batches, _own), do: batches
+
+  @typedoc "What `reinforce/5` tells of each step: `rewards`, `divergences` and `losses`, lists of `{step, number}`."
+  @type curves :: [{:rewards | :divergences | :losses, [{pos_integer(), number() | atom()}]}]
+
+  @doc """
+  Trains the model by rewards of its own answers (GRPO). `prompts` is a list of what `Mlx.LM.generate/3` takes, and `reward` a
+  function of a prompt and the text of an answer that returns a number. Returns the model and the curves.
+
+      reward = fn _prompt, text -> -abs(length(String.split(text)) - 5) end
+      {tuning, curves} = Mlx.LM.FineTuning.reinforce(tuning, prompts, reward, Mlx.Optimizers.AdamW.new(1.0e-5), steps: 200)
+      File.write!("reward.svg", Mlx.Training.Curve.to_svg(Keyword.take(curves, [:rewards])))
+
+  A step takes some of the prompts and has the model make a group of answers to each. The advantage `A` of an answer is its
+  reward less the mean of its group, over the standard deviation of the group; where all rewards are alike it is 0. The loss
+  is the mean over the answers of the means over their tokens of
+
+      beta * (r / p - log(r / p) - 1) - min(p / o * A, clip(p / o, 1 - clip, 1 + clip) * A)
+
+  in which `p` is the probability of the token, `o` the one that it had when the answer was made, and `r` that of the
+  reference; all are at the temperature of the answers (Shao and others, "DeepSeekMath", 2024).
+
+  Options:
+
+    * `:steps` - default 100
+    * `:batch_size`, `:samples` - how many prompts are in a step, default 4, and how many answers are in a group, default 8
+    * `:max_tokens`, `:temperature` - of answers, default 128 and 1.0
+    * `:iterations` - how often the answers of a step change the model, default 1
+    * `:clip`, `:beta` - the numbers of the loss, default 0.2 and 0.04
+    * `:reference` - that of `train/4`
+    * `:clip_norm`, `:gradient_checkpoint` - those of `Mlx.Training.run/5` and `train/4`
+    * `:seed` - starts the order of the prompts and the answers, an integer; by default it comes from the sequence of the process
+    * `:callback` - a function of a map with `:step`, `:rewards`, `:divergences` and `:losses` of the step, and the training,
+      for `put/2`. If it returns `:halt`, the training ends there. Default `nil`
+    * `:progress`, `:report_every` - the IO device of lines with the mean reward and divergence, default `:stdio`, and after
+      how many steps there is one, default 10
+
+  An `Mlx.LM.Server` of its own decodes all answers of a step together. Gradients are computed of one prompt's answers at a
+  time. Dropout is not used. There are no checkpoints and no groups of processes.
+
+  Raises `ArgumentError` where a reward is no number, and what the reward raises.
+
+  Python: none.
+  """
+  @spec reinforce(t(), [Mlx.LM.prompt(), ...], (Mlx.LM.prompt(), String.t() -> number()), Mlx.Optimizers.t(), keyword()) ::
+          {t(), curves()}
+  def reinforce(tuning, prompts, reward, optimizer, options \\ [])
+
+  def reinforce(%__MODULE__{} = tuning, [_ | _] = prompts, reward, optimizer, options)
+      when is_function(reward, 2) and is_struct(optimizer) do
+    table = Reinforcement.options()
+    options = Options.complete(options, :"LM.FineTuning.reinforce", OptionKinds.defaults(table))
+    OptionKinds.check!(table, options, "Mlx.LM.FineTuning.reinforce: ")
+
+    CalledFunction.name("Mlx.LM.FineTuning.reinforce", ["Mlx.LM.encode", "Mlx.LM.FineTuning.lm"], fn ->
+      lm = lm(tuning)
+      prompts = for prompt <- prompts, do: {prompt, Mlx.LM.encode(lm, prompt)}
+
+      settings = [objective: :dpo, beta: options[:beta], reference: options[:reference]]
+      %{reference: reference} = Objective.new(tuning, settings, nil, "reinforce")
+      {training, curves} = Reinforcement.run(tuning, reference, prompts, reward, optimizer, options)
+      {put(tuning, training), curves}
+    end)
+  end
 
   @doc """
   The model with what a training has made of it so far, for a callback of `Mlx.Training.run/5`.
@@ -304,11 +405,7 @@ defmodule Mlx.LM.FineTuning do
     trained = Split.trained(decoder, kind, first)
     count = fn arrays -> Enum.sum_by(arrays, fn %Array{shape: shape} -> Tuple.product(shape) end) end
 
-    base =
-      Start.mapped(decoder, fn _path, layer ->
-        with {layer, _change} <- Adapter.Change.taken(layer), do: layer, else: (_ -> layer)
-      end)
-
+    base = Start.without_adapters(decoder)
     adapters = if kind == :full, do: 0, else: count.(Tree.arrays(trained))
     %{trained: count.(Tree.arrays(trained)), all: Saved.parameters(base) + adapters}
   end
@@ -320,11 +417,40 @@ defmodule Mlx.LM.FineTuning do
   Python: `evaluate` of `mlx_lm.tuner.trainer`.
   """
   @spec loss(t(), Enumerable.t()) :: number() | atom()
-  def loss(%__MODULE__{decoder: decoder}, batches) do
-    around = NN.eval(decoder)
+  def loss(%__MODULE__{} = tuning, batches) do
+    CalledFunction.name("Mlx.LM.FineTuning.loss", ["Mlx.LM.FineTuning.evaluate"], fn ->
+      evaluate(tuning, batches).loss
+    end)
+  end
 
-    CalledFunction.name("Mlx.LM.FineTuning.loss", ["Mlx.Training.evaluate"], fn ->
-      Training.evaluate(%{}, [loss: fn _nothing, batch -> Loss.of(around, batch, false) end], batches).loss
+  @doc """
+  What a validation of `train/4` has of the model, for batches of `Mlx.LM.TrainingData.batches/3`: the `loss` of an objective,
+  and for pairs `margin` and `accuracy`.
+
+  Options: `:objective`, `:beta` and `:reference` of `train/4`. The kind `:full` needs a reference for `:dpo`, which is what
+  `load/2` gave.
+
+      Mlx.LM.FineTuning.evaluate(tuning, Mlx.LM.TrainingData.batches(pairs, 4), objective: :dpo)
+      #=> %{loss: 0.41, margin: 1.3, accuracy: 0.9}
+
+  Python: none.
+  """
+  @spec evaluate(t(), Enumerable.t(), keyword()) :: %{atom() => number() | atom()}
+  def evaluate(tuning, batches, options \\ [])
+
+  def evaluate(%__MODULE__{} = tuning, batches, options) do
+    options = Options.complete(options, :"LM.FineTuning.evaluate", OptionKinds.defaults(Objective.options()))
+    OptionKinds.check!(Objective.options(), options, "Mlx.LM.FineTuning.evaluate: ")
+    objective = Objective.new(tuning, options, nil, "evaluate")
+    around = NN.eval(tuning.decoder)
+    loss = fn decoder, batch -> Objective.loss(objective, decoder, batch, false) end
+
+    functions =
+      for {name, fun} <- [{:loss, loss} | Objective.metrics(objective)],
+          do: {name, fn _nothing, batch -> fun.(around, batch) end}
+
+    CalledFunction.name("Mlx.LM.FineTuning.evaluate", ["Mlx.Training.evaluate", Objective.name()], fn ->
+      Training.evaluate(%{}, functions, batches)
     end)
   end
 
@@ -422,6 +548,9 @@ defmodule Mlx.LM.FineTuning do
 
   @doc false
   def layers?(value), do: value == :all or (is_integer(value) and value > 0)
+
+  @doc false
+  def tuning?(value), do: is_struct(value, __MODULE__)
 
   @doc false
   def keys?(nil), do: true

@@ -7,8 +7,12 @@ defmodule Mlx.LM.TrainingData do
   | `{"text": "..."}` | its tokens, and the token that ends a text |
   | `{"prompt": "...", "completion": "..."}` | a question and an answer, as the chat template writes them |
   | `{"messages": [{"role": "user", "content": "..."}, ...]}` | a conversation, as the chat template writes it |
+  | `{"prompt": "...", "chosen": "...", "rejected": "..."}` | a pair: a question, and an answer that is better than another one |
 
-  The last two may have `"tools"`, which the template gets. Other fields are ignored, and so are lines that are empty.
+  All but the first may have `"tools"`, which the template gets. Other fields are ignored, and so are lines that are empty.
+
+  A pair may have `"messages"` in place of the prompt, and lists of messages as answers. A file has either pairs, which are
+  for the objectives `:dpo` and `:orpo` of `Mlx.LM.FineTuning.train/4`, or none.
 
       data = Mlx.LM.TrainingData.open("train.jsonl", lm, mask_prompt: true)
       data.count
@@ -30,24 +34,29 @@ defmodule Mlx.LM.TrainingData do
   alias Mlx.LM.TrainingData.{Batches, Example, Lines}
 
   @derive {Inspect, only: [:path, :count, :tokens]}
-  @enforce_keys [:path, :index, :count, :tokens, :tokenizer, :template, :mask_prompt, :max_length]
+  @enforce_keys [:path, :index, :count, :tokens, :pairs, :tokenizer, :template, :mask_prompt, :max_length]
   defstruct @enforce_keys
 
   @typep index :: Batches.index()
 
   @typedoc """
-  Texts of a file: `path`, and how many there are (`count`), with how many `tokens` after `:max_length`.
+  Texts of a file: `path`, how many there are (`count`), with how many `tokens` after `:max_length`, and whether they are
+  `pairs`, of which the longer answer counts for `tokens`.
   """
   @type t :: %__MODULE__{
           path: Path.t(),
           index: index(),
           count: pos_integer(),
           tokens: pos_integer(),
+          pairs: boolean(),
           tokenizer: Tokenizer.t(),
           template: ChatTemplate.t() | nil,
           mask_prompt: boolean(),
           max_length: pos_integer()
         }
+
+  @typedoc "Tokens, and the position from which on they count."
+  @type text :: {[Tokenizer.id()], non_neg_integer()}
 
   @typedoc "What `batches/3` gives."
   @type batch :: %{ids: Array.t(), from: Array.t(), to: Array.t(), tokens: Array.t(), rows: Array.t()}
@@ -86,6 +95,7 @@ defmodule Mlx.LM.TrainingData do
       index: {},
       count: 0,
       tokens: 0,
+      pairs: false,
       tokenizer: tokenizer,
       template: template,
       mask_prompt: options[:mask_prompt],
@@ -93,16 +103,25 @@ defmodule Mlx.LM.TrainingData do
     }
 
     CalledFunction.name("Mlx.LM.TrainingData.open", fn ->
-      entries = path |> Lines.stream() |> Enum.map(&entry(data, &1))
+      {entries, pairs} = path |> Lines.stream() |> Enum.map_reduce(nil, &entry(data, &1, &2))
       if entries == [], do: raise(Mlx.Error, "#{path} has no texts")
+      data = %{data | pairs: pairs}
       tokens = Enum.sum_by(entries, fn {_number, _offset, _bytes, length} -> length end)
       %{data | index: List.to_tuple(entries), count: length(entries), tokens: tokens}
     end)
   end
 
-  defp entry(data, {number, offset, line}) do
-    {ids, _from} = Example.of(data, number, line)
-    {number, offset, byte_size(line), min(length(ids), data.max_length)}
+  defp entry(data, {number, offset, line}, pairs) do
+    texts = Example.of(data, number, line)
+    pair? = match?([_chosen, _rejected], texts)
+
+    if pairs not in [nil, pair?] do
+      raise Mlx.Error,
+            "#{data.path}, line #{number}: has #{if pair?, do: "a", else: "no"} pair of answers, " <>
+              "and the lines before it have #{if pair?, do: "none", else: "one"}"
+    end
+
+    {{number, offset, byte_size(line), Batches.longest(data, texts)}, pair?}
   end
 
   @doc """
@@ -113,6 +132,9 @@ defmodule Mlx.LM.TrainingData do
     * `from`, `to` - `{size}`, from which position on and up to which one a token counts for the loss. As with mlx-lm, the
       position behind the last token counts, too, where there is one
     * `tokens`, `rows` - `{size}`, all alike: how many tokens count in the batch, and how many rows it has
+
+  Of pairs, `ids` is `{size, 2, length}`, and `from` and `to` are `{size, 2}`: first what is chosen, then what is rejected. The
+  tokens of the prompt do not count.
 
   Options:
 
@@ -149,11 +171,14 @@ defmodule Mlx.LM.TrainingData do
   end
 
   @doc """
-  The tokens of the text with a number, from 0, with the position from which on they count for the loss.
+  The tokens of the text with a number, from 0, with the position from which on they count for the loss. Of a pair, a list of
+  two: what is chosen, and what is rejected.
   """
-  @spec fetch(t(), non_neg_integer()) :: {[Tokenizer.id()], non_neg_integer()}
+  @spec fetch(t(), non_neg_integer()) :: text() | [text()]
   def fetch(%__MODULE__{count: count} = data, number) when is_integer(number) and number in 0..(count - 1)//1 do
-    CalledFunction.name("Mlx.LM.TrainingData.fetch", fn -> Batches.fetch(data, number) end)
+    CalledFunction.name("Mlx.LM.TrainingData.fetch", fn ->
+      with [text] <- Batches.fetch(data, number), do: text
+    end)
   end
 
   @doc false

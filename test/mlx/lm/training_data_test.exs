@@ -107,7 +107,7 @@ defmodule Mlx.LM.TrainingDataTest do
           {"{\"text\": \"a\"} b", "has something behind its object"},
           {"[1]", "expected an object of JSON, got: [1]"},
           {"{}",
-           "has the fields of an empty object, expected \"text\", \"messages\", or \"prompt\" and \"completion\""},
+           "has the fields of an empty object, expected \"text\", \"messages\", \"prompt\" and \"completion\", or \"chosen\" and \"rejected\""},
           {~s({"prompt": "x"}), ~s(has the fields "prompt", expected)},
           {~s({"text": 3}), "expected the text to be a string, got: 3"},
           {~s({"text": ""}), "is 1 tokens long, expected at least two"},

@@ -50,6 +50,14 @@ defmodule Mlx.LM.FineTuning.Start do
     mapped(decoder, fn _path, layer -> if Change.taken(layer), do: with_dropout(layer, p), else: layer end)
   end
 
+  @doc "The decoder with the layers that were there before their adapters."
+  @spec without_adapters(Decoder.t()) :: Decoder.t()
+  def without_adapters(decoder) do
+    mapped(decoder, fn _path, layer ->
+      with {base, _change} <- Change.taken(layer), do: base, else: (_ -> layer)
+    end)
+  end
+
   @doc "The decoder with each layer replaced."
   @spec mapped(Decoder.t(), (String.t(), struct() -> struct())) :: Decoder.t()
   def mapped(decoder, fun), do: Map.merge(decoder, NN.map_layers(Places.parts(decoder), fun))

@@ -10,7 +10,9 @@ defmodule Mlx.LM.TrainingData.Batches do
   # Lengths are rounded up, so that a compiled step meets few of them.
   @multiple 32
 
-  @typedoc "The number, the offset, the bytes and the tokens of each line."
+  # A line has one text, or the two texts of a pair. The arrays of pairs have an axis for them behind that of the rows.
+
+  @typedoc "The number, the offset, the bytes and the tokens of the longest text of each line."
   @type index :: tuple()
 
   @options [
@@ -61,7 +63,7 @@ defmodule Mlx.LM.TrainingData.Batches do
 
     try do
       Enum.reduce(groups, {0, 0}, fn group, {tokens, rows} ->
-        {_ids, from, to, length} = padded(data, for(number <- group, do: read(data, file, number)))
+        {_ids, from, to, length} = padded(data, for(number <- group, text <- read(data, file, number), do: text))
         {tokens + counted(from, to, length), rows + length(group)}
       end)
     after
@@ -70,12 +72,15 @@ defmodule Mlx.LM.TrainingData.Batches do
   end
 
   defp batch(data, file, numbers, mean) do
-    {ids, from, to, length} = padded(data, for(number <- numbers, do: read(data, file, number)))
+    {ids, from, to, length} = padded(data, for(number <- numbers, text <- read(data, file, number), do: text))
     {tokens, rows} = mean || {counted(from, to, length), length(numbers)}
-    [ids, from, to] = for list <- [ids, from, to], do: Mlx.array(list, type: :s32)
+    [ids, from, to] = for list <- [ids, from, to], do: list |> in_pairs(data) |> Mlx.array(type: :s32)
     [tokens, rows] = for number <- [tokens, rows], do: Mlx.array(List.duplicate(number, length(numbers)), type: :s32)
     %{ids: ids, from: from, to: to, tokens: tokens, rows: rows}
   end
+
+  defp in_pairs(list, %{pairs: true}), do: Enum.chunk_every(list, 2)
+  defp in_pairs(list, _data), do: list
 
   defp padded(%{max_length: most}, examples) do
     texts = for {ids, from} <- examples, do: {Enum.take(ids, most), from}
@@ -90,8 +95,8 @@ defmodule Mlx.LM.TrainingData.Batches do
     Enum.zip_reduce(from, to, 0, fn from, to, sum -> sum + max(min(to, length - 1) - max(from, 1) + 1, 0) end)
   end
 
-  @doc "The tokens of a text, and the position from which on they count."
-  @spec fetch(TrainingData.t(), non_neg_integer()) :: {[non_neg_integer()], non_neg_integer()}
+  @doc "The texts of a line."
+  @spec fetch(TrainingData.t(), non_neg_integer()) :: [Example.text(), ...]
   def fetch(data, number) do
     file = Lines.open!(data.path)
 
@@ -106,11 +111,18 @@ defmodule Mlx.LM.TrainingData.Batches do
     {line, offset, bytes, length} = elem(index, number)
 
     with {:ok, text} when byte_size(text) == bytes <- :file.pread(file, offset, bytes),
-         {ids, from} when true <- Example.of(data, line, text),
-         true <- min(length(ids), data.max_length) == length do
-      {ids, from}
+         texts = Example.of(data, line, text),
+         true <- length(texts) == if(data.pairs, do: 2, else: 1),
+         true <- longest(data, texts) == length do
+      texts
     else
       _other -> raise Mlx.Error, "#{data.path}, line #{line} is not what it was when the file was opened"
     end
+  end
+
+  @doc "How many tokens the longest of the texts of a line has, as they are cut off."
+  @spec longest(TrainingData.t(), [Example.text(), ...]) :: pos_integer()
+  def longest(data, texts) do
+    texts |> Enum.map(fn {ids, _from} -> min(length(ids), data.max_length) end) |> Enum.max()
   end
 end

@@ -1,6 +1,6 @@
 defmodule Mlx.LM.TrainingData.Example do
   @moduledoc false
-  # The tokens of a line. What is wrong with it is told with its number.
+  # The tokens of a line, of which a pair of answers has two texts. What is wrong with it is told with its number.
 
   alias Mlx.Arguments.Given
   alias Mlx.LM.{ChatTemplate, Tokenizer, TrainingData}
@@ -9,20 +9,70 @@ defmodule Mlx.LM.TrainingData.Example do
   # No number of a text is longer, and the time to read one grows with the square of its length.
   @most_digits 1000
 
-  @doc "The tokens, and the position from which on they count for the loss."
-  @spec of(TrainingData.t(), pos_integer(), binary()) :: {[Tokenizer.id()], non_neg_integer()}
-  def of(data, number, line) do
-    case tokens(data, object!(line)) do
-      {[_, _ | _], _from} = example ->
-        example
+  @typedoc "Tokens, and the position from which on they count for the loss."
+  @type text :: {[Tokenizer.id()], non_neg_integer()}
 
-      {ids, _from} ->
-        fail("is #{length(ids)} tokens long, expected at least two, because the first one is not foretold")
-    end
+  @doc "The text of a line, or the chosen text and the rejected one."
+  @spec of(TrainingData.t(), pos_integer(), binary()) :: [text(), ...]
+  def of(data, number, line) do
+    object = object!(line)
+    pair? = Enum.any?(["chosen", "rejected"], &match?({:ok, _}, Dict.fetch(object, &1)))
+    data |> texts(object, pair?) |> Enum.map(&long_enough!/1)
   rescue
     # A template's error begins with its own line.
     error in [Mlx.Error, ArgumentError] ->
       reraise Mlx.Error, [message: "#{data.path}, line #{number}: #{Exception.message(error)}"], __STACKTRACE__
+  end
+
+  defp long_enough!({[_, _ | _], _from} = text), do: text
+
+  defp long_enough!({ids, _from}) do
+    fail("is #{length(ids)} tokens long, expected at least two, because the first one is not foretold")
+  end
+
+  defp texts(data, object, false), do: [tokens(data, object)]
+
+  defp texts(%{template: nil}, _object, true), do: fail("has a pair of answers, and the model has no chat template")
+
+  defp texts(data, object, true) do
+    before = before(object)
+    tools = tools(object)
+    from = data |> rendered(before, tools, true) |> length()
+
+    if from >= data.max_length do
+      fail("has a prompt of #{from} tokens, which leaves nothing of the answers within :max_length, #{data.max_length}")
+    end
+
+    for field <- ["chosen", "rejected"] do
+      ids = rendered(data, before ++ answer(object, field), tools, false)
+      if length(ids) <= from, do: fail("has a #{field} answer without tokens")
+      {ids, from}
+    end
+  end
+
+  defp before(object) do
+    case {Dict.fetch(object, "messages"), Dict.fetch(object, "prompt")} do
+      {{:ok, messages}, _prompt} -> messages!(messages)
+      {:error, {:ok, prompt}} when is_binary(prompt) -> [message("user", prompt)]
+      {:error, {:ok, messages}} -> messages!(messages)
+      {:error, :error} -> fail(~s(has a pair of answers, expected "prompt" or "messages" beside them))
+    end
+  end
+
+  defp answer(object, field) do
+    case Dict.fetch(object, field) do
+      {:ok, text} when is_binary(text) ->
+        [message("assistant", text)]
+
+      {:ok, [_ | _] = messages} ->
+        messages!(messages)
+
+      {:ok, other} ->
+        fail(~s(expected "#{field}" to be a string or a list of messages, got: #{Given.text(plain(other))}))
+
+      :error ->
+        fail(~s(has one answer, expected "chosen" and "rejected"))
+    end
   end
 
   defp tokens(data, object) do
@@ -43,7 +93,9 @@ defmodule Mlx.LM.TrainingData.Example do
         {with_end(data.tokenizer, Tokenizer.encode(data.tokenizer, text!(text, "text"))), 0}
 
       _other ->
-        fail(~s(has the fields #{fields(object)}, expected "text", "messages", or "prompt" and "completion"))
+        fail(
+          ~s(has the fields #{fields(object)}, expected "text", "messages", "prompt" and "completion", or "chosen" and "rejected")
+        )
     end
   end
 
