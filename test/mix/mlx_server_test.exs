@@ -75,7 +75,9 @@ defmodule Mix.Tasks.MlxServerTest do
   end
 
   test "says what is wrong", %{path: path, tmp_dir: tmp} do
-    assert refusal(["--prot", "1"]) =~ "unknown option or missing value: --prot\n\nUsage: mix mlx.server"
+    assert refusal(["--prot", "1"]) =~
+             "unknown option or missing value: --prot; did you mean --port?\n\nUsage: mix mlx.server"
+
     assert refusal(["--port", "x"]) =~ "--port does not take the value"
     assert refusal(["--port", "70000", path]) =~ "expected :port to be an integer from 0 to 65535, got: 70000"
     assert refusal(["--host", "nowhere", path]) =~ "expected :ip to be an address"
