@@ -83,10 +83,18 @@ defmodule Mix.Tasks.Mlx.Server do
     children = [{Mlx.LM.HTTP, settings ++ others(options)}]
     children = for({_name, _process, child} <- servers, do: child) ++ children
 
-    case Supervisor.start_link(children, strategy: :rest_for_one) do
+    case start(children) do
       {:ok, supervisor} -> serving(supervisor, settings)
       {:error, {:shutdown, {:failed_to_start_child, _child, reason}}} -> CommandLine.exit_with(reason(reason))
     end
+  end
+
+  # A child that does not start would end this process before it can say why.
+  defp start(children) do
+    trapped = Process.flag(:trap_exit, true)
+    result = Supervisor.start_link(children, strategy: :rest_for_one)
+    Process.flag(:trap_exit, trapped)
+    result
   end
 
   defp settings(options) do
@@ -159,7 +167,7 @@ defmodule Mix.Tasks.Mlx.Server do
     {_id, http, _type, _modules} = supervisor |> Supervisor.which_children() |> List.keyfind(Mlx.LM.HTTP, 0)
     port = Mlx.LM.HTTP.port(http)
     %{ip: ip} = Settings.new!(settings, :"LM.HTTP.start_link")
-    Mix.shell().info("Listening on http://#{shown(ip)}:#{port}; Ctrl-C ends it.")
+    Mix.shell().info("Listening on http://#{shown(ip)}:#{port}; Ctrl-C twice ends it.")
     wait(supervisor)
   end
 
