@@ -28,6 +28,8 @@ defmodule Mix.Tasks.Mlx.Server do
     * `--no-page` - no page at `/`
     * `--help`, `-h` - list the options
 
+  At a SIGTERM it takes no more requests, and answers have five seconds to come to their end.
+
   Wrong options end it with exit status 1. `Mlx.LM.HTTP` tells of the paths.
   """
 
@@ -171,15 +173,27 @@ defmodule Mix.Tasks.Mlx.Server do
     wait(supervisor)
   end
 
+  # The virtual machine ends at a SIGTERM when its handlers have returned, so answers come to their end before that.
+  defp drain(supervisor) do
+    Supervisor.stop(supervisor)
+  catch
+    :exit, _ended -> :ok
+  end
+
   defp shown(ip) when tuple_size(ip) == 8, do: "[#{:inet.ntoa(ip)}]"
   defp shown(ip), do: :inet.ntoa(ip)
 
   defp wait(supervisor) do
     monitor = Process.monitor(supervisor)
+    {:ok, handler} = System.trap_signal(:sigterm, fn -> drain(supervisor) end)
 
-    receive do
-      {:DOWN, ^monitor, :process, _pid, _reason} -> CommandLine.exit_with("The server has ended; its log says why.")
-    end
+    reason =
+      receive do
+        {:DOWN, ^monitor, :process, _pid, reason} -> reason
+      end
+
+    System.untrap_signal(:sigterm, handler)
+    if reason != :normal, do: CommandLine.exit_with("The server has ended; its log says why.")
   end
 
   defp reason(reason) when is_binary(reason), do: reason
