@@ -167,10 +167,19 @@ defmodule Mlx.Hub do
 
   defp resolve_name(text, options) do
     case name_and_path(text) do
-      {name, nil} -> download(name, options)
+      {name, nil} -> no_path(text, fn -> download(name, options) end)
       {name, path} -> file(name, path, Keyword.drop(options, [:files, :ignore]))
       nil -> raise Mlx.Error, "cannot read #{text}: no such file or folder"
     end
+  end
+
+  # Who mistypes a path gives what may be a name, too.
+  defp no_path(text, fun) do
+    fun.()
+  rescue
+    error in Mlx.Error ->
+      message = "#{error.message}; no file or folder of this machine has the path #{text}"
+      reraise %{error | message: message}, __STACKTRACE__
   end
 
   # Whoever names a file means one of this machine, unless it stands behind a repository. What begins with a folder of this

@@ -31,7 +31,7 @@ defmodule Mix.Tasks.MlxDoctorTest do
 
   for {arguments, problem} <- [
         {["x"], "unexpected argument: x"},
-        {["--jason"], "unknown option or missing value: --jason"},
+        {["--jason"], "unknown option or missing value: --jason; did you mean --json?"},
         {["--json=3"], ~s(--json does not take the value "3")}
       ] do
     test "refuses #{Enum.join(arguments, " ")}" do

@@ -75,8 +75,12 @@ defmodule Mix.Tasks.MlxServerTest do
   end
 
   test "says what is wrong", %{path: path, tmp_dir: tmp} do
-    assert refusal(["--prot", "1"]) =~ "unknown option or missing value: --prot\n\nUsage: mix mlx.server"
+    assert refusal(["--prot", "1"]) =~
+             "unknown option or missing value: --prot; did you mean --port?\n\nUsage: mix mlx.server"
+
     assert refusal(["--port", "x"]) =~ "--port does not take the value"
+    assert refusal(["--host", "300.1.1.1", path]) =~ ~s(expected :ip to be an address, such as {127, 0, 0, 1})
+    assert refusal(["--host", "300.1.1.1", path]) =~ ~s(got: "300.1.1.1")
     assert refusal(["--port", "70000", path]) =~ "expected :port to be an integer from 0 to 65535, got: 70000"
     assert refusal(["--host", "nowhere", path]) =~ "expected :ip to be an address"
     assert refusal(["--host", "0.0.0.0", path]) =~ "--host 0.0.0.0 lets others ask: give a --key, or --open"
@@ -88,7 +92,6 @@ defmodule Mix.Tasks.MlxServerTest do
   test "says that the port is taken", %{path: path} do
     {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
     {:ok, port} = :inet.port(socket)
-    Process.flag(:trap_exit, true)
     assert refusal([path, "--port", "#{port}"]) =~ "cannot listen on 127.0.0.1, port #{port}: address already in use"
   end
 

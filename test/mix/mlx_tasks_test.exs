@@ -140,6 +140,8 @@ defmodule Mix.Tasks.MlxTasksTest do
 
     for {name, arguments, problem} <- [
           {"an unknown option", ["--nonsense"], "unknown option or missing value: --nonsense"},
+          {"the name of another place", ["--temperature", "1"], "--temperature; did you mean --temp?\n\nUsage"},
+          {"a missing value", ["--temp"], "unknown option or missing value: --temp\n\nUsage"},
           {"a value of another kind", ["-p", "x", "--temp", "warm"], ~s(--temp does not take the value "warm")},
           {"a bias without a token", ["x", "--logit-bias", "a=1"], ~s(--logit-bias does not take the value "a=1")},
           {"a form that there is not", ["x", "--form", "thin"],

@@ -294,10 +294,14 @@ defmodule Mlx.HubTest do
       hub = %{url: "http://127.0.0.1:#{port}"}
 
       assert_raise Mlx.Error,
-                   ~r/^Mlx.Hub.download: cannot reach 127.0.0.1 \(connection refused\); is this machine online\?, and org\/name in the revision "main" is not in the cache/,
+                   ~r/^Mlx.Hub.download: cannot reach 127.0.0.1 \(connection refused\), so this machine may be offline, and org\/name in the revision "main" is not in the cache/,
                    fn ->
                      Hub.download("org/name", options(hub, folder))
                    end
+
+      assert_raise Mlx.Error,
+                   ~r/^Mlx.Hub.resolve: cannot reach .* is not in the cache .*; no file or folder of this machine has the path nowhere$/,
+                   fn -> Hub.resolve("nowhere", options(hub, folder)) end
 
       assert_raise Mlx.Error,
                    ~r/^Mlx.Hub.file: the Hub is not asked \(offline\), and a.json of org\/name in the revision "main" is not in the cache/,

@@ -220,7 +220,7 @@ defmodule Mlx.Package.InstallTest do
     end
 
     assert sentence(install(world, "http://127.0.0.1:1", settings: [attempts: 2])) =~
-             ~r/not downloaded: cannot reach 127\.0\.0\.1 \(connection refused\); is this machine online\?.*MLX_NIF_ARCHIVE/
+             ~r/not downloaded: cannot reach 127\.0\.0\.1 \(connection refused\), so this machine may be offline.*MLX_NIF_ARCHIVE/
 
     assert sentence(install(world, "ftp://x", [])) =~ "MLX_NIF_URL has to be an address"
 

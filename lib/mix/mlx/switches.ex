@@ -68,9 +68,14 @@ defmodule Mix.Mlx.Switches do
     rows = rows ++ @help
 
     case parsed(part, arguments, strict: Enum.map(rows, &switch/1), aliases: aliases(rows)) do
-      {options, rest, []} -> if options[:help], do: show(head, rows), else: {values(options, rows, head), rest}
-      {_options, _rest, [{name, nil} | _]} -> refuse("unknown option or missing value: #{name}", head)
-      {_options, _rest, [{name, value} | _]} -> refuse("#{name} does not take the value #{inspect(value)}", head)
+      {options, rest, []} ->
+        if options[:help], do: show(head, rows), else: {values(options, rows, head), rest}
+
+      {_options, _rest, [{name, nil} | _]} ->
+        refuse("unknown option or missing value: #{name}#{nearest(name, rows)}", head)
+
+      {_options, _rest, [{name, value} | _]} ->
+        refuse("#{name} does not take the value #{inspect(value)}", head)
     end
   end
 
@@ -82,6 +87,13 @@ defmodule Mix.Mlx.Switches do
       {options, []} -> options
       :help -> :help
     end
+  end
+
+  # The option that was probably meant, unless the one that was given lacks nothing but its value.
+  defp nearest(given, rows) do
+    names = for {name, _row} <- rows, do: flag(name)
+    near = Enum.max_by(names, &String.jaro_distance(&1, given))
+    if given not in names and String.jaro_distance(near, given) >= 0.8, do: "; did you mean #{near}?", else: ""
   end
 
   defp parsed(:all, arguments, options), do: OptionParser.parse(arguments, options)

@@ -28,6 +28,8 @@ defmodule Mix.Tasks.Mlx.Server do
     * `--no-page` - no page at `/`
     * `--help`, `-h` - list the options
 
+  At a SIGTERM it takes no more requests, and answers have five seconds to come to their end.
+
   Wrong options end it with exit status 1. `Mlx.LM.HTTP` tells of the paths.
   """
 
@@ -83,10 +85,18 @@ defmodule Mix.Tasks.Mlx.Server do
     children = [{Mlx.LM.HTTP, settings ++ others(options)}]
     children = for({_name, _process, child} <- servers, do: child) ++ children
 
-    case Supervisor.start_link(children, strategy: :rest_for_one) do
+    case start(children) do
       {:ok, supervisor} -> serving(supervisor, settings)
       {:error, {:shutdown, {:failed_to_start_child, _child, reason}}} -> CommandLine.exit_with(reason(reason))
     end
+  end
+
+  # A child that does not start would end this process before it can say why.
+  defp start(children) do
+    trapped = Process.flag(:trap_exit, true)
+    result = Supervisor.start_link(children, strategy: :rest_for_one)
+    Process.flag(:trap_exit, trapped)
+    result
   end
 
   defp settings(options) do
@@ -159,8 +169,15 @@ defmodule Mix.Tasks.Mlx.Server do
     {_id, http, _type, _modules} = supervisor |> Supervisor.which_children() |> List.keyfind(Mlx.LM.HTTP, 0)
     port = Mlx.LM.HTTP.port(http)
     %{ip: ip} = Settings.new!(settings, :"LM.HTTP.start_link")
-    Mix.shell().info("Listening on http://#{shown(ip)}:#{port}; Ctrl-C ends it.")
+    Mix.shell().info("Listening on http://#{shown(ip)}:#{port}; Ctrl-C twice ends it.")
     wait(supervisor)
+  end
+
+  # The virtual machine ends at a SIGTERM when its handlers have returned, so answers come to their end before that.
+  defp drain(supervisor) do
+    Supervisor.stop(supervisor)
+  catch
+    :exit, _ended -> :ok
   end
 
   defp shown(ip) when tuple_size(ip) == 8, do: "[#{:inet.ntoa(ip)}]"
@@ -168,10 +185,15 @@ defmodule Mix.Tasks.Mlx.Server do
 
   defp wait(supervisor) do
     monitor = Process.monitor(supervisor)
+    {:ok, handler} = System.trap_signal(:sigterm, fn -> drain(supervisor) end)
 
-    receive do
-      {:DOWN, ^monitor, :process, _pid, _reason} -> CommandLine.exit_with("The server has ended; its log says why.")
-    end
+    reason =
+      receive do
+        {:DOWN, ^monitor, :process, _pid, reason} -> reason
+      end
+
+    System.untrap_signal(:sigterm, handler)
+    if reason != :normal, do: CommandLine.exit_with("The server has ended; its log says why.")
   end
 
   defp reason(reason) when is_binary(reason), do: reason

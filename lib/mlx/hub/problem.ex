@@ -151,7 +151,7 @@ defmodule Mlx.Hub.Problem do
 
   defp unreachable(address, reason) do
     why = if is_atom(reason), do: " (#{:inet.format_error(reason)})"
-    %__MODULE__{kind: :unreachable, text: "cannot reach #{host(address)}#{why}; is this machine online?"}
+    %__MODULE__{kind: :unreachable, text: "cannot reach #{host(address)}#{why}, so this machine may be offline"}
   end
 
   defp lost(address, what), do: %__MODULE__{kind: :unreachable, text: "#{Address.shown(address)} #{what}", again: true}

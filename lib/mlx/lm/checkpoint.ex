@@ -121,7 +121,7 @@ defmodule Mlx.LM.Checkpoint do
   def from_tensors(tensors, %Fields{} = fields, options) when is_map(tensors) and not is_struct(tensors) do
     defaults = [type: nil, families: %{}, source: "the tensors"]
     [type, families, source] = Options.without_stream(options, :"LM.Checkpoint.from_tensors", defaults)
-    type = if type, do: Type.normalize!(type, :"LM.Checkpoint.from_tensors")
+    type = if type, do: floating!(type)
     {family, text} = Families.find(fields, families: families)
     names = family.names()
     tensors = Imported.of(tensors, fields, type)
@@ -134,6 +134,18 @@ defmodule Mlx.LM.Checkpoint do
     |> Decoder.new()
     |> Quantization.of(tensors, fields, names)
     |> filled(Map.new(tensors, fn {name, array} -> {name, in_type(array, name, type)} end), source)
+  end
+
+  defp floating!(type) do
+    type = Type.normalize!(type, :"LM.Checkpoint.from_tensors")
+
+    if not Type.subtype?(type, :float) do
+      raise ArgumentError,
+            "Mlx.LM.Checkpoint.from_tensors: expected :type to be a floating-point type such as :f32 or :bf16, " <>
+              "got: #{inspect(type)}"
+    end
+
+    type
   end
 
   defp without_output(tensors, %{tied: false}), do: tensors

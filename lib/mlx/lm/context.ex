@@ -26,6 +26,9 @@ defmodule Mlx.LM.Context do
 
   @type t :: %__MODULE__{ids: [non_neg_integer()], caches: [Cache.t()]}
 
+  @used "the context was used already, and can be used once; take that of the last response, or save it to a file " <>
+          "before its use and load it from there each time (Mlx.LM.Context.save/3)"
+
   @doc "The context in which nothing was read."
   @spec new(Decoder.t()) :: t()
   def new(model), do: new(model, nil)
@@ -47,6 +50,19 @@ defmodule Mlx.LM.Context do
     {%__MODULE__{ids: kept, caches: caches}, rest}
   end
 
+  @doc false
+  # The caches of a context that was used are written in place, and the arrays that it had are gone.
+  @spec check_unused!(t()) :: :ok
+  def check_unused!(%__MODULE__{caches: caches}) do
+    caches |> Mlx.Tree.arrays() |> Mlx.eval()
+    :ok
+  rescue
+    error in ArgumentError ->
+      if String.ends_with?(error.message, "the array was deallocated"),
+        do: reraise(ArgumentError, [message: @used], __STACKTRACE__),
+        else: reraise(error, __STACKTRACE__)
+  end
+
   @doc """
   Saves a context of a model, which is an `Mlx.LM` or a decoder, to a safetensors file, with the tokens. The context can be
   used afterwards.
@@ -62,6 +78,7 @@ defmodule Mlx.LM.Context do
     path = FilePath.string!(path, :"LM.Context.save")
 
     CalledFunction.name("Mlx.LM.Context.save", fn ->
+      check_unused!(context)
       {arrays, metadata} = ContextFile.content(context, model)
       Mlx.IO.save(path, arrays, metadata: metadata, format: :safetensors)
     end)

@@ -76,7 +76,7 @@ defmodule Mlx.LM.Generation do
     sampling |> Sampler.new() |> Sampler.check_vocabulary!(Tokenizer.size(lm.tokenizer), "Mlx.LM.Generation.events")
     check_prompt!(lm, prompt)
     choice = CacheChoice.new!(options[:cache], lm.model)
-    if options[:context], do: CacheChoice.check_context!(options[:context].caches, choice)
+    if options[:context], do: check_context!(options[:context], choice)
 
     %{
       stop: stop,
@@ -84,6 +84,11 @@ defmodule Mlx.LM.Generation do
       grammar: Grammar.place!(options[:grammar], lm.tokenizer, end_ids(lm, options)),
       draft: Speculation.settings!(options, lm)
     }
+  end
+
+  defp check_context!(context, choice) do
+    Context.check_unused!(context)
+    CacheChoice.check_context!(context.caches, choice)
   end
 
   # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.

@@ -49,7 +49,7 @@ defmodule Mlx.LM.Perplexity do
 
   def ids!(lm, ids) do
     if not (ArgumentType.list?(ids) and Enum.all?(ids, &is_integer/1)) do
-      raise ArgumentError, "expected a text or a list of tokens, got: #{Given.text(ids)}"
+      raise ArgumentError, "expected a text or a list of tokens, got: #{inspect(ids, charlists: :as_lists)}"
     end
 
     # Raises for what is not in the vocabulary.

@@ -167,6 +167,16 @@ defmodule Mlx.LM.CheckpointTest do
     assert Checkpoint.tree(folder, type: :f16).model.norm.weight.type == :f16
   end
 
+  test "a type that is no floating-point type is refused", %{tmp_dir: folder} do
+    save(folder)
+
+    for type <- [:s32, :u8, :bool, :c64] do
+      error = assert_raise ArgumentError, fn -> Checkpoint.load(folder, type: type) end
+      assert error.message =~ "Mlx.LM.Checkpoint.load: expected :type to be a floating-point type"
+      assert String.ends_with?(error.message, "got: #{inspect(type)}")
+    end
+  end
+
   test "a family of one's own counts first", %{tmp_dir: folder} do
     defmodule Renamed do
       use Mlx.LM.Family

@@ -117,6 +117,21 @@ defmodule Mlx.LM.GenerationTest do
     end
   end
 
+  test "a context that was used is refused, by whatever reads it", %{lm: lm} do
+    prompt = Enum.to_list(1..10)
+
+    for cache <- [nil, [max_size: 64]] do
+      response = Mlx.LM.generate(lm, prompt, max_tokens: 2, cache: cache)
+      again = [context: response.context, cache: cache, max_tokens: 2]
+      assert Mlx.LM.generate(lm, prompt ++ [11, 12], again).generated_tokens == 2
+      message = ~r/^Mlx.LM.generate: the context was used already, and can be used once/
+      assert_raise ArgumentError, message, fn -> Mlx.LM.generate(lm, prompt ++ [11, 12], again) end
+      assert_raise ArgumentError, message, fn -> Mlx.LM.generate(lm, [5], again) end
+      message = ~r/^Mlx.LM.Context.save: the context was used already/
+      assert_raise ArgumentError, message, fn -> Mlx.LM.Context.save(response.context, lm, "no/such/file") end
+    end
+  end
+
   describe "samplers in a generation" do
     test "see the prompt and all tokens since, in the compiled step as in the first", %{lm: lm} do
       %{ids: greedy} = Mlx.LM.generate(lm, [1, 2, 3], max_tokens: 20)

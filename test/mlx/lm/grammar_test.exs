@@ -305,7 +305,7 @@ defmodule Mlx.LM.GrammarTest do
 
   describe "what cannot be enforced" do
     for {schema, message} <- [
-          {%{"not" => %{}}, ~s(the keyword "not" at # cannot be enforced)},
+          {%{"not" => %{}}, ~s(the keyword "not" at # cannot be enforced: it is none of $ref, additionalProperties,)},
           {%{"properties" => %{"a" => %{"if" => true}}}, ~s(the keyword "if" at #/properties/a cannot be enforced)},
           {%{"type" => "array", "uniqueItems" => true}, ~s(the keyword "uniqueItems" at #: expected false)},
           {%{"type" => "object", "minProperties" => 1}, ~s(the keyword "minProperties" at #)},

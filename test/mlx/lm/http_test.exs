@@ -220,6 +220,19 @@ defmodule Mlx.LM.HTTPTest do
     assert {200, %{"choices" => [%{"finish_reason" => "stop"}]}} = chat(port, %{tools: [@tool], tool_choice: "none"})
   end
 
+  test "a function that says no parameters has none" do
+    port = serve([~s({})])
+    tool = %{type: "function", function: %{name: "look"}}
+    assert {200, %{"choices" => [%{"message" => message}]}} = chat(port, %{tools: [tool], tool_choice: "required"})
+    assert [%{"function" => %{"name" => "look", "arguments" => "{}"}}] = message["tool_calls"]
+    assert_received {:asked, ids, options}
+    assert List.to_string(ids) =~ ~s("additionalProperties": false)
+
+    if Code.ensure_loaded?(Mlx.LM.Grammar) do
+      assert options[:grammar] != nil
+    end
+  end
+
   test "a call that must be begins the answer" do
     port = serve([~s({"at": "x"}}</tool_call>)])
     choice = %{type: "function", function: %{name: "look"}}

@@ -67,7 +67,7 @@ defmodule Mlx.LM.FineTuning.Reinforcement do
 
   defp new(%{tuning: tuning, around: around, reference: reference}, prompts, reward, optimizer, settings) do
     temperature = settings.temperature
-    checkpoint = settings.gradient_checkpoint && (&Split.trained?(tuning.kind, &1, tuning.first))
+    checkpoint = settings.gradient_checkpoint
 
     logs = fn trained, batch ->
       for decoder <- [Split.merged(around, trained), reference],

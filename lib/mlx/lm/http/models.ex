@@ -76,7 +76,9 @@ defmodule Mlx.LM.HTTP.Models do
   end
 
   defp unknown!(name, names) do
-    text = "there is no model #{inspect(name)} for this here; there is #{Enum.map_join(names, ", ", &inspect/1)}"
+    text =
+      "there is no model #{inspect(name, binaries: :as_strings)} for this here; there is #{Enum.map_join(names, ", ", &inspect/1)}"
+
     Failure.fail!(:model_not_found, text, "model")
   end
 end

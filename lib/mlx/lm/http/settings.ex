@@ -110,19 +110,21 @@ defmodule Mlx.LM.HTTP.Settings do
     pairs
   end
 
-  defp address!(ip) when is_tuple(ip) do
-    check!(:ip, "an address, such as {127, 0, 0, 1} or \"127.0.0.1\"", ip, :inet.ntoa(ip) != {:error, :einval})
-    ip
-  end
+  defp address!(ip) when is_tuple(ip), do: address!(ip, :inet.ntoa(ip) != {:error, :einval} && ip)
 
   defp address!(ip) when is_binary(ip) do
     case :inet.parse_address(String.to_charlist(ip)) do
       {:ok, address} -> address
-      {:error, _reason} -> address!(:none)
+      {:error, _reason} -> address!(ip, false)
     end
   end
 
-  defp address!(ip), do: check!(:ip, "an address, such as {127, 0, 0, 1} or \"127.0.0.1\"", ip, false)
+  defp address!(ip), do: address!(ip, false)
+
+  defp address!(given, address) do
+    check!(:ip, "an address, such as {127, 0, 0, 1} or \"127.0.0.1\"", given, address != false)
+    address
+  end
 
   @doc "Whether an address is one that only this machine reaches."
   @spec loopback?(:inet.ip_address()) :: boolean()

@@ -63,13 +63,16 @@ defmodule Mlx.LM.HTTP.Tooling do
     named!(function, "#{place}.function")
   end
 
+  # OpenAI's interface says that a function without parameters has none.
+  @no_parameters %{"type" => "object", "properties" => %{}, "additionalProperties" => false}
+
   @doc "A tool of its name, description and parameters."
   @spec named!(map(), String.t()) :: map()
   def named!(%{"name" => name} = function, place) do
     if name not in [nil, ""] and name =~ @name,
       do: %{
         "type" => "function",
-        "function" => Map.put_new(function, "parameters", %{"type" => "object", "properties" => %{}})
+        "function" => Map.put_new(function, "parameters", @no_parameters)
       },
       else: Failure.fail!(:invalid, "#{place}.name must be of letters, digits, _ and -", "#{place}.name")
   end

@@ -43,6 +43,7 @@ defmodule Mlx.LM.Grammar.Schema.Keywords do
   ]
 
   @kinds for {_type, keywords} <- @enforced, keyword <- keywords, into: %{}, do: keyword
+  @known @kinds |> Map.keys() |> Enum.sort() |> Enum.join(", ")
   @types for {type, keywords} <- @enforced, type != nil, {keyword, _kind} <- keywords, into: %{}, do: {keyword, type}
   @all ~w(null boolean integer number string array object)
 
@@ -53,7 +54,7 @@ defmodule Mlx.LM.Grammar.Schema.Keywords do
       keywords ->
         case @kinds do
           %{^name => kind} -> keyword(keywords, name, value!(value, kind, name, path), path)
-          _unknown -> refuse!(name, path, "it is not enforced")
+          _unknown -> refuse!(name, path, "it is none of #{@known}")
         end
     end
   end
