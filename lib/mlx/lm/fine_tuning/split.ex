@@ -19,10 +19,8 @@ defmodule Mlx.LM.FineTuning.Split do
     pruned(trained)
   end
 
-  @doc "Whether the array with a path is trained."
-  @spec trained?(:lora | :dora | :full, String.t(), non_neg_integer()) :: boolean()
-  def trained?(:full, path, first), do: Places.block(path) >= first
-  def trained?(_adapter, path, _first), do: (path |> String.split(".") |> List.last()) in @arrays_of_adapters
+  defp trained?(:full, path, first), do: Places.block(path) >= first
+  defp trained?(_adapter, path, _first), do: (path |> String.split(".") |> List.last()) in @arrays_of_adapters
 
   defp pruned(%Array{} = array), do: array
   defp pruned(%Dropout{} = dropout), do: dropout
