@@ -79,10 +79,20 @@ defmodule Bench.Llama do
   defp random(sizes, form) do
     metadata = metadata(sizes)
     type = if Mlx.Device.default() == :cpu, do: :f32, else: :bf16
-    model = sizes |> tensors(form) |> GGUFModel.new(metadata, "random", type: type)
+    tensors = tensors(sizes, form)
+    model = GGUFModel.new(tensors, metadata, "random", type: type, quantization: quantization(tensors))
     tokenizer = %{Tokenizer.from_gguf(metadata) | end_ids: MapSet.new()}
     %Mlx.LM{name: "random", model: model, decode: Decoding.compile(model), tokenizer: tokenizer, template: nil}
   end
+
+  # What Mlx.IO.load/2 tells of a file.
+  defp quantization(tensors) do
+    for {name, _scales} <- tensors, matrix = suffix(name), into: %{} do
+      {matrix, [group_size: @group_size, bits: 4, mode: :affine]}
+    end
+  end
+
+  defp suffix(name), do: if(String.ends_with?(name, ".scales"), do: String.replace_suffix(name, ".scales", ".weight"))
 
   defp tensors(sizes, form) do
     output = if sizes[:tied] == 1, do: [], else: [{"output", {sizes[:vocabulary], sizes[:width]}}]

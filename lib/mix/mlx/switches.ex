@@ -8,7 +8,7 @@ defmodule Mix.Mlx.Switches do
   # string that may come several times, which becomes a list, or `:yes_or_no` for a boolean that `--no-` makes false. `word`
   # stands for the value in the text, and is nil for a switch without one.
 
-  alias Mix.Mlx.CommandLine
+  alias Mix.Mlx.{CommandLine, Locale}
 
   @type row :: {atom(), {atom() | {:one_of, [atom()]}, String.t() | nil, String.t()}}
 
@@ -67,7 +67,7 @@ defmodule Mix.Mlx.Switches do
   def parse(arguments, head, rows, part \\ :all) do
     rows = rows ++ @help
 
-    case parsed(part, arguments, strict: Enum.map(rows, &switch/1), aliases: aliases(rows)) do
+    case parsed(part, Locale.arguments(arguments), strict: Enum.map(rows, &switch/1), aliases: aliases(rows)) do
       {options, rest, []} ->
         if options[:help], do: show(head, rows), else: {values(options, rows, head), rest}
 

@@ -29,7 +29,7 @@ defmodule Mix.Tasks.Mlx.Chat do
 
   use Mix.Task
 
-  alias Mix.Mlx.{CommandLine, Conversation, Switches}
+  alias Mix.Mlx.{CommandLine, Conversation, Locale, Switches}
   alias Mlx.LM.{Tokenizer, Tools}
 
   @head "mix mlx.chat [OPTIONS]"
@@ -77,13 +77,16 @@ defmodule Mix.Tasks.Mlx.Chat do
     end
   end
 
-  defp read(line) when is_binary(line), do: Conversation.read(line)
+  defp read(line) when is_binary(line), do: line |> Locale.input() |> Conversation.read()
   defp read(_end_or_error), do: :exit
 
   defp lines(lines) do
     case IO.gets(". ") do
-      line when is_binary(line) -> if String.trim(line) == ~s("""), do: joined(lines), else: lines([line | lines])
-      _end_or_error -> joined(lines)
+      line when is_binary(line) ->
+        if String.trim(line) == ~s("""), do: joined(lines), else: lines([Locale.input(line) | lines])
+
+      _end_or_error ->
+        joined(lines)
     end
   end
 

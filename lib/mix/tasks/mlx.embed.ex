@@ -25,7 +25,7 @@ defmodule Mix.Tasks.Mlx.Embed do
 
   use Mix.Task
 
-  alias Mix.Mlx.{CommandLine, Switches}
+  alias Mix.Mlx.{CommandLine, Locale, Switches}
   alias Mlx.LM.Embedder
 
   @head "mix mlx.embed --model MODEL [OPTIONS] [TEXT ...]"
@@ -85,7 +85,7 @@ defmodule Mix.Tasks.Mlx.Embed do
 
   defp list(names), do: names |> Map.keys() |> Enum.sort() |> Enum.join(", ")
 
-  defp lines, do: Stream.map(IO.stream(), &String.trim_trailing(&1, "\n"))
+  defp lines, do: Stream.map(IO.stream(), &(&1 |> Locale.input() |> String.trim_trailing("\n")))
 
   defp write(texts, vectors, json?) do
     for {text, vector} <- Enum.zip(texts, Mlx.to_list(vectors)),

@@ -23,7 +23,7 @@ defmodule Mix.Tasks.Mlx.Perplexity do
 
   use Mix.Task
 
-  alias Mix.Mlx.{CommandLine, Switches}
+  alias Mix.Mlx.{CommandLine, Locale, Switches}
 
   @head "mix mlx.perplexity [OPTIONS] [FILE]"
 
@@ -46,7 +46,7 @@ defmodule Mix.Tasks.Mlx.Perplexity do
 
   defp text([]) do
     case IO.read(:eof) do
-      text when is_binary(text) -> text
+      text when is_binary(text) -> Locale.input(text)
       _end_or_error -> ""
     end
   end
