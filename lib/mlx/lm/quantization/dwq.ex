@@ -72,7 +72,6 @@ defmodule Mlx.LM.Quantization.DWQ do
 
   # The scales are those that will be written.
   defp loss(student, teacher, parameters, ids, %{options: options, type: type}) do
-    checkpoint = if options[:gradient_checkpoint], do: &is_map_key(parameters, &1), else: false
     targets = Distillation.targets(teacher, ids)
 
     {loss, slopes} =
@@ -81,7 +80,7 @@ defmodule Mlx.LM.Quantization.DWQ do
 
         student
         |> Distillation.with_arrays(arrays)
-        |> Distillation.loss(ids, targets, options[:temperature], checkpoint)
+        |> Distillation.loss(ids, targets, options[:temperature], options[:gradient_checkpoint])
       end).(parameters)
 
     {Mlx.to_number(loss), slopes}

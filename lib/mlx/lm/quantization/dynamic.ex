@@ -117,7 +117,7 @@ defmodule Mlx.LM.Quantization.Dynamic do
     low = for {path, weight, settings} <- layers, into: %{}, do: {path <> ".weight", rounded(weight, settings)}
     student = Distillation.with_arrays(decoder, low)
     paths = for {path, _weight, _low, _high} <- candidates, do: path <> ".weight"
-    checkpoint = if context.options[:gradient_checkpoint], do: &(&1 in paths), else: false
+    checkpoint = context.options[:gradient_checkpoint]
     total = length(context.batches)
     context.report.({:batches, 0, total})
 
