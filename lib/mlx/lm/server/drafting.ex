@@ -35,9 +35,6 @@ defmodule Mlx.LM.Server.Drafting do
               "expected no :draft, because #{name} has recurrent layers or windows, which cannot forget a draft in a batch, " <>
                 "got: #{Given.text(draft)}"
 
-      draft != nil and options[:grammar] != nil ->
-        raise ArgumentError, "expected either :draft or :grammar, got both"
-
       true ->
         Settings.new!(options, nil)
     end

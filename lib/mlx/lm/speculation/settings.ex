@@ -24,6 +24,7 @@ defmodule Mlx.LM.Speculation.Settings do
 
       {draft, count} ->
         refuse_cache!(options[:cache])
+        if options[:grammar], do: raise(ArgumentError, "expected either :draft or :grammar, got both")
         %{draft: draft, most: count || @most[if(is_struct(draft), do: :model, else: :ngram)]}
     end
   end

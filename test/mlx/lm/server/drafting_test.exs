@@ -87,12 +87,14 @@ defmodule Mlx.LM.Server.DraftingTest do
   end
 
   test "what is wrong is refused", %{lm: lm, server: server} do
+    grammar = Mlx.LM.Grammar.json()
+
     for {options, words} <- [
           {[draft: lm], "expected :draft to be :prompt or {:ngram, options} of a server, got a model"},
           {[draft: 5], "expected :draft to be an Mlx.LM, :prompt or {:ngram, options}, got: 5"},
           {[draft_tokens: 5], "expected :draft with :draft_tokens"},
           {[draft: :prompt, draft_tokens: 65], "expected :draft_tokens to be an integer from 1 to 64, or nil, got: 65"},
-          {[draft: :prompt, grammar: %{}], "expected :grammar to be a grammar"}
+          {[draft: :prompt, grammar: grammar], "expected either :draft or :grammar, got both"}
         ] do
       assert {:error, %Error{reason: :invalid, message: message}} = Server.generate(server, "a", options)
       assert String.starts_with?(message, "Mlx.LM.Server.generate: " <> words)
@@ -100,6 +102,10 @@ defmodule Mlx.LM.Server.DraftingTest do
 
     assert_raise ArgumentError, ~r/^expected either :draft or :grammar, got both/, fn ->
       Drafting.settings!([draft: :prompt, grammar: :any], "tiny", true)
+    end
+
+    assert_raise ArgumentError, ~r/: expected either :draft or :grammar, got both/, fn ->
+      Mlx.LM.generate(lm, "a", draft: :prompt, grammar: grammar)
     end
 
     assert_raise ArgumentError, ~r/^expected no :draft, because tiny has recurrent layers or windows/, fn ->
