@@ -360,7 +360,8 @@ defmodule Mlx.LM do
 
   Recurrent states and full windows cannot forget a draft that was not accepted. They are copied before, and what was
   accepted is read again with the next drafts. Neither a `:cache` with `:max_size` nor a `:grammar` can be used with
-  drafts; a `:cache` with `:bits` can, and may begin some tokens after its `:start`. The drafting model reads the whole prompt, also with a `:context`.
+  drafts; a `:cache` with `:bits` can, and may begin some tokens after its `:start`. The drafting model reads the whole
+  prompt, also with a `:context`.
 
   Python: `draft_model` and `num_draft_tokens` of `mlx_lm.stream_generate`, which accepts a draft where the sampler chooses the
   same token.
