@@ -19,7 +19,7 @@ defmodule Mlx.LM.Quantization.Blockwise do
   def run(%Decoder{config: %{loops: loops}}, _batches, _change, _report) when loops > 1 do
     raise Mlx.Error,
           "the model goes through its blocks #{loops} times, and blocks can be quantized one after the other only where each " <>
-            "is read once; choose :rounding, :dynamic or :dwq"
+            "is read once; choose :round, :dynamic or :dwq"
   end
 
   def run(%Decoder{model: model} = decoder, batches, change, report) do

@@ -59,7 +59,11 @@ defmodule Mlx.LM.Quantization.Folds do
     end
   end
 
-  defp reading(%Attention{} = part), do: there(part, [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj])
+  defp reading(%Attention{indexer: indexer} = part) do
+    chosen = if indexer, do: ["indexer.q_proj", "indexer.k_proj"], else: []
+    there(part, [:q_proj, :k_proj, :v_proj, :qkv_proj, :g_proj]) ++ chosen
+  end
+
   defp reading(%GatedFeedForward{} = part), do: there(part, [:gate_proj, :up_proj, :gate_up_proj])
   defp reading(%PlainFeedForward{}), do: ["fc1"]
 
@@ -85,15 +89,16 @@ defmodule Mlx.LM.Quantization.Folds do
 
   defp inside(%SwitchFeedForward{gate_proj: %{}, activation: activation}), do: gated(activation)
 
-  defp inside(%Attention{heads: heads, key_value_heads: heads, gives: nil, takes: nil, clip: nil} = part) do
-    if part.v_proj && part.value_norm == nil && part.o_norm == nil, do: [{"v_proj", ["o_proj"]}], else: []
+  defp inside(%Attention{heads: heads, key_value_heads: heads, gives: nil, takes: nil, shares: nil, clip: nil} = part) do
+    linear? = part.v_proj && part.value_norm == nil && part.o_norm == nil && part.rounding == nil
+    if linear?, do: [{"v_proj", ["o_proj"]}], else: []
   end
 
   defp inside(_other), do: []
 
   # Those that multiply by the factor, as it is.
   defp gated("clipped_swiglu"), do: []
-  defp gated({"bounded_silu", _limit}), do: []
+  defp gated({name, _bound}) when name in ["clipped_swiglu", "limited_silu", "bounded_silu"], do: []
   defp gated(_activation), do: [{"up_proj", ["down_proj"]}]
 
   defp possible?({from, into}, layers) do

@@ -51,16 +51,22 @@ defmodule Mlx.LM.Quantization.FamiliesTest do
       AWQ.scaled(prefix, block, notes, first, context(saved, grid: 3)) |> elem(0)
     end
 
-    scaled = Blockwise.run(decoder, [ids], scale, fn _progress -> :ok end)
+    scaled = fn -> Blockwise.run(decoder, [ids], scale, fn _progress -> :ok end) end
+    once? = decoder.config.loops == 1
 
-    assert distance(Decoder.training_logits(scaled, ids), whole) <= 1.0e-4,
-           "#{name} computes something else with scales"
+    if once?,
+      do:
+        assert(
+          distance(Decoder.training_logits(scaled.(), ids), whole) <= 1.0e-4,
+          "#{name} is not the same with scales"
+        ),
+      else: assert_raise(Mlx.Error, ~r/goes through its blocks [23] times/, scaled)
 
     # Rounding that chooses other experts may change much in a random model.
     rounded = Packing.quantize(decoder, context(saved, []).choose)
     most = max(1.0, 3 * distance(Decoder.training_logits(rounded, ids), whole))
 
-    for module <- [GPTQ, AWQ, Dynamic, DWQ] do
+    for module <- if(once?, do: [GPTQ, AWQ], else: []) ++ [Dynamic, DWQ] do
       own = module.options() |> OptionTable.defaults() |> Keyword.merge(grid: 3, bits_per_weight: 16, recipe: nil)
       quantized = module.quantize(decoder, context(saved, own ++ [embedding_bits: nil]))
       far = distance(Decoder.training_logits(quantized, ids), whole)
