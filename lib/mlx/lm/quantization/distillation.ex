@@ -13,15 +13,18 @@ defmodule Mlx.LM.Quantization.Distillation do
   The mean divergence of Kullback and Leibler of the decoder from targets, `{batch, length, vocabulary}`, both divided by the
   temperature. `checkpoint` is that of `Mlx.LM.Decoder.training_logits/3`.
   """
-  @spec loss(Decoder.t(), Array.t(), Array.t(), number(), false | (String.t() -> boolean())) :: Array.t()
+  @spec loss(Decoder.t(), Array.t(), Array.t(), number(), boolean()) :: Array.t()
   def loss(decoder, ids, targets, temperature, checkpoint) do
     foretold = decoder |> Decoder.training_logits(ids, checkpoint: checkpoint) |> logarithms(temperature)
     foretold |> Mlx.NN.Losses.kl_div_loss(logarithms(targets, temperature)) |> Mlx.mean()
   end
 
+  # Tokens that a model leaves out have a logit of minus infinity, of which differences are no numbers.
+  @least -1.0e30
+
   # The logarithms of the probabilities.
   defp logarithms(logits, temperature) do
-    logits = logits |> Mlx.as_type(:f32) |> Mlx.divide(temperature)
+    logits = logits |> Mlx.as_type(:f32) |> Mlx.divide(temperature) |> Mlx.max(@least)
     Mlx.subtract(logits, Mlx.logsumexp(logits, axes: [-1], keep_axes: true))
   end
 
