@@ -101,6 +101,12 @@ defmodule Mlx.LM.DecodingMemoryTest do
     if same < 4, do: settle(if(active == former, do: same + 1, else: 0), active)
   end
 
+  setup do
+    # MLX may use a free buffer again that is larger than what is asked for, and counts all of it.
+    limit = Memory.set_cache_limit(0)
+    on_exit(fn -> Memory.set_cache_limit(limit) end)
+  end
+
   for {type, different, caches, kinds} <- @cases do
     @tag timeout: 300_000
     @different different
@@ -123,7 +129,7 @@ defmodule Mlx.LM.DecodingMemoryTest do
       # Not a byte for each token.
       assert_in_delta last.left, late.left, 100
       # The step is compiled for each size of the buffers, with masks of that size.
-      assert late.left < early.left + 200_000
+      assert late.left < early.left + 40_000
       # Attention has scores of as many positions as there are. One of the buffers has four times as many bytes.
       assert late.peak < early.peak + 50_000
       assert last.peak < late.peak + 50_000

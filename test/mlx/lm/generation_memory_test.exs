@@ -13,6 +13,9 @@ defmodule Mlx.LM.GenerationMemoryTest do
   @caches 2 * 2 * 512 * 2 * 16 * 4
 
   setup %{tmp_dir: folder} do
+    # MLX may use a free buffer again that is larger than what is asked for, and counts all of it.
+    limit = Memory.set_cache_limit(0)
+    on_exit(fn -> Memory.set_cache_limit(limit) end)
     path = Path.join(folder, "tiny.gguf")
     TinyLlama.save(path)
     lm = Mlx.LM.load(path, type: :f32)
@@ -59,7 +62,7 @@ defmodule Mlx.LM.GenerationMemoryTest do
   test "a generation holds its caches", %{lm: lm} do
     before = settled()
     [{:done, response}] = lm |> events() |> Enum.filter(&match?({:done, _}, &1))
-    assert (settled() - before) in @caches..(@caches + 20_000)
+    assert (settled() - before) in @caches..(@caches + 1000)
     assert length(response.context.ids) > 400
   end
 
@@ -71,7 +74,7 @@ defmodule Mlx.LM.GenerationMemoryTest do
     # The results are kept, and no garbage of this process is collected between the two looks.
     kept = lm |> events() |> Stream.map(&{&1, held()}) |> Enum.take(3)
     {_event, held} = List.last(kept)
-    assert (held - held()) in (@caches - 20_000)..(@caches + 20_000)
+    assert (held - held()) in (@caches - 1000)..(@caches + 1000)
     assert left(fn -> lm |> events() |> Stream.take(3) |> Stream.run() end) in -1000..1000
   end
 
@@ -136,7 +139,7 @@ defmodule Mlx.LM.GenerationMemoryTest do
       kept = lm |> events(draft: draft) |> Stream.map(&{&1, held()}) |> Enum.take(5)
       {_event, held} = List.last(kept)
       caches = if draft == lm, do: 2 * @caches, else: @caches
-      assert (held - held()) in (caches - 40_000)..(caches + 40_000)
+      assert (held - held()) in (caches - 4000)..(caches + 4000)
       assert left(fn -> lm |> events(draft: draft) |> Stream.take(5) |> Stream.run() end) in -1000..1000
       assert left(fn -> lm |> events(draft: draft) |> Stream.run() end) in -1000..1000
     end
