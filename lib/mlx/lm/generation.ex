@@ -10,9 +10,23 @@ defmodule Mlx.LM.Generation do
 
   alias Mlx.{Memory, Tree}
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
-  alias Mlx.LM.{Cache, CacheChoice, Context, Decoder, Decoding, Grammar, Response, Sampler, Speculation, StopStrings}
+
+  alias Mlx.LM.{
+    Answer,
+    Cache,
+    CacheChoice,
+    Context,
+    Decoder,
+    Decoding,
+    Grammar,
+    Response,
+    Sampler,
+    Speculation,
+    StopStrings
+  }
+
   alias Mlx.LM.Tokenizer
-  alias Mlx.LM.Sampler.OptionTable
+  alias Mlx.LM.Sampler.{OptionTable, SpecialTokens}
   alias Mlx.LM.Tokenizer.StreamDecoder
 
   @table [
@@ -36,23 +50,18 @@ defmodule Mlx.LM.Generation do
   @enforce_keys [
     :model,
     :decode,
-    :tokenizer,
-    :end_ids,
-    :prompt,
+    :answer,
     :sampler,
-    :decoder,
-    :stop,
     :step,
     :progress,
     :caches,
     :choice,
     :grammar,
     :fed,
-    :left,
-    :started
+    :left
   ]
   # `ready` are tokens that are known and not yet given, each with the sampler that chose it.
-  defstruct @enforce_keys ++ [:token, :read, :first_token, :speculation, ids: [], text: [], logprobs: [], ready: []]
+  defstruct @enforce_keys ++ [:token, :speculation, ready: []]
 
   @doc """
   The stream of events of a generation: pieces of text, and at last the response. See `Mlx.LM.events/3` for the options.
@@ -63,7 +72,7 @@ defmodule Mlx.LM.Generation do
   def events(%Mlx.LM{} = lm, prompt, options) do
     known = OptionTable.defaults(@table) ++ for(name <- Sampler.options(), do: {name, nil})
     complete = Options.complete(options, :"LM.Generation.events", known)
-    sampling = sampling(lm, Keyword.take(options, Sampler.options()))
+    sampling = options |> Keyword.take(Sampler.options()) |> SpecialTokens.put(lm.tokenizer)
 
     checked = CalledFunction.name("Mlx.LM.Generation.events", fn -> check!(lm, prompt, complete, sampling) end)
     stream_wired(fn -> lm |> start(prompt, checked, sampling, complete) |> speculate(checked.draft, lm, prompt) end)
@@ -81,7 +90,7 @@ defmodule Mlx.LM.Generation do
     %{
       stop: stop,
       choice: choice,
-      grammar: Grammar.place!(options[:grammar], lm.tokenizer, end_ids(lm, options)),
+      grammar: Grammar.place!(options[:grammar], lm.tokenizer, Answer.end_ids(lm.tokenizer, options)),
       draft: Speculation.settings!(options, lm)
     }
   end
@@ -89,16 +98,6 @@ defmodule Mlx.LM.Generation do
   defp check_context!(context, choice) do
     Context.check_unused!(context)
     CacheChoice.check_context!(context.caches, choice)
-  end
-
-  # As mlx-lm's commands, XTC leaves what ends a line or the text as it is.
-  defp sampling(lm, options) do
-    Keyword.put_new_lazy(options, :xtc_special_tokens, fn ->
-      if options[:xtc_probability] in [nil, 0, 0.0],
-        do: [],
-        else:
-          Enum.uniq(Enum.to_list(lm.tokenizer.end_ids) ++ Tokenizer.encode(lm.tokenizer, "\n", bos: false, eos: false))
-    end)
   end
 
   # The model stays in the memory of a GPU while the stream runs.
@@ -141,20 +140,22 @@ defmodule Mlx.LM.Generation do
       %__MODULE__{
         model: lm.model,
         decode: decode(lm, sampler, context.caches),
-        tokenizer: lm.tokenizer,
-        end_ids: end_ids(lm, options),
-        prompt: length(prompt),
+        answer: %Answer{
+          prompt: length(prompt),
+          read: length(rest),
+          end_ids: Answer.end_ids(lm.tokenizer, options),
+          decoder: StreamDecoder.new(lm.tokenizer, special: options[:special]),
+          stop: stop,
+          started: started
+        },
         sampler: Sampler.observe(sampler, Mlx.array([prompt])),
-        decoder: StreamDecoder.new(lm.tokenizer, special: options[:special]),
-        stop: stop,
         step: options[:prefill_step],
         progress: options[:progress] || fn _progress -> :ok end,
         caches: context.caches,
         choice: choice,
         grammar: grammar,
         fed: Enum.reverse(prompt),
-        left: min(options[:max_tokens], lm.model.config.context_length - length(prompt) + 1),
-        started: started
+        left: min(options[:max_tokens], lm.model.config.context_length - length(prompt) + 1)
       },
       rest
     )
@@ -178,14 +179,6 @@ defmodule Mlx.LM.Generation do
 
   defp decode(lm, _sampler, caches), do: Decoding.compile(lm.model, caches)
 
-  defp end_ids(lm, options) do
-    cond do
-      options[:stop_ids] -> MapSet.new(options[:stop_ids])
-      options[:ignore_eos] -> MapSet.new()
-      true -> lm.tokenizer.end_ids
-    end
-  end
-
   # Reads the prompt in parts, which bounds the memory that attention takes, and schedules the first token.
   defp read(state, ids) do
     total = length(ids)
@@ -203,7 +196,7 @@ defmodule Mlx.LM.Generation do
 
     {logits, caches} = Decoder.call(state.model, Mlx.array([last]), state.caches)
     {token, sampler} = sample(state, logits)
-    %{schedule(state, token, sampler) | caches: caches, read: total}
+    %{schedule(state, token, sampler) | caches: caches}
   end
 
   # With caches of another kind the last token is read by itself, so that it sees them as the tokens after it do.
@@ -264,7 +257,7 @@ defmodule Mlx.LM.Generation do
     id = Mlx.to_number(state.token)
     ahead = %{ahead | fed: [id | ahead.fed]}
 
-    case id not in state.end_ids && Grammar.accept(state.grammar, id) do
+    case id not in state.answer.end_ids && Grammar.accept(state.grammar, id) do
       false ->
         accept(ahead, id, state.sampler, :continue)
 
@@ -294,80 +287,20 @@ defmodule Mlx.LM.Generation do
     do: Sampler.sample(state.sampler, Grammar.apply_masks(logits, [Grammar.mask(state.grammar)]))
 
   # `sampler` is the one that chose the token.
-  defp accept(state, id, sampler, outcome) do
-    state = first_token(state)
+  defp accept(%__MODULE__{answer: %{first: first, read: read}} = state, id, sampler, outcome) do
+    if first == nil, do: state.progress.({:prefill, read, read})
 
-    if id in state.end_ids do
-      finish(state, flush(state), :stop, 1)
-    else
-      {text, decoder} = StreamDecoder.push(state.decoder, id)
-      {events, state} = told(%{state | decoder: decoder, ids: [id | state.ids]}, sampler)
-      {more, state} = emit(state, StopStrings.push(state.stop, text), outcome)
-      {events ++ more, state}
+    case Answer.push(state.answer, id, sampler, outcome) do
+      {:more, events, answer} ->
+        {events, %{state | answer: answer}}
+
+      {:done, events, response} ->
+        Speculation.release(state.speculation)
+        context = %Context{ids: Enum.reverse(state.fed), caches: state.caches}
+        response = %{response | context: context, speculation: Speculation.figures(state.speculation)}
+        {events ++ [{:done, response}], :done}
     end
   end
-
-  defp first_token(%__MODULE__{first_token: nil, read: read} = state) do
-    state.progress.({:prefill, read, read})
-    %{state | first_token: System.monotonic_time()}
-  end
-
-  defp first_token(state), do: state
-
-  defp told(state, %Sampler{last: nil}), do: {[], state}
-
-  defp told(state, sampler) do
-    token = Sampler.logprobs(sampler)
-    {[{:token, token}], %{state | logprobs: [token | state.logprobs]}}
-  end
-
-  defp emit(state, {:stop, text}, _outcome), do: finish(state, text, :stop, 0)
-
-  defp emit(state, {:continue, text, stop}, reason) when reason in [:length, :stop] do
-    state = %{state | stop: stop}
-    finish(state, text <> flush(state), reason, 0)
-  end
-
-  defp emit(state, {:continue, "", stop}, :continue), do: {[], %{state | stop: stop}}
-
-  defp emit(state, {:continue, text, stop}, :continue),
-    do: {[{:text, text}], %{state | stop: stop, text: [state.text, text]}}
-
-  # The text that still waits for a character or a stop string to be complete.
-  defp flush(state) do
-    case StopStrings.push(state.stop, StreamDecoder.flush(state.decoder)) do
-      {:stop, text} -> text
-      {:continue, text, stop} -> text <> StopStrings.flush(stop)
-    end
-  end
-
-  defp finish(state, text, reason, end_tokens) do
-    Speculation.release(state.speculation)
-    last = if text == "", do: [], else: [{:text, text}]
-    {last ++ [{:done, response(state, text, reason, end_tokens)}], :done}
-  end
-
-  defp response(state, text, reason, end_tokens) do
-    generated = length(state.ids) + end_tokens
-
-    %Response{
-      text: IO.iodata_to_binary([state.text, text]),
-      ids: Enum.reverse(state.ids),
-      logprobs: state.sampler.logprobs && Enum.reverse(state.logprobs),
-      finish_reason: reason,
-      prompt_tokens: state.prompt,
-      cached_tokens: state.prompt - state.read,
-      prompt_tokens_per_second: rate(state.read, state.started, state.first_token),
-      generated_tokens: generated,
-      generation_tokens_per_second: rate(generated - 1, state.first_token, System.monotonic_time()),
-      peak_memory: Mlx.Memory.peak(),
-      context: %Context{ids: Enum.reverse(state.fed), caches: state.caches},
-      speculation: Speculation.figures(state.speculation)
-    }
-  end
-
-  defp rate(0, _from, _to), do: nil
-  defp rate(count, from, to), do: count * System.convert_time_unit(1, :second, :native) / max(to - from, 1)
 
   defp check_prompt!(lm, prompt) do
     if not ArgumentType.list?(prompt) do

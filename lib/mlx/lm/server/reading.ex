@@ -24,7 +24,7 @@ defmodule Mlx.LM.Server.Reading do
   def new(%Row{} = row, [%{length: length} | _] = caches, borders) do
     rest = Enum.drop(row.request.ids, length)
     borders = Enum.filter(borders, &(&1 > length))
-    %__MODULE__{row: %{row | cached: length}, caches: caches, rest: rest, left: length(rest), borders: borders}
+    %__MODULE__{row: Row.known(row, length), caches: caches, rest: rest, left: length(rest), borders: borders}
   end
 
   @doc "The tokens that were read, at a border; otherwise nil."

@@ -4,8 +4,8 @@ defmodule Mlx.LM.Server.Request do
   # of its own, because a long prompt takes time.
 
   alias Mlx.Arguments.{CalledFunction, Given, Options}
-  alias Mlx.LM.{Sampler, StopStrings, Tokenizer}
-  alias Mlx.LM.Sampler.OptionTable
+  alias Mlx.LM.{Answer, Sampler, StopStrings, Tokenizer}
+  alias Mlx.LM.Sampler.{OptionTable, SpecialTokens}
   alias Mlx.LM.Server.{About, Constraint, Drafting, Error}
   alias Mlx.LM.Speculation.Settings
 
@@ -72,13 +72,13 @@ defmodule Mlx.LM.Server.Request do
     known = OptionTable.defaults(@table) ++ for(name <- Sampler.options(), do: {name, nil})
     complete = Options.complete(options, :"LM.Server.submit", known)
     OptionTable.check!(@table, complete)
-    sampling = sampling(about, Keyword.take(options, Sampler.options()))
+    sampling = options |> Keyword.take(Sampler.options()) |> SpecialTokens.put(about.tokenizer)
     sampling |> Sampler.new() |> Sampler.check_vocabulary!(Tokenizer.size(about.tokenizer), "Mlx.LM.Server.submit")
     stop = StopStrings.new(complete[:stop])
     template = Keyword.take(complete, [:template])
     ids = ids!(about, About.encode(about, prompt, template))
     count = length(ids)
-    end_ids = end_ids(about, complete)
+    end_ids = Answer.end_ids(about.tokenizer, complete)
 
     %__MODULE__{
       ids: ids,
@@ -114,25 +114,5 @@ defmodule Mlx.LM.Server.Request do
     end
 
     ids
-  end
-
-  defp end_ids(about, options) do
-    cond do
-      options[:stop_ids] -> MapSet.new(options[:stop_ids])
-      options[:ignore_eos] -> MapSet.new()
-      true -> about.tokenizer.end_ids
-    end
-  end
-
-  # As in a generation of `Mlx.LM`, XTC leaves what ends a line or the text as it is.
-  defp sampling(about, options) do
-    Keyword.put_new_lazy(options, :xtc_special_tokens, fn ->
-      if options[:xtc_probability] in [nil, 0, 0.0] do
-        []
-      else
-        line = Tokenizer.encode(about.tokenizer, "\n", bos: false, eos: false)
-        Enum.uniq(Enum.to_list(about.tokenizer.end_ids) ++ line)
-      end
-    end)
   end
 end

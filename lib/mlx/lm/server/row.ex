@@ -1,28 +1,15 @@
 defmodule Mlx.LM.Server.Row do
   @moduledoc false
-  # A request at work: its sampler, the tokens that it has so far, and what of their text is given out. It takes a token at a
-  # time and gives events, as `Mlx.LM.events/3` has them.
+  # A request at work: its sampler, its grammar, the tokens that the model has read, and its answer so far. It takes a token at
+  # a time and gives events, as `Mlx.LM.events/3` has them.
 
-  alias Mlx.LM.{Response, Sampler, StopStrings}
+  alias Mlx.LM.{Answer, Sampler}
   alias Mlx.LM.Server.{About, Choosing, Constraint, Request}
   alias Mlx.LM.Speculation.Ngrams
   alias Mlx.LM.Tokenizer.StreamDecoder
 
-  @enforce_keys [:ref, :request, :sampler, :choose, :decoder, :stop, :left, :started]
-  defstruct @enforce_keys ++
-              [
-                :constraint,
-                :first,
-                :ngrams,
-                cached: 0,
-                rounds: 0,
-                drafted: 0,
-                accepted: 0,
-                fed: [],
-                ids: [],
-                text: [],
-                logprobs: []
-              ]
+  @enforce_keys [:ref, :request, :sampler, :choose, :answer, :left]
+  defstruct @enforce_keys ++ [:constraint, :ngrams, rounds: 0, drafted: 0, accepted: 0, fed: []]
 
   @typep choose :: Choosing.t()
   @typep ngrams :: Ngrams.t()
@@ -32,21 +19,14 @@ defmodule Mlx.LM.Server.Row do
           request: Request.t(),
           sampler: Sampler.t(),
           choose: choose,
-          decoder: StreamDecoder.t(),
-          stop: StopStrings.t(),
+          answer: Answer.t(),
           left: pos_integer(),
-          started: integer(),
           constraint: Constraint.t(),
-          first: integer() | nil,
           ngrams: ngrams | nil,
-          cached: non_neg_integer(),
           rounds: non_neg_integer(),
           drafted: non_neg_integer(),
           accepted: non_neg_integer(),
-          fed: [non_neg_integer()],
-          ids: [non_neg_integer()],
-          text: iodata(),
-          logprobs: [Response.token()]
+          fed: [non_neg_integer()]
         }
 
   @doc "The row of a request that has no token yet. `choose` is the function that all rows share."
@@ -60,12 +40,17 @@ defmodule Mlx.LM.Server.Row do
       sampler: Sampler.observe(sampler, Mlx.array([request.ids])),
       choose: Choosing.compile(choose, sampler),
       fed: Enum.reverse(request.ids),
-      decoder: StreamDecoder.new(about.tokenizer, special: request.special),
-      stop: request.stop,
+      answer: %Answer{
+        prompt: request.prompt,
+        read: request.prompt,
+        end_ids: request.end_ids,
+        decoder: StreamDecoder.new(about.tokenizer, special: request.special),
+        stop: request.stop,
+        started: System.monotonic_time()
+      },
       constraint: request.constraint,
       ngrams: ngrams(request),
-      left: request.most,
-      started: System.monotonic_time()
+      left: request.most
     }
   end
 
@@ -78,24 +63,23 @@ defmodule Mlx.LM.Server.Row do
   @spec read(t(), non_neg_integer(), pos_integer()) :: [non_neg_integer()]
   def read(row, id, length), do: [id | row.fed] |> Enum.reverse() |> Enum.take(length)
 
+  @doc "The row, of whose prompt the first `count` tokens were known."
+  @spec known(t(), non_neg_integer()) :: t()
+  def known(row, count), do: put_in(row.answer.read, row.request.prompt - count)
+
   @doc "Takes the next token. `told` is the sampler that chose it."
   @spec push(t(), non_neg_integer(), Sampler.t()) :: {[term()], t() | :done}
   def push(%__MODULE__{} = row, id, told) do
-    row = %{
-      row
-      | first: row.first || System.monotonic_time(),
-        fed: [id | row.fed],
-        ngrams: row.ngrams && Ngrams.append(row.ngrams, [id])
-    }
+    row = %{row | fed: [id | row.fed], ngrams: row.ngrams && Ngrams.append(row.ngrams, [id])}
+    {constraint, finished?} = if id in row.request.end_ids, do: {nil, true}, else: Constraint.accept(row.constraint, id)
 
-    if MapSet.member?(row.request.end_ids, id) do
-      finish(row, flush(row), :stop, 1)
-    else
-      {text, decoder} = StreamDecoder.push(row.decoder, id)
-      {constraint, finished?} = Constraint.accept(row.constraint, id)
-      {events, row} = told(%{row | decoder: decoder, constraint: constraint, ids: [id | row.ids]}, told)
-      {more, row} = give(row, StopStrings.push(row.stop, text), outcome(row, finished?))
-      {events ++ more, row}
+    case Answer.push(row.answer, id, told, outcome(row, finished?)) do
+      {:more, events, answer} ->
+        {events, %{row | answer: answer, constraint: constraint, left: row.left - 1}}
+
+      {:done, events, response} ->
+        figures = row.ngrams && Map.take(row, [:rounds, :drafted, :accepted])
+        {events ++ [{:done, %{response | speculation: figures}}], :done}
     end
   end
 
@@ -103,55 +87,4 @@ defmodule Mlx.LM.Server.Row do
   defp outcome(_row, true), do: :stop
   defp outcome(%{left: 1}, false), do: :length
   defp outcome(_row, false), do: :continue
-
-  defp told(row, %Sampler{last: nil}), do: {[], row}
-
-  defp told(row, sampler) do
-    token = Sampler.logprobs(sampler)
-    {[{:token, token}], %{row | logprobs: [token | row.logprobs]}}
-  end
-
-  defp give(row, {:stop, text}, _outcome), do: finish(row, text, :stop, 0)
-  defp give(row, {:continue, "", stop}, :continue), do: {[], %{row | stop: stop, left: row.left - 1}}
-
-  defp give(row, {:continue, text, stop}, :continue) do
-    {[{:text, text}], %{row | stop: stop, left: row.left - 1, text: [row.text, text]}}
-  end
-
-  defp give(row, {:continue, text, stop}, reason), do: finish(row, text <> flush(%{row | stop: stop}), reason, 0)
-
-  # The text that still waits for a character or a stop string to be complete.
-  defp flush(row) do
-    case StopStrings.push(row.stop, StreamDecoder.flush(row.decoder)) do
-      {:stop, text} -> text
-      {:continue, text, stop} -> text <> StopStrings.flush(stop)
-    end
-  end
-
-  defp finish(row, text, reason, end_tokens) do
-    last = if text == "", do: [], else: [{:text, text}]
-    {last ++ [{:done, response(row, text, reason, end_tokens)}], :done}
-  end
-
-  defp response(row, text, reason, end_tokens) do
-    generated = length(row.ids) + end_tokens
-
-    %Response{
-      text: IO.iodata_to_binary([row.text, text]),
-      ids: Enum.reverse(row.ids),
-      logprobs: row.sampler.logprobs && Enum.reverse(row.logprobs),
-      finish_reason: reason,
-      prompt_tokens: row.request.prompt,
-      cached_tokens: row.cached,
-      prompt_tokens_per_second: rate(row.request.prompt - row.cached, row.started, row.first),
-      generated_tokens: generated,
-      generation_tokens_per_second: rate(generated - 1, row.first, System.monotonic_time()),
-      peak_memory: Mlx.Memory.peak(),
-      speculation: row.ngrams && Map.take(row, [:rounds, :drafted, :accepted]),
-      context: nil
-    }
-  end
-
-  defp rate(0, _from, _to), do: nil
-  defp rate(count, from, to), do: count * System.convert_time_unit(1, :second, :native) / max(to - from, 1)
 end
