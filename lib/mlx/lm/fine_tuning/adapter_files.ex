@@ -15,7 +15,10 @@ defmodule Mlx.LM.FineTuning.AdapterFiles do
   @spec write(Path.t(), Decoder.t(), Saved.t(), keyword()) :: :ok
   def write(folder, decoder, saved, settings) do
     {tensors, config} = content(decoder, saved, settings)
+    write_files(folder, tensors, config)
+  end
 
+  defp write_files(folder, tensors, config) do
     Failure.about("cannot write #{folder}", fn ->
       File.mkdir_p!(folder)
       Mlx.IO.save(Path.join(folder, "adapters.safetensors"), tensors, metadata: %{"format" => "mlx"})
@@ -84,14 +87,6 @@ defmodule Mlx.LM.FineTuning.AdapterFiles do
   @spec write_whole(Path.t(), Decoder.t(), map(), Saved.t(), pos_integer()) :: :ok
   def write_whole(folder, decoder, trained, saved, count) do
     tensors = Map.new(Saved.tensors(saved, Map.merge(decoder, trained)))
-    config = %{"fine_tune_type" => "full", "num_layers" => count, "lora_parameters" => nil}
-
-    Failure.about("cannot write #{folder}", fn ->
-      File.mkdir_p!(folder)
-      Mlx.IO.save(Path.join(folder, "adapters.safetensors"), tensors, metadata: %{"format" => "mlx"})
-      Folder.write_json(folder, "adapter_config.json", config)
-    end)
-
-    :ok
+    write_files(folder, tensors, %{"fine_tune_type" => "full", "num_layers" => count, "lora_parameters" => nil})
   end
 end

@@ -63,18 +63,10 @@ defmodule Mlx.LM.HTTP.Job do
   def cancel(%__MODULE__{} = job) do
     for {ref, _index} <- job.refs do
       Server.cancel(job.server, ref)
-      flush(ref)
+      Client.flush(ref)
     end
 
     Process.demonitor(job.monitor, [:flush])
     :ok
-  end
-
-  defp flush(ref) do
-    receive do
-      {Server, ^ref, _event} -> flush(ref)
-    after
-      0 -> :ok
-    end
   end
 end

@@ -159,9 +159,7 @@ defmodule Mlx.LM.HTTP.Prompt do
   @doc "The tokens of messages. Raises `Mlx.LM.Server.Error` for what the template refuses."
   @spec encode!(Models.model(), [map()], keyword()) :: [Tokenizer.id()]
   def encode!(model, messages, template) do
-    known = Map.take(model, [:name, :tokenizer, :template, :context_length])
-    about = struct!(About, Map.put(known, :drafts?, false))
-    About.encode(about, messages, template: template)
+    About.encode(model, messages, template: template)
   rescue
     error in [ArgumentError, Mlx.Error] -> reraise Error.new(:invalid, Exception.message(error)), __STACKTRACE__
   end

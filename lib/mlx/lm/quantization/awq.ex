@@ -31,19 +31,17 @@ defmodule Mlx.LM.Quantization.AWQ do
   @doc "The decoder with quantized layers."
   @spec quantize(Decoder.t(), map()) :: Decoder.t()
   def quantize(decoder, context) do
-    decoder
-    |> Blockwise.run(context.batches, &block(&1, &2, &3, &4, context), context.report)
-    |> Packing.quantize(context.choose)
+    Blockwise.quantize(decoder, context, &block(&1, &2, &3, &4, context))
   end
 
   defp block(prefix, block, notes, first, context) do
     {block, notes} = scaled(prefix, block, notes, first, context)
 
-    NN.map_layers(block, fn
+    Blockwise.map_layers(block, prefix, fn
       path, %kind{} = layer when kind in [Linear, SwitchLinear] ->
-        case context.choose.(prefix <> path, layer) do
+        case context.choose.(path, layer) do
           false -> layer
-          settings -> rounded(prefix <> path, layer, notes, settings, context.options)
+          settings -> rounded(path, layer, notes, settings, context.options)
         end
 
       _path, layer ->

@@ -6,13 +6,19 @@ defmodule Mlx.LM.Quantization.Blockwise do
   alias Mlx.{Array, NN}
   alias Mlx.LM.Decoder
   alias Mlx.LM.Decoder.Block
-  alias Mlx.LM.Quantization.Observed
+  alias Mlx.LM.Quantization.{Observed, Packing}
 
   @typedoc """
   Changes a block, or the map of the output layer, by the prefix of its paths, its notes by paths, and which path has the
   notes of another.
   """
   @type change :: (String.t(), map(), %{String.t() => Observed.notes()}, %{String.t() => String.t()} -> map())
+
+  @doc "The decoder with changed blocks, of which what the change left as it is is rounded, as a method's context says."
+  @spec quantize(Decoder.t(), map(), change()) :: Decoder.t()
+  def quantize(decoder, context, change) do
+    decoder |> run(context.batches, change, context.report) |> Packing.quantize(context.choose)
+  end
 
   @doc "The decoder with changed blocks and a changed output layer, for batches of tokens. `report` gets `{:blocks, done, total}`."
   @spec run(Decoder.t(), [Array.t()], change(), (tuple() -> term())) :: Decoder.t()

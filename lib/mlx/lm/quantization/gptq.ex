@@ -23,9 +23,7 @@ defmodule Mlx.LM.Quantization.GPTQ do
   @doc "The decoder with quantized layers. What reads nothing of the text, and embeddings, are rounded."
   @spec quantize(Decoder.t(), map()) :: Decoder.t()
   def quantize(decoder, context) do
-    decoder
-    |> Blockwise.run(context.batches, &block(&1, &2, &3, &4, context), context.report)
-    |> Packing.quantize(context.choose)
+    Blockwise.quantize(decoder, context, &block(&1, &2, &3, &4, context))
   end
 
   defp block(prefix, block, notes, first, context) do

@@ -70,10 +70,19 @@ defmodule Mlx.LM.Server.About do
     _error in [ArgumentError, Mlx.Error] -> nil
   end
 
-  @doc "The tokens of a prompt, as `Mlx.LM.encode/3` makes them."
-  @spec encode(t(), Mlx.LM.prompt(), keyword()) :: [Tokenizer.id()]
-  def encode(%__MODULE__{} = about, prompt, options) do
-    lm = %Mlx.LM{name: about.name, model: nil, decode: nil, tokenizer: about.tokenizer, template: about.template}
+  @doc "The tokens of a prompt, as `Mlx.LM.encode/3` makes them, for what is known of a model here or by `Mlx.LM.Server.model/1`."
+  @spec encode(
+          %{
+            :name => String.t(),
+            :tokenizer => Tokenizer.t(),
+            :template => ChatTemplate.t() | nil,
+            optional(atom()) => term()
+          },
+          Mlx.LM.prompt(),
+          keyword()
+        ) :: [Tokenizer.id()]
+  def encode(%{name: name, tokenizer: tokenizer, template: template}, prompt, options) do
+    lm = %Mlx.LM{name: name, model: nil, decode: nil, tokenizer: tokenizer, template: template}
     Mlx.LM.encode(lm, prompt, options)
   end
 end

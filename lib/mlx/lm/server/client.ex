@@ -84,7 +84,9 @@ defmodule Mlx.LM.Server.Client do
     flush(ref)
   end
 
-  defp flush(ref) do
+  @doc "Drops the events of a request that are in the mailbox."
+  @spec flush(reference()) :: :ok
+  def flush(ref) do
     receive do
       {Server, ^ref, _event} -> flush(ref)
     after
