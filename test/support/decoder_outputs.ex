@@ -8,13 +8,15 @@ defmodule Mlx.Test.DecoderOutputs do
   @doc "The greatest difference of two arrays, as a part of the greatest number. Where both are minus infinity there is none."
   @spec distance(Mlx.Array.t(), Mlx.Array.t()) :: number()
   def distance(a, b) do
-    [a, b] = for x <- [a, b], do: Mlx.select(Mlx.is_negative_infinity(x), 0, x)
-    [most, scale] = for x <- [Mlx.subtract(a, b), b], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
+    difference = Mlx.select(Mlx.equal(a, b), 0, Mlx.subtract(a, b))
+    finite = Mlx.select(Mlx.equal(b, :neg_infinity), 0, b)
+    [most, scale] = for x <- [difference, finite], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
     most / scale
   end
 
-  # The logits of the prompt and of each step after it, and the token before each step.
-  defp one_by_one(model, ids, tokens) do
+  @doc "The logits of the prompt and of each step after it, for the tokens before the steps."
+  @spec one_by_one(Decoder.t(), Mlx.Array.t(), [non_neg_integer()]) :: {Mlx.Array.t(), Mlx.Array.t()}
+  def one_by_one(model, ids, tokens) do
     {prompt, caches} = Decoder.logits(model, ids, Decoder.caches(model))
 
     {steps, _caches} =
@@ -23,7 +25,9 @@ defmodule Mlx.Test.DecoderOutputs do
     {Mlx.squeeze(prompt, axes: [0]), Mlx.concatenate(steps)}
   end
 
-  defp compiled(model, ids, count) do
+  @doc "The tokens that the compiled step writes after a prompt."
+  @spec compiled(Decoder.t(), Mlx.Array.t(), pos_integer()) :: [non_neg_integer()]
+  def compiled(model, ids, count) do
     decode = Decoding.compile(model)
     {logits, caches} = Decoder.call(model, ids, Decoder.caches(model))
     {first, sampler} = Sampler.sample(Sampler.new(temperature: 0), logits)

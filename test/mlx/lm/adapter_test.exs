@@ -1,7 +1,9 @@
 defmodule Mlx.LM.AdapterTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Sampler}
+  import Mlx.Test.DecoderOutputs, only: [compiled: 3, distance: 2, one_by_one: 3]
+
+  alias Mlx.LM.{Checkpoint, Decoder}
   alias Mlx.LM.Decoder.LoRALinear
   alias Mlx.NN.QuantizedLinear
 
@@ -15,34 +17,6 @@ defmodule Mlx.LM.AdapterTest do
     {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@script, folder], stderr_to_stdout: true)
     assert status == 0, output
     :ok
-  end
-
-  defp distance(a, b) do
-    [most, scale] = for x <- [Mlx.subtract(a, b), b], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
-    most / scale
-  end
-
-  defp one_by_one(model, ids, tokens) do
-    {prompt, caches} = Decoder.logits(model, ids, Decoder.caches(model))
-
-    {steps, _caches} =
-      Enum.map_reduce(tokens, caches, fn token, caches -> Decoder.call(model, Mlx.array([[token]]), caches) end)
-
-    {Mlx.squeeze(prompt, axes: [0]), Mlx.concatenate(steps)}
-  end
-
-  defp compiled(model, ids, count) do
-    decode = Decoding.compile(model)
-    {logits, caches} = Decoder.call(model, ids, Decoder.caches(model))
-    {first, sampler} = Sampler.sample(Sampler.new(temperature: 0), logits)
-
-    {tokens, _state} =
-      Enum.map_reduce(1..count, {first, sampler, caches}, fn _step, {token, sampler, caches} ->
-        Mlx.eval([token, caches])
-        {Mlx.to_number(Mlx.squeeze(token)), Decoding.next(decode, token, sampler, caches)}
-      end)
-
-    tokens
   end
 
   # How far the logits are from the expected ones, and whether the compiled step chooses the same tokens.

@@ -1,6 +1,8 @@
 defmodule Mlx.LM.Quantization.FamiliesTest do
   use ExUnit.Case, async: false
 
+  import Mlx.Test.DecoderOutputs, only: [distance: 2]
+
   alias Mlx.LM.{Checkpoint, Decoder}
   alias Mlx.LM.Quantization.{AWQ, Blockwise, DWQ, Dynamic, Folds, GPTQ, Packing}
   alias Mlx.LM.Sampler.OptionTable
@@ -12,14 +14,6 @@ defmodule Mlx.LM.Quantization.FamiliesTest do
   @script Path.expand("../../../oracle/conversion.py", __DIR__)
   @settings [group_size: 32, bits: 4, mode: :affine]
   @ids [Enum.map(1..24, &rem(&1 * &1 * 7, 90)), Enum.map(1..24, &rem(&1 * 11, 90))]
-
-  # Logits of tokens that a model leaves out are minus infinity.
-  defp distance(a, b) do
-    difference = Mlx.select(Mlx.equal(a, b), 0, Mlx.subtract(a, b))
-    finite = Mlx.select(Mlx.equal(b, :neg_infinity), 0, b)
-    [most, scale] = for x <- [difference, finite], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
-    most / scale
-  end
 
   defp context(saved, options) do
     choose = fn path, layer ->

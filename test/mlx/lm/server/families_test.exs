@@ -2,6 +2,8 @@ defmodule Mlx.LM.Server.FamiliesTest do
   # Models of all kinds in batches: each row computes what it computes alone.
   use ExUnit.Case, async: false
 
+  import Mlx.Test.DecoderOutputs, only: [distance: 2]
+
   alias Mlx.LM.{Checkpoint, Decoder, Decoding, Server}
   alias Mlx.LM.Server.{Batch, Drafting}
   alias Mlx.TinyLlama
@@ -36,14 +38,6 @@ defmodule Mlx.LM.Server.FamiliesTest do
   defp tokens(count, seed) do
     :rand.seed(:exsss, seed)
     for _token <- 1..count, do: :rand.uniform(99)
-  end
-
-  # Some models give tokens that stand for nothing minus infinity.
-  defp distance(a, b) do
-    difference = Mlx.select(Mlx.equal(a, b), 0, Mlx.subtract(a, b))
-    finite = Mlx.select(Mlx.equal(b, :neg_infinity), 0, b)
-    [most, scale] = for x <- [difference, finite], do: x |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
-    most / scale
   end
 
   # The logits after each of some greedy tokens, alone.
