@@ -71,4 +71,23 @@ defmodule Mlx.FFTTest do
       assert_oracle(apply(FFT, name, [n, [spacing: 0.1]]), "mx.fft.#{name}(#{n}, 0.1)")
     end
   end
+
+  test "the transform of frames is linear in its samples, forward twice as well" do
+    options = [length: 8, hop: 4, center: false, window: Mlx.hanning(8)]
+    frames = fn amplitude -> FFT.stft(Mlx.broadcast(amplitude, {16}), options) end
+    of_ones = frames.(Mlx.array(1.0))
+    one = Mlx.array(1.0)
+
+    tangent = fn x -> frames |> Mlx.jvp([x], [one]) |> elem(1) end
+    assert one |> tangent.() |> Mlx.all_close(of_ones) |> Mlx.to_number()
+
+    squares = fn x -> Mlx.real(frames.(Mlx.multiply(x, x))) end
+    twice = fn x -> squares |> Mlx.jvp([x], [one]) |> elem(1) end
+
+    assert twice
+           |> Mlx.jvp([one], [one])
+           |> elem(1)
+           |> Mlx.all_close(Mlx.multiply(2.0, Mlx.real(of_ones)))
+           |> Mlx.to_number()
+  end
 end

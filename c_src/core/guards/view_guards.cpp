@@ -1,32 +1,14 @@
 // Adds up how far the strides reach, and compares that with the size of the array.
 #include "core/guards/view_guards.hpp"
 
-#include <utility>
-
 #include "core/handles/arguments.hpp"
 #include "core/handles/error.hpp"
-#include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
-#include "core/recording/ruled_operation.hpp"
-#include "core/recording/run_purpose.hpp"
+#include "core/recording/in_rows.hpp"
 
 namespace mlx_nif::guarded {
-namespace {
 
 namespace mx = mlx::core;
-
-// MLX takes the view of a tangent, which need not lie in the order of its rows.
-mx::array view_with_derivatives(mlx_array a, mx::Shape shape, mx::Strides strides, std::size_t offset, mlx_stream s) {
-  const auto view = [shape = std::move(shape), strides = std::move(strides), offset,
-                     stream = stream_of(s)](const MlxArrays& of) -> MlxArrays {
-    return {mx::as_strided(mx::contiguous(of[0], false, stream), shape, strides, offset, stream)};
-  };
-  TransformRules rules;
-  rules.jvp = [view](const MlxArrays&, const MlxArrays& tangents) { return view(tangents); };
-  return ruled(view, {array_of(a)}, rules)[0];
-}
-
-}  // namespace
 
 int as_strided(mlx_array* result, mlx_array a, const int* shape, size_t rank, const int64_t* strides,
                size_t strides_count, size_t offset, mlx_stream s) {
@@ -51,11 +33,8 @@ int as_strided(mlx_array* result, mlx_array a, const int* shape, size_t rank, co
     throw ArgumentError("the view reaches outside of the array");
   }
   const std::size_t start = empty ? 0 : offset;
-  if (differentiating()) {
-    return set_result(result, view_with_derivatives(a, {shape, shape + rank}, {strides, strides + rank}, start, s));
-  }
-  const ArrayHandle rows = apply(mlx_contiguous, a, false, s);
-  return mlx_as_strided(result, rows.get(), shape, rank, strides, strides_count, start, s);
+  return set_result(result, mx::as_strided(in_rows(array_of(a), stream_of(s)), {shape, shape + rank},
+                                           {strides, strides + rank}, start, stream_of(s)));
 }
 
 }  // namespace mlx_nif::guarded

@@ -13,6 +13,7 @@
 #include "core/handles/error.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/memory/array_limit.hpp"
+#include "core/recording/in_rows.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -102,8 +103,9 @@ int fft_stft(mlx_array* result, mlx_array x, int n_fft, int hop_length, int win_
   }
   const auto rows = static_cast<double>(mlx_array_size(x)) / samples;
   check_memory_of_frames(rows * (1.0 + static_cast<double>(samples) / hop_length), n_fft);
-  return set_result(result, mx::fft::stft(array_of(x), n_fft, hop_length, win_length, optional_array(window), center,
-                                          pad_mode, norm_of(norm), onesided, stream_of(s)));
+  return set_result(
+      result, mx::fft::stft(in_rows(array_of(x), stream_of(s)), n_fft, hop_length, win_length, optional_array(window),
+                            center, pad_mode, norm_of(norm), onesided, stream_of(s)));
 }
 
 int fft_istft(mlx_array* result, mlx_array spectrum, int n_fft, int hop_length, int win_length, mlx_array window,
