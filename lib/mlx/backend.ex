@@ -19,8 +19,8 @@ if Code.ensure_loaded?(Nx) do
 
     ## Eager and lazy
 
-    Each result is handed to MLX as it is made, and computed while the program goes on, so that memory and errors behave as
-    with any backend. With `lazy: true` operations only add to a graph, as those of `Mlx` do: it is computed when a value is
+    Each result is handed to MLX as it is made, small ones several at a time, and computed while the program goes on, so that
+    memory and errors behave as with any backend. With `lazy: true` operations only add to a graph, as those of `Mlx` do: it is computed when a value is
     read, or by `Mlx.eval/1` of the array.
 
         Nx.default_backend({Mlx.Backend, lazy: true})
@@ -121,13 +121,18 @@ if Code.ensure_loaded?(Nx) do
     }
 
     @enforce_keys [:array]
-    defstruct [:array, lazy: false, device: nil]
+    defstruct [:array, lazy: false, device: nil, waiting: 0]
 
     @typedoc """
     What a tensor of Nx holds in its field `data`: an array, or of a quantized tensor a struct of arrays (see
-    `Mlx.Nx.quantize/2`).
+    `Mlx.Nx.quantize/2`). `:waiting` is how many operations may not be handed to the device yet.
     """
-    @type t :: %__MODULE__{array: Mlx.Array.t() | struct(), lazy: boolean(), device: Mlx.Device.t() | nil}
+    @type t :: %__MODULE__{
+            array: Mlx.Array.t() | struct(),
+            lazy: boolean(),
+            device: Mlx.Device.t() | nil,
+            waiting: non_neg_integer()
+          }
 
     @impl true
     def init(options), do: Manner.validate!(options)

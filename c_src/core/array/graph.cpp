@@ -13,8 +13,11 @@ std::shared_ptr<Graph> Graph::join(std::shared_ptr<Graph> a, std::shared_ptr<Gra
   if (a == b) {
     return a;
   }
-  if (a->nodes_ < b->nodes_) {
+  if (a->longest_way_ < b->longest_way_) {
     std::swap(a, b);
+  }
+  if (a->longest_way_ == b->longest_way_) {
+    ++a->longest_way_;
   }
   a->nodes_ += b->nodes_;
   a->uses_cpu_ |= b->uses_cpu_;

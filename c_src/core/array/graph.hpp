@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,7 +16,9 @@ namespace mlx_nif {
 
 // MLX nodes have no locks of their own: evaluation detaches nodes that building, copying and destroying read. Arrays
 // whose graphs touch therefore share one lock, and arrays that are evaluated ("settled") need none. An operation over
-// arrays of several graphs joins them, as in a union-find forest: the smaller graph gets the larger as successor.
+// arrays of several graphs joins them, as in a union-find forest: the one with the shorter ways to it gets the other as
+// successor. So the ways stay short, however many graphs are joined and evaluated while an array of the first one
+// lives.
 class Graph : public std::enable_shared_from_this<Graph> {
  public:
   // The graph that this one is part of by now. Without its lock the answer may be old: lock, then ask again.
@@ -60,6 +63,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::mutex mutex_;
   std::atomic<Graph*> successor_{nullptr};
   std::shared_ptr<Graph> successor_owner_;
+  // No way to this root is longer. At most the logarithm of how many graphs were joined.
+  std::uint8_t longest_way_ = 0;
   std::size_t nodes_ = 0;
   bool uses_cpu_ = false;
   std::vector<std::shared_ptr<Unawaited>> unawaited_;

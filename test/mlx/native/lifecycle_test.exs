@@ -22,6 +22,24 @@ defmodule Mlx.Native.LifecycleTest do
     end
   end
 
+  test "an array that stays lazy may be joined with any number of graphs that are evaluated" do
+    code =
+      quote do
+        lazy = Mlx.add(1, 2)
+
+        for number <- 1..30_000 do
+          term = Mlx.add(number, 1)
+          Mlx.add(lazy, term)
+          Mlx.eval(term)
+        end
+
+        Mlx.deallocate(lazy)
+        IO.puts("alive")
+      end
+
+    assert {:exit, 0, "alive\n"} = ChildVM.run(code, timeout: @timeout)
+  end
+
   @tag :tmp_dir
   test "a first call that raises late, from a dirty scheduler, does no harm", %{tmp_dir: folder} do
     file = Path.join(folder, "hosts.json")

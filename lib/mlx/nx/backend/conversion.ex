@@ -48,26 +48,29 @@ if Code.ensure_loaded?(Nx) do
       for position <- positions, do: if(is_integer(position), do: position, else: array(position))
     end
 
-    @doc "The tensor that an operation returns: of the type of `out`, and computed from now on unless it is lazy."
+    @doc "The tensor that an operation returns: of the type of `out`, and handed to the device when its manner says so."
     @spec result(Tensor.t(), Array.t() | Quantized.t(), Manner.t()) :: Tensor.t()
-    def result(%Tensor{} = out, %Quantized{arrays: arrays} = quantized, {lazy, _device} = manner) do
-      if not lazy, do: start(arrays)
-      wrap(out, quantized, manner)
-    end
+    def result(%Tensor{} = out, %Quantized{arrays: arrays} = quantized, manner),
+      do: handed_over(out, quantized, arrays, manner)
 
-    def result(%Tensor{type: type} = out, %Array{} = array, {lazy, _device} = manner) do
+    def result(%Tensor{type: type} = out, %Array{} = array, manner) do
       array = cast(array, type(type))
       array = if is_narrow(type), do: ForeignTypes.wrap_around(array, type), else: array
-      if not lazy, do: start([array])
-      wrap(out, array, manner)
+      handed_over(out, array, [array], manner)
+    end
+
+    defp handed_over(out, held, arrays, manner) do
+      manner = Manner.of_result(manner, held)
+      if match?({false, _device, 0}, manner), do: start(arrays)
+      wrap(out, held, manner)
     end
 
     defp start(arrays), do: :ok = Garbage.watch(fn -> Native.async_eval(arrays) end)
 
-    @doc "A tensor of an array that is computed already, or of no cost to compute."
+    @doc "A tensor of an array, which is not handed to the device."
     @spec wrap(Tensor.t(), Array.t() | Quantized.t(), Manner.t()) :: Tensor.t()
-    def wrap(%Tensor{} = out, %held{} = array, {lazy, device}) when held in [Array, Quantized] do
-      %{out | data: %Backend{array: array, lazy: lazy, device: device}}
+    def wrap(%Tensor{} = out, %held{} = array, {lazy, device, waiting}) when held in [Array, Quantized] do
+      %{out | data: %Backend{array: array, lazy: lazy, device: device, waiting: waiting}}
     end
 
     @doc "The array with a type; itself if it has it."

@@ -1,42 +1,62 @@
 if Code.ensure_loaded?(Nx) do
   defmodule Mlx.Nx.Backend.Manner do
     @moduledoc false
-    # How a result is computed: whether it waits until it is needed, and on which device. A tensor has it from the options of
-    # the backend that made it, and hands it on to what is computed of it.
+    # How a result is computed: whether it waits until it is needed, on which device, and how many operations it waits with.
+    # A tensor has the first two from the options of the backend that made it, and hands them on to what is computed of it.
+    #
+    # To hand an operation to a device takes longer than to compute one on small tensors. So such operations are handed over
+    # several at a time, or when a value is needed.
 
     alias Mlx.{Backend, Device}
     alias Mlx.Arguments.Options
-    alias Mlx.Nx.Backend.{DeviceGaps, Fallback}
+    alias Mlx.Nx.Backend.{DeviceGaps, Fallback, SmallArrays}
     alias Nx.Tensor
 
-    @type t :: {lazy :: boolean(), Device.t() | nil}
+    # The most operations that are handed over together. With what each is made of, the device gets them without a change of
+    # threads.
+    @most_waiting 16
+
+    @type t :: {lazy :: boolean(), Device.t() | nil, waiting :: non_neg_integer()}
 
     @doc "That of options of the backend. Nx has not checked those of its option `:backend`."
     @spec from(keyword()) :: t()
     def from(options) do
       device = Keyword.get(options, :device)
       device!(device)
-      {Keyword.get(options, :lazy, false), device}
+      {Keyword.get(options, :lazy, false), device, 0}
     end
 
     @doc "That of an argument of an operation. Numbers and tensors of other backends have none of their own."
     @spec of(Tensor.t() | [Tensor.t() | integer()] | term()) :: t()
-    def of(%Tensor{data: %Backend{lazy: lazy, device: device}}), do: {lazy, device}
+    def of(%Tensor{data: %Backend{array: held, lazy: lazy, device: device, waiting: waiting}}) do
+      {lazy, device, if(SmallArrays.small?(held), do: waiting, else: @most_waiting)}
+    end
+
     def of([_ | _] = arguments), do: arguments |> Enum.map(&of/1) |> Enum.reduce(&join(&2, &1))
-    def of(_other), do: {false, nil}
+    def of(_other), do: {false, nil, 0}
 
     @doc "That of a result of several arguments: it waits if one of them does, and the first one that has a device has it."
     @spec join(t(), t()) :: t()
-    def join({lazy, device}, {other_lazy, other_device}), do: {lazy or other_lazy, device || other_device}
+    def join({lazy, device, waiting}, {other_lazy, other_device, other_waiting}),
+      do: {lazy or other_lazy, device || other_device, waiting + other_waiting}
+
+    @doc "That of an operation's result: nothing waits with it where the device is to have it now."
+    @spec of_result(t(), SmallArrays.held()) :: t()
+    def of_result({lazy, device, waiting}, held) do
+      waits? = not lazy and waiting + 1 < @most_waiting and SmallArrays.small?(held)
+      {lazy, device, if(waits?, do: waiting + 1, else: 0)}
+    end
 
     @doc "What a function returns whose operations run on the device, or else on that of the process."
     @spec run(t(), (-> result)) :: result when result: var
-    def run({_lazy, nil}, fun), do: fun.()
-    def run({_lazy, device}, fun), do: if(Device.default() == device, do: fun.(), else: Mlx.with_device(device, fun))
+    def run({_lazy, nil, _waiting}, fun), do: fun.()
+
+    def run({_lazy, device, _waiting}, fun),
+      do: if(Device.default() == device, do: fun.(), else: Mlx.with_device(device, fun))
 
     @doc "The same for an operation of Nx and its tensors, which the CPU computes where a GPU lacks a type or a kernel for it."
     @spec run(t(), atom(), [term()], (-> result)) :: result when result: var
-    def run({_lazy, device} = manner, operation, tensors, fun) do
+    def run({_lazy, device, _waiting} = manner, operation, tensors, fun) do
       lacking = if (device || Device.default()) == :gpu, do: DeviceGaps.type(operation, tensors)
 
       if lacking do

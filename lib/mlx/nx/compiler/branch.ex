@@ -4,8 +4,9 @@ if Code.ensure_loaded?(Nx) do
     # `cond` as native branches, one within the other. What a branch computes alone is computed only when it is taken, or else
     # takes next to no time; what it shares with the scope around it is computed there, and is an input of the branch.
 
-    alias Mlx.Nx.Compiler.{Lowering, Placement, Tensors}
     alias Mlx.{Array, Native}
+    alias Mlx.Nx.Backend.SmallArrays
+    alias Mlx.Nx.Compiler.{Lowering, Placement, Tensors}
     alias Nx.Defn.{Composite, Expr, Tree}
     alias Nx.Tensor
 
@@ -36,7 +37,7 @@ if Code.ensure_loaded?(Nx) do
     defp small?(inputs, body) do
       results = for tensor <- Composite.flatten_list([body]), do: Tensors.kind(tensor)
       kinds = for %Array{shape: shape, type: type} <- inputs, do: {shape, type}
-      Enum.all?(kinds ++ results, &Tensors.small?/1)
+      Enum.all?(kinds ++ results, &SmallArrays.small?/1)
     end
 
     # The clauses as a program, whose first input, the predicate, is there for a branch of constants.

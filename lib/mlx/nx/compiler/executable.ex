@@ -203,7 +203,7 @@ if Code.ensure_loaded?(Nx) do
     @spec forms([boolean()], [(-> Tensor.t())]) :: [Tensors.form()]
     def forms(used, arguments), do: used |> tensors(arguments) |> Enum.map(&Tensors.form/1)
 
-    defp compute(%__MODULE__{manner: {lazy, _device}} = executable, tensors) do
+    defp compute(%__MODULE__{manner: {lazy, _device, _waiting}} = executable, tensors) do
       results = run(executable, inputs(executable, tensors) ++ executable.captured)
 
       if (not lazy or true in executable.donated) and not Native.is_traced(results) do

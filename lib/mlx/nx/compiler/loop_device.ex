@@ -5,6 +5,7 @@ if Code.ensure_loaded?(Nx) do
     # a round on small tensors. So a GPU hands such a loop to the CPU, on the same memory.
 
     alias Mlx.Device
+    alias Mlx.Nx.Backend.SmallArrays
     alias Mlx.Nx.Compiler.{Expression, Tensors}
     alias Nx.Defn.Expr
     alias Nx.Tensor
@@ -24,6 +25,6 @@ if Code.ensure_loaded?(Nx) do
     # Those that a node with several results has are nodes, too.
     defp large?(%Tensor{type: {:tuple, _count}}), do: false
     defp large?(%Tensor{data: %Expr{op: :fun}}), do: false
-    defp large?(tensor), do: not (tensor |> Tensors.kind() |> Tensors.small?())
+    defp large?(tensor), do: not (tensor |> Tensors.kind() |> SmallArrays.small?())
   end
 end

@@ -9,9 +9,6 @@ if Code.ensure_loaded?(Nx) do
     alias Nx.Defn.Composite
     alias Nx.Tensor
 
-    # The most bytes of a small array.
-    @small 16_384
-
     @type kind :: {tuple(), Type.t()}
     @type form :: Quantized.form() | nil
 
@@ -21,10 +18,6 @@ if Code.ensure_loaded?(Nx) do
       %Tensor{shape: shape, type: type} = Nx.devectorize(tensor, keep_names: false)
       {shape, Conversion.type(type)}
     end
-
-    @doc "Whether it takes a device less time to compute such an array than to wait for another device."
-    @spec small?(kind()) :: boolean()
-    def small?({shape, type}), do: Tuple.product(shape) * Type.bytes(type) <= @small
 
     @doc "What a program is recorded for in the place of a tensor: nil for one that is not quantized."
     @spec form(Tensor.t()) :: form()
