@@ -20,8 +20,8 @@ if Code.ensure_loaded?(Nx) do
     ## Eager and lazy
 
     Each result is handed to MLX as it is made, small ones several at a time, and computed while the program goes on, so that
-    memory and errors behave as with any backend. With `lazy: true` operations only add to a graph, as those of `Mlx` do: it is computed when a value is
-    read, or by `Mlx.eval/1` of the array.
+    memory and errors behave as with any backend. With `lazy: true` operations only add to a graph, as those of `Mlx` do: it
+    is computed when a value is read, or by `Mlx.eval/1` of the array.
 
         Nx.default_backend({Mlx.Backend, lazy: true})
 
@@ -190,6 +190,9 @@ if Code.ensure_loaded?(Nx) do
       manner =
         for({kind, argument} <- Enum.zip(kinds, arguments), kind != :term, do: quote(do: Manner.of(unquote(argument))))
         |> Enum.reduce(fn next, first -> quote(do: Manner.join(unquote(first), unquote(next))) end)
+
+      # Some equations have no solution, which is raised where it is asked for.
+      manner = if module == Triangular, do: quote(do: Manner.at_once(unquote(manner))), else: manner
 
       out = Macro.var(:out, __MODULE__)
       tensors = for {kind, argument} <- Enum.zip(kinds, arguments), kind in [:tensor, :held], do: argument

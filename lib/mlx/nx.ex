@@ -38,7 +38,7 @@ if Code.ensure_loaded?(Nx) do
     alias Mlx.{Array, Native, Type}
     alias Mlx.Arguments.Options
     alias Mlx.Nx.{Einsum, Quantization}
-    alias Mlx.Nx.Backend.Conversion
+    alias Mlx.Nx.Backend.{Conversion, Manner}
 
     @doc """
     The array as a tensor of `Mlx.Backend`. Booleans become `u8`.
@@ -59,7 +59,7 @@ if Code.ensure_loaded?(Nx) do
     def to_nx(%Array{} = array, options) do
       [names, lazy] = Options.without_stream(options, :"Nx.to_nx", names: nil, lazy: false)
       out = Nx.template(array.shape, Type.to_nx(array.type), names: names)
-      Conversion.result(out, bytes(array), {lazy, nil})
+      Conversion.result(out, bytes(array), Manner.of_graph(lazy))
     end
 
     # A boolean is a byte that is 0 or 1.

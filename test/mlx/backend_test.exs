@@ -82,9 +82,21 @@ if Code.ensure_loaded?(Nx) do
 
     describe "eager and lazy" do
       test "results are computed as they are made" do
-        t = Nx.add(Nx.iota({1000}), 1)
+        t = Nx.add(Nx.iota({100_000}), 1)
         refute t.data.lazy
         assert eventually(fn -> Native.is_available(t.data.array) end)
+        assert eventually(fn -> Native.is_available(Nx.sum(t).data.array) end)
+      end
+
+      test "small results are computed several at a time" do
+        sums = Enum.scan(1..40, Nx.tensor(0), &Nx.add/2)
+
+        assert Enum.map(sums, & &1.data.waiting) ==
+                 Enum.to_list(1..15) ++ [0] ++ Enum.to_list(1..15) ++ [0] ++ Enum.to_list(1..8)
+
+        assert eventually(fn -> Native.is_available(Enum.at(sums, 31).data.array) end)
+        refute Native.is_available(List.last(sums).data.array)
+        assert Nx.to_number(List.last(sums)) == 820
       end
 
       test "results of lazy tensors wait" do
@@ -269,7 +281,7 @@ if Code.ensure_loaded?(Nx) do
       setup do: TelemetryEvents.receive_all()
 
       defp device_of(operation, tensors) do
-        Manner.run({false, :gpu}, operation, tensors, fn -> Mlx.Stream.current().device end)
+        Manner.run({false, :gpu, 0}, operation, tensors, fn -> Mlx.Stream.current().device end)
       end
 
       test "is computed by the CPU, and announced" do

@@ -63,7 +63,7 @@ if Code.ensure_loaded?(Nx) do
       Conversion.result(
         Nx.template(Quantized.shape(quantized), Type.to_nx(type), names: names),
         quantized,
-        {false, nil}
+        Manner.from([])
       )
     end
 

@@ -17,7 +17,8 @@ if Code.ensure_loaded?(Nx) do
 
     @spec block(struct(), output(), [term()], fun()) :: output()
     def block(%name{} = block, out, arguments, fun) do
-      manner = Manner.of(arguments)
+      # Some have no solution, which is raised where they are called.
+      manner = arguments |> Manner.of() |> Manner.at_once()
 
       with true <- Enum.all?(arguments, &computable?/1) and computable?(out),
            {:ok, result} <-

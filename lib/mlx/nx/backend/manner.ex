@@ -26,6 +26,10 @@ if Code.ensure_loaded?(Nx) do
       {Keyword.get(options, :lazy, false), device, 0}
     end
 
+    @doc "That of an array that any number of operations may lead to, on the device of the process."
+    @spec of_graph(boolean()) :: t()
+    def of_graph(lazy), do: {lazy, nil, @most_waiting}
+
     @doc "That of an argument of an operation. Numbers and tensors of other backends have none of their own."
     @spec of(Tensor.t() | [Tensor.t() | integer()] | term()) :: t()
     def of(%Tensor{data: %Backend{array: held, lazy: lazy, device: device, waiting: waiting}}) do
@@ -46,6 +50,10 @@ if Code.ensure_loaded?(Nx) do
       waits? = not lazy and waiting + 1 < @most_waiting and SmallArrays.small?(held)
       {lazy, device, if(waits?, do: waiting + 1, else: 0)}
     end
+
+    @doc "The same, for a result that the device is to have now."
+    @spec at_once(t()) :: t()
+    def at_once({lazy, device, _waiting}), do: {lazy, device, @most_waiting}
 
     @doc "What a function returns whose operations run on the device, or else on that of the process."
     @spec run(t(), (-> result)) :: result when result: var
