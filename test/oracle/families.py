@@ -290,6 +290,14 @@ LONGCAT = {
     "attention_bias": False,
     "hidden_size": 128,
 }
+LONGCAT_NGRAM = {
+    **LONGCAT,
+    "vocab_size": 128,
+    "hidden_size": 256,
+    "ngram_vocab_size_ratio": 3,
+    "emb_neighbor_num": 3,
+    "emb_split_num": 2,
+}
 NAS = {
     "num_key_value_heads": None,
     "intermediate_size": None,
@@ -667,6 +675,11 @@ CASES = {
     "gemma3n": ("gemma3n", {"text_config": {**BASE, **GEMMA3N}}),
     "llama4": ("llama4", {"text_config": {**BASE, **LLAMA4}}),
     "longcat_flash": ("longcat_flash", LONGCAT),
+    "longcat_flash_ngram": ("longcat_flash_ngram", LONGCAT_NGRAM),
+    "longcat_flash_ngram-four": (
+        "longcat_flash_ngram",
+        {**LONGCAT_NGRAM, "ngram_vocab_size_ratio": 7, "emb_neighbor_num": 4, "emb_split_num": 1, "q_lora_rank": 32},
+    ),
     "nemotron-nas": ("nemotron-nas", NAS),
     "bitnet": ("bitnet", {**TERNARY, "tie_word_embeddings": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
@@ -1021,6 +1034,10 @@ HF = {
     },
     "deepseek_v3": join_latent,
     "longcat_flash": join_latent,
+    "longcat_flash_ngram": lambda weights: {
+        key.replace("ngram_embeddings.word_embeddings", "embed_tokens"): value
+        for key, value in join_latent(weights).items()
+    },
     "mistral4": lambda weights: join_latent(stacked("switch_mlp", "experts")(weights)),
     "llama4": stacked("experts", "experts", transpose=True),
     "gemma4_text-experts": stacked("experts.switch_glu", "experts"),

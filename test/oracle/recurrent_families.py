@@ -163,6 +163,25 @@ KIMI_LINEAR = {
     "num_expert_group": 4,
     "topk_group": 2,
 }
+KIMI_K3 = {
+    **KIMI_LINEAR,
+    "hidden_act": "situ",
+    "num_hidden_layers": 5,
+    "linear_attn_config": {
+        **KIMI_LINEAR["linear_attn_config"],
+        "kda_layers": [1, 2, 4],
+        "gate_lower_bound": -5.0,
+        "use_full_rank_gate": True,
+    },
+    "q_lora_rank": 64,
+    "v_head_dim": 32,
+    "attn_res_block_size": 2,
+    "activation_situ_beta": 1.5,
+    "activation_situ_linear_beta": 2.5,
+    "mla_use_output_gate": True,
+    "routed_expert_hidden_size": 64,
+    "latent_moe_use_norm": True,
+}
 GEAR = {
     "head_dim": 16,
     "layer_types": ["conv_mixer", "full_attention", "sliding_attention", "conv_mixer"],
@@ -260,6 +279,21 @@ def cases(base):
         "kimi_linear-long": (
             "kimi_linear",
             {**KIMI_LINEAR, "v_head_dim": 16, "tie_word_embeddings": True, "moe_renormalize": False, "num_expert_group": 1, "topk_group": 1},
+        ),
+        "kimi_k3": ("kimi_k3", {"text_config": {**base, **KIMI_K3}}),
+        "kimi_k3-long": (
+            "kimi_k3",
+            {
+                **KIMI_K3,
+                "linear_attn_config": KIMI_LINEAR["linear_attn_config"],
+                "q_lora_rank": None,
+                "attn_res_block_size": 3,
+                "activation_situ_linear_beta": None,
+                "mla_use_output_gate": False,
+                "routed_expert_hidden_size": None,
+                "num_shared_experts": 0,
+                "tie_word_embeddings": True,
+            },
         ),
         "gear": ("gear", GEAR),
         "gear-plain": ("gear", {**GEAR, "attn_logit_softcapping": None, "final_logit_softcapping": None, "conv_L_cache": 1}),
@@ -370,6 +404,23 @@ def kimi_names(weights):
     return renamed
 
 
+def kimi_k3_names(weights):
+    """The names and shapes of files of Kimi K3, in which matrices of the delta rule are apart."""
+    renamed = {}
+    for key, value in kimi_names(weights).items():
+        for mean in ["self_attention_res", "mlp_res", "output_attn_res"]:
+            for part in ["proj", "norm"]:
+                key = key.replace(f"{mean}_{part}.weight", f"{mean}.{part}_weight")
+        for name in ["qkv_proj.", "qkv_conv1d."]:
+            if name in key:
+                parts = zip("qkv", mx.split(value, 3))
+                renamed.update({key.replace("qkv", part): rows for part, rows in parts})
+                break
+        else:
+            renamed[key.replace("block_sparse_moe.gate.e_score", "block_sparse_moe.e_score")] = value
+    return renamed
+
+
 def gear_kernels(weights):
     """The shapes of files of Gear."""
     return {key: value.swapaxes(1, 2) if "_conv.weight" in key else value for key, value in weights.items()}
@@ -388,6 +439,7 @@ HF = {
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
     "kimi_linear": kimi_names,
+    "kimi_k3": kimi_k3_names,
     "bailing_moe_v3": kernels,
     "gear": gear_kernels,
     "rwkv7": flat,

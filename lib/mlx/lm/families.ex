@@ -74,6 +74,7 @@ defmodule Mlx.LM.Families do
     "jamba" => Families.Jamba,
     "joyai_llm_flash" => Families.DeepseekV3,
     "kimi_k2" => Families.DeepseekV3,
+    "kimi_k3" => Families.KimiK3,
     "kimi_linear" => Families.KimiLinear,
     "laguna" => Families.Laguna,
     "lfm2" => Families.LFM2,
@@ -83,6 +84,7 @@ defmodule Mlx.LM.Families do
     "llama4" => Families.Llama4,
     "llama4_text" => Families.Llama4Text,
     "longcat_flash" => Families.LongcatFlash,
+    "longcat_flash_ngram" => Families.LongcatFlashNgram,
     "mamba" => Families.Mamba,
     "mamba2" => Families.Mamba2,
     "mellum" => Families.Mellum,
@@ -176,6 +178,7 @@ defmodule Mlx.LM.Families do
   @outside {"", "model."}
   @places %{
     "gemma3n" => {"", "model.language_model."},
+    "kimi_k3" => @inside,
     "muse_glimmer" => @outside,
     "qwen3_5" => @inside,
     "qwen3_5_moe" => @inside

@@ -6,7 +6,8 @@ defmodule Mlx.LM.Decoder.Experts do
       y = sum of scores * expert(x) + shared_expert(x)
 
   An expert is a gated feed-forward layer, or a plain one. All experts lie in the three or two stacks of matrices of
-  `switch_mlp`. With `fc1_latent_proj` and `fc2_latent_proj` they have features of their own, between these two layers.
+  `switch_mlp`. With `fc1_latent_proj` and `fc2_latent_proj` they have features of their own, between these two layers, and
+  `latent_norm` normalises their sum.
   """
 
   alias Mlx.{Array, NN}
@@ -41,6 +42,7 @@ defmodule Mlx.LM.Decoder.Experts do
     gated: true,
     latent: nil,
     latent_bias: false,
+    latent_norm: nil,
     shared_mix: false,
     shared_activation: nil
   ]
@@ -62,7 +64,7 @@ defmodule Mlx.LM.Decoder.Experts do
 
   @derive NN.Layer
   defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate, :shared_mix] ++
-              [:fc1_latent_proj, :fc2_latent_proj, :tid2eid] ++ @constants
+              [:fc1_latent_proj, :fc2_latent_proj, :latent_norm, :tid2eid] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -94,6 +96,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:gated` - whether experts are gated, default true
     * `:latent` - the features of the inputs and outputs of experts, default `nil` for those of the stream
     * `:latent_bias` - whether the two layers between these have biases, default false
+    * `:latent_norm` - the normalisation of the sum of outputs of experts, such as `{:rms, 1.0e-6}`, default `nil`
     * `:shared_mix` - whether a softmax of two numbers says how much of the experts and of that one there is, default false
     * `:shared_activation` - that of the shared one, by default the same
   """
@@ -111,6 +114,7 @@ defmodule Mlx.LM.Decoder.Experts do
       switch_mlp: SwitchFeedForward.new(inner, options.hidden, experts, options.bias, options.activation, gated),
       fc1_latent_proj: if(latent, do: Parameter.linear(width, latent, options.latent_bias)),
       fc2_latent_proj: if(latent, do: Parameter.linear(latent, width, options.latent_bias)),
+      latent_norm: options.latent_norm && Parameter.norm(options.latent_norm, inner),
       shared_expert: if(shared, do: shared_expert(options)),
       shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1)),
       shared_mix: if(options.shared_mix, do: Parameter.linear(width, 2, true))
@@ -146,7 +150,7 @@ defmodule Mlx.LM.Decoder.Experts do
   def call(%__MODULE__{} = layer, x, ids \\ nil) do
     {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)), ids)
     y = taken(layer, passed(layer.fc1_latent_proj, x), scores, chosen)
-    with_shared(layer, passed(layer.fc2_latent_proj, y), x)
+    with_shared(layer, passed(layer.fc2_latent_proj, passed(layer.latent_norm, y)), x)
   end
 
   defp taken(%__MODULE__{weigh: :inputs} = layer, x, scores, chosen) do
