@@ -100,6 +100,7 @@ defmodule Mlx.LM.Families do
     "mistral4" => Families.Mistral4,
     "mixtral" => Families.Mixtral,
     "muse_glimmer" => Families.MuseGlimmer,
+    "muse_spark" => Families.MuseSpark,
     "nanbeige" => Families.Nanbeige,
     "nanochat" => Families.NanoChat,
     "nemotron" => Families.Nemotron,
@@ -180,6 +181,7 @@ defmodule Mlx.LM.Families do
     "gemma3n" => {"", "model.language_model."},
     "kimi_k3" => @inside,
     "muse_glimmer" => @outside,
+    "muse_spark" => {"", "model.language_model."},
     "qwen3_5" => @inside,
     "qwen3_5_moe" => @inside
   }

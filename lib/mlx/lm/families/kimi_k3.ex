@@ -44,7 +44,7 @@ defmodule Mlx.LM.Families.KimiK3 do
   defp latent(fields) do
     size = Fields.size(fields, "routed_expert_hidden_size", nil)
     norm? = size != nil and Fields.flag(fields, "latent_moe_use_norm", false)
-    [latent: size, latent_norm: if(norm?, do: {:rms, Fields.positive(fields, "rms_norm_eps")})]
+    [latent: size, norms: if(norm?, do: [sum: {:rms, Fields.positive(fields, "rms_norm_eps")}], else: [])]
   end
 
   # Each of so many blocks begins a new sum.
@@ -74,7 +74,7 @@ defmodule Mlx.LM.Families.KimiK3 do
       {"e_score_correction_bias", "e_score_correction_bias"},
       {"routed_expert_down_proj", "fc1_latent_proj"},
       {"routed_expert_up_proj", "fc2_latent_proj"},
-      {"routed_expert_norm", "latent_norm"},
+      {"routed_expert_norm", "norms.sum"},
       {"gate.e_score_correction_bias", "e_score_correction_bias"}
     ]
 
