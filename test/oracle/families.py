@@ -762,6 +762,14 @@ def build(module, config):
             for gate in ["add_attn", "add_ffn"]:
                 alpha, beta = spark.residual_gate_coefficients(mx.random.normal((64,)) * 0.5)
                 layer.update({f"{gate}_alpha": alpha, f"{gate}_beta": beta})
+    if module == "prism_hadamard_qwen35":
+        for path, layer in model.named_modules():
+            if "biases" in layer:
+                rows, columns = layer.weight.shape[0], layer.weight.shape[1] * 16
+                matrix = mx.quantize(0.1 * mx.random.normal((rows, columns)), group_size=128, bits=2)
+                layer.update(dict(zip(["weight", "scales", "biases"], matrix)))
+            if "signs" in layer:
+                layer.signs = mx.sign(mx.random.normal(layer.signs.shape))
     if module == "baichuan_m1":
         # Its output matrix is changed when it is loaded.
         model.load_weights(list(model.sanitize(dict(tree_flatten(model.parameters()))).items()))
@@ -788,9 +796,9 @@ importlib.import_module("mlx_lm.models.bitlinear_layers").BitLinear.execute_matm
 
 
 class InFull:
-    """mlx.core for a class that rounds to bfloat16."""
+    """mlx.core for a class that rounds to 16 bits."""
 
-    bfloat16 = mx.float32
+    bfloat16 = float16 = mx.float32
 
     def __getattr__(self, name):
         return getattr(mx, name)
@@ -829,7 +837,7 @@ def norm_and_gate(x, gate, *, eps):
 
 # What the kernels of muse_spark compute, which are for Metal alone.
 spark = importlib.import_module("mlx_lm.models.muse_spark")
-spark.mx = InFull()
+spark.mx = importlib.import_module("mlx_lm.models.prism_hadamard_qwen35").mx = InFull()
 spark.qk_norm, spark.qk_norm_rope, spark.expert_routing = queries_and_keys, queries_and_keys, chosen_experts
 spark.post_expert_norm_combine, spark.norm_add_norm = norm_and_sum, norm_add_norm
 spark.rms_norm_sigmoid_gate = norm_and_gate
@@ -1165,7 +1173,7 @@ def main():
         if name == "gpt_oss":
             pack_experts(folder / f"{name}-mxfp4", build(module, config), config)
         # What is quantized already is not again.
-        if "quantization_config" in config:
+        if "quantization_config" in config or "quantization" in config:
             continue
         config = quantize(model, config)
         mx.eval(model.parameters())

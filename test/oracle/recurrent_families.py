@@ -4,6 +4,32 @@ import mlx.core as mx
 
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 
+PRISM_LAYERS = ["linear_attn.in_proj_qkv", "linear_attn.out_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
+PRISM_BLOCKS = {
+    "model.embed_tokens": 512,
+    **{f"model.layers.0.{path}": 512 for path in PRISM_LAYERS},
+    "model.layers.0.mlp.down_proj": 1024,
+    "model.layers.1.self_attn.q_proj": 512,
+    "model.layers.1.self_attn.k_proj": 0,
+    "model.layers.1.self_attn.v_proj": 512,
+}
+
+
+def prism(text, blocks):
+    """A model of Qwen 3.5 whose packed matrices have blocks of these sizes by their paths."""
+    sizes = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 2, "linear_value_head_dim": 128}
+    return {
+        "text_config": {**text, **QWEN3_5, **sizes},
+        "schema_version": 2,
+        "tensor_namespace": "mlx-vlm-qwen3_5",
+        "quantization": {"bits": 2, "group_size": 128, "mode": "affine"},
+        "modules": [
+            {"path": path, "embedding": path.endswith("embed_tokens"), "dtype": "float16", "block": block}
+            for path, block in blocks.items()
+        ],
+    }
+
+
 LFM2 = {
     "norm_eps": 1e-5,
     "conv_bias": False,
@@ -304,6 +330,11 @@ def cases(base):
         "rwkv7": ("rwkv7", RWKV7),
         "rwkv7-long": ("rwkv7", {**RWKV7, "tie_word_embeddings": True}),
         "qwen3_5": ("qwen3_5", QWEN3_5),
+        "prism_hadamard_qwen35": ("prism_hadamard_qwen35", prism({**base, "tie_word_embeddings": True}, PRISM_BLOCKS)),
+        "prism_hadamard_qwen35-head": (
+            "prism_hadamard_qwen35",
+            prism(base, {"lm_head": 512, "model.layers.1.self_attn.o_proj": 0}),
+        ),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
 

@@ -121,6 +121,7 @@ defmodule Mlx.LM.Families do
     "plamo" => Families.Plamo,
     "plamo2" => Families.Plamo2,
     "plamo3" => Families.Plamo3,
+    "prism_hadamard_qwen35" => Families.PrismHadamardQwen35,
     "qwen" => Families.Qwen,
     "qwen2" => Families.Qwen2,
     "qwen2_moe" => Families.Qwen2MoE,
@@ -182,6 +183,7 @@ defmodule Mlx.LM.Families do
     "kimi_k3" => @inside,
     "muse_glimmer" => @outside,
     "muse_spark" => {"", "model.language_model."},
+    "prism_hadamard_qwen35" => @inside,
     "qwen3_5" => @inside,
     "qwen3_5_moe" => @inside
   }

@@ -8,7 +8,19 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   alias Mlx.Array
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, RoPE, ShiftedLayerNorm, ShiftedRMSNorm, SwitchLinear}
+
+  alias Mlx.LM.Decoder.{
+    DenseLinear,
+    QuantizedSwitchLinear,
+    RoPE,
+    RotatedEmbedding,
+    RotatedLinear,
+    Rotation,
+    ShiftedLayerNorm,
+    ShiftedRMSNorm,
+    SwitchLinear
+  }
+
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
   @type form :: :dense | :quantized
@@ -32,6 +44,10 @@ defmodule Mlx.LM.Decoder.ForInference do
   # A dense matrix of the output stands beside a quantized embedding, of which only the rows of tokens are unpacked.
   defp output(nil, %QuantizedEmbedding{} = embedding, :dense) do
     shaped(%Linear{weight: unpacked(embedding), bias: nil})
+  end
+
+  defp output(nil, %RotatedEmbedding{} = embedding, :dense) do
+    shaped(%Linear{weight: Rotation.dense(embedding), bias: nil})
   end
 
   defp output(nil, %Embedding{weight: weight}, _form) do
@@ -85,6 +101,7 @@ defmodule Mlx.LM.Decoder.ForInference do
     %SwitchLinear{weight: unpacked(layer), bias: bias}
   end
 
+  defp formed(%RotatedLinear{} = layer, :dense), do: %Linear{weight: Rotation.dense(layer), bias: nil}
   defp formed(layer, _form), do: layer
 
   defp unpacked(%{weight: weight, scales: scales, biases: biases} = layer) do
