@@ -17,6 +17,7 @@ import types
 
 import mlx.core as mx
 import mlx.nn as nn
+import newest_families
 import recurrent_families
 from mlx.utils import tree_flatten, tree_map
 
@@ -290,14 +291,6 @@ LONGCAT = {
     "attention_bias": False,
     "hidden_size": 128,
 }
-LONGCAT_NGRAM = {
-    **LONGCAT,
-    "vocab_size": 128,
-    "hidden_size": 256,
-    "ngram_vocab_size_ratio": 3,
-    "emb_neighbor_num": 3,
-    "emb_split_num": 2,
-}
 NAS = {
     "num_key_value_heads": None,
     "intermediate_size": None,
@@ -389,24 +382,6 @@ AFM7 = {
     **{key: None for key in ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"]},
     "intermediate_size": None,
     "tie_word_embeddings": True,
-}
-MUSE_SPARK = {
-    **{key: value for key, value in BASE.items() if key not in ("intermediate_size", "rope_theta")},
-    "model_type": "muse_spark_text",
-    "num_hidden_layers": 4,
-    "head_dim": 16,
-    "post_norm_eps": 1e-3,
-    "rope_parameters": {"rope_theta": 5000.0},
-    "layer_rope_theta": [5000.0, 5000.0, 0, 5000.0],
-    "layer_types": ["sliding_attention", "sliding_attention", "full_attention", "full_attention"],
-    "sliding_window": WINDOW,
-    "final_logit_softcapping": 20.0,
-    "output_multiplier": 0.5,
-    "num_local_experts": 8,
-    "num_experts_per_tok": 2,
-    "moe_hidden_size": 64,
-    "moe_intermediate_size": 64,
-    "routed_scaling_factor": 1.5,
 }
 GLIMMER = {"head_dim": 16, "sliding_window": WINDOW, "num_hidden_layers": 4}
 NO_GROUPS = {"num_key_value_heads": None}
@@ -693,11 +668,6 @@ CASES = {
     "gemma3n": ("gemma3n", {"text_config": {**BASE, **GEMMA3N}}),
     "llama4": ("llama4", {"text_config": {**BASE, **LLAMA4}}),
     "longcat_flash": ("longcat_flash", LONGCAT),
-    "longcat_flash_ngram": ("longcat_flash_ngram", LONGCAT_NGRAM),
-    "longcat_flash_ngram-four": (
-        "longcat_flash_ngram",
-        {**LONGCAT_NGRAM, "ngram_vocab_size_ratio": 7, "emb_neighbor_num": 4, "emb_split_num": 1, "q_lora_rank": 32},
-    ),
     "nemotron-nas": ("nemotron-nas", NAS),
     "bitnet": ("bitnet", {**TERNARY, "tie_word_embeddings": True}),
     "apertus": ("apertus", {"mlp_bias": False, "attention_bias": False, "post_norm": False, "qk_norm": True}),
@@ -725,10 +695,10 @@ CASES = {
     ),
     "muse_glimmer": ("muse_glimmer", GLIMMER),
     "muse_glimmer-text": ("muse_glimmer", {"text_config": {**BASE, **GLIMMER, "tie_word_embeddings": True}}),
-    "muse_spark": ("muse_spark", {"text_config": MUSE_SPARK}),
     "afm7": ("afm7", AFM7),
     "talkie": ("talkie", {"head_dim": 16, "num_key_value_heads": None}),
     **recurrent_families.cases(BASE),
+    **newest_families.cases(BASE, LONGCAT),
 }
 
 # What has a meaning, or must be there, when it is null.
@@ -757,19 +727,7 @@ def build(module, config):
     if module == "afm7":
         steps = [(name, 0.05 * step) for name, step in tree_flatten(model.parameters()) if name.endswith("_scale")]
         model.load_weights(steps, strict=False)
-    if module == "muse_spark":
-        for layer in model.layers:
-            for gate in ["add_attn", "add_ffn"]:
-                alpha, beta = spark.residual_gate_coefficients(mx.random.normal((64,)) * 0.5)
-                layer.update({f"{gate}_alpha": alpha, f"{gate}_beta": beta})
-    if module == "prism_hadamard_qwen35":
-        for path, layer in model.named_modules():
-            if "biases" in layer:
-                rows, columns = layer.weight.shape[0], layer.weight.shape[1] * 16
-                matrix = mx.quantize(0.1 * mx.random.normal((rows, columns)), group_size=128, bits=2)
-                layer.update(dict(zip(["weight", "scales", "biases"], matrix)))
-            if "signs" in layer:
-                layer.signs = mx.sign(mx.random.normal(layer.signs.shape))
+    newest_families.prepare(module, model)
     if module == "baichuan_m1":
         # Its output matrix is changed when it is loaded.
         model.load_weights(list(model.sanitize(dict(tree_flatten(model.parameters()))).items()))
@@ -795,52 +753,7 @@ def plain_product(layer, x, packed):
 importlib.import_module("mlx_lm.models.bitlinear_layers").BitLinear.execute_matmul_kernel = plain_product
 
 
-class InFull:
-    """mlx.core for a class that rounds to 16 bits."""
-
-    bfloat16 = float16 = mx.float32
-
-    def __getattr__(self, name):
-        return getattr(mx, name)
-
-
-def queries_and_keys(qkvg, *, n_heads, n_kv_heads, head_dim, eps, query_scale, rope_base=None, offset=0):
-    heads = qkvg[..., : (n_heads + n_kv_heads) * head_dim].reshape(*qkvg.shape[:-1], -1, head_dim)
-    heads = mx.fast.rms_norm(heads, None, eps).swapaxes(1, 2)
-    heads = mx.concatenate([heads[:, :n_heads] * query_scale, heads[:, n_heads:]], axis=1)
-    if rope_base:
-        heads = mx.fast.rope(heads, head_dim, traditional=True, base=rope_base, scale=1.0, offset=offset)
-    return mx.split(heads.swapaxes(1, 2), [n_heads], axis=2)
-
-
-def chosen_experts(logits, bias, *, top_k, multiplier, score_eps, route_scale):
-    scores = mx.sigmoid(logits * multiplier)
-    chosen = mx.argsort(-(scores + bias), axis=-1)[..., :top_k]
-    weights = mx.take_along_axis(scores, chosen, axis=-1)
-    return chosen, weights / (weights.sum(-1, keepdims=True) + score_eps) * route_scale
-
-
-def norm_and_sum(experts, weights, *, norm_weight, eps):
-    return (mx.fast.rms_norm(experts * norm_weight, None, eps) * weights[..., None]).sum(-2)
-
-
-def norm_add_norm(branch, stream, *, alpha, beta, post_weight, post_eps, next_norm):
-    branch = branch if post_weight is None else branch * post_weight
-    stream = alpha * stream + beta * mx.fast.rms_norm(branch, None, post_eps)
-    return stream, next_norm and next_norm(stream)
-
-
-def norm_and_gate(x, gate, *, eps):
-    heads = mx.fast.rms_norm(x, None, eps).swapaxes(1, 2)
-    return heads.flatten(2, 3) * mx.sigmoid(gate)
-
-
-# What the kernels of muse_spark compute, which are for Metal alone.
-spark = importlib.import_module("mlx_lm.models.muse_spark")
-spark.mx = importlib.import_module("mlx_lm.models.prism_hadamard_qwen35").mx = InFull()
-spark.qk_norm, spark.qk_norm_rope, spark.expert_routing = queries_and_keys, queries_and_keys, chosen_experts
-spark.post_expert_norm_combine, spark.norm_add_norm = norm_and_sum, norm_add_norm
-spark.rms_norm_sigmoid_gate = norm_and_gate
+newest_families.replace_kernels()
 
 
 def added_mask(x, cache, return_array=True):
@@ -1107,28 +1020,6 @@ def joined_hunyuan(weights):
     return renamed
 
 
-def muse_spark_files(weights):
-    """The names and shapes of Hugging Face's files: a number for each gate of the stream, weights less one, and rows for pairs
-    of features that are half a head apart."""
-    centered = ("input_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "expert_norm")
-    gates = {"add_attn_beta": "post_attention_residual_gate.gate", "add_ffn_beta": "post_feedforward_residual_gate.gate"}
-    norms = {key: value for key, value in weights.items() if ".experts.post_expert_norm." in key}
-    renamed = {}
-    for key, value in {**stacked("experts", "experts")(weights), **norms}.items():
-        path, name = key.rsplit(".", 1)
-        if name in gates:
-            renamed[f"{path}.{gates[name]}"] = 0.3 * (mx.log(value) - mx.log(1 - value))
-        elif path.endswith(centered):
-            renamed[key] = value - 1
-        elif path.endswith("qkvg_proj"):
-            heads = value.reshape(-1, 8, 2, value.shape[-1]).swapaxes(1, 2).reshape(-1, value.shape[-1])
-            for part, rows, apart in zip(["q", "k", "v", "gate"], mx.split(value, [64, 96, 128]), mx.split(heads, [64, 96, 128])):
-                renamed[key.replace("qkvg", part)] = apart if part in "qk" else rows
-        elif not name.endswith("_alpha"):
-            renamed[key] = value
-    return renamed
-
-
 HF = {
     "hunyuan-lists": joined_hunyuan,
     "phixtral": lambda weights: {
@@ -1136,17 +1027,12 @@ HF = {
     },
     "deepseek_v3": join_latent,
     "longcat_flash": join_latent,
-    "longcat_flash_ngram": lambda weights: {
-        key.replace("ngram_embeddings.word_embeddings", "embed_tokens"): value
-        for key, value in join_latent(weights).items()
-    },
     "mistral4": lambda weights: join_latent(stacked("switch_mlp", "experts")(weights)),
     "llama4": stacked("experts", "experts", transpose=True),
     "gemma4_text-experts": stacked("experts.switch_glu", "experts"),
     "gemma4": with_parts_that_nobody_reads,
     "step3p5": original_step,
     "dbrx": joined_experts,
-    "muse_spark": muse_spark_files,
     "laguna": laguna_names,
     "minimax": split_experts({"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}),
     "deepseek_v2": split_experts({}),
@@ -1156,6 +1042,7 @@ HF = {
     "qwen3_moe": split_experts({}),
     "gpt_oss": join_gates,
     **recurrent_families.HF,
+    **newest_families.HF(join_latent, stacked("experts", "experts")),
 }
 
 

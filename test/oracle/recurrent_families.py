@@ -4,32 +4,6 @@ import mlx.core as mx
 
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 
-PRISM_LAYERS = ["linear_attn.in_proj_qkv", "linear_attn.out_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
-PRISM_BLOCKS = {
-    "model.embed_tokens": 512,
-    **{f"model.layers.0.{path}": 512 for path in PRISM_LAYERS},
-    "model.layers.0.mlp.down_proj": 1024,
-    "model.layers.1.self_attn.q_proj": 512,
-    "model.layers.1.self_attn.k_proj": 0,
-    "model.layers.1.self_attn.v_proj": 512,
-}
-
-
-def prism(text, blocks):
-    """A model of Qwen 3.5 whose packed matrices have blocks of these sizes by their paths."""
-    sizes = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 2, "linear_value_head_dim": 128}
-    return {
-        "text_config": {**text, **QWEN3_5, **sizes},
-        "schema_version": 2,
-        "tensor_namespace": "mlx-vlm-qwen3_5",
-        "quantization": {"bits": 2, "group_size": 128, "mode": "affine"},
-        "modules": [
-            {"path": path, "embedding": path.endswith("embed_tokens"), "dtype": "float16", "block": block}
-            for path, block in blocks.items()
-        ],
-    }
-
-
 LFM2 = {
     "norm_eps": 1e-5,
     "conv_bias": False,
@@ -189,25 +163,6 @@ KIMI_LINEAR = {
     "num_expert_group": 4,
     "topk_group": 2,
 }
-KIMI_K3 = {
-    **KIMI_LINEAR,
-    "hidden_act": "situ",
-    "num_hidden_layers": 5,
-    "linear_attn_config": {
-        **KIMI_LINEAR["linear_attn_config"],
-        "kda_layers": [1, 2, 4],
-        "gate_lower_bound": -5.0,
-        "use_full_rank_gate": True,
-    },
-    "q_lora_rank": 64,
-    "v_head_dim": 32,
-    "attn_res_block_size": 2,
-    "activation_situ_beta": 1.5,
-    "activation_situ_linear_beta": 2.5,
-    "mla_use_output_gate": True,
-    "routed_expert_hidden_size": 64,
-    "latent_moe_use_norm": True,
-}
 GEAR = {
     "head_dim": 16,
     "layer_types": ["conv_mixer", "full_attention", "sliding_attention", "conv_mixer"],
@@ -306,21 +261,6 @@ def cases(base):
             "kimi_linear",
             {**KIMI_LINEAR, "v_head_dim": 16, "tie_word_embeddings": True, "moe_renormalize": False, "num_expert_group": 1, "topk_group": 1},
         ),
-        "kimi_k3": ("kimi_k3", {"text_config": {**base, **KIMI_K3}}),
-        "kimi_k3-long": (
-            "kimi_k3",
-            {
-                **KIMI_K3,
-                "linear_attn_config": KIMI_LINEAR["linear_attn_config"],
-                "q_lora_rank": None,
-                "attn_res_block_size": 3,
-                "activation_situ_linear_beta": None,
-                "mla_use_output_gate": False,
-                "routed_expert_hidden_size": None,
-                "num_shared_experts": 0,
-                "tie_word_embeddings": True,
-            },
-        ),
         "gear": ("gear", GEAR),
         "gear-plain": ("gear", {**GEAR, "attn_logit_softcapping": None, "final_logit_softcapping": None, "conv_L_cache": 1}),
         "baichuan_m1": ("baichuan_m1", BAICHUAN),
@@ -330,11 +270,6 @@ def cases(base):
         "rwkv7": ("rwkv7", RWKV7),
         "rwkv7-long": ("rwkv7", {**RWKV7, "tie_word_embeddings": True}),
         "qwen3_5": ("qwen3_5", QWEN3_5),
-        "prism_hadamard_qwen35": ("prism_hadamard_qwen35", prism({**base, "tie_word_embeddings": True}, PRISM_BLOCKS)),
-        "prism_hadamard_qwen35-head": (
-            "prism_hadamard_qwen35",
-            prism(base, {"lm_head": 512, "model.layers.1.self_attn.o_proj": 0}),
-        ),
         "qwen3_5_moe": ("qwen3_5_moe", {"text_config": {**base, **QWEN3_5, **SHARED}}),
     }
 
@@ -435,23 +370,6 @@ def kimi_names(weights):
     return renamed
 
 
-def kimi_k3_names(weights):
-    """The names and shapes of files of Kimi K3, in which matrices of the delta rule are apart."""
-    renamed = {}
-    for key, value in kimi_names(weights).items():
-        for mean in ["self_attention_res", "mlp_res", "output_attn_res"]:
-            for part in ["proj", "norm"]:
-                key = key.replace(f"{mean}_{part}.weight", f"{mean}.{part}_weight")
-        for name in ["qkv_proj.", "qkv_conv1d."]:
-            if name in key:
-                parts = zip("qkv", mx.split(value, 3))
-                renamed.update({key.replace("qkv", part): rows for part, rows in parts})
-                break
-        else:
-            renamed[key.replace("block_sparse_moe.gate.e_score", "block_sparse_moe.e_score")] = value
-    return renamed
-
-
 def gear_kernels(weights):
     """The shapes of files of Gear."""
     return {key: value.swapaxes(1, 2) if "_conv.weight" in key else value for key, value in weights.items()}
@@ -470,7 +388,6 @@ HF = {
     "qwen3_5_moe": qwen3_5_moe,
     "mamba": kernels,
     "kimi_linear": kimi_names,
-    "kimi_k3": kimi_k3_names,
     "bailing_moe_v3": kernels,
     "gear": gear_kernels,
     "rwkv7": flat,

@@ -35,6 +35,7 @@ defmodule Mlx.LM.Families do
     "deepseek_v3" => Families.DeepseekV3,
     "deepseek_v32" => Families.DeepseekV32,
     "deepseek_v4" => Families.DeepseekV4,
+    "deepseek_v41" => Families.DeepseekV41,
     "dots1" => Families.Dots1,
     "ernie4_5" => Families.Ernie45,
     "ernie4_5_moe" => Families.Ernie45MoE,
@@ -179,6 +180,7 @@ defmodule Mlx.LM.Families do
   @inside {"language_model.", "language_model.model."}
   @outside {"", "model."}
   @places %{
+    "deepseek_v41" => @outside,
     "gemma3n" => {"", "model.language_model."},
     "kimi_k3" => @inside,
     "muse_glimmer" => @outside,
