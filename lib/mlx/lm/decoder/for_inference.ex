@@ -25,11 +25,14 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   @type form :: :dense | :quantized
 
-  @doc "The decoder, whose former arrays are given up. All arrays are computed. `join` says whether matrices are joined."
-  @spec of(Decoder.t(), form(), boolean()) :: Decoder.t()
-  def of(%Decoder{model: model} = decoder, form, join \\ true) do
+  @doc """
+  The decoder, whose former arrays are given up. All arrays are computed. `join` says whether matrices are joined, and `output`
+  whether logits are wanted.
+  """
+  @spec of(Decoder.t(), form(), boolean(), boolean()) :: Decoder.t()
+  def of(%Decoder{model: model} = decoder, form, join \\ true, output \\ true) do
     # The largest matrix comes first: while it is made, there is no other beside it.
-    lm_head = output(decoder.lm_head, model.embed_tokens, form)
+    lm_head = if output, do: output(decoder.lm_head, model.embed_tokens, form)
     embedding = Mlx.eval(model.embed_tokens)
 
     {layers, _arrays} =
