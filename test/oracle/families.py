@@ -17,6 +17,7 @@ import types
 
 import mlx.core as mx
 import mlx.nn as nn
+import newest_families
 import recurrent_families
 from mlx.utils import tree_flatten, tree_map
 
@@ -697,6 +698,7 @@ CASES = {
     "afm7": ("afm7", AFM7),
     "talkie": ("talkie", {"head_dim": 16, "num_key_value_heads": None}),
     **recurrent_families.cases(BASE),
+    **newest_families.cases(BASE, LONGCAT),
 }
 
 # What has a meaning, or must be there, when it is null.
@@ -725,6 +727,7 @@ def build(module, config):
     if module == "afm7":
         steps = [(name, 0.05 * step) for name, step in tree_flatten(model.parameters()) if name.endswith("_scale")]
         model.load_weights(steps, strict=False)
+    newest_families.prepare(module, model)
     if module == "baichuan_m1":
         # Its output matrix is changed when it is loaded.
         model.load_weights(list(model.sanitize(dict(tree_flatten(model.parameters()))).items()))
@@ -748,6 +751,9 @@ def plain_product(layer, x, packed):
 
 
 importlib.import_module("mlx_lm.models.bitlinear_layers").BitLinear.execute_matmul_kernel = plain_product
+
+
+newest_families.replace_kernels()
 
 
 def added_mask(x, cache, return_array=True):
@@ -1036,6 +1042,7 @@ HF = {
     "qwen3_moe": split_experts({}),
     "gpt_oss": join_gates,
     **recurrent_families.HF,
+    **newest_families.HF(join_latent, stacked("experts", "experts")),
 }
 
 
@@ -1053,7 +1060,7 @@ def main():
         if name == "gpt_oss":
             pack_experts(folder / f"{name}-mxfp4", build(module, config), config)
         # What is quantized already is not again.
-        if "quantization_config" in config:
+        if "quantization_config" in config or "quantization" in config:
             continue
         config = quantize(model, config)
         mx.eval(model.parameters())

@@ -32,10 +32,12 @@ defmodule Mlx.LM.Activation do
 
   @doc """
   The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other;
-  that of `{"clipped_swiglu", limit}` is the same with another bound; that of `{"limited_silu", limit}` bounds the gate from above and the other on both sides; that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of `{"greatest_gelu", deviations}` takes
-  what gates are more than so many standard deviations above their mean.
+  that of `{"clipped_swiglu", limit}` is the same with another bound; that of `{"limited_silu", limit}` bounds the gate from
+  above and the other on both sides; that of `{"bounded_silu", limit}` bounds the activated gate and the other; that of
+  `{"situ", {limit, other}}` goes softly towards a bound of each, of which the other's may be `nil`; that of
+  `{"greatest_gelu", deviations}` takes what gates are more than so many standard deviations above their mean.
   """
-  @spec gate(String.t() | {String.t(), number()}, Array.t(), Array.t()) :: Array.t()
+  @spec gate(String.t() | {String.t(), number() | {number(), number() | nil}}, Array.t(), Array.t()) :: Array.t()
   def gate("clipped_swiglu", gate, up), do: gate({"clipped_swiglu", @limit}, gate, up)
 
   def gate({"clipped_swiglu", limit}, gate, up) do
@@ -52,6 +54,12 @@ defmodule Mlx.LM.Activation do
     Mlx.multiply(Mlx.min(call("silu", gate), limit), Mlx.clip(up, -limit, limit))
   end
 
+  def gate({"situ", {limit, other}}, gate, %Array{type: type} = up) do
+    [gate, up] = for x <- [gate, up], do: Mlx.as_type(x, :f32)
+    activated = gate |> toward(limit) |> Mlx.multiply(Mlx.sigmoid(gate))
+    Mlx.as_type(Mlx.multiply(activated, if(other, do: toward(up, other), else: up)), type)
+  end
+
   def gate({"greatest_gelu", deviations}, gate, up) do
     mean = Mlx.mean(gate, axes: [-1], keep_axes: true)
     deviation = Mlx.standard_deviation(gate, axes: [-1], keep_axes: true)
@@ -60,4 +68,6 @@ defmodule Mlx.LM.Activation do
   end
 
   def gate(name, gate, up), do: Mlx.multiply(call(name, gate), up)
+
+  defp toward(x, limit), do: x |> Mlx.divide(limit) |> Mlx.tanh() |> Mlx.multiply(limit)
 end

@@ -133,7 +133,12 @@ defmodule Mlx.LM.Checkpoint do
     config
     |> Decoder.new()
     |> Quantization.of(tensors, fields, names)
+    |> with_layers(family, text)
     |> filled(Map.new(tensors, fn {name, array} -> {name, in_type(array, name, type)} end), source)
+  end
+
+  defp with_layers(decoder, family, text) do
+    Map.merge(decoder, decoder |> Map.take([:model, :lm_head]) |> family.layers(text))
   end
 
   defp floating!(type) do

@@ -10,7 +10,8 @@ defmodule Mlx.LM.Embedder do
 
   `load/2` reads a folder with `config.json`, safetensors and `tokenizer.json`. The files that sentence-transformers keeps
   there say how the vectors of a text's tokens become one, whether it has the length 1, how long a text may be, and what
-  is put in front of it. `Mlx.LM.Encoder` lists the models.
+  is put in front of it. `Mlx.LM.Encoder` lists the models. Decoders that were trained for it are embedders, too: those of the
+  types `qwen3` (Qwen 3 Embedding) and `gemma3_text` (EmbeddingGemma).
 
   Texts are read in batches of about the same length, which are padded to one of a few lengths. The function that reads
   them is compiled at the first batch of each size. Padding, order and the other texts of a batch don't change a vector
@@ -27,7 +28,7 @@ defmodule Mlx.LM.Embedder do
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
   alias Mlx.LM.Embedder.{Dense, Modules, Similarity}
   alias Mlx.LM.{Encoder, Tokenizer}
-  alias Mlx.LM.Encoder.{Batches, Folder, Pooling, Quantized, Sequences, Text}
+  alias Mlx.LM.Encoder.{Batches, Folder, FromDecoder, Pooling, Sequences, Text}
 
   @enforce_keys [
     :name,
@@ -49,6 +50,7 @@ defmodule Mlx.LM.Embedder do
   @derive {Inspect, only: [:name, :pooling, :normalize, :max_length, :type, :prompts]}
   defstruct @enforce_keys
 
+  @typep model :: Encoder.t() | FromDecoder.t()
   @typep text :: Text.t()
   @typep dense :: Dense.t()
 
@@ -73,7 +75,7 @@ defmodule Mlx.LM.Embedder do
 
   @type t :: %__MODULE__{
           name: String.t(),
-          encoder: Encoder.t(),
+          encoder: model(),
           text: text() | nil,
           pooling: pooling(),
           normalize: boolean(),
@@ -247,7 +249,7 @@ defmodule Mlx.LM.Embedder do
   defp dims(%__MODULE__{dense: []} = embedder, pooling), do: width(embedder, pooling)
   defp dims(%__MODULE__{dense: dense}, _pooling), do: dense |> List.last() |> Dense.sizes() |> elem(1)
 
-  defp width(embedder, pooling), do: length(pooling) * elem(Quantized.sizes(embedder.encoder.embeddings), 1)
+  defp width(embedder, pooling), do: length(pooling) * elem(Encoder.sizes(embedder.encoder), 1)
 
   defp vectors(embedder, [], settings, _skipped), do: Mlx.zeros({0, dims(embedder, settings.pooling)})
 

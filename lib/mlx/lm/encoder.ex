@@ -22,7 +22,7 @@ defmodule Mlx.LM.Encoder do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Given
-  alias Mlx.LM.Encoder.{Classifier, Config, Embeddings, Family, Layer, Parameter}
+  alias Mlx.LM.Encoder.{Classifier, Config, Embeddings, Family, FromDecoder, Layer, Parameter, Quantized}
   alias Mlx.NN.LayerNorm
 
   @derive NN.Layer
@@ -107,7 +107,16 @@ defmodule Mlx.LM.Encoder do
   end
 
   @doc false
-  @spec read(t(), Array.t(), Array.t(), Array.t() | nil) :: Array.t()
+  # How many tokens a model knows, and how long their vectors are.
+  @spec sizes(t() | struct()) :: {pos_integer(), pos_integer()}
+  def sizes(%__MODULE__{embeddings: embeddings}), do: Quantized.sizes(embeddings)
+  def sizes(%FromDecoder{} = model), do: FromDecoder.sizes(model)
+
+  @doc false
+  # The vectors of an encoder, or of a decoder that is one.
+  @spec read(t() | struct(), Array.t(), Array.t(), Array.t() | nil) :: Array.t()
+  def read(%FromDecoder{} = model, ids, lengths, _types), do: FromDecoder.read(model, ids, lengths)
+
   def read(%__MODULE__{} = encoder, %Array{shape: {batch, _length}} = ids, %Array{shape: {batch}} = lengths, types)
       when is_nil(types) or types.shape == ids.shape do
     x = Embeddings.call(encoder.embeddings, ids, types)

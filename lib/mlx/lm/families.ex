@@ -35,6 +35,7 @@ defmodule Mlx.LM.Families do
     "deepseek_v3" => Families.DeepseekV3,
     "deepseek_v32" => Families.DeepseekV32,
     "deepseek_v4" => Families.DeepseekV4,
+    "deepseek_v41" => Families.DeepseekV41,
     "dots1" => Families.Dots1,
     "ernie4_5" => Families.Ernie45,
     "ernie4_5_moe" => Families.Ernie45MoE,
@@ -74,6 +75,7 @@ defmodule Mlx.LM.Families do
     "jamba" => Families.Jamba,
     "joyai_llm_flash" => Families.DeepseekV3,
     "kimi_k2" => Families.DeepseekV3,
+    "kimi_k3" => Families.KimiK3,
     "kimi_linear" => Families.KimiLinear,
     "laguna" => Families.Laguna,
     "lfm2" => Families.LFM2,
@@ -83,6 +85,7 @@ defmodule Mlx.LM.Families do
     "llama4" => Families.Llama4,
     "llama4_text" => Families.Llama4Text,
     "longcat_flash" => Families.LongcatFlash,
+    "longcat_flash_ngram" => Families.LongcatFlashNgram,
     "mamba" => Families.Mamba,
     "mamba2" => Families.Mamba2,
     "mellum" => Families.Mellum,
@@ -98,6 +101,7 @@ defmodule Mlx.LM.Families do
     "mistral4" => Families.Mistral4,
     "mixtral" => Families.Mixtral,
     "muse_glimmer" => Families.MuseGlimmer,
+    "muse_spark" => Families.MuseSpark,
     "nanbeige" => Families.Nanbeige,
     "nanochat" => Families.NanoChat,
     "nemotron" => Families.Nemotron,
@@ -118,6 +122,7 @@ defmodule Mlx.LM.Families do
     "plamo" => Families.Plamo,
     "plamo2" => Families.Plamo2,
     "plamo3" => Families.Plamo3,
+    "prism_hadamard_qwen35" => Families.PrismHadamardQwen35,
     "qwen" => Families.Qwen,
     "qwen2" => Families.Qwen2,
     "qwen2_moe" => Families.Qwen2MoE,
@@ -175,8 +180,12 @@ defmodule Mlx.LM.Families do
   @inside {"language_model.", "language_model.model."}
   @outside {"", "model."}
   @places %{
+    "deepseek_v41" => @outside,
     "gemma3n" => {"", "model.language_model."},
+    "kimi_k3" => @inside,
     "muse_glimmer" => @outside,
+    "muse_spark" => {"", "model.language_model."},
+    "prism_hadamard_qwen35" => @inside,
     "qwen3_5" => @inside,
     "qwen3_5_moe" => @inside
   }

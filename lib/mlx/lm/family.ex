@@ -55,6 +55,9 @@ defmodule Mlx.LM.Family do
   """
   @callback own_form?(path :: String.t(), Fields.t()) :: boolean()
 
+  @doc "The parts of a decoder, whose layers are packed already, with layers of kinds that only this family has."
+  @callback layers(parts :: term(), Fields.t()) :: term()
+
   @doc """
   How the layer with a path in the decoder is quantized where nobody asks for something else: as all others (`true`), not
   at all (`false`), or with other options.
@@ -81,9 +84,12 @@ defmodule Mlx.LM.Family do
       def own_form?(_path, _fields), do: false
 
       @impl true
+      def layers(parts, _fields), do: parts
+
+      @impl true
       def packing(_path), do: true
 
-      defoverridable names: 0, tensors: 2, joints: 0, saved: 3, own_form?: 2, packing: 1
+      defoverridable names: 0, tensors: 2, joints: 0, saved: 3, own_form?: 2, layers: 2, packing: 1
     end
   end
 end

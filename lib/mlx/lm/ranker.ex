@@ -8,7 +8,9 @@ defmodule Mlx.LM.Ranker do
       #=> [%{index: 0, score: 8.6, document: "Berlin has ..."}, %{index: 1, score: -11.2, document: "Pasta ..."}]
 
   Such a model is slower and better than `Mlx.LM.Embedder`, which reads each text alone: a search takes what the embedder
-  finds, and ranks it. `load/2` reads a folder with the model of a `...ForSequenceClassification`.
+  finds, and ranks it. `load/2` reads a folder with the model of a `...ForSequenceClassification`, or with a decoder of the type
+  `qwen3` (Qwen 3 Reranker), which is asked about a pair, and whose score is how much more likely yes is than no: with
+  `activation: :sigmoid`, its default, the probability of yes among the two.
 
   Pairs are read in batches, as texts are by `Mlx.LM.Embedder`. A ranker belongs to no process.
 
@@ -20,17 +22,18 @@ defmodule Mlx.LM.Ranker do
   alias Mlx.{Array, Type}
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.{Encoder, Tokenizer}
-  alias Mlx.LM.Encoder.{Batches, Classifier, Folder, Sequences, Settings, Text}
+  alias Mlx.LM.Encoder.{Batches, Classifier, Folder, FromDecoder, Judgement, Sequences, Settings, Text}
 
   @enforce_keys [:name, :encoder, :text, :labels, :activation, :max_length, :longest, :heads, :type, :compiled]
   @derive {Inspect, only: [:name, :labels, :activation, :max_length, :type]}
   defstruct @enforce_keys
 
+  @typep model :: Encoder.t() | FromDecoder.t()
   @typep text :: Text.t()
 
   @type t :: %__MODULE__{
           name: String.t(),
-          encoder: Encoder.t(),
+          encoder: model(),
           text: text() | nil,
           labels: pos_integer(),
           activation: :none | :sigmoid,
@@ -115,10 +118,13 @@ defmodule Mlx.LM.Ranker do
   defp compile(encoder) do
     Mlx.compile(fn ids, lengths, types, activation ->
       x = Encoder.read(encoder, ids, lengths, types)
-      scores = encoder.classifier |> Classifier.call(x, lengths) |> Mlx.as_type(:f32)
+      scores = Mlx.as_type(scores_of(encoder, x, lengths), :f32)
       if activation == :sigmoid, do: Mlx.sigmoid(scores), else: scores
     end)
   end
+
+  defp scores_of(%FromDecoder{} = model, x, lengths), do: FromDecoder.scores(model, x, lengths)
+  defp scores_of(%Encoder{classifier: classifier}, x, lengths), do: Classifier.call(classifier, x, lengths)
 
   @doc """
   The scores `{n, labels}`, of the type `:f32`, of a list of `n` pairs of texts.
@@ -127,6 +133,8 @@ defmodule Mlx.LM.Ranker do
 
     * `:activation` - what is applied to the scores, `:sigmoid` or `:none`; by default what the files name, or else
       `:sigmoid` for a model with one label and `:none` for others
+    * `:instruction` - what makes a document a good one, for a ranker that is asked; by default that it answers a query of a
+      search
     * `:max_length` - the most tokens of a pair, special ones included; of what is too long, the longer text is cut first.
       By default the ranker's
     * `:batch_size` - the most pairs that are read at once, default #{@batch_size}
@@ -217,11 +225,20 @@ defmodule Mlx.LM.Ranker do
   end
 
   defp scored(ranker, pairs, settings, function) do
-    special = if ranker.text, do: Text.special_of_pair(ranker.text), else: 0
+    special = if ranker.text, do: special(ranker), else: 0
     Sequences.check_tokenizer!(ranker.text, settings.length, function, special)
-    sequences = for pair <- pairs, do: Text.pair(ranker.text, pair, settings.length)
+    sequences = for pair <- pairs, do: sequence(ranker, pair, settings)
     read(ranker, sequences, settings, function)
   end
+
+  defp special(%__MODULE__{encoder: %FromDecoder{}, text: text}), do: Judgement.special(text)
+  defp special(%__MODULE__{text: text}), do: Text.special_of_pair(text)
+
+  defp sequence(%__MODULE__{encoder: %FromDecoder{}, text: text}, pair, settings) do
+    Judgement.sequence(text, pair, settings.instruction || Judgement.instruction(), settings.length)
+  end
+
+  defp sequence(%__MODULE__{text: text}, pair, settings), do: Text.pair(text, pair, settings.length)
 
   defp read(ranker, [], _settings, _function), do: Mlx.zeros({0, ranker.labels})
 
@@ -233,13 +250,14 @@ defmodule Mlx.LM.Ranker do
     Batches.run(sequences, settings, &ranker.compiled.(&1, &2, &3, settings.activation))
   end
 
+  defp typed(%__MODULE__{encoder: %FromDecoder{}}, _ids, _types), do: nil
   defp typed(%__MODULE__{encoder: %{embeddings: %{token_type: nil}}}, _ids, _types), do: nil
   defp typed(_ranker, ids, nil), do: List.duplicate(0, length(ids))
   defp typed(_ranker, _ids, types), do: types
 
   defp settings(ranker, options, function, more) do
     called = "Mlx.LM.Ranker.#{function}"
-    defaults = [activation: nil, max_length: nil, batch_size: @batch_size] ++ more
+    defaults = [activation: nil, instruction: nil, max_length: nil, batch_size: @batch_size] ++ more
     options = Options.complete(options, :"LM.Ranker.#{function}", defaults)
     activation = if options[:activation] == nil, do: ranker.activation, else: options[:activation]
 
@@ -247,9 +265,16 @@ defmodule Mlx.LM.Ranker do
       raise ArgumentError, "#{called}: expected :activation to be :none or :sigmoid, got: #{Given.text(activation)}"
     end
 
+    if not (options[:instruction] == nil or
+              (is_binary(options[:instruction]) and is_struct(ranker.encoder, FromDecoder))) do
+      raise ArgumentError,
+            "#{called}: expected :instruction to be a string for a ranker that is asked, and nil for others, " <>
+              "got: #{Given.text(options[:instruction])}"
+    end
+
     options
     |> Sequences.limits!(ranker.max_length, ranker.longest, ranker.heads, called)
     |> Map.merge(Map.new(more, fn {name, _default} -> {name, options[name]} end))
-    |> Map.put(:activation, activation)
+    |> Map.merge(%{activation: activation, instruction: options[:instruction]})
   end
 end

@@ -12,7 +12,7 @@ defmodule Mlx.LM.FamiliesTest do
   @tolerance 1.0e-4
 
   # The types of models that mlx-lm has and that are not here.
-  @missing ~w(deepseek_v41 kimi_k3 longcat_flash_ngram muse_spark prism_hadamard_qwen35)
+  @missing []
 
   # The types that mlx-lm does not have, each with a test of its own.
   @of_our_own ["deepseek_v4"]

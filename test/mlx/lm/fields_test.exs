@@ -320,6 +320,36 @@ defmodule Mlx.LM.FieldsTest do
     |> Map.merge(%{"o_groups" => 2, "compress_rates" => %{"compressed_sparse_attention" => 4}, "num_hash_layers" => 1})
   end
 
+  defp base("deepseek_v41") do
+    Map.merge(@config, %{
+      "compress_ratios" => [0, 4, 4],
+      "kv_source_layer_ids" => [1],
+      "index_source_layer_ids" => [1, 2],
+      "candidate_source_layer_id" => 1,
+      "hc_mult" => 2,
+      "o_groups" => 2,
+      "qk_rope_head_dim" => 8
+    })
+  end
+
+  defp base("kimi_k3"), do: Map.merge(@config, %{"hidden_act" => "situ", "attn_res_block_size" => 2})
+
+  defp base("muse_spark") do
+    own = %{"output_multiplier" => 0.5, "final_logit_softcapping" => 20.0, "post_norm_eps" => 1.0e-3}
+    sizes = %{"moe_hidden_size" => 32, "layer_rope_theta" => [1.0e4, 0, 1.0e4], "num_shared_experts" => 0}
+    @config |> Map.merge(own) |> Map.merge(sizes) |> Map.delete("mlp_layer_types")
+  end
+
+  defp base("prism_hadamard_qwen35") do
+    Map.merge(%{@config | "layer_types" => ["linear_attention", "full_attention", "linear_attention"]}, %{
+      "tensor_namespace" => "mlx-vlm-qwen3_5",
+      "quantization" => %{"bits" => 2, "group_size" => 128, "mode" => "affine"},
+      "modules" => [%{"path" => "lm_head", "embedding" => false, "dtype" => "float16", "block" => 0}]
+    })
+  end
+
+  defp base("longcat_flash_ngram"), do: Map.merge(@config, %{"ngram_vocab_size_ratio" => 3, "emb_split_num" => 2})
+
   defp base("granitemoehybrid"), do: %{@config | "layer_types" => ["mamba", "attention", "mamba"]}
 
   defp base(type) when type in ["lfm2", "lfm2-vl", "lfm2_vl", "lfm2_moe"] do

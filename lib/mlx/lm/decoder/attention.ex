@@ -54,6 +54,7 @@ defmodule Mlx.LM.Decoder.Attention do
     value_size: nil,
     value_scale: nil,
     output_norm: nil,
+    head_output_norm: nil,
     gate: nil,
     clip: nil,
     values: :own,
@@ -82,6 +83,7 @@ defmodule Mlx.LM.Decoder.Attention do
     :value_norm,
     :value_size,
     :value_scale,
+    :head_output_norm,
     :gate,
     :clip,
     :gives,
@@ -136,6 +138,8 @@ defmodule Mlx.LM.Decoder.Attention do
     * `:value_size`, `:value_scale` - the features of a head of values, default `:head_size`; and a factor of values,
       default `nil`
     * `:output_norm` - a normalisation before `o_proj`, such as `{:rms, 1.0e-6}`, default `nil`
+    * `:head_output_norm` - the epsilon of a normalisation of the heads of outputs before the gate, which has no weight,
+      default `nil`
     * `:gate` - a gate of the outputs that `g_proj` gives: `{:heads, activation}`, one number for each head, or
       `{:features, activation}`, one for each feature, where the activation is `:sigmoid` or `:softplus`; default `nil`
     * `:clip` - a bound of queries, keys and values before everything else, default `nil`
@@ -248,6 +252,7 @@ defmodule Mlx.LM.Decoder.Attention do
     queries = Temperature.call(attention.temperature, queries, cache.length)
     {keys, values} = KeyRounding.call(attention.rounding, keys, value_norm(attention, values))
     {y, cache, step} = attend(attention, queries, keys, values, cache, step)
+    y = if eps = attention.head_output_norm, do: Fast.rms_norm(y, nil, eps: eps), else: y
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     y = outer_gate(attention, gated(y, gate), x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y

@@ -17,6 +17,7 @@ defmodule Mlx.LM.Decoder.Block do
   | `:part` | the name of the part, or a list of branches whose sum it is |
   | `:before`, `:after` | the names of normalisations, or absent |
   | `:scale` | a factor, or absent |
+  | `:gate` | the name of a `Mlx.LM.Decoder.ResidualGate`, which takes the place of the sum, or absent |
   | `:later` | the name under which what it gives waits for a later step, or absent |
 
   For example, Llama's blocks are
@@ -27,13 +28,14 @@ defmodule Mlx.LM.Decoder.Block do
   """
 
   alias Mlx.{Array, LM, NN}
-  alias Mlx.LM.Decoder.Mixer
+  alias Mlx.LM.Decoder.{Mixer, ResidualGate}
 
   @type branch :: %{
           required(:part) => atom() | [branch()],
           optional(:before) => atom() | nil,
           optional(:after) => atom() | nil,
           optional(:scale) => number() | nil,
+          optional(:gate) => atom(),
           optional(:later) => atom()
         }
 
@@ -82,6 +84,7 @@ defmodule Mlx.LM.Decoder.Block do
 
       case branch do
         %{later: name} -> {sum, caches, Map.put(step, name, y)}
+        %{gate: name} -> {ResidualGate.call(Map.fetch!(block, name), sum, y), caches, step}
         _now -> {if(sum, do: Mlx.add(sum, y), else: y), caches, step}
       end
     end)

@@ -11,6 +11,9 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
   where each group of heads has a matrix of its own in `o_a_proj`, and each head a score of its own that takes attention
   from all positions. The last features of a head rotate.
 
+  In DeepSeek V4.1 several layers share entries and what is chosen of them (`Mlx.LM.Decoder.SharedEntries`), and keys are
+  rounded to 8 bits.
+
   Source: DeepSeek-AI, "DeepSeek-V4" (2026), section 2.3.
   """
 
@@ -19,7 +22,19 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
   alias Mlx.{Array, Fast, NN}
   alias Mlx.Arguments.Options
   alias Mlx.LM.{CompressedCache, KeyValueCache, RotatingCache}
-  alias Mlx.LM.Decoder.{Compressor, EntryIndexer, HeadLinear, Mask, Parameter, RoPE, TailRotation}
+
+  alias Mlx.LM.Decoder.{
+    CandidateIndexer,
+    Compressor,
+    EntryIndexer,
+    FloatRounding,
+    HeadLinear,
+    Mask,
+    Parameter,
+    RoPE,
+    SharedEntries,
+    TailRotation
+  }
 
   @options [
     width: nil,
@@ -32,10 +47,11 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     norm: nil,
     rope: nil,
     compressor: nil,
-    indexer: nil
+    indexer: nil,
+    shared: false
   ]
 
-  @constants [:heads, :head_size, :groups, :window, :rope]
+  @constants [:heads, :head_size, :groups, :window, :rope, :shared]
 
   defstruct [:q_a_proj, :q_a_norm, :q_b_proj, :q_b_norm, :kv_proj, :kv_norm, :o_a_proj, :o_b_proj, :sinks] ++
               [:compressor, :indexer] ++ @constants
@@ -54,6 +70,8 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     * `:norm` - the kind of normalisations, such as `{:rms, 1.0e-6}`
     * `:rope` - an `Mlx.LM.Decoder.RoPE`
     * `:compressor`, `:indexer` - options of `Mlx.LM.Decoder.Compressor` and `Mlx.LM.Decoder.EntryIndexer`, default `nil`
+    * `:shared` - whether it is attention of DeepSeek V4.1: queries have no normalisation, keys are rounded, and the indexer
+      is an `Mlx.LM.Decoder.CandidateIndexer`; `:window` for one that sees no entries; default false
   """
   @impl true
   @spec new(keyword()) :: t()
@@ -69,17 +87,20 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
       q_a_proj: Parameter.linear(width, options.query_latent),
       q_a_norm: Parameter.norm(options.norm, options.query_latent),
       q_b_proj: Parameter.linear(options.query_latent, heads * size),
-      q_b_norm: Parameter.norm({:rms_without_weight, eps}, size),
+      q_b_norm: if(options.shared == false, do: Parameter.norm({:rms_without_weight, eps}, size)),
       kv_proj: Parameter.linear(width, size),
       kv_norm: Parameter.norm(options.norm, size),
       o_a_proj: HeadLinear.new(groups, div(heads, groups) * size, options.output_latent),
       o_b_proj: Parameter.linear(groups * options.output_latent, width),
       sinks: Parameter.zeros({heads}),
       compressor: options.compressor && Compressor.new(options.compressor),
-      indexer: options.indexer && EntryIndexer.new(options.indexer)
+      indexer: options.indexer && indexer(options)
     )
     |> struct!(Map.take(options, @constants))
   end
+
+  defp indexer(%{shared: false, indexer: options}), do: EntryIndexer.new(options)
+  defp indexer(%{indexer: options}), do: CandidateIndexer.new(options)
 
   @impl true
   def cache(%__MODULE__{compressor: nil, window: window}), do: RotatingCache.new(window)
@@ -91,9 +112,10 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     start = cache.length
     low = NN.Layer.call(attention.q_a_norm, NN.Layer.call(attention.q_a_proj, x))
     queries = attention.q_b_proj |> NN.Layer.call(low) |> Mlx.reshape({batch, length, heads, size})
-    queries = TailRotation.call(rope, attention.q_b_norm |> NN.Layer.call(queries) |> Mlx.swap_axes(1, 2), start)
+    queries = if attention.q_b_norm, do: NN.Layer.call(attention.q_b_norm, queries), else: queries
+    queries = TailRotation.call(rope, Mlx.swap_axes(queries, 1, 2), start)
     keys = attention.kv_norm |> NN.Layer.call(NN.Layer.call(attention.kv_proj, x)) |> Mlx.new_axis(1)
-    {keys, mask, cache} = seen(attention, {x, low, start}, TailRotation.call(rope, keys, start), cache)
+    {keys, mask, cache, step} = seen(attention, {x, low, start}, TailRotation.call(rope, keys, start), cache, step)
     options = [scale: 1 / :math.sqrt(size), mask: mask, sinks: attention.sinks]
     y = Fast.scaled_dot_product_attention(queries, keys, keys, options)
     {output(attention, TailRotation.call(back(rope), y, start)), cache, step}
@@ -108,25 +130,33 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     NN.Layer.call(attention.o_b_proj, Mlx.flatten(y, axes: [2, 3]))
   end
 
-  # The keys that the queries see, who sees whom, and the cache.
-  defp seen(%__MODULE__{compressor: nil}, _inputs, keys, cache) do
-    {keys, _values, mask, cache} = RotatingCache.update(cache, keys, keys)
-    {keys, mask, cache}
+  # The keys that the queries see, who sees whom, the cache and the step.
+  defp seen(%__MODULE__{shared: shared} = attention, inputs, keys, cache, step) when shared != false do
+    SharedEntries.seen(attention, inputs, FloatRounding.eights(keys), cache, step)
   end
 
-  defp seen(attention, {x, _low, start} = inputs, keys, cache) do
+  defp seen(%__MODULE__{compressor: nil}, _inputs, keys, cache, step) do
+    {keys, _values, mask, cache} = RotatingCache.update(cache, keys, keys)
+    {keys, mask, cache, step}
+  end
+
+  defp seen(attention, {x, _low, start} = inputs, keys, cache, step) do
     {keys, _values, mask, window} = RotatingCache.update(cache.window, keys, keys)
     {entry_rows, index_rows} = cache.rows || {nil, nil}
     {new, entry_rows} = Compressor.call(attention.compressor, x, start, entry_rows)
     {index, index_rows} = index(attention.indexer, x, start, index_rows, new)
     {all, index, _mask, entries} = KeyValueCache.update(cache.entries, new, index)
-    {chosen, of_entries} = chosen(attention, inputs, all, index)
-    length = Mlx.axis_size(x, 1)
-    mask = whole(mask, length, Mlx.axis_size(keys, 2))
-    both = Mlx.concatenate([Mlx.broadcast(mask, spread(mask, of_entries)), of_entries], axis: -1)
+    {keys, mask} = both(keys, mask, chosen(attention, inputs, all, index))
+    {keys, mask, CompressedCache.put(cache, window, entries, {entry_rows, index_rows}), step}
+  end
 
-    {Mlx.concatenate([keys, chosen], axis: 2), both,
-     CompressedCache.put(cache, window, entries, {entry_rows, index_rows})}
+  @doc false
+  # The keys of a window with entries, and who sees which of both.
+  @spec both(Array.t(), nil | :causal | Array.t(), {Array.t(), Array.t()}) :: {Array.t(), Array.t()}
+  def both(keys, mask, {entries, %Array{shape: {_, 1, length, _}} = of_entries}) do
+    mask = whole(mask, length, Mlx.axis_size(keys, 2))
+    mask = Mlx.broadcast(mask, spread(mask, of_entries))
+    {Mlx.concatenate([keys, entries], axis: 2), Mlx.concatenate([mask, of_entries], axis: -1)}
   end
 
   # Without an indexer something small stands beside the entries.
@@ -142,9 +172,9 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
 
   # Entries, and which of them a position sees: those that are complete and chosen. For one position only the chosen ones
   # are there.
-  defp chosen(attention, {x, _low, start} = inputs, %Array{shape: {batch, 1, count, size}} = entries, index) do
+  defp chosen(attention, {x, _low, start} = inputs, %Array{shape: {batch, 1, count, _}} = entries, index) do
     length = Mlx.axis_size(x, 1)
-    complete = complete(attention.compressor.ratio, start, length, count)
+    complete = Mask.complete(attention.compressor.ratio, start, length, count)
 
     cond do
       attention.indexer == nil or count <= attention.indexer.top ->
@@ -152,11 +182,8 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
 
       length == 1 ->
         places = EntryIndexer.choose(attention.indexer, inputs, index, complete)
-        top = attention.indexer.top
-        rows = Mlx.reshape(places, {batch, 1, top, 1})
-        taken = Mlx.take_along_axis(entries, Mlx.broadcast(rows, {batch, 1, top, size}), axis: 2)
         kept = Mlx.take_along_axis(Mlx.broadcast(complete, {batch, 1, count}), places, axis: 2)
-        {taken, Mlx.new_axis(kept, 1)}
+        {at(entries, places), Mlx.new_axis(kept, 1)}
 
       true ->
         places = EntryIndexer.choose(attention.indexer, inputs, index, complete)
@@ -165,10 +192,11 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
     end
   end
 
-  # {1, length, count}, or {batch, length, count} where each row has a start of its own.
-  defp complete(ratio, start, length, count) do
-    ends = start |> Mlx.array() |> Mlx.reshape({:auto, 1, 1})
-    ends = Mlx.add(ends, 1 |> Mlx.arange(length + 1, type: :s32) |> Mlx.reshape({1, length, 1}))
-    Mlx.less(0 |> Mlx.arange(count, type: :s32) |> Mlx.reshape({1, 1, count}), Mlx.floor_divide(ends, ratio))
+  @doc false
+  # The entries, `{batch, 1, top, size}`, of the numbers `{batch, 1, top}`.
+  @spec at(Array.t(), Array.t()) :: Array.t()
+  def at(%Array{shape: {batch, 1, _count, size}} = entries, %Array{shape: {batch, 1, top}} = places) do
+    rows = places |> Mlx.reshape({batch, 1, top, 1}) |> Mlx.broadcast({batch, 1, top, size})
+    Mlx.take_along_axis(entries, rows, axis: 2)
   end
 end

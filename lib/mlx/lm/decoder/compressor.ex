@@ -9,7 +9,8 @@ defmodule Mlx.LM.Decoder.Compressor do
   half in the window before. An entry has the position of the first one of its window.
 
   The rows of a window that is not complete wait in the cache. The entry of that window is made, too, with what is there;
-  nobody may see it, and it is made anew with the next position.
+  nobody may see it, and it is made anew with the next position. Windows of one position have no gate:
+  `entry = rotate(kv_norm(kv_proj(x)))`.
 
   Source: DeepSeek-AI, "DeepSeek-V4" (2026), section 2.3.
   """
@@ -25,21 +26,22 @@ defmodule Mlx.LM.Decoder.Compressor do
 
   @doc """
   A compressor with zeros for arrays. Options: `:width`, `:size`, the features of an entry, `:ratio`, `:overlap`, default
-  false, `:norm`, and `:rope`, that of entries, one step of which is a window.
+  false, `:norm`, `:position_bias`, whether gates have one, default true, and `:rope`, that of entries, one step of which is a
+  window, or `nil`.
   """
   @spec new(keyword()) :: t()
   def new(options) do
-    defaults = [width: nil, size: nil, ratio: nil, overlap: false, norm: nil, rope: nil]
+    defaults = [width: nil, size: nil, ratio: nil, overlap: false, norm: nil, position_bias: true, rope: nil]
 
-    [width, size, ratio, overlap, norm, rope] =
+    [width, size, ratio, overlap, norm, position_bias, rope] =
       Options.without_stream(options, :"LM.Decoder.Compressor.new", defaults)
 
     features = if overlap, do: 2 * size, else: size
 
     %__MODULE__{
       kv_proj: Parameter.linear(width, features),
-      gate_proj: Parameter.linear(width, features),
-      position_bias: Parameter.zeros({ratio, features}),
+      gate_proj: if(ratio > 1, do: Parameter.linear(width, features)),
+      position_bias: if(ratio > 1 and position_bias, do: Parameter.zeros({ratio, features})),
       kv_norm: Parameter.norm(norm, size),
       ratio: ratio,
       size: size,
@@ -49,13 +51,18 @@ defmodule Mlx.LM.Decoder.Compressor do
   end
 
   @typedoc "The rows of the last windows, `{batch, rows, features}`: those of the window n begin at `rem(n, windows) * ratio`."
-  @type rows :: {Array.t(), Array.t()} | nil
+  @type rows :: {Array.t(), Array.t()} | {} | nil
 
   @doc """
   The entries `{batch, 1, count, size}` of the windows from the one of the first position of `x` on, and the rows for what
   comes next.
   """
   @spec call(t(), Array.t(), non_neg_integer() | Array.t(), rows()) :: {Array.t(), rows()}
+  def call(%__MODULE__{ratio: 1} = layer, x, start, _rows) do
+    entries = layer.kv_norm |> NN.Layer.call(NN.Layer.call(layer.kv_proj, x)) |> Mlx.new_axis(1)
+    {rotated(layer.rope, entries, start), {}}
+  end
+
   def call(%__MODULE__{} = layer, x, start, rows) do
     kv = NN.Layer.call(layer.kv_proj, x)
     gate = NN.Layer.call(layer.gate_proj, x)
@@ -163,7 +170,7 @@ defmodule Mlx.LM.Decoder.Compressor do
 
   # {batch, windows, ratio, features} each, of windows from the number `first` on.
   defp entries(%__MODULE__{size: size} = layer, kv, gate, before, first) do
-    gate = Mlx.add(gate, layer.position_bias)
+    gate = biased(gate, layer.position_bias)
 
     {kv, gate} =
       case before do
@@ -171,7 +178,7 @@ defmodule Mlx.LM.Decoder.Compressor do
           {kv, gate}
 
         {old_kv, old_gate} ->
-          [of_next, _own] = Mlx.split(Mlx.add(old_gate, layer.position_bias), [size], axis: -1)
+          [of_next, _own] = Mlx.split(biased(old_gate, layer.position_bias), [size], axis: -1)
           [old_kv, _own] = Mlx.split(old_kv, [size], axis: -1)
           [[_, kv], [_, gate]] = for x <- [kv, gate], do: Mlx.split(x, [size], axis: -1)
           {Mlx.concatenate([old_kv, kv], axis: 2), Mlx.concatenate([of_next, gate], axis: 2)}
@@ -179,8 +186,14 @@ defmodule Mlx.LM.Decoder.Compressor do
 
     shares = gate |> Mlx.as_type(:f32) |> Mlx.softmax(axes: 2, precise: true) |> Mlx.as_type(kv.type)
     entries = layer.kv_norm |> NN.Layer.call(Mlx.sum(Mlx.multiply(kv, shares), axes: [2])) |> Mlx.new_axis(1)
-    TailRotation.call(layer.rope, entries, first)
+    rotated(layer.rope, entries, first)
   end
+
+  defp biased(gate, nil), do: gate
+  defp biased(gate, bias), do: Mlx.add(gate, bias)
+
+  defp rotated(nil, entries, _first), do: entries
+  defp rotated(rope, entries, first), do: TailRotation.call(rope, entries, first)
 
   defp windows(%__MODULE__{overlap: true}), do: 2
   defp windows(%__MODULE__{overlap: false}), do: 1

@@ -43,14 +43,28 @@ defmodule Mlx.LM.Decoder.EntryIndexer do
   Where fewer are complete, others are among them.
   """
   @spec choose(t(), {Array.t(), Array.t(), non_neg_integer() | Array.t()}, Array.t(), Array.t()) :: Array.t()
-  def choose(%__MODULE__{heads: heads, size: size} = indexer, {x, low, start}, entries, complete) do
+  def choose(%__MODULE__{} = indexer, inputs, entries, complete) do
+    best(Mlx.select(complete, worth(indexer, inputs, entries, & &1), :neg_infinity), indexer.top)
+  end
+
+  @doc """
+  The worth of each entry for each position, `{batch, length, entries}`. Of the indexer count `q_b_proj`, `weights_proj`,
+  `heads`, `size` and `rope`. `rounded` is a function of the queries.
+  """
+  @spec worth(struct(), {Array.t(), Array.t(), non_neg_integer() | Array.t()}, Array.t(), (Array.t() -> Array.t())) ::
+          Array.t()
+  def worth(%{heads: heads, size: size} = indexer, {x, low, start}, entries, rounded) do
     %Array{shape: {batch, length, _width}} = x
     queries = indexer.q_b_proj |> NN.Layer.call(low) |> Mlx.reshape({batch, length, heads, size}) |> Mlx.swap_axes(1, 2)
-    queries = indexer.rope |> TailRotation.call(queries, start) |> Mlx.as_type(:f32)
+    queries = indexer.rope |> TailRotation.call(queries, start) |> rounded.() |> Mlx.as_type(:f32)
     scores = queries |> Mlx.matmul(Mlx.matrix_transpose(Mlx.as_type(entries, :f32))) |> Mlx.max(0)
     weights = indexer.weights_proj |> NN.Layer.call(x) |> Mlx.as_type(:f32) |> Mlx.swap_axes(1, 2) |> Mlx.new_axis(-1)
-    worth = Mlx.sum(Mlx.multiply(scores, weights), axes: [1])
-    worth = Mlx.select(complete, worth, :neg_infinity)
-    worth |> Mlx.negate() |> Mlx.argpartition(indexer.top - 1) |> Mlx.slice([0, 0, 0], [batch, length, indexer.top])
+    Mlx.sum(Mlx.multiply(scores, weights), axes: [1])
+  end
+
+  @doc "The numbers of the `top` greatest of each row."
+  @spec best(Array.t(), pos_integer()) :: Array.t()
+  def best(%Array{shape: {batch, length, _count}} = worth, top) do
+    worth |> Mlx.negate() |> Mlx.argpartition(top - 1) |> Mlx.slice([0, 0, 0], [batch, length, top])
   end
 end

@@ -11,8 +11,7 @@ defmodule Mlx.LM.Decoder.Experts do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.Options
-  alias Mlx.LM.Decoder.{GatedFeedForward, Parameter, PlainFeedForward, SwitchFeedForward}
-  alias Mlx.NN.Activations
+  alias Mlx.LM.Decoder.{ExpertChoice, GatedFeedForward, Parameter, PlainFeedForward, SwitchFeedForward}
 
   @options [
     width: nil,
@@ -32,6 +31,7 @@ defmodule Mlx.LM.Decoder.Experts do
     weigh: :outputs,
     identities: 0,
     table: nil,
+    logit_scale: nil,
     logit_cap: nil,
     jitter: 0.01,
     shared: nil,
@@ -41,6 +41,7 @@ defmodule Mlx.LM.Decoder.Experts do
     gated: true,
     latent: nil,
     latent_bias: false,
+    norms: [],
     shared_mix: false,
     shared_activation: nil
   ]
@@ -53,6 +54,7 @@ defmodule Mlx.LM.Decoder.Experts do
     :groups,
     :group_worth,
     :dropped,
+    :logit_scale,
     :logit_cap,
     :jitter,
     :weigh,
@@ -62,7 +64,7 @@ defmodule Mlx.LM.Decoder.Experts do
 
   @derive NN.Layer
   defstruct [:gate, :e_score_correction_bias, :switch_mlp, :shared_expert, :shared_expert_gate, :shared_mix] ++
-              [:fc1_latent_proj, :fc2_latent_proj, :tid2eid] ++ @constants
+              [:fc1_latent_proj, :fc2_latent_proj, :norms, :tid2eid] ++ @constants
 
   @type t :: %__MODULE__{}
 
@@ -78,6 +80,7 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:weigh` - what the scores multiply: `:outputs` of the experts (default), or their `:inputs`, for `:top` 1
     * `:scores` - `:softmax` over all experts, `:softmax_of_chosen` or `:sigmoid_of_chosen` over the chosen ones, `:sigmoid`,
       `:sqrt_softplus`, or `:sparse_mixer`: for each choice a softmax of those that are left and close to the best
+    * `:logit_scale` - a factor of what the gate gives, default `nil`
     * `:logit_cap` - what the gate gives becomes `cap * tanh(logit / cap)`, default `nil`
     * `:jitter` - how close that is, default 0.01
     * `:normalize` - whether the scores of the chosen experts are divided by their sum, default false
@@ -94,6 +97,8 @@ defmodule Mlx.LM.Decoder.Experts do
     * `:gated` - whether experts are gated, default true
     * `:latent` - the features of the inputs and outputs of experts, default `nil` for those of the stream
     * `:latent_bias` - whether the two layers between these have biases, default false
+    * `:norms` - normalisations such as `{:rms, 1.0e-6}` of these features: `:input`, of the inputs of experts, `:each`, of the
+      outputs of each of them, and `:sum`, of their sum; a keyword list, default `[]`
     * `:shared_mix` - whether a softmax of two numbers says how much of the experts and of that one there is, default false
     * `:shared_activation` - that of the shared one, by default the same
   """
@@ -111,6 +116,7 @@ defmodule Mlx.LM.Decoder.Experts do
       switch_mlp: SwitchFeedForward.new(inner, options.hidden, experts, options.bias, options.activation, gated),
       fc1_latent_proj: if(latent, do: Parameter.linear(width, latent, options.latent_bias)),
       fc2_latent_proj: if(latent, do: Parameter.linear(latent, width, options.latent_bias)),
+      norms: for({place, norm} <- options.norms, into: %{}, do: {place, Parameter.norm(norm, inner)}),
       shared_expert: if(shared, do: shared_expert(options)),
       shared_expert_gate: if(options.shared_gate, do: Parameter.linear(width, 1)),
       shared_mix: if(options.shared_mix, do: Parameter.linear(width, 2, true))
@@ -144,8 +150,9 @@ defmodule Mlx.LM.Decoder.Experts do
   @doc "The outputs for `x`, `{batch, length, width}`. A layer with a table needs the tokens `{batch, length}`."
   @spec call(t(), Array.t(), Array.t() | nil) :: Array.t()
   def call(%__MODULE__{} = layer, x, ids \\ nil) do
-    {scores, chosen} = choose(layer, capped(layer, NN.Layer.call(layer.gate, x)), ids)
-    y = taken(layer, passed(layer.fc1_latent_proj, x), scores, chosen)
+    {scores, chosen} = ExpertChoice.call(layer, NN.Layer.call(layer.gate, x), ids)
+    inputs = normalized(layer, :input, passed(layer.fc1_latent_proj, x))
+    y = normalized(layer, :sum, taken(layer, inputs, scores, chosen))
     with_shared(layer, passed(layer.fc2_latent_proj, y), x)
   end
 
@@ -155,7 +162,7 @@ defmodule Mlx.LM.Decoder.Experts do
   end
 
   defp taken(%__MODULE__{identities: 0} = layer, x, scores, chosen) do
-    y = SwitchFeedForward.call(layer.switch_mlp, x, chosen)
+    y = normalized(layer, :each, SwitchFeedForward.call(layer.switch_mlp, x, chosen))
     y |> Mlx.multiply(Mlx.new_axis(scores, -1)) |> Mlx.sum(axes: [-2]) |> Mlx.as_type(x.type)
   end
 
@@ -166,96 +173,10 @@ defmodule Mlx.LM.Decoder.Experts do
     Mlx.add(y, Mlx.as_type(Mlx.multiply(x, kept), x.type))
   end
 
+  defp normalized(%__MODULE__{norms: norms}, place, x), do: passed(norms[place], x)
+
   defp passed(nil, x), do: x
   defp passed(layer, x), do: NN.Layer.call(layer, x)
-
-  defp choose(%__MODULE__{tid2eid: %Array{} = table} = layer, logits, ids) do
-    chosen = table |> Mlx.take(ids, axis: 0) |> Mlx.as_type(:u32)
-    taken = Mlx.take_along_axis(scores(layer.scores, logits), chosen, axis: -1)
-    {scaled(layer, normalized(layer, taken)), chosen}
-  end
-
-  defp choose(layer, logits, _ids), do: choose(layer, logits)
-
-  defp choose(%__MODULE__{scores: :softmax_of_chosen} = layer, logits) do
-    chosen = greatest(logits, layer.top)
-    {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.softmax(axes: -1, precise: true), chosen}
-  end
-
-  defp choose(%__MODULE__{scores: :sigmoid_of_chosen} = layer, logits) do
-    chosen = greatest(logits, layer.top)
-    {logits |> Mlx.take_along_axis(chosen, axis: -1) |> Mlx.as_type(:f32) |> Mlx.sigmoid(), chosen}
-  end
-
-  defp choose(%__MODULE__{scores: :sparse_mixer} = layer, logits) do
-    {chosen, _left} = Enum.map_reduce(1..layer.top, logits, fn _choice, left -> mixed(layer, logits, left) end)
-    {scores, experts} = Enum.unzip(chosen)
-    {Mlx.concatenate(scores, axis: -1), Mlx.concatenate(experts, axis: -1)}
-  end
-
-  defp choose(%__MODULE__{} = layer, logits) do
-    scores = scores(layer.scores, logits)
-    wanted = if layer.e_score_correction_bias, do: Mlx.add(scores, layer.e_score_correction_bias), else: scores
-    chosen = layer |> in_groups(wanted) |> greatest(layer.top)
-    taken = Mlx.take_along_axis(scores, chosen, axis: -1)
-    {scaled(layer, normalized(layer, taken)), chosen}
-  end
-
-  # The best one of those that are left, and its score among those that are close to it.
-  defp mixed(%__MODULE__{jitter: jitter}, logits, left) do
-    most = Mlx.reduce_max(left, axes: [-1], keep_axes: true)
-    expert = left |> Mlx.argmax(axis: -1, keep_axis: true) |> Mlx.stop_gradient()
-    apart = Mlx.divide(Mlx.subtract(most, logits), Mlx.max(Mlx.abs(logits), most))
-    close = Mlx.select(Mlx.greater(apart, 2 * jitter), :neg_infinity, left)
-    score = close |> Mlx.softmax(axes: -1, precise: true) |> Mlx.take_along_axis(expert, axis: -1)
-    {{score, expert}, Mlx.put_along_axis(left, expert, Mlx.array(:neg_infinity, type: left.type), axis: -1)}
-  end
-
-  defp capped(%__MODULE__{logit_cap: nil}, logits), do: logits
-
-  defp capped(%__MODULE__{logit_cap: cap}, logits) do
-    logits |> Mlx.as_type(:f32) |> Mlx.divide(cap) |> Mlx.tanh() |> Mlx.multiply(cap)
-  end
-
-  defp scores(:sqrt_softplus, logits), do: logits |> Mlx.as_type(:f32) |> Activations.softplus() |> Mlx.sqrt()
-  defp scores(:softmax, logits), do: Mlx.softmax(logits, axes: -1, precise: true)
-  defp scores(:sigmoid, logits), do: logits |> Mlx.as_type(:f32) |> Mlx.sigmoid()
-
-  defp normalized(%__MODULE__{normalize: false}, scores), do: scores
-
-  defp normalized(%__MODULE__{scores: :sigmoid}, scores) do
-    Mlx.divide(scores, Mlx.add(Mlx.sum(scores, axes: [-1], keep_axes: true), 1.0e-20))
-  end
-
-  defp normalized(_layer, scores), do: Mlx.divide(scores, Mlx.sum(scores, axes: [-1], keep_axes: true))
-
-  defp scaled(%__MODULE__{scale: scale}, scores) when scale == 1, do: scores
-  defp scaled(%__MODULE__{scale: scale}, scores), do: Mlx.multiply(scores, scale)
-
-  # Experts of the groups that are not among the best are not chosen.
-  defp in_groups(%__MODULE__{groups: nil}, wanted), do: wanted
-  defp in_groups(%__MODULE__{groups: {count, count}}, wanted), do: wanted
-
-  defp in_groups(%__MODULE__{groups: {groups, kept}} = layer, %Array{shape: {batch, length, experts}} = wanted) do
-    grouped = Mlx.reshape(wanted, {batch, length, groups, div(experts, groups)})
-    worth = worth(layer.group_worth, grouped)
-    worst = worth |> Mlx.argpartition(groups - kept - 1) |> Mlx.slice([0, 0, 0], [batch, length, groups - kept])
-    worst = Mlx.stop_gradient(worst)
-    worst = Mlx.broadcast(Mlx.new_axis(worst, -1), {batch, length, groups - kept, div(experts, groups)})
-
-    grouped
-    |> Mlx.put_along_axis(worst, Mlx.array(layer.dropped, type: wanted.type), axis: -2)
-    |> Mlx.reshape({batch, length, experts})
-  end
-
-  defp worth(:best, grouped), do: Mlx.reduce_max(grouped, axes: [-1])
-  defp worth(:two_best, grouped), do: grouped |> Mlx.top_k(2, axis: -1) |> Mlx.sum(axes: [-1])
-
-  defp greatest(%Array{shape: shape} = scores, count) do
-    lengths = shape |> Tuple.to_list() |> List.replace_at(-1, count)
-    starts = List.duplicate(0, tuple_size(shape))
-    scores |> Mlx.negate() |> Mlx.argpartition(count - 1) |> Mlx.slice(starts, lengths) |> Mlx.stop_gradient()
-  end
 
   defp with_shared(%__MODULE__{shared_expert: nil}, y, _x), do: y
 

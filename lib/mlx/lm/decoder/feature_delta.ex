@@ -6,7 +6,7 @@ defmodule Mlx.LM.Decoder.FeatureDelta do
       decay = -exp(A_log) * softplus(f_b_proj(f_a_proj(x)) + dt_bias)
       y = o_proj(o_norm(delta rule(unit(q), unit(k), v, exp(decay), sigmoid(b_proj(x)))) * sigmoid(g_b_proj(g_a_proj(x))))
 
-  In some models `f_proj` and `g_proj` are in the place of two matrices each, and decays have a bound:
+  In some models `f_proj` or `g_proj` is in the place of two matrices, and decays have a bound:
 
       decay = bound * sigmoid(exp(A_log) * (f_proj(x) + dt_bias))
 
@@ -25,7 +25,21 @@ defmodule Mlx.LM.Decoder.FeatureDelta do
 
   @smallest 1.0e-6
 
-  defstruct [:q_proj, :k_proj, :v_proj, :q_conv, :k_conv, :v_conv, :f_a_proj, :f_b_proj, :b_proj, :g_a_proj, :g_b_proj] ++
+  defstruct [
+              :qkv_proj,
+              :qkv_conv,
+              :q_proj,
+              :k_proj,
+              :v_proj,
+              :q_conv,
+              :k_conv,
+              :v_conv,
+              :f_a_proj,
+              :f_b_proj,
+              :b_proj,
+              :g_a_proj,
+              :g_b_proj
+            ] ++
               [:f_proj, :g_proj, :A_log, :dt_bias, :o_norm, :o_proj, :heads, :size, :bound]
 
   @type t :: %__MODULE__{}
@@ -39,22 +53,28 @@ defmodule Mlx.LM.Decoder.FeatureDelta do
     * `:heads`, `:size` - of queries, keys and values alike
     * `:kernel` - how many positions the convolutions see
     * `:eps` - of the normalisation of the outputs
-    * `:whole` - whether the decays and the gate have one matrix each, default false
+    * `:joined` - whether a file holds the three first matrices as one, and their convolutions, default false
+    * `:whole` - which of the decays, `:f`, and the gate, `:g`, have one matrix, default `[]`
+    * `:rates` - the shape of `A_log`, default `{heads}`
     * `:bound` - the least decay, default `nil`
   """
   @impl true
   @spec new(keyword()) :: t()
   def new(options) do
-    defaults = [width: nil, heads: nil, size: nil, kernel: nil, eps: nil, whole: false, bound: nil]
+    sizes = [width: nil, heads: nil, size: nil, kernel: nil, eps: nil]
 
-    [width, heads, size, kernel, eps, whole, bound] =
-      Options.without_stream(options, :"LM.Decoder.FeatureDelta.new", defaults)
+    [width, heads, size, kernel, eps, joined, whole, rates, bound] =
+      Options.without_stream(
+        options,
+        :"LM.Decoder.FeatureDelta.new",
+        sizes ++ [joined: false, whole: [], rates: nil, bound: nil]
+      )
 
     features = heads * size
 
     %__MODULE__{
       b_proj: Parameter.linear(width, heads),
-      A_log: Parameter.zeros(if(whole, do: {heads}, else: {1, 1, heads, 1})),
+      A_log: Parameter.zeros(rates || {heads}),
       dt_bias: Parameter.zeros({features}),
       o_norm: Parameter.norm({:rms, eps}, size),
       o_proj: Parameter.linear(features, width),
@@ -62,18 +82,24 @@ defmodule Mlx.LM.Decoder.FeatureDelta do
       size: size,
       bound: bound
     }
-    |> struct!(matrices(whole, width, size, features))
-    |> struct!(for name <- [:q_proj, :k_proj, :v_proj], do: {name, Parameter.linear(width, features)})
-    |> struct!(for name <- [:q_conv, :k_conv, :v_conv], do: {name, TimeConvolution.new(features, kernel, false)})
+    |> struct!(matrix(:f in whole, {:f_proj, :f_a_proj, :f_b_proj}, width, size, features))
+    |> struct!(matrix(:g in whole, {:g_proj, :g_a_proj, :g_b_proj}, width, size, features))
+    |> struct!(inputs(joined, width, features, kernel))
   end
 
-  defp matrices(true, width, _size, features) do
-    for name <- [:f_proj, :g_proj], do: {name, Parameter.linear(width, features)}
+  defp inputs(true, width, features, kernel) do
+    [qkv_proj: Parameter.linear(width, 3 * features), qkv_conv: TimeConvolution.new(3 * features, kernel, false)]
   end
 
-  defp matrices(false, width, size, features) do
-    for(name <- [:f_a_proj, :g_a_proj], do: {name, Parameter.linear(width, size)}) ++
-      for name <- [:f_b_proj, :g_b_proj], do: {name, Parameter.linear(size, features)}
+  defp inputs(false, width, features, kernel) do
+    for(name <- [:q_proj, :k_proj, :v_proj], do: {name, Parameter.linear(width, features)}) ++
+      for name <- [:q_conv, :k_conv, :v_conv], do: {name, TimeConvolution.new(features, kernel, false)}
+  end
+
+  defp matrix(true, {whole, _first, _second}, width, _size, features), do: [{whole, Parameter.linear(width, features)}]
+
+  defp matrix(false, {_whole, first, second}, width, size, features) do
+    [{first, Parameter.linear(width, size)}, {second, Parameter.linear(size, features)}]
   end
 
   @impl true
@@ -81,10 +107,9 @@ defmodule Mlx.LM.Decoder.FeatureDelta do
 
   @impl true
   def call(%__MODULE__{} = mixer, %Array{shape: {batch, length, _width}} = x, cache, step) do
-    {of_queries, of_keys, of_values, state} = cache.state || {nil, nil, nil, nil}
-    {queries, of_queries} = convolved(mixer, mixer.q_proj, mixer.q_conv, x, of_queries)
-    {keys, of_keys} = convolved(mixer, mixer.k_proj, mixer.k_conv, x, of_keys)
-    {values, of_values} = convolved(mixer, mixer.v_proj, mixer.v_conv, x, of_values)
+    {state, before} = if cache.state, do: List.pop_at(Tuple.to_list(cache.state), -1), else: {nil, nil}
+    {inputs, before} = convolved(mixer, x, before)
+    [queries, keys, values] = for input <- inputs, do: in_heads(mixer, Activation.call("silu", input))
     queries = Mlx.multiply(unit(queries), 1 / :math.sqrt(mixer.size))
     keys = unit(keys)
     decays = decays(mixer, x)
@@ -94,12 +119,21 @@ defmodule Mlx.LM.Decoder.FeatureDelta do
     gate = in_heads(mixer, low(mixer.g_proj, mixer.g_a_proj, mixer.g_b_proj, x))
     y = Mlx.multiply(NN.Layer.call(mixer.o_norm, Mlx.as_type(y, x.type)), Mlx.sigmoid(gate))
     y = NN.Layer.call(mixer.o_proj, Mlx.reshape(y, {batch, length, mixer.heads * mixer.size}))
-    {y, StateCache.put(cache, {of_queries, of_keys, of_values, state}, length), step}
+    {y, StateCache.put(cache, List.to_tuple(before ++ [state]), length), step}
   end
 
-  defp convolved(mixer, matrix, kernel, x, before) do
-    {y, before} = TimeConvolution.call(kernel, NN.Layer.call(matrix, x), before)
-    {in_heads(mixer, Activation.call("silu", y)), before}
+  # Queries, keys and values, and the inputs that the next ones see.
+  defp convolved(%__MODULE__{qkv_proj: nil} = mixer, x, before) do
+    [{mixer.q_proj, mixer.q_conv}, {mixer.k_proj, mixer.k_conv}, {mixer.v_proj, mixer.v_conv}]
+    |> Enum.zip_with(before || [nil, nil, nil], fn {matrix, kernel}, before ->
+      TimeConvolution.call(kernel, NN.Layer.call(matrix, x), before)
+    end)
+    |> Enum.unzip()
+  end
+
+  defp convolved(%__MODULE__{qkv_proj: matrix, qkv_conv: kernel}, x, before) do
+    {all, before} = TimeConvolution.call(kernel, NN.Layer.call(matrix, x), before && hd(before))
+    {Mlx.split(all, 3, axis: -1), [before]}
   end
 
   defp decays(%__MODULE__{heads: heads} = mixer, x) do

@@ -8,16 +8,31 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   alias Mlx.Array
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Decoder.{DenseLinear, QuantizedSwitchLinear, RoPE, ShiftedLayerNorm, ShiftedRMSNorm, SwitchLinear}
+
+  alias Mlx.LM.Decoder.{
+    DenseLinear,
+    QuantizedSwitchLinear,
+    RoPE,
+    RotatedEmbedding,
+    RotatedLinear,
+    Rotation,
+    ShiftedLayerNorm,
+    ShiftedRMSNorm,
+    SwitchLinear
+  }
+
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
   @type form :: :dense | :quantized
 
-  @doc "The decoder, whose former arrays are given up. All arrays are computed. `join` says whether matrices are joined."
-  @spec of(Decoder.t(), form(), boolean()) :: Decoder.t()
-  def of(%Decoder{model: model} = decoder, form, join \\ true) do
+  @doc """
+  The decoder, whose former arrays are given up. All arrays are computed. `join` says whether matrices are joined, and `output`
+  whether logits are wanted.
+  """
+  @spec of(Decoder.t(), form(), boolean(), boolean()) :: Decoder.t()
+  def of(%Decoder{model: model} = decoder, form, join \\ true, output \\ true) do
     # The largest matrix comes first: while it is made, there is no other beside it.
-    lm_head = output(decoder.lm_head, model.embed_tokens, form)
+    lm_head = if output, do: output(decoder.lm_head, model.embed_tokens, form)
     embedding = Mlx.eval(model.embed_tokens)
 
     {layers, _arrays} =
@@ -32,6 +47,10 @@ defmodule Mlx.LM.Decoder.ForInference do
   # A dense matrix of the output stands beside a quantized embedding, of which only the rows of tokens are unpacked.
   defp output(nil, %QuantizedEmbedding{} = embedding, :dense) do
     shaped(%Linear{weight: unpacked(embedding), bias: nil})
+  end
+
+  defp output(nil, %RotatedEmbedding{} = embedding, :dense) do
+    shaped(%Linear{weight: Rotation.dense(embedding), bias: nil})
   end
 
   defp output(nil, %Embedding{weight: weight}, _form) do
@@ -85,6 +104,7 @@ defmodule Mlx.LM.Decoder.ForInference do
     %SwitchLinear{weight: unpacked(layer), bias: bias}
   end
 
+  defp formed(%RotatedLinear{} = layer, :dense), do: %Linear{weight: Rotation.dense(layer), bias: nil}
   defp formed(layer, _form), do: layer
 
   defp unpacked(%{weight: weight, scales: scales, biases: biases} = layer) do

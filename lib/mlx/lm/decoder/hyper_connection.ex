@@ -45,7 +45,14 @@ defmodule Mlx.LM.Decoder.HyperConnection do
 
   @doc "What is taken of the streams, `{batch, length, streams, width}`, and what `give/3` needs."
   @spec take(t(), Array.t()) :: {Array.t(), {Array.t(), Array.t()}}
-  def take(%__MODULE__{count: count, eps: eps} = layer, %Array{shape: {batch, length, _, _}} = streams) do
+  def take(%__MODULE__{} = layer, streams) do
+    {factors, back} = factors(layer, streams)
+    {collapsed(factors, streams), back}
+  end
+
+  @doc "How much is taken of each stream, `{batch, length, streams}`, and what `give/3` needs."
+  @spec factors(t(), Array.t()) :: {Array.t(), {Array.t(), Array.t()}}
+  def factors(%__MODULE__{count: count, eps: eps} = layer, %Array{shape: {batch, length, _, _}} = streams) do
     mixes = mixes(streams, layer.fn, layer.norm_eps)
     [pre, post, comb] = Mlx.split(mixes, [count, 2 * count], axis: -1)
     [of_pre, of_post, of_comb] = Mlx.split(layer.base, [count, 2 * count])
@@ -54,7 +61,7 @@ defmodule Mlx.LM.Decoder.HyperConnection do
     post = Mlx.multiply(Mlx.sigmoid(Mlx.add(Mlx.multiply(post, by_post), of_post)), 2)
     comb = Mlx.reshape(Mlx.add(Mlx.multiply(comb, by_comb), of_comb), {batch, length, count, count})
     comb = comb |> Mlx.softmax(axes: -1, precise: true) |> Mlx.add(eps) |> balanced(layer)
-    {collapsed(pre, streams), {post, comb}}
+    {pre, {post, comb}}
   end
 
   # Columns first, then rows and columns.

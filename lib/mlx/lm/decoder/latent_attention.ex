@@ -92,7 +92,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
     * `:keys` - where the matrices of keys are: `:embed_q` (default) or `:k_b_proj`
     * `:latent_scale` - a factor of the latent vectors, default `nil`
     * `:temperature` - as that of `Mlx.LM.Decoder.Attention`
-    * `:gate` - what a gate of the outputs has a number for: `:heads`, or `nil` for none, the default
+    * `:gate` - what a gate of the outputs has a number for: `:heads`, `:features`, or `nil` for none, the default
     * `:indexer` - options of `Mlx.LM.Decoder.Indexer`, default `nil`
   """
   @impl true
@@ -106,13 +106,16 @@ defmodule Mlx.LM.Decoder.LatentAttention do
       kv_a_layernorm: Parameter.norm({:rms, options.eps}, latent),
       unembed_out: HeadLinear.new(heads, latent, options.value_size),
       o_proj: Parameter.linear(heads * options.value_size, width, bias),
-      g_proj: if(options.gate == :heads, do: Parameter.linear(width, heads)),
+      g_proj: options.gate && Parameter.linear(width, gates(options)),
       indexer: options.indexer && Indexer.new(options.indexer)
     ]
 
     constants = Map.take(%{options | scale: options.scale || 1 / :math.sqrt(plain + rotated)}, @constants)
     __MODULE__ |> struct!(queries(options) ++ keys(options) ++ layers) |> struct!(constants)
   end
+
+  defp gates(%{gate: :heads, heads: heads}), do: heads
+  defp gates(%{gate: :features, heads: heads, value_size: size}), do: heads * size
 
   defp queries(%{query_latent: nil} = options), do: [q_proj: Parameter.linear(options.width, query_features(options))]
 
@@ -161,9 +164,10 @@ defmodule Mlx.LM.Decoder.LatentAttention do
 
   defp gated(%__MODULE__{g_proj: nil}, y, _x), do: y
 
-  defp gated(%__MODULE__{g_proj: layer}, y, x) do
+  # {batch, length, heads, 1 or features}.
+  defp gated(%__MODULE__{g_proj: layer, heads: heads}, %Array{shape: {batch, length, heads, _size}} = y, x) do
     gate = layer |> NN.Layer.call(x) |> Mlx.as_type(:f32) |> Mlx.sigmoid() |> Mlx.as_type(y.type)
-    Mlx.multiply(y, Mlx.new_axis(gate, -1))
+    Mlx.multiply(y, Mlx.reshape(gate, {batch, length, heads, :auto}))
   end
 
   defp rotated(nil, x, _start), do: x

@@ -30,6 +30,22 @@ defmodule Mlx.LM.Decoder.Mask do
     Mlx.logical_and(Mlx.greater_equal(back, 0), Mlx.less(back, near))
   end
 
+  @doc """
+  Which of so many entries, each of which stands for `ratio` positions, are complete at each of `length` positions from one
+  on: booleans `{1, length, entries}`, or `{batch, length, entries}` where each row has a position of its own.
+  """
+  @spec complete(pos_integer(), non_neg_integer() | Array.t(), pos_integer(), pos_integer()) :: Array.t()
+  def complete(ratio, start, length, count) do
+    Mlx.less(Mlx.reshape(keys(count), {1, 1, count}), complete_count(ratio, start, length))
+  end
+
+  @doc "How many of these entries are complete: `{1, length, 1}`, or `{batch, length, 1}`."
+  @spec complete_count(pos_integer(), non_neg_integer() | Array.t(), pos_integer()) :: Array.t()
+  def complete_count(ratio, start, length) do
+    ends = 1 |> Mlx.arange(length + 1, type: :s32) |> Mlx.reshape({1, length, 1})
+    start |> Mlx.array() |> Mlx.reshape({:auto, 1, 1}) |> Mlx.add(ends) |> Mlx.floor_divide(ratio)
+  end
+
   @doc "The mask of queries from a position on, each of which sees its own chunk of so many positions, up to itself."
   @spec chunk(pos_integer(), non_neg_integer() | Array.t(), Array.t(), Array.t()) :: Array.t()
   def chunk(size, start, queries, keys) do

@@ -4,7 +4,7 @@ defmodule Mlx.LM.Decoder.Matrix do
 
   alias Mlx.{Array, NN}
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Decoder.DenseLinear
+  alias Mlx.LM.Decoder.{DenseLinear, Rotation}
   alias Mlx.NN.QuantizedMatrix
 
   @doc """
@@ -13,6 +13,8 @@ defmodule Mlx.LM.Decoder.Matrix do
   """
   @spec dense(struct(), Mlx.Type.t() | nil) :: Array.t()
   def dense(layer, type \\ nil)
+
+  def dense(%{signs: _signs} = layer, _type), do: Rotation.dense(layer)
 
   def dense(%{scales: scales} = layer, type) do
     matrix = Mlx.dequantize(layer.weight, scales, layer.biases, QuantizedMatrix.packing(layer))

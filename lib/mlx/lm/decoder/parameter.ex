@@ -11,8 +11,10 @@ defmodule Mlx.LM.Decoder.Parameter do
     HeadLayerNorm,
     HeadRMSNorm,
     PlainRMSNorm,
+    RoundedRMSNorm,
     ShiftedLayerNorm,
-    ShiftedRMSNorm
+    ShiftedRMSNorm,
+    WeighedRMSNorm
   }
 
   @largest 0x7FFFFFFF
@@ -42,6 +44,8 @@ defmodule Mlx.LM.Decoder.Parameter do
   The kind of a normalisation and its epsilon:
 
     * `:rms`, `:rms_without_weight` - root mean square
+    * `:rms_rounded` - the same, with outputs of the type of the weight
+    * `:rms_of_weighed` - that of the product with the weight
     * `:rms_plus_one` - the same, whose weight is one more than in the file
     * `{:rms_plus, shift}` - the same, whose weight is `shift` more than in the file
     * `:layer`, `:layer_without_bias`, `:layer_without_weight` - mean and variance
@@ -50,6 +54,8 @@ defmodule Mlx.LM.Decoder.Parameter do
   @type norm :: {
           :rms
           | :rms_without_weight
+          | :rms_rounded
+          | :rms_of_weighed
           | :rms_plus_one
           | {:rms_plus, float()}
           | :layer
@@ -63,6 +69,8 @@ defmodule Mlx.LM.Decoder.Parameter do
   @spec norm(norm(), pos_integer()) :: struct()
   def norm({:rms, eps}, width), do: %RMSNorm{weight: zeros({width}), eps: eps}
   def norm({:rms_without_weight, eps}, _width), do: %PlainRMSNorm{eps: eps}
+  def norm({:rms_rounded, eps}, width), do: %RoundedRMSNorm{weight: zeros({width}), eps: eps}
+  def norm({:rms_of_weighed, eps}, width), do: %WeighedRMSNorm{weight: zeros({width}), eps: eps}
   def norm({:rms_plus_one, eps}, width), do: %ShiftedRMSNorm{weight: zeros({width}), eps: eps}
 
   def norm({{:rms_plus, shift}, eps}, width) do

@@ -108,10 +108,15 @@ defmodule Mlx.LM.Encoder.Attention do
     Mlx.slice(x, [0, 0, first, 0], [batch, heads, count, size])
   end
 
-  # True where a query sees a key. One that sees none, of the padding, sees itself, or its outputs would be no numbers.
-  defp mask(lengths, nil, _rows, columns), do: Mlx.less(range(columns, {1, 1, 1, :n}), column(lengths))
+  @doc """
+  True where a query sees a key, for the positions `{first, count}` of both. One that sees none, of the padding, sees itself,
+  or its outputs would be no numbers.
+  """
+  @spec mask(Array.t(), non_neg_integer() | nil, range, range) :: Array.t()
+        when range: {non_neg_integer(), pos_integer()}
+  def mask(lengths, nil, _rows, columns), do: Mlx.less(range(columns, {1, 1, 1, :n}), column(lengths))
 
-  defp mask(lengths, window, rows, columns) do
+  def mask(lengths, window, rows, columns) do
     queries = range(rows, {1, 1, :n, 1})
     keys = range(columns, {1, 1, 1, :n})
     distance = Mlx.abs(Mlx.subtract(queries, keys))

@@ -36,7 +36,7 @@ defmodule Mlx.LM.Encoder.Config do
   @typedoc "What is made of the vectors of a text: see `Mlx.LM.Encoder.Classifier`."
   @type classifier :: %{
           labels: pos_integer(),
-          pooling: :cls | :mean,
+          pooling: :cls | :mean | :last,
           activation: String.t(),
           bias: boolean(),
           norm: boolean()

@@ -2,7 +2,7 @@ defmodule Mlx.LM.Encoder.Family do
   @moduledoc false
   # What a family of encoders differs in: how it reads `config.json`, and how files name its tensors.
 
-  alias Mlx.LM.Encoder.{Config, Families, Settings}
+  alias Mlx.LM.Encoder.{Config, Families, FromDecoder, Settings}
 
   @typedoc """
   The names of layers in files by the names that they have here, those of a layer of the stack without its number.
@@ -47,7 +47,8 @@ defmodule Mlx.LM.Encoder.Family do
 
       other ->
         Settings.fail!(
-          "model_type is #{inspect(other)}, and the encoders that can be loaded are #{Enum.join(types(), ", ")}"
+          "model_type is #{inspect(other)}, and the encoders that can be loaded are " <>
+            Enum.join(types() ++ FromDecoder.types(), ", ")
         )
     end
   end

@@ -6,7 +6,7 @@ defmodule Mlx.LM.Encoder.Folder do
   alias Mlx.Arguments.Given
   alias Mlx.IO.FilePath
   alias Mlx.LM.{Encoder, JSONFile}
-  alias Mlx.LM.Encoder.{Checkpoint, Config, Family, Quantized, Text}
+  alias Mlx.LM.Encoder.{Checkpoint, Config, Family, FromDecoder, Judgement, Quantized, Text}
 
   @enforce_keys [:name, :json, :config, :model, :text, :max_length, :type]
   defstruct @enforce_keys
@@ -15,11 +15,14 @@ defmodule Mlx.LM.Encoder.Folder do
           name: String.t(),
           json: map(),
           config: Config.t(),
-          model: Encoder.t(),
+          model: Encoder.t() | FromDecoder.t(),
           text: Text.t() | nil,
           max_length: pos_integer(),
           type: Type.t()
         }
+
+  # A decoder says yes or no behind a pair.
+  @judging %{labels: 1, pooling: :last, activation: "identity", bias: false, norm: false}
 
   @options [type: :f32, tokenizer: nil, form: nil, quantize: nil]
 
@@ -46,26 +49,45 @@ defmodule Mlx.LM.Encoder.Folder do
     recipe = Quantized.recipe!(options[:quantize], function)
     form = form!(options[:form], recipe)
     json = JSONFile.read!(Path.join(folder, "config.json"))
-    family = Family.fetch!(json)
-    config = family.config(json, classifier?)
-
-    model =
-      config
-      |> Encoder.build()
-      |> Checkpoint.fill(Checkpoint.tensors(folder), family, json, type)
-      |> Quantized.in_form(form, type)
-      |> Quantized.pack(recipe)
+    {model, config} = model(folder, json, classifier?, form, recipe, type)
+    text = Text.new(options[:tokenizer], folder, config, function)
 
     %__MODULE__{
       name: Path.basename(folder),
       json: json,
       config: config,
-      model: model,
-      text: Text.new(options[:tokenizer], folder, config, function),
+      model: if(classifier?, do: with_answers(model, text), else: model),
+      text: text,
       max_length: min(config.max_length, model_max_length(folder)),
       type: type
     }
   end
+
+  defp model(folder, json, classifier?, form, recipe, type) do
+    if json["model_type"] in FromDecoder.types() do
+      {model, config} = FromDecoder.load(folder, json, classifier?, {form, recipe, type})
+      {model, if(classifier?, do: %{config | classifier: @judging}, else: config)}
+    else
+      family = Family.fetch!(json)
+      config = family.config(json, classifier?)
+
+      model =
+        config
+        |> Encoder.build()
+        |> Checkpoint.fill(Checkpoint.tensors(folder), family, json, type)
+        |> Quantized.in_form(form, type)
+        |> Quantized.pack(recipe)
+
+      {model, config}
+    end
+  end
+
+  defp with_answers(%FromDecoder{}, nil) do
+    Checkpoint.fail!("a ranker that answers yes or no needs a tokenizer: the folder has no tokenizer.json")
+  end
+
+  defp with_answers(%FromDecoder{} = model, text), do: FromDecoder.judging(model, Judgement.answers!(text))
+  defp with_answers(model, _text), do: model
 
   defp type!(type, function) do
     type = Type.normalize!(type, function)

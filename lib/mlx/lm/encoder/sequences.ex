@@ -4,7 +4,7 @@ defmodule Mlx.LM.Encoder.Sequences do
 
   alias Mlx.Arguments.Given
   alias Mlx.LM.Encoder
-  alias Mlx.LM.Encoder.{Batches, Quantized, Text}
+  alias Mlx.LM.Encoder.{Batches, Text}
 
   @doc "The limits of batches among the options. `longest` is what the model can read, `length` how much it reads."
   @spec limits!(keyword(), pos_integer(), pos_integer(), pos_integer(), String.t()) :: Batches.limits()
@@ -55,9 +55,9 @@ defmodule Mlx.LM.Encoder.Sequences do
   end
 
   @doc "Raises unless these are tokens of the model, at least one and at most so many."
-  @spec check!([Text.sequence()], Encoder.t(), pos_integer(), atom()) :: :ok
+  @spec check!([Text.sequence()], Encoder.t() | struct(), pos_integer(), atom()) :: :ok
   def check!(sequences, encoder, longest, function) do
-    {count, _width} = Quantized.sizes(encoder.embeddings)
+    {count, _width} = Encoder.sizes(encoder)
     for {{ids, _types}, place} <- Enum.with_index(sequences), do: check_ids!(ids, place, count, longest, function)
     :ok
   end

@@ -121,7 +121,9 @@ defmodule Mlx.LM.Encoder.Text do
     {first ++ second, types}
   end
 
-  defp body(text, string) do
+  @doc "The tokens of a text without the special ones around it."
+  @spec body(t(), String.t()) :: [Tokenizer.id()]
+  def body(text, string) do
     ids = text.encode.(string)
     ids |> Enum.drop(length(text.front)) |> Enum.drop(-length(text.back))
   end

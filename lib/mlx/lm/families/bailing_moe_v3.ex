@@ -41,7 +41,7 @@ defmodule Mlx.LM.Families.BailingMoEV3 do
       size: Fields.size(fields, "head_dim"),
       kernel: Fields.size(fields, "short_conv_kernel_size", 4),
       eps: Fields.positive(fields, "rms_norm_eps"),
-      whole: true,
+      whole: [:f, :g],
       bound: Fields.number(fields, "kda_lower_bound", -5.0)
     ]
   end

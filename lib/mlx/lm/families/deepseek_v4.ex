@@ -31,11 +31,10 @@ defmodule Mlx.LM.Families.DeepseekV4 do
 
   @impl true
   def config(fields) do
-    fields = Enum.reduce(@defaults, fields, fn {key, value}, fields -> Fields.put_new(fields, key, value) end)
+    fields = with_defaults(fields)
     eps = Fields.positive(fields, "rms_norm_eps")
     width = Fields.size(fields, "hidden_size")
-    streams = [width: width, count: at_most(fields, "hc_mult"), norm_eps: eps, eps: Fields.positive(fields, "hc_eps")]
-    connection = [turns: at_most(fields, "hc_sinkhorn_iters")] ++ streams
+    connection = connection(fields)
     ropes = ropes(fields)
     count = Fields.layers(fields, "num_hidden_layers")
     kinds = kinds(fields, count)
@@ -48,15 +47,34 @@ defmodule Mlx.LM.Families.DeepseekV4 do
          norm: {:rms, eps},
          connection: connection,
          attention: attention(fields, kind, rate(fields, kind), ropes),
-         experts: experts(fields, by_token?)}
+         experts:
+           experts(fields, by_token?) ++ [activation: {"limited_silu", Fields.positive(fields, "swiglu_limit", 10.0)}]}
       end
 
     Plain.config(fields,
       norm: {:rms, eps},
       norms: :through,
       block: &[mixers: [body: Enum.at(bodies, &1)]],
-      streams: {HyperStreams, streams}
+      streams: {HyperStreams, Keyword.delete(connection, :turns)}
     )
+  end
+
+  @doc "The fields with what they need not say."
+  @spec with_defaults(Fields.t()) :: Fields.t()
+  def with_defaults(fields) do
+    Enum.reduce(@defaults, fields, fn {key, value}, fields -> Fields.put_new(fields, key, value) end)
+  end
+
+  @doc "The options of `Mlx.LM.Decoder.HyperConnection`."
+  @spec connection(Fields.t()) :: keyword()
+  def connection(fields) do
+    [
+      turns: at_most(fields, "hc_sinkhorn_iters"),
+      width: Fields.size(fields, "hidden_size"),
+      count: at_most(fields, "hc_mult"),
+      norm_eps: Fields.positive(fields, "rms_norm_eps"),
+      eps: Fields.positive(fields, "hc_eps")
+    ]
   end
 
   defp at_most(fields, key) do
@@ -114,8 +132,9 @@ defmodule Mlx.LM.Families.DeepseekV4 do
     end
   end
 
-  # The rotation of layers with a window alone, and that of others, by which keys and queries do not grow.
-  defp ropes(fields) do
+  @doc "The rotation of layers with a window alone, and that of others, by which keys and queries do not grow."
+  @spec ropes(Fields.t()) :: {RoPE.t(), RoPE.t()}
+  def ropes(fields) do
     size = Fields.size(fields, "head_dim")
     dims = Fields.size(fields, "qk_rope_head_dim", nil) || Rope.partial(fields, size, 1 / 8)
     nested = Fields.under(fields, "rope_parameters")
@@ -143,7 +162,6 @@ defmodule Mlx.LM.Families.DeepseekV4 do
 
   defp attention(fields, kind, rate, {main, compressed}) do
     width = Fields.size(fields, "hidden_size")
-    latent = Fields.size(fields, "q_lora_rank", 1024)
     norm = {:rms, Fields.positive(fields, "rms_norm_eps")}
     rope = if rate, do: compressed, else: main
 
@@ -151,38 +169,50 @@ defmodule Mlx.LM.Families.DeepseekV4 do
       [width: width, size: size, ratio: rate, overlap: kind == @chosen, norm: norm, rope: slower(rope, rate)]
     end
 
+    attention(fields, rope) ++
+      [
+        compressor: if(rate, do: pool.(Fields.size(fields, "head_dim"))),
+        indexer:
+          if(kind == @chosen, do: indexer(fields, rope) ++ [pool: pool.(Fields.size(fields, "index_head_dim", 128))])
+      ]
+  end
+
+  @doc "The options of `Mlx.LM.Decoder.CompressedAttention` with this rotation, but for entries."
+  @spec attention(Fields.t(), RoPE.t()) :: keyword()
+  def attention(fields, rope) do
     [
-      width: width,
+      width: Fields.size(fields, "hidden_size"),
       heads: Fields.size(fields, "num_attention_heads"),
       head_size: Fields.size(fields, "head_dim"),
-      query_latent: latent,
+      query_latent: Fields.size(fields, "q_lora_rank", 1024),
       groups: Fields.size(fields, "o_groups", 8),
       output_latent: Fields.size(fields, "o_lora_rank", 1024),
       window: Fields.size(fields, "sliding_window"),
-      norm: norm,
-      rope: rope,
-      compressor: if(rate, do: pool.(Fields.size(fields, "head_dim"))),
-      indexer: if(kind == @chosen, do: indexer(fields, width, latent, rope, pool))
+      norm: {:rms, Fields.positive(fields, "rms_norm_eps")},
+      rope: rope
     ]
   end
 
-  defp indexer(fields, width, latent, rope, pool) do
+  @doc "The options of `Mlx.LM.Decoder.EntryIndexer` with this rotation, but for its own entries."
+  @spec indexer(Fields.t(), RoPE.t()) :: keyword()
+  def indexer(fields, rope) do
     size = Fields.size(fields, "index_head_dim", 128)
     if size < rope.dims, do: Fields.refuse(fields, "index_head_dim", "at least the #{rope.dims} features that rotate")
 
     [
-      width: width,
-      query_latent: latent,
+      width: Fields.size(fields, "hidden_size"),
+      query_latent: Fields.size(fields, "q_lora_rank", 1024),
       heads: Fields.size(fields, "index_n_heads", 64),
       top: Fields.size(fields, "index_topk", 512),
-      rope: rope,
-      pool: pool.(size)
+      rope: rope
     ]
   end
 
   @scores %{"sqrtsoftplus" => :sqrt_softplus, "softmax" => :softmax, "sigmoid" => :sigmoid}
 
-  defp experts(fields, by_token?) do
+  @doc "The options of the layer of experts, which the token alone chooses or not, but for their activation."
+  @spec experts(Fields.t(), boolean()) :: keyword()
+  def experts(fields, by_token?) do
     hidden = Fields.size(fields, "moe_intermediate_size")
     scores = Fields.choice(fields, "scoring_func", Map.keys(@scores), "sqrtsoftplus")
 
@@ -196,7 +226,6 @@ defmodule Mlx.LM.Families.DeepseekV4 do
       table: if(by_token?, do: Fields.size(fields, "vocab_size")),
       normalize: true,
       scale: Fields.number(fields, "routed_scaling_factor", 1.5),
-      activation: {"limited_silu", Fields.positive(fields, "swiglu_limit", 10.0)},
       shared: hidden * Fields.size(fields, "n_shared_experts", 1)
     ]
   end

@@ -5,39 +5,40 @@ defmodule Mlx.LM.Families.KimiLinear do
 
   use Mlx.LM.Family
 
-  alias Mlx.LM.Decoder.{Experts, FeatureDelta}
+  alias Mlx.LM.Decoder.{Config, Experts, FeatureDelta}
   alias Mlx.LM.Families.{Fields, Latent, Plain, Tensors}
 
   @impl true
   def config(fields) do
+    config(fields,
+      delta: &[rates: {1, 1, Fields.size(&1, "num_heads"), 1}],
+      latent: [query_latent: nil, eps: Fields.positive(fields, "rms_norm_eps")]
+    )
+  end
+
+  @doc """
+  The configuration with what is different in the delta rule, a function of its fields, in latent attention, in experts and
+  in other feed-forward layers.
+  """
+  @spec config(Fields.t(), keyword()) :: Config.t()
+  def config(fields, different) do
     linear = Fields.under(fields, "linear_attn_config") || Fields.refuse(fields, "linear_attn_config", "an object")
-    delta = {FeatureDelta, delta(fields, linear)}
+    delta = {FeatureDelta, delta(fields, linear) ++ different[:delta].(linear)}
     layers = layers(linear)
-
-    latent =
-      Latent.mixer(sizes(fields),
-        rope: nil,
-        query_latent: nil,
-        bias: false,
-        eps: Fields.positive(fields, "rms_norm_eps")
-      )
-
+    latent = Latent.mixer(sizes(fields), [rope: nil, bias: false] ++ different[:latent])
     plain = Fields.count(fields, "first_k_dense_replace", 0)
     step = Fields.size(fields, "moe_layer_freq", 1)
     experts? = Fields.count(fields, "num_experts", 0) > 0
+    experts = fn -> [feed_forward: experts(fields, different[:experts] || [])] end
 
     fields
     |> Fields.put_new("max_position_embeddings", Fields.size(fields, "model_max_length", 1_048_576))
     |> Plain.config(
       block: fn layer ->
         mixer = if (layer + 1) in layers, do: {:self_attn, delta}, else: latent
-
-        experts =
-          if experts? and layer >= plain and rem(layer, step) == 0, do: [feed_forward: experts(fields)], else: []
-
-        [mixers: [mixer]] ++ experts
+        [mixers: [mixer]] ++ if experts? and layer >= plain and rem(layer, step) == 0, do: experts.(), else: []
       end,
-      feed_forward: [bias: false],
+      feed_forward: [bias: false] ++ (different[:feed_forward] || []),
       tied: Fields.flag(fields, "tie_word_embeddings", false)
     )
   end
@@ -67,23 +68,25 @@ defmodule Mlx.LM.Families.KimiLinear do
     end
   end
 
-  defp experts(fields) do
+  defp experts(fields, different) do
     hidden = Fields.size(fields, "moe_intermediate_size")
     shared = Fields.count(fields, "num_shared_experts", 0)
     top = Fields.size(fields, "num_experts_per_token", 1)
     scores = Fields.choice(fields, "moe_router_activation_func", ["sigmoid", "softmax"], "sigmoid")
 
     {Experts,
-     width: Fields.size(fields, "hidden_size"),
-     experts: Fields.size(fields, "num_experts"),
-     top: top,
-     hidden: hidden,
-     scores: if(scores == "sigmoid", do: :sigmoid, else: :softmax),
-     correction: true,
-     normalize: top > 1 and Fields.flag(fields, "moe_renormalize", true),
-     scale: Fields.number(fields, "routed_scaling_factor", 1.0),
-     groups: {Fields.size(fields, "num_expert_group", 1), Fields.size(fields, "topk_group", 1)},
-     shared: if(shared > 0, do: shared * hidden)}
+     [
+       width: Fields.size(fields, "hidden_size"),
+       experts: Fields.size(fields, "num_experts"),
+       top: top,
+       hidden: hidden,
+       scores: if(scores == "sigmoid", do: :sigmoid, else: :softmax),
+       correction: true,
+       normalize: top > 1 and Fields.flag(fields, "moe_renormalize", true),
+       scale: Fields.number(fields, "routed_scaling_factor", 1.0),
+       groups: {Fields.size(fields, "num_expert_group", 1), Fields.size(fields, "topk_group", 1)},
+       shared: if(shared > 0, do: shared * hidden)
+     ] ++ different}
   end
 
   @impl true

@@ -81,6 +81,10 @@ defmodule Mlx.LM.Families.LongcatFlash do
     ]
   end
 
+  # The choice of experts has 8 bits.
+  @impl true
+  def packing(path), do: if(String.ends_with?(path, "mlp.gate"), do: [group_size: 64, bits: 8], else: true)
+
   # Layers that predict further tokens are left out.
   @impl true
   def tensors(tensors, fields) do

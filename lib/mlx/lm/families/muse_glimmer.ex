@@ -16,7 +16,7 @@ defmodule Mlx.LM.Families.MuseGlimmer do
     size = Fields.size(fields, "head_dim")
     later = {:rms_plus_one, Fields.positive(fields, "post_norm_eps", 1.0e-8)}
     windows = Plain.windows(fields, &(rem(&1, 4) != 3))
-    bases = bases(fields, windows)
+    bases = bases(fields, windows, Rope.theta(fields, 500_000.0))
 
     Plain.config(fields,
       norms: :sandwich,
@@ -45,9 +45,12 @@ defmodule Mlx.LM.Families.MuseGlimmer do
     |> Map.put(:norm, {:rms, eps})
   end
 
-  # A layer without a base has no positions.
-  defp bases(fields, windows) do
-    theta = Rope.theta(fields, 500_000.0)
+  @doc """
+  The base of each layer's rotation, which is `theta`, or `nil` for a layer without positions. By default those are the
+  layers without a window.
+  """
+  @spec bases(Fields.t(), [pos_integer() | nil], number()) :: [number() | nil]
+  def bases(fields, windows, theta) do
     count = length(windows)
 
     for base <- Fields.list(fields, "layer_rope_theta", count, Enum.map(windows, &(&1 && theta))) do

@@ -90,7 +90,8 @@ defmodule Mlx.LM.Quantization.Folds do
   defp inside(%SwitchFeedForward{gate_proj: %{}, activation: activation}), do: gated(activation)
 
   defp inside(%Attention{heads: heads, key_value_heads: heads, gives: nil, takes: nil, shares: nil, clip: nil} = part) do
-    linear? = part.v_proj && part.value_norm == nil && part.o_norm == nil && part.rounding == nil
+    norms = [part.value_norm, part.o_norm, part.head_output_norm, part.rounding]
+    linear? = part.v_proj && Enum.all?(norms, &is_nil/1)
     if linear?, do: [{"v_proj", ["o_proj"]}], else: []
   end
 
@@ -98,7 +99,7 @@ defmodule Mlx.LM.Quantization.Folds do
 
   # Those that multiply by the factor, as it is.
   defp gated("clipped_swiglu"), do: []
-  defp gated({name, _bound}) when name in ["clipped_swiglu", "limited_silu", "bounded_silu"], do: []
+  defp gated({name, _bound}) when name in ["clipped_swiglu", "limited_silu", "bounded_silu", "situ"], do: []
   defp gated(_activation), do: [{"up_proj", ["down_proj"]}]
 
   defp possible?({from, into}, layers) do

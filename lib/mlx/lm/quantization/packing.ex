@@ -3,11 +3,13 @@ defmodule Mlx.LM.Quantization.Packing do
   # Layers of a decoder with the names of files: quantized, unpacked, and how they are packed.
 
   alias Mlx.LM.Decoder
-  alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchLinear}
+  alias Mlx.LM.Decoder.{QuantizedSwitchLinear, RotatedEmbedding, RotatedLinear, SwitchLinear}
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
   @whole [Linear, Embedding, SwitchLinear]
   @packed [QuantizedLinear, QuantizedEmbedding, QuantizedSwitchLinear]
+  # They stay packed: what a file says of them holds as long as they are.
+  @rotated [RotatedLinear, RotatedEmbedding]
 
   @doc "The decoder with the layers quantized for which a function of the path and the layer gives settings, not false."
   @spec quantize(Decoder.t(), (String.t(), struct() -> keyword() | false)) :: Decoder.t()
@@ -60,7 +62,7 @@ defmodule Mlx.LM.Quantization.Packing do
   @doc "How the quantized layers are packed, by their paths."
   @spec packings(Decoder.t()) :: %{String.t() => keyword()}
   def packings(decoder) do
-    for {path, %kind{} = layer} <- Mlx.NN.layers(parts(decoder)), kind in @packed, into: %{} do
+    for {path, %kind{} = layer} <- Mlx.NN.layers(parts(decoder)), kind in @packed ++ @rotated, into: %{} do
       {path, QuantizedMatrix.packing(layer)}
     end
   end
