@@ -1,12 +1,13 @@
 """The Python side of bench/lora: for each line that it reads, some steps of mlx-lm's trainer.
 
-It answers with their seconds, the most memory, their losses, and the loss of the validation after them.
+It answers with their seconds, those of the processor, the most memory, their losses, and the loss of the validation after them.
 """
 
 import json
 import os
 import pathlib
 import sys
+import time
 
 import mlx.core as mx
 import mlx.optimizers as optim
@@ -51,6 +52,7 @@ def batches(dataset, **options):
                 if not sys.stdin.readline():
                     sys.exit()
                 mx.reset_peak_memory()
+                callback.processor = time.process_time()
             step += 1
             yield batch
 
@@ -59,24 +61,25 @@ validation = texts("valid")
 
 
 class Answers(TrainingCallback):
-    seconds, losses = 0.0, []
+    seconds, processor, losses = 0.0, 0.0, []
 
     def on_train_loss_report(self, info):
         self.seconds += 1 / info["iterations_per_second"]
         self.losses = self.losses + [info["train_loss"]]
         if info["iteration"] % TURN == 0:
-            peak = mx.get_peak_memory()
+            processor, peak = time.process_time() - self.processor, mx.get_peak_memory()
             loss = trainer.evaluate(model, validation, SIZE, -1, iterate_batches=in_order)
             model.train()
-            print(self.seconds, peak, *self.losses, loss, file=answers, flush=True)
+            print(self.seconds, processor, float(peak), *self.losses, loss, file=answers, flush=True)
             self.seconds, self.losses = 0.0, []
 
 
+callback = Answers()
 trainer.train(
     model=model,
     optimizer=optim.Adam(learning_rate=RATE),
     train_dataset=texts("train"),
     args=trainer.TrainingArgs(batch_size=SIZE, iters=STEPS, steps_per_report=1, steps_per_save=10 * STEPS, adapter_file=f"{START}/trained.safetensors"),
     iterate_batches=batches,
-    training_callback=Answers(),
+    training_callback=callback,
 )

@@ -109,6 +109,9 @@ defmodule Mlx.LM.FineTuning do
       computed in that type, and what is trained keeps its own
     * `:batch_size` - how many texts are in a batch of `data`, default 4
     * `:sort`, `:shuffle` - those of `Mlx.LM.TrainingData.batches/3` for `data`, both true by default
+    * `:pack` - that of `Mlx.LM.TrainingData.batches/3` for `data` and an `Mlx.LM.TrainingData` as `:validation`: several
+      texts in a row of `:max_length` tokens, so that no time goes into what is empty behind short texts. Then
+      `:batch_size` is of rows. Default false
     * `:validation_batches` - the most batches of a validation, default `nil`, all
     * `:objective` - `:likelihood` (default), or for pairs `:dpo` or `:orpo`
     * `:beta` - the number of the objectives of pairs, default 0.1

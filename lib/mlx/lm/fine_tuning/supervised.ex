@@ -4,7 +4,7 @@ defmodule Mlx.LM.FineTuning.Supervised do
 
   alias Mlx.{NN, Optimizers, Training}
   alias Mlx.Arguments.{CalledFunction, Given, OptionKinds, Options}
-  alias Mlx.LM.{FineTuning, TrainingData}
+  alias Mlx.LM.{FineTuning, PackedCache, TrainingData}
   alias Mlx.LM.FineTuning.{Objective, Split}
 
   @own [
@@ -22,6 +22,7 @@ defmodule Mlx.LM.FineTuning.Supervised do
     {own, options} = own(options)
     objective = Objective.new(tuning, own, options[:type], "train")
     Objective.check_pairs!(objective, [data, options[:validation]], "train")
+    if own[:pack], do: PackedCache.check!(tuning.decoder, "Mlx.LM.FineTuning.train", ":pack")
     batches = batches(data, own)
     trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
@@ -34,9 +35,13 @@ defmodule Mlx.LM.FineTuning.Supervised do
         do: options |> Keyword.update!(:validation, &validation(&1, own)) |> with_metrics(objective, around),
         else: options
 
-    CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run", Objective.name()], fn ->
-      Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
-    end)
+    CalledFunction.name(
+      "Mlx.LM.FineTuning.train",
+      ["Mlx.Training.run", "Mlx.LM.Decoder.training_logits", Objective.name()],
+      fn ->
+        Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
+      end
+    )
   end
 
   defp own(options) do
@@ -89,8 +94,12 @@ defmodule Mlx.LM.FineTuning.Supervised do
       for {name, fun} <- [{:loss, loss} | Objective.metrics(objective)],
           do: {name, fn _nothing, batch -> fun.(around, batch) end}
 
-    CalledFunction.name("Mlx.LM.FineTuning.evaluate", ["Mlx.Training.evaluate", Objective.name()], fn ->
-      Training.evaluate(%{}, functions, batches)
-    end)
+    CalledFunction.name(
+      "Mlx.LM.FineTuning.evaluate",
+      ["Mlx.Training.evaluate", "Mlx.LM.Decoder.training_logits", Objective.name()],
+      fn ->
+        Training.evaluate(%{}, functions, batches)
+      end
+    )
   end
 end
