@@ -115,6 +115,35 @@ defmodule Mix.Tasks.MlxFineTuningTasksTest do
     assert packed["test_loss"] < loss
   end
 
+  test "two processes train to the adapter of one with the whole batches", %{model: model, data: data, tmp_dir: tmp} do
+    options = ["-m", model, "--data", data, "--mask-prompt", "--max-length", "300", "--layers", "1", "--rank", "4"]
+    options = options ++ ["--batch-size", "3", "--steps", "4", "--optimizer", "sgd", "--learning-rate", "0.5"]
+    options = options ++ ["--report-every", "1", "--validate-every", "2", "--save-every", "2", "--pack"]
+    [one, two] = for name <- ["one", "two"], do: Path.join(tmp, name)
+    whole = json(Lora, options ++ ["-o", one])
+    arguments = ["mlx.launch", "-n", "2", "mix", "mlx.lora" | options] ++ ["-o", two, "--json"]
+    {output, status} = System.cmd("mix", arguments, stderr_to_stdout: true)
+    assert status == 0, output
+    # The first process alone speaks.
+    assert [json] = for("[0] {" <> rest <- String.split(output, "\n"), do: "{" <> rest)
+    refute output =~ "[1] {"
+    parts = JSON.decode!(json)
+    assert parts["tokens"] == whole["tokens"]
+    [first, last] = [hd(whole["losses"]), List.last(whole["losses"])]
+    assert List.last(first) - List.last(last) > 0.01
+
+    for name <- ["losses", "validations"],
+        {[step, loss], [step, expected]} <- Enum.zip(parts[name], whole[name]),
+        do: assert_in_delta(loss, expected, 1.0e-5)
+
+    [of_one, of_two] = for folder <- [one, two], do: Mlx.IO.load(Path.join(folder, "adapters.safetensors"))
+    assert Enum.sort(Map.keys(of_one)) == Enum.sort(Map.keys(of_two))
+
+    for {name, array} <- of_one do
+      assert Mlx.to_number(Mlx.reduce_max(Mlx.abs(Mlx.subtract(array, of_two[name])))) < 1.0e-5, name
+    end
+  end
+
   test "mlx.lora replaces nothing, and goes on with the same options only", %{model: model, data: data, tmp_dir: tmp} do
     output = Path.join(tmp, "adapter")
     options = ["-m", model, "--data", data, "-o", output, "--layers", "1", "--steps", "1"]

@@ -25,6 +25,15 @@ defmodule Mlx.LM.FineTuning.Loss do
     counted |> Mlx.as_type(:f32) |> Mlx.sum(axes: [1]) |> Mlx.multiply(share) |> Mlx.mean()
   end
 
+  @doc "How many tokens count in the rows of a batch, an integer without axes. The batch may be one of pairs."
+  @spec counted(map()) :: Array.t()
+  def counted(%{counts: counts}), do: Mlx.sum(counts)
+
+  def counted(%{ids: %Array{shape: shape}, from: from, to: to}) do
+    last = elem(shape, tuple_size(shape) - 1) - 1
+    to |> Mlx.min(last) |> Mlx.subtract(Mlx.max(from, 1)) |> Mlx.add(1) |> Mlx.max(0) |> Mlx.sum()
+  end
+
   defp mask(%{counts: counts}, rows, length), do: counts |> Mlx.slice([0, 1], [rows, length - 1]) |> Mlx.not_equal(0)
 
   defp mask(%{from: from, to: to}, _rows, length) do

@@ -5,7 +5,7 @@ defmodule Mlx.LM.FineTuning.Supervised do
   alias Mlx.{NN, Optimizers, Training}
   alias Mlx.Arguments.{CalledFunction, Given, OptionKinds, Options}
   alias Mlx.LM.{FineTuning, PackedCache, TrainingData}
-  alias Mlx.LM.FineTuning.{Objective, Split}
+  alias Mlx.LM.FineTuning.{Loss, Objective, Split}
 
   @own [
     batch_size: {4, :at_least_one},
@@ -28,7 +28,6 @@ defmodule Mlx.LM.FineTuning.Supervised do
     around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
     checkpoint = own[:gradient_checkpoint]
     loss = fn trained, batch -> Objective.loss(objective, Split.merged(around, trained), batch, checkpoint) end
-    count = & &1.tokens[0]
 
     options =
       if options[:validation],
@@ -39,7 +38,7 @@ defmodule Mlx.LM.FineTuning.Supervised do
       "Mlx.LM.FineTuning.train",
       ["Mlx.Training.run", "Mlx.LM.Decoder.training_logits", Objective.name()],
       fn ->
-        Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
+        Training.run(trained, loss, optimizer, batches, [count: &Loss.counted/1] ++ options)
       end
     )
   end
