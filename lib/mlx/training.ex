@@ -278,8 +278,8 @@ defmodule Mlx.Training do
     loaded = Checkpoint.load(path, training, names(settings))
 
     with %{learning_rate: rate} when is_number(rate) <- optimizer,
-         [former, rate] = for(one <- [loaded, training], do: Mlx.to_number(one.optimizer_state.learning_rate)),
-         true <- former != rate do
+         [former, own] = for(one <- [loaded, training], do: Mlx.to_number(one.optimizer_state.learning_rate)),
+         true <- former != own do
       raise ArgumentError,
             "Mlx.Training.run: expected the learning rate of #{path}, which the training goes on with, #{former}, " <>
               "got: #{rate}; give that one, or begin another training with the model"
