@@ -1,12 +1,14 @@
-"""The Python side of bench/lora: for each line that it reads, some steps of mlx-lm's trainer.
+"""The Python side of bench/lora and bench/lora_losses: for each line that it reads, some steps of mlx-lm's trainer.
 
-It answers with their seconds, the most memory, their losses, and the loss of the validation after them.
+It answers with their seconds, those of the processor, the most memory, their losses, and, where texts are validated, the loss of
+these after them. The adapter is saved at the end.
 """
 
 import json
 import os
 import pathlib
 import sys
+import time
 
 import mlx.core as mx
 import mlx.optimizers as optim
@@ -16,23 +18,26 @@ from mlx_lm.tuner.datasets import CompletionsDataset
 from mlx_lm.tuner.utils import linear_to_lora_layers
 from mlx_lm.utils import load
 
-MODEL, START, DATA = sys.argv[1:4]
-STEPS, TURN, SIZE = map(int, sys.argv[4:7])
-RATE = float(sys.argv[7])
+MODEL, START, END, DATA = map(pathlib.Path, sys.argv[1:5])
+STEPS, TURN, SIZE, LENGTH, VALIDATE = map(int, sys.argv[5:10])
+RATE = float(sys.argv[10])
 
 # What the trainer shows goes elsewhere.
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
-model, tokenizer = load(MODEL)
-config = json.loads((pathlib.Path(START) / "adapter_config.json").read_text())
+model, tokenizer = load(str(MODEL))
+settings = (START / "adapter_config.json").read_text()
+config = json.loads(settings)
 model.freeze()
 linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"])
-model.load_weights(str(pathlib.Path(START) / "adapters.safetensors"), strict=False)
+model.load_weights(str(START / "adapters.safetensors"), strict=False)
+END.mkdir()
+(END / "adapter_config.json").write_text(settings)
 
 
 def texts(name):
-    lines = [json.loads(line) for line in open(pathlib.Path(DATA) / f"{name}.jsonl")]
+    lines = [json.loads(line) for line in open(DATA / f"{name}.jsonl")]
     data = CompletionsDataset(lines, tokenizer, "prompt", "completion", True)
     return [data.process(line) for line in lines]
 
@@ -40,7 +45,7 @@ def texts(name):
 def in_order(dataset, **options):
     """The trainer's batches in the order of the file."""
     for start in range(0, len(dataset) - SIZE + 1, SIZE):
-        yield from trainer.iterate_batches(dataset[start : start + SIZE], SIZE, 2048)
+        yield from trainer.iterate_batches(dataset[start : start + SIZE], SIZE, LENGTH)
 
 
 def batches(dataset, **options):
@@ -51,32 +56,42 @@ def batches(dataset, **options):
                 if not sys.stdin.readline():
                     sys.exit()
                 mx.reset_peak_memory()
+                callback.processor = time.process_time()
             step += 1
             yield batch
 
 
-validation = texts("valid")
+validation = texts("valid")[:VALIDATE]
 
 
 class Answers(TrainingCallback):
-    seconds, losses = 0.0, []
+    seconds, processor, losses = 0.0, 0.0, []
 
     def on_train_loss_report(self, info):
         self.seconds += 1 / info["iterations_per_second"]
         self.losses = self.losses + [info["train_loss"]]
         if info["iteration"] % TURN == 0:
-            peak = mx.get_peak_memory()
-            loss = trainer.evaluate(model, validation, SIZE, -1, iterate_batches=in_order)
-            model.train()
-            print(self.seconds, peak, *self.losses, loss, file=answers, flush=True)
+            answer = [self.seconds, time.process_time() - self.processor, float(mx.get_peak_memory()), *self.losses]
+            if validation:
+                answer.append(trainer.evaluate(model, validation, SIZE, -1, iterate_batches=in_order))
+                model.train()
+            print(*answer, file=answers, flush=True)
             self.seconds, self.losses = 0.0, []
 
 
+callback = Answers()
 trainer.train(
     model=model,
     optimizer=optim.Adam(learning_rate=RATE),
     train_dataset=texts("train"),
-    args=trainer.TrainingArgs(batch_size=SIZE, iters=STEPS, steps_per_report=1, steps_per_save=10 * STEPS, adapter_file=f"{START}/trained.safetensors"),
+    args=trainer.TrainingArgs(
+        batch_size=SIZE,
+        iters=STEPS,
+        max_seq_length=LENGTH,
+        steps_per_report=1,
+        steps_per_save=10 * STEPS,
+        adapter_file=str(END / "adapters.safetensors"),
+    ),
     iterate_batches=batches,
-    training_callback=Answers(),
+    training_callback=callback,
 )

@@ -34,7 +34,8 @@ defmodule Mlx.Training do
 
   With `resume: true` a run goes on where the file ends, or begins where there is none. The order of the batches and the
   random numbers go on, too: a run that was killed and resumed ends with the same bytes as one that was not. That needs
-  the same options and batches, and on a CPU `config :mlx, kernels: :wait` (see `Mlx.compile/2`). The batches of the epoch
+  the same options and batches, and on a CPU `config :mlx, kernels: :wait` (see `Mlx.compile/2`). Another learning rate
+  is refused, because the file has the one that counts. The batches of the epoch
   that were used are made once more and dropped.
 
   The weights alone are loaded from it for use:
@@ -187,7 +188,7 @@ defmodule Mlx.Training do
       {2, 4, 2.1875}
 
   Raises `ArgumentError` when the model has nothing to train, when there are no batches, and when the file to go on from
-  does not fit. What the loss, the batches and the callbacks raise is raised. Python: none.
+  does not fit or has another learning rate. What the loss, the batches and the callbacks raise is raised. Python: none.
   """
   @spec run(Tree.t(), (Tree.t(), Tree.t() -> Array.t()), Optimizers.t(), batches(), keyword()) :: t()
   def run(model, loss, optimizer, batches, options \\ [])
@@ -195,7 +196,7 @@ defmodule Mlx.Training do
   def run(model, loss, optimizer, batches, options) when is_function(loss, 2) and is_struct(optimizer) do
     settings = Settings.new!(options)
     check_batches!(batches)
-    training = model |> begin(optimizer, settings) |> agreed(settings) |> resumed(settings)
+    training = model |> begin(optimizer, settings) |> agreed(settings) |> resumed(optimizer, settings)
 
     loop = %Loop{
       settings: settings,
@@ -261,8 +262,8 @@ defmodule Mlx.Training do
   end
 
   # The first process reads the file, which the others may not have.
-  defp resumed(training, %{resume: true, checkpoint: path, group: group} = settings) do
-    load = fn -> if File.exists?(path), do: Checkpoint.load(path, training, names(settings)), else: training end
+  defp resumed(training, optimizer, %{resume: true, checkpoint: path, group: group} = settings) do
+    load = fn -> if File.exists?(path), do: loaded(path, training, optimizer, settings), else: training end
 
     case Processes.in_first(group, load, &(&1 |> Map.from_struct() |> Map.drop(@array_fields))) do
       {loaded, _others} when group == nil -> loaded
@@ -270,7 +271,22 @@ defmodule Mlx.Training do
     end
   end
 
-  defp resumed(training, _settings), do: training
+  defp resumed(training, _optimizer, _settings), do: training
+
+  # A schedule goes on at the step of the file. A number is part of the state, so that another one would not count.
+  defp loaded(path, training, optimizer, settings) do
+    loaded = Checkpoint.load(path, training, names(settings))
+
+    with %{learning_rate: rate} when is_number(rate) <- optimizer,
+         [former, own] = for(one <- [loaded, training], do: Mlx.to_number(one.optimizer_state.learning_rate)),
+         true <- former != own do
+      raise ArgumentError,
+            "Mlx.Training.run: expected the learning rate of #{path}, which the training goes on with, #{former}, " <>
+              "got: #{rate}; give that one, or begin another training with the model"
+    else
+      _same -> loaded
+    end
+  end
 
   defp names(settings), do: [:loss | Keyword.keys(settings.metrics)]
 

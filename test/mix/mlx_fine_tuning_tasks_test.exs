@@ -50,7 +50,9 @@ defmodule Mix.Tasks.MlxFineTuningTasksTest do
     assert output =~ "* training  o validation"
     assert output =~ "#{adapter}: the adapter, after 8 steps"
     assert File.read!(plot) =~ "<polyline"
-    assert Enum.sort(File.ls!(adapter)) == ["adapter_config.json", "adapters.safetensors", "training.safetensors"]
+
+    assert Enum.sort(File.ls!(adapter)) ==
+             ~w(adapter_config.json adapters.safetensors training.json training.safetensors)
 
     whole = json(Lora, ["-m", model, "--data", data, "-o", other, "--steps", "8"] ++ @training)
 
@@ -66,6 +68,11 @@ defmodule Mix.Tasks.MlxFineTuningTasksTest do
     json(Lora, half ++ ["--steps", "4"])
     assert %{"steps" => 8, "losses" => ^losses} = json(Lora, half ++ ["--steps", "8", "--resume"])
     assert File.read!(Path.join(other, "adapters.safetensors")) == bytes
+
+    assert refusal(Lora, half ++ ["--steps", "8"]) =~ "#{other} has training.safetensors already"
+
+    assert refusal(Lora, half ++ ["--resume", "--learning-rate", "0.01"]) =~
+             "--learning-rate was 0.003 in the training of #{other}, which --resume goes on with, and is 0.01 now; give the same"
 
     assert capture_io(fn -> Fuse.run(["-m", model, "--adapter", other, "-o", fused]) end) =~
              "#{fused}: #{model} with #{other}"
@@ -94,6 +101,79 @@ defmodule Mix.Tasks.MlxFineTuningTasksTest do
     assert refusal(Lora, options) =~ ~s(expected lines without "chosen" and "rejected" for the objective :likelihood)
   end
 
+  test "mlx.lora packs texts into rows", %{model: model, data: data, tmp_dir: tmp} do
+    options = ["-m", model, "--data", data, "--mask-prompt", "--max-length", "512", "--test", "--validate-every", "2"]
+    options = options ++ ["--batch-size", "2", "--steps", "2", "--learning-rate", "0.01", "--report-every", "1"]
+    packed = json(Lora, options ++ ["-o", Path.join(tmp, "packed"), "--pack"])
+    alone = json(Lora, options ++ ["-o", Path.join(tmp, "alone")])
+    assert packed["tokens"] > 3 * alone["tokens"]
+    # The same model has the same loss, whose tokens are all in the mean, in either form.
+    assert [[0, loss], [2, after_it]] = packed["validations"]
+    assert [[0, expected], _last] = alone["validations"]
+    assert_in_delta loss, expected, 1.0e-4
+    assert after_it < loss
+    assert packed["test_loss"] < loss
+  end
+
+  test "two processes train to the adapter of one with the whole batches", %{model: model, data: data, tmp_dir: tmp} do
+    options = ["-m", model, "--data", data, "--mask-prompt", "--max-length", "300", "--layers", "1", "--rank", "4"]
+    options = options ++ ["--batch-size", "3", "--steps", "4", "--optimizer", "sgd", "--learning-rate", "0.1"]
+    options = options ++ ["--report-every", "1", "--validate-every", "2", "--save-every", "2", "--pack"]
+    [one, two] = for name <- ["one", "two"], do: Path.join(tmp, name)
+    whole = json(Lora, options ++ ["-o", one])
+    arguments = ["mlx.launch", "-n", "2", "mix", "mlx.lora" | options] ++ ["-o", two, "--json"]
+    {output, status} = System.cmd("mix", arguments, stderr_to_stdout: true)
+    assert status == 0, output
+    # The first process alone speaks.
+    assert [json] = for("[0] {" <> rest <- String.split(output, "\n"), do: "{" <> rest)
+    refute output =~ "[1] {"
+    parts = JSON.decode!(json)
+    assert parts["tokens"] == whole["tokens"]
+    [[0, first], _middle, [4, last]] = whole["validations"]
+    assert abs(first - last) > 1.0e-3
+
+    for name <- ["losses", "validations"],
+        {[step, loss], [step, expected]} <- Enum.zip(parts[name], whole[name]),
+        do: assert_in_delta(loss, expected, 1.0e-5)
+
+    [of_one, of_two] = for folder <- [one, two], do: Mlx.IO.load(Path.join(folder, "adapters.safetensors"))
+    assert Enum.sort(Map.keys(of_one)) == Enum.sort(Map.keys(of_two))
+
+    for {name, array} <- of_one do
+      assert Mlx.to_number(Mlx.reduce_max(Mlx.abs(Mlx.subtract(array, of_two[name])))) < 1.0e-5, name
+    end
+  end
+
+  test "mlx.lora replaces nothing, and goes on with the same options only", %{model: model, data: data, tmp_dir: tmp} do
+    output = Path.join(tmp, "adapter")
+    options = ["-m", model, "--data", data, "-o", output, "--layers", "1", "--steps", "1"]
+    json(Lora, options ++ ["--resume", "--key", "self_attn.q_proj"])
+    files = for name <- File.ls!(output), into: %{}, do: {name, File.read!(Path.join(output, name))}
+
+    for {more, message} <- [
+          {[], "has training.safetensors already, which this training would replace; give --resume to go on"},
+          {["--resume"], "--key was self_attn.q_proj in the training of"},
+          {["--resume", "--key", "self_attn.q_proj", "--optimizer", "sgd"], "--optimizer was adam in the training"},
+          {["--resume", "--key", "self_attn.q_proj", "--warmup", "3"], "--warmup was not given in the training"},
+          {["--resume", "--key", "self_attn.q_proj", "--seed", "3"], "--seed was 0 in the training"}
+        ] do
+      assert refusal(Lora, options ++ more) =~ message
+    end
+
+    # What is the default may be given or not.
+    json(
+      Lora,
+      options ++ ["--resume", "--key", "self_attn.q_proj", "--rank", "8", "--scale", "20", "--report-every", "5"]
+    )
+
+    assert files == for(name <- File.ls!(output), into: %{}, do: {name, File.read!(Path.join(output, name))})
+    File.rm!(Path.join(output, "training.json"))
+    assert refusal(Lora, options ++ ["--resume"]) =~ "has training.safetensors, and no training.json"
+    File.rm!(Path.join(output, "training.safetensors"))
+    assert refusal(Lora, options) =~ "has adapters.safetensors already"
+    assert refusal(Lora, options ++ ["--resume"]) =~ "and no training.safetensors that --resume could go on from"
+  end
+
   test "other optimizers and kinds train", %{model: model, data: data, tmp_dir: tmp} do
     for {optimizer, kind} <-
           [{"muon", "dora"}, {"adafactor", "full"}, {"lion", "lora"}] do
@@ -116,7 +196,7 @@ defmodule Mix.Tasks.MlxFineTuningTasksTest do
     assert refusal(Lora, ["-m", Path.join(tmp, "tiny.gguf"), "--data", data]) =~
              "is no folder; Mlx.LM.convert/3 makes one"
 
-    assert refusal(Lora, ["-m", model, "--data", data, "--steps", "0"]) =~
+    assert refusal(Lora, ["-m", model, "--data", data, "-o", Path.join(tmp, "no"), "--steps", "0"]) =~
              "expected :steps to be an integer of at least 1"
 
     File.write!(Path.join(data, "valid.jsonl"), "nothing\n")

@@ -12,19 +12,11 @@ import importlib.util
 import json
 import pathlib
 import sys
-import types
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map
-
-
-def stand_in(name, path=None, **names):
-    module = types.ModuleType(name)
-    module.__dict__.update(names)
-    if path is not None:
-        module.__path__ = path
-    sys.modules[name] = module
+from small_models import BASE, MOE, random_weight, stand_in
 
 
 # The layers need nothing of what the packages themselves import.
@@ -38,27 +30,6 @@ cache = importlib.import_module("mlx_lm.models.cache")
 
 PROMPT, STEPS, RANK = 12, 6, 4
 
-BASE = {
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "intermediate_size": 128,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 128,
-    "max_position_embeddings": 512,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-}
-MOE = {
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 64,
-    "head_dim": 16,
-    "decoder_sparse_step": 1,
-    "mlp_only_layers": [],
-    "norm_topk_prob": True,
-}
 MIXTRAL = {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 64}
 ALL = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
 GATED = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
@@ -86,11 +57,6 @@ def build(module, config):
     model = classes.Model(classes.ModelArgs.from_dict(dict(config)))
     model.update(tree_map(random_weight, model.parameters()))
     return model
-
-
-def random_weight(weight):
-    noise = mx.random.normal(weight.shape)
-    return 1 + 0.2 * noise if weight.ndim == 1 else 0.15 * noise
 
 
 def quantize(model, config, bits):

@@ -20,6 +20,7 @@ import mlx.nn as nn
 import newest_families
 import recurrent_families
 from mlx.utils import tree_flatten, tree_map
+from small_models import BASE, random_weight
 
 # The models need nothing of what the package itself imports, nor the package of OLMo's authors.
 sys.modules["hf_olmo"] = types.ModuleType("hf_olmo")
@@ -30,19 +31,6 @@ sys.modules["mlx_lm"] = package
 PROMPT, STEPS, WINDOW = 40, 16, 16
 # The lengths of the prompts of cases whose names end so.
 LENGTHS = {"-long": 150, "-blocks": 128}
-
-BASE = {
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "intermediate_size": 128,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 128,
-    "max_position_embeddings": 512,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-}
 
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "beta_fast": 32.0, "beta_slow": 1.0}
@@ -733,15 +721,6 @@ def build(module, config):
         model.load_weights(list(model.sanitize(dict(tree_flatten(model.parameters()))).items()))
     mx.eval(model.parameters())
     return model
-
-
-def random_weight(weight):
-    if weight.ndim == 0:
-        return weight
-    if weight.dtype == mx.uint8:
-        return sum(mx.random.randint(0, 3, weight.shape).astype(mx.uint8) << shift for shift in (0, 2, 4, 6))
-    noise = mx.random.normal(weight.shape)
-    return 1 + 0.2 * noise if weight.ndim == 1 else 0.15 * noise
 
 
 def plain_product(layer, x, packed):

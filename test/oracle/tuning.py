@@ -13,20 +13,12 @@ import importlib.util
 import json
 import pathlib
 import sys
-import types
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_map
-
-
-def stand_in(name, path=None, **names):
-    module = types.ModuleType(name)
-    module.__dict__.update(names)
-    if path is not None:
-        module.__path__ = path
-    sys.modules[name] = module
+from small_models import BASE, MOE, random_weight, stand_in
 
 
 class Silent:
@@ -60,27 +52,6 @@ trainer = importlib.import_module("mlx_lm.tuner.trainer")
 
 ROWS, STEPS, VALIDATIONS, RANK = 4, 8, 2, 4
 
-BASE = {
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "intermediate_size": 128,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": 128,
-    "max_position_embeddings": 512,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-}
-MOE = {
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 64,
-    "head_dim": 16,
-    "decoder_sparse_step": 1,
-    "mlp_only_layers": [],
-    "norm_topk_prob": True,
-}
 TIED = {"head_dim": 16, "tie_word_embeddings": True}
 MAMBA = {
     "state_size": 16,
@@ -122,11 +93,6 @@ OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "adafa
 def built(module, config):
     classes = importlib.import_module(f"mlx_lm.models.{module}")
     return classes.Model(classes.ModelArgs.from_dict(dict(config)))
-
-
-def random_weight(weight):
-    noise = mx.random.normal(weight.shape)
-    return 1 + 0.2 * noise if weight.ndim == 1 else 0.15 * noise
 
 
 def packed(model, packing, weights=None):

@@ -7,8 +7,9 @@ defmodule Mix.Tasks.Mlx.Launch do
       mix mlx.launch -n 2 program.exs
       mix mlx.launch -n 4 program.exs --epochs 3
       mix mlx.launch --hosts 10.0.0.1,10.0.0.2 program.exs
+      mix mlx.launch -n 2 mix mlx.lora --model SmolLM2 --data data
 
-  Each runs `mix run` with the program and whatever follows it, and is one process of the ring that
+  Each runs `mix run` with the program and whatever follows it, or the task of Mix that follows `mix`, and is one process of the ring that
   `Mlx.Distributed.init/1` gives it. Each line of its output, and of its errors, comes with the rank in front:
 
       [0] epoch 1: loss 0.31
@@ -33,7 +34,7 @@ defmodule Mix.Tasks.Mlx.Launch do
   alias Mix.Mlx.{Ranks, Switches}
   alias Mlx.Distributed.Ports
 
-  @head "mix mlx.launch -n N | --hosts HOST,HOST [OPTIONS] PROGRAM [ARGUMENT ...]"
+  @head "mix mlx.launch -n N | --hosts HOST,HOST [OPTIONS] PROGRAM | mix TASK [ARGUMENT ...]"
 
   @rows [
     n: {:integer, "N", "how many virtual machines to start, with --hosts on each of them"},
@@ -53,9 +54,17 @@ defmodule Mix.Tasks.Mlx.Launch do
     # What follows the program is for the program.
     with {options, program} <- Switches.parse(arguments, @head, @rows, :front) do
       if problem = problem(options, program), do: Switches.refuse(problem, @head)
-      launch(options, ["mix", "run", "--no-compile", "--no-deps-check" | program])
+
+      launch(
+        options,
+        if(task?(program), do: program, else: ["mix", "run", "--no-compile", "--no-deps-check" | program])
+      )
     end
   end
+
+  # In place of a program, for which a file stands.
+  defp task?(["mix", _task | _arguments]), do: not File.regular?("mix")
+  defp task?(_program), do: false
 
   defp launch(options, program) do
     places = places(options)
@@ -83,7 +92,7 @@ defmodule Mix.Tasks.Mlx.Launch do
       program == [] ->
         "there is no program"
 
-      not File.regular?(hd(program)) ->
+      not task?(program) and not File.regular?(hd(program)) ->
         "#{hd(program)}: no such file"
 
       n == nil and hosts == nil ->

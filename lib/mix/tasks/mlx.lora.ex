@@ -11,7 +11,7 @@ defmodule Mix.Tasks.Mlx.Lora do
 
     * `--model`, `-m` - a folder, or a name on the Hugging Face Hub. `mix mlx.convert` makes a folder of a GGUF file
     * `--data` - the folder with the texts
-    * `--output`, `-o` - the folder of the adapter, default `adapters`
+    * `--output`, `-o` - the folder of the adapter, default `adapters`. An adapter or a training that is there is not replaced
     * `--kind` - `lora` (default), `dora` or `full`
     * `--layers` - how many of the last blocks are trained, default 16; -1 is all
     * `--key` - the name of a layer that gets an adapter, such as `self_attn.q_proj`; several times. Default all of the blocks
@@ -21,8 +21,9 @@ defmodule Mix.Tasks.Mlx.Lora do
     * `--beta` - the number of the objectives of pairs, default 0.1
     * `--mask-prompt` - only answers count for the loss
     * `--max-length` - texts are cut off after so many tokens, default 2048
+    * `--pack` - several texts in a row of `--max-length` tokens, so that no time goes into what is empty behind short ones
     * `--steps` - how many steps are made, default 1000
-    * `--batch-size`, `--accumulate` - texts in a batch, default 4, and batches in a step, default 1
+    * `--batch-size`, `--accumulate` - texts in a batch, or rows with `--pack`, default 4, and batches in a step, default 1
     * `--optimizer` - `adam` (default), `adamw`, `adafactor`, `adagrad`, `adadelta`, `adamax`, `lion`, `muon`, `rmsprop` or `sgd`
     * `--learning-rate` - default 1.0e-5
     * `--warmup`, `--decay` - the learning rate grows from 0 in so many steps, and falls to 0 as a cosine in so many after them
@@ -32,14 +33,15 @@ defmodule Mix.Tasks.Mlx.Lora do
     * `--seed` - of adapters, order and dropout, default 0
     * `--report-every`, `--validate-every`, `--save-every` - after how many steps, default 10, 200 and 100
     * `--validation-batches` - the most batches of a validation, default 25; -1 is all
-    * `--resume` - go on where a training with the same output ended or was killed, to the same bytes
+    * `--resume` - go on where a training with the same output ended or was killed, to the same bytes. It needs the same
+      options, but for `--steps` and those of what is shown, validated and saved
     * `--test` - the loss on `test.jsonl` at the end
     * `--plot` - an SVG file for the curves
     * `--json` - write an object of JSON with the losses and figures at the end, and nothing else
     * `--help`, `-h` - list the options
 
-  The output has `adapters.safetensors` and `adapter_config.json`, as mlx-lm has them, and `training.safetensors`, from which
-  `--resume` goes on. `mix mlx.launch -n 2 mix mlx.lora ...` trains in two processes, which share each batch.
+  The output has `adapters.safetensors` and `adapter_config.json`, as mlx-lm has them, and `training.safetensors` and
+  `training.json`, from which `--resume` goes on. `mix mlx.launch -n 2 mix mlx.lora ...` trains in two processes, which share each batch.
 
   Wrong options, and a model or data that can't be read, end it with exit status 1.
 
@@ -48,7 +50,7 @@ defmodule Mix.Tasks.Mlx.Lora do
 
   use Mix.Task
 
-  alias Mix.Mlx.{CommandLine, FineTuningReport, Switches}
+  alias Mix.Mlx.{CommandLine, FineTuningOutput, FineTuningReport, Switches}
   alias Mlx.LM.{FineTuning, TrainingData}
   alias Mlx.Optimizers
   alias Mlx.Optimizers.Schedules
@@ -84,8 +86,9 @@ defmodule Mix.Tasks.Mlx.Lora do
     beta: {:float, "X", "of the objectives of pairs, default 0.1"},
     mask_prompt: {:boolean, nil, "only answers count for the loss"},
     max_length: {:integer, "N", "texts are cut off after so many tokens, default 2048"},
+    pack: {:boolean, nil, "several texts in a row of --max-length tokens"},
     steps: {:integer, "N", "how many steps are made, default 1000"},
-    batch_size: {:integer, "N", "texts in a batch, default 4"},
+    batch_size: {:integer, "N", "texts in a batch, or rows with --pack, default 4"},
     accumulate: {:integer, "N", "batches in a step, default 1"},
     optimizer: {{:one_of, Keyword.keys(@optimizers)}, "NAME", Enum.map_join(@optimizers, ", ", &elem(&1, 0))},
     learning_rate: {:float, "X", "default 1.0e-5"},
@@ -123,10 +126,13 @@ defmodule Mix.Tasks.Mlx.Lora do
       for name <- [:model, :data], do: options[name] || Switches.refuse("there is no #{Switches.flag(name)}", @head)
 
     group = Mlx.Distributed.init()
+    # The other processes write nothing.
+    if group.rank == 0, do: FineTuningOutput.check!(options)
     tuning = FineTuning.load(model, loading(options))
     data = open!(folder, "train", tuning, options)
     validation = open(folder, "valid", tuning, options)
     report = FineTuningReport.new(tuning, options, group)
+    if group.rank == 0, do: FineTuningOutput.begin!(options)
     FineTuningReport.start(report, data, validation)
     {tuned, training} = FineTuning.train(tuning, data, optimizer(options), settings(report, validation, group, options))
 
@@ -178,7 +184,8 @@ defmodule Mix.Tasks.Mlx.Lora do
       :report_every,
       :gradient_checkpoint,
       :objective,
-      :beta
+      :beta,
+      :pack
     ]
 
     Keyword.take(options, given) ++
@@ -187,24 +194,17 @@ defmodule Mix.Tasks.Mlx.Lora do
         group: group,
         progress: nil,
         callbacks: [FineTuningReport.callback(report)],
-        checkpoint: checkpoint(options),
+        checkpoint: FineTuningOutput.checkpoint(options[:output]),
         checkpoint_every: options[:save_every],
         resume: options[:resume] || false
       ]
-  end
-
-  defp checkpoint(options) do
-    File.mkdir_p!(options[:output])
-    Path.join(options[:output], "training.safetensors")
-  rescue
-    error in File.Error ->
-      reraise Mlx.Error, [message: "cannot write #{error.path}: #{:file.format_error(error.reason)}"], __STACKTRACE__
   end
 
   # The model before its training is what a whole one is compared with; adapters are left out.
   defp test(tuned, data, before, options) do
     objective = Keyword.take(options, [:objective, :beta])
     objective = if tuned.kind == :full, do: [reference: before] ++ objective, else: objective
-    FineTuning.evaluate(tuned, TrainingData.batches(data, options[:batch_size], mean_of: :all), objective).loss
+    batches = TrainingData.batches(data, options[:batch_size], mean_of: :all, pack: options[:pack] == true)
+    FineTuning.evaluate(tuned, batches, objective).loss
   end
 end

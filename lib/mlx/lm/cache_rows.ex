@@ -5,8 +5,13 @@ defmodule Mlx.LM.CacheRows do
 
   alias Mlx.Array
 
-  @doc "The positions of the next `count` tokens of each row, `{batch, 1, count, 1}`."
+  @doc """
+  The positions of the next `count` tokens of each row, `{batch, 1, count, 1}`, from where each row is, `{batch}`, or as they
+  are given, `{batch, count}`.
+  """
   @spec positions(Array.t(), pos_integer()) :: Array.t()
+  def positions(%Array{shape: {batch, count}} = positions, count), do: Mlx.reshape(positions, {batch, 1, count, 1})
+
   def positions(%Array{shape: {batch}} = start, count) do
     0
     |> Mlx.arange(count, type: :s32)

@@ -46,7 +46,7 @@ defmodule Mlx.LM.Decoder do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.{Cache, CachePair, CacheRows, KeyValueCache}
+  alias Mlx.LM.{Cache, CachePair, CacheRows, KeyValueCache, PackedCache}
   alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
 
   @derive {Inspect, only: [:config]}
@@ -157,24 +157,41 @@ defmodule Mlx.LM.Decoder do
   The logits `{batch, length, vocabulary}` of the tokens after each of `ids`, an array `{batch, length}`, as a function that
   has gradients. Each row is a whole text, and there are no caches.
 
-  Option:
+  Options:
 
     * `:checkpoint` - whether a gradient computes each block anew in place of keeping what is inside of it
       (`Mlx.checkpoint/1`), which takes less memory and more time; default false
+    * `:starts` - for rows of several texts: the place in its row at which the text of each token begins, an array
+      `{batch, length}` of integers. A token sees its own text alone. Default `nil`
+
+  Raises `ArgumentError` for `:starts` and a model whose mixers do not keep the texts of a row apart.
   """
   @spec training_logits(t(), Array.t(), keyword()) :: Array.t()
   def training_logits(decoder, ids, options \\ [])
 
   def training_logits(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, options) do
-    [checkpoint] = Options.without_stream(options, :"LM.Decoder.training_logits", checkpoint: false)
+    defaults = [checkpoint: false, starts: nil]
+    [checkpoint, starts] = Options.without_stream(options, :"LM.Decoder.training_logits", defaults)
 
     if not is_boolean(checkpoint) do
       raise ArgumentError,
             "Mlx.LM.Decoder.training_logits: expected :checkpoint to be true or false, got: #{Given.text(checkpoint)}"
     end
 
-    {x, _caches} = hidden(decoder, ids, unstored_caches(decoder), if(checkpoint, do: &anew/4, else: &Block.call/4))
+    caches = if starts, do: packed_caches(decoder, ids, starts), else: unstored_caches(decoder)
+    {x, _caches} = hidden(decoder, ids, caches, if(checkpoint, do: &anew/4, else: &Block.call/4))
     output(decoder, x)
+  end
+
+  defp packed_caches(decoder, %Array{shape: shape}, starts) do
+    if not match?(%Array{shape: ^shape}, starts) do
+      raise ArgumentError,
+            "Mlx.LM.Decoder.training_logits: expected :starts to be an array of the shape #{Given.text(shape)} of the " <>
+              "tokens, got: #{Given.text(starts)}"
+    end
+
+    PackedCache.check!(decoder, "Mlx.LM.Decoder.training_logits", ":starts")
+    PackedCache.all(caches(decoder), starts)
   end
 
   defp unstored(%KeyValueCache{} = cache), do: %{cache | stored: false}
@@ -248,8 +265,9 @@ defmodule Mlx.LM.Decoder do
     if config.embedding_norm, do: NN.Layer.call(model.embedding_norm, x), else: x
   end
 
-  defp positions(ids, [%{length: %Array{shape: {batch}} = start} | _caches]) do
-    start |> CacheRows.positions(Mlx.axis_size(ids, 1)) |> Mlx.reshape({batch, Mlx.axis_size(ids, 1)})
+  defp positions(%Array{shape: shape}, [%{length: %Array{shape: start_shape} = start} | _caches])
+       when start_shape != {} do
+    start |> CacheRows.positions(elem(shape, 1)) |> Mlx.reshape(shape)
   end
 
   defp positions(ids, [%{length: start} | _caches]) do

@@ -30,17 +30,12 @@ defmodule Mlx.LM.FineTuning do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Array, NN, Training, Tree}
+  alias Mlx.{Array, Hub, NN, Training, Tree}
   alias Mlx.Arguments.{CalledFunction, Given, OptionKinds, Options}
   alias Mlx.IO.FilePath
-  alias Mlx.Hub
-  alias Mlx.LM.{Adapter, ChatTemplate, Checkpoint, Decoder, Decoding, Families, Tokenizer, TrainingData}
-  alias Mlx.LM.Checkpoint.{Folder, Saved}
-  alias Mlx.LM.Decoder.Matrix
-  alias Mlx.LM.FineTuning.{AdapterFiles, Objective, Places, Reinforcement, Split, Start}
-  alias Mlx.LM.Quantization.Packing
-
-  @kinds [:lora, :dora, :full]
+  alias Mlx.LM.{ChatTemplate, Decoder, Decoding, Families, Tokenizer, TrainingData}
+  alias Mlx.LM.Checkpoint.Saved
+  alias Mlx.LM.FineTuning.{AdapterFiles, Fusing, Loading, Objective, Reinforcement, Split, Start, Supervised}
 
   @derive {Inspect, only: [:name, :kind, :settings]}
   @enforce_keys [:name, :folder, :decoder, :kind, :settings, :first, :tokenizer, :template, :saved, :fields]
@@ -70,25 +65,6 @@ defmodule Mlx.LM.FineTuning do
           fields: Families.Fields.t()
         }
 
-  # As many blocks as mlx-lm takes where nobody says how many.
-  @layers 16
-
-  @layers_kind {&__MODULE__.layers?/1, "a positive integer, or :all"}
-  @keys_kind {&__MODULE__.keys?/1, "a list of names of layers, such as [\"self_attn.q_proj\"], or nil"}
-
-  @options [
-    kind: {:lora, {:one_of, @kinds}},
-    layers: {nil, {:optional, @layers_kind}},
-    keys: {nil, @keys_kind},
-    rank: {8, :at_least_one},
-    scale: {20.0, :positive},
-    dropout: {0.0, :fraction},
-    adapter: {nil, :any},
-    seed: {nil, {:optional, :seed}},
-    type: {nil, {:optional, {:one_of, [:f32, :f16, :bf16]}}},
-    families: {%{}, :any}
-  ]
-
   @doc """
   Loads a model for training: a folder, as `Mlx.LM.Checkpoint` reads it, or a name on the Hugging Face Hub. `Mlx.LM.convert/3`
   makes a folder of a GGUF file.
@@ -113,90 +89,13 @@ defmodule Mlx.LM.FineTuning do
   @spec load(Path.t(), keyword()) :: t()
   def load(source, options \\ []) do
     source = FilePath.string!(source, :"LM.FineTuning.load")
-    options = Options.complete(options, :"LM.FineTuning.load", OptionKinds.defaults(@options))
-    OptionKinds.check!(@options, options, "Mlx.LM.FineTuning.load: ")
-    CalledFunction.name("Mlx.LM.FineTuning.load", fn -> source |> Hub.resolve() |> of_folder(source, options) end)
-  end
+    table = Loading.options()
+    options = Options.complete(options, :"LM.FineTuning.load", OptionKinds.defaults(table))
+    OptionKinds.check!(table, options, "Mlx.LM.FineTuning.load: ")
 
-  defp of_folder(folder, source, options) do
-    if not File.dir?(folder) do
-      raise Mlx.Error, "#{source} is no folder; Mlx.LM.convert/3 makes one of a GGUF file"
-    end
-
-    fields = Checkpoint.config(folder)
-    decoder = Checkpoint.tree(folder, type: options[:type], families: options[:families])
-
-    tuning = %__MODULE__{
-      name: source |> Path.expand() |> Path.basename(),
-      folder: folder,
-      decoder: decoder,
-      kind: options[:kind],
-      settings: Keyword.take(options, [:kind, :rank, :scale, :dropout, :families]),
-      first: 0,
-      tokenizer: tokenizer(folder),
-      template: ChatTemplate.from_folder(folder),
-      saved: Saved.of(fields, options[:families]),
-      fields: fields
-    }
-
-    tuning = if options[:adapter], do: go_on(tuning, options), else: start(tuning, options)
-    %{tuning | decoder: Mlx.eval(tuning.decoder)}
-  end
-
-  # Who has batches of tokens needs none.
-  defp tokenizer(folder) do
-    if File.exists?(Path.join(folder, "tokenizer.json")), do: Tokenizer.from_folder(folder)
-  end
-
-  defp start(%{decoder: decoder, kind: kind} = tuning, options) do
-    layers = options[:layers] || min(@layers, length(decoder.model.layers))
-    first = Places.first_block(decoder, layers)
-    tuning = %{tuning | first: first}
-
-    if kind == :full do
-      refuse_keys!(options)
-      tuning
-    else
-      paths = Places.chosen(decoder, tuning.saved, kind, layers, options[:keys])
-      if paths == [], do: raise(Mlx.Error, "#{tuning.name} has no layers for an adapter of the kind #{inspect(kind)}")
-      %{tuning | decoder: seeded(options[:seed], fn -> Start.adapters(decoder, paths, kind, options) end)}
-    end
-  end
-
-  defp refuse_keys!(options) do
-    if options[:keys], do: raise(ArgumentError, "the option :keys is for adapters, and :full trains all of a block")
-  end
-
-  defp seeded(nil, fun), do: fun.()
-  defp seeded(seed, fun), do: seed |> Mlx.Random.key() |> Mlx.Random.with_state(fun) |> elem(0)
-
-  defp go_on(%{decoder: decoder, fields: fields} = tuning, options) do
-    {family, text} = Families.find(fields, families: options[:families])
-    {content, config, file} = Adapter.read(options[:adapter], family, text)
-
-    if content.changes != %{} and content.replaced != %{} do
-      raise Mlx.Error, "#{file} holds whole arrays beside changes of low rank; fuse it, and train what that gives"
-    end
-
-    kind = kind(content)
-    refuse_keys!(Keyword.put(options, :keys, if(kind == :full, do: options[:keys])))
-    decoder = Adapter.put(decoder, content, file, type: nil, fuse: false, form: :quantized, beside: true)
-    decoder = Start.with_dropouts(decoder, options[:dropout])
-    layers = options[:layers] || layers(config, decoder)
-    settings = Keyword.put(tuning.settings, :kind, kind)
-    %{tuning | decoder: decoder, kind: kind, settings: settings, first: Places.first_block(decoder, layers)}
-  end
-
-  defp kind(%{changes: changes}) when changes == %{}, do: :full
-  defp kind(%{changes: changes}), do: if(Enum.any?(Map.values(changes), & &1.magnitude), do: :dora, else: :lora)
-
-  defp layers(config, decoder) do
-    count = length(decoder.model.layers)
-
-    case config.map["num_layers"] do
-      layers when is_integer(layers) and layers in 1..count//1 -> layers
-      _none_or_all -> :all
-    end
+    CalledFunction.name("Mlx.LM.FineTuning.load", fn ->
+      source |> Hub.resolve() |> Loading.of_folder(source, options)
+    end)
   end
 
   @doc """
@@ -210,6 +109,9 @@ defmodule Mlx.LM.FineTuning do
       computed in that type, and what is trained keeps its own
     * `:batch_size` - how many texts are in a batch of `data`, default 4
     * `:sort`, `:shuffle` - those of `Mlx.LM.TrainingData.batches/3` for `data`, both true by default
+    * `:pack` - that of `Mlx.LM.TrainingData.batches/3` for `data` and an `Mlx.LM.TrainingData` as `:validation`: several
+      texts in a row of `:max_length` tokens, so that no time goes into what is empty behind short texts. Then
+      `:batch_size` is of rows. Default false
     * `:validation_batches` - the most batches of a validation, default `nil`, all
     * `:objective` - `:likelihood` (default), or for pairs `:dpo` or `:orpo`
     * `:beta` - the number of the objectives of pairs, default 0.1
@@ -253,70 +155,9 @@ defmodule Mlx.LM.FineTuning do
   def train(tuning, data, optimizer, options \\ [])
 
   def train(%__MODULE__{} = tuning, data, optimizer, options) do
-    {own, options} = own(options)
-    objective = Objective.new(tuning, own, options[:type], "train")
-    Objective.check_pairs!(objective, [data, options[:validation]], "train")
-    batches = batches(data, own[:batch_size], sort: own[:sort], shuffle: own[:shuffle])
-    trained = Split.trained(tuning.decoder, tuning.kind, tuning.first)
-    around = tuning.decoder |> Split.around(trained, options[:type]) |> Mlx.eval()
-    checkpoint = own[:gradient_checkpoint]
-    loss = fn trained, batch -> Objective.loss(objective, Split.merged(around, trained), batch, checkpoint) end
-    count = & &1.tokens[0]
-
-    options =
-      if options[:validation],
-        do: options |> Keyword.update!(:validation, &validation(&1, own)) |> with_metrics(objective, around),
-        else: options
-
-    training =
-      CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.Training.run", Objective.name()], fn ->
-        Training.run(trained, loss, optimizer, batches, [count: count] ++ options)
-      end)
-
+    training = Supervised.run(tuning, data, optimizer, options)
     {put(tuning, training), training}
   end
-
-  @own [
-    batch_size: {4, :at_least_one},
-    sort: {true, :boolean},
-    shuffle: {true, :boolean},
-    validation_batches: {nil, {:optional, :at_least_one}},
-    gradient_checkpoint: {false, :boolean}
-  ]
-
-  defp own(options) do
-    if not Keyword.keyword?(options) do
-      raise ArgumentError, "Mlx.LM.FineTuning.train: expected options to be a keyword list, got: #{Given.text(options)}"
-    end
-
-    table = @own ++ Objective.options()
-    {own, others} = Keyword.split(options, Keyword.keys(table))
-    own = Keyword.merge(OptionKinds.defaults(table), own)
-    OptionKinds.check!(table, own, "Mlx.LM.FineTuning.train: ")
-    {own, others}
-  end
-
-  defp with_metrics(options, objective, around) do
-    metrics =
-      for {name, metric} <- Objective.metrics(objective),
-          do: {name, fn trained, batch -> around |> Split.merged(trained) |> metric.(batch) end}
-
-    if metrics == [], do: options, else: Keyword.update(options, :metrics, metrics, &(metrics ++ &1))
-  end
-
-  defp batches(%TrainingData{} = data, size, options) do
-    CalledFunction.name("Mlx.LM.FineTuning.train", ["Mlx.LM.TrainingData.batches"], fn ->
-      TrainingData.batches(data, size, [drop_last: true] ++ options)
-    end)
-  end
-
-  defp batches(batches, _size, _options), do: batches
-
-  defp validation(%TrainingData{} = data, own) do
-    TrainingData.batches(data, own[:batch_size], mean_of: :all, limit: own[:validation_batches])
-  end
-
-  defp validation(batches, _own), do: batches
 
   @typedoc "What `reinforce/5` tells of each step: `rewards`, `divergences` and `losses`, lists of `{step, number}`."
   @type curves :: [{:rewards | :divergences | :losses, [{pos_integer(), number() | atom()}]}]
@@ -438,21 +279,7 @@ defmodule Mlx.LM.FineTuning do
   @spec evaluate(t(), Enumerable.t(), keyword()) :: %{atom() => number() | atom()}
   def evaluate(tuning, batches, options \\ [])
 
-  def evaluate(%__MODULE__{} = tuning, batches, options) do
-    options = Options.complete(options, :"LM.FineTuning.evaluate", OptionKinds.defaults(Objective.options()))
-    OptionKinds.check!(Objective.options(), options, "Mlx.LM.FineTuning.evaluate: ")
-    objective = Objective.new(tuning, options, nil, "evaluate")
-    around = NN.eval(tuning.decoder)
-    loss = fn decoder, batch -> Objective.loss(objective, decoder, batch, false) end
-
-    functions =
-      for {name, fun} <- [{:loss, loss} | Objective.metrics(objective)],
-          do: {name, fn _nothing, batch -> fun.(around, batch) end}
-
-    CalledFunction.name("Mlx.LM.FineTuning.evaluate", ["Mlx.Training.evaluate", Objective.name()], fn ->
-      Training.evaluate(%{}, functions, batches)
-    end)
-  end
+  def evaluate(%__MODULE__{} = tuning, batches, options), do: Supervised.evaluate(tuning, batches, options)
 
   @doc """
   The model for `Mlx.LM.generate/3`, with the same arrays. `Mlx.LM.load/2` makes a faster one of what was saved.
@@ -518,41 +345,16 @@ defmodule Mlx.LM.FineTuning do
   @spec fuse(Path.t(), Path.t(), Path.t(), keyword()) :: :ok
   def fuse(source, adapter, folder, options \\ []) do
     [source, adapter, folder] = for path <- [source, adapter, folder], do: FilePath.string!(path, :"LM.FineTuning.fuse")
-    defaults = [dequantize: false, families: %{}, shard_size: 5 * 1024 * 1024 * 1024, progress: nil]
-    options = Options.complete(options, :"LM.FineTuning.fuse", defaults)
+    options = Options.complete(options, :"LM.FineTuning.fuse", Fusing.defaults())
 
     if not is_boolean(options[:dequantize]) do
       raise ArgumentError,
             "Mlx.LM.FineTuning.fuse: expected :dequantize to be true or false, got: #{Given.text(options[:dequantize])}"
     end
 
-    CalledFunction.name("Mlx.LM.FineTuning.fuse", fn ->
-      Folder.check_free!(folder)
-      path = Hub.resolve(source)
-      form = if options[:dequantize], do: :dense, else: :quantized
-
-      model = Checkpoint.tree(path, adapter: adapter, fuse: true, form: form, families: options[:families])
-      refuse_beside!(model, adapter)
-      model = if options[:dequantize], do: Packing.unpack(model, Matrix.type(model)), else: model
-      others = Keyword.delete(options, :dequantize)
-      Checkpoint.save(model, folder, [config: Checkpoint.config(path), from: path] ++ others)
-    end)
+    CalledFunction.name("Mlx.LM.FineTuning.fuse", fn -> Fusing.run(source, adapter, folder, options) end)
   end
-
-  # The rows of tokens that PEFT changes where they are looked up, and not in the same matrix as the output.
-  defp refuse_beside!(model, adapter) do
-    for {path, layer} <- NN.layers(Places.parts(model)), Adapter.Change.taken(layer) do
-      raise Mlx.Error, "#{adapter} changes #{path} in one of its two uses, which no single matrix can hold"
-    end
-  end
-
-  @doc false
-  def layers?(value), do: value == :all or (is_integer(value) and value > 0)
 
   @doc false
   def tuning?(value), do: is_struct(value, __MODULE__)
-
-  @doc false
-  def keys?(nil), do: true
-  def keys?(keys), do: Mlx.Arguments.ArgumentType.list?(keys) and keys != [] and Enum.all?(keys, &is_binary/1)
 end

@@ -58,8 +58,10 @@ defmodule Mlx.LM.TrainingData do
   @typedoc "Tokens, and the position from which on they count."
   @type text :: {[Tokenizer.id()], non_neg_integer()}
 
-  @typedoc "What `batches/3` gives."
-  @type batch :: %{ids: Array.t(), from: Array.t(), to: Array.t(), tokens: Array.t(), rows: Array.t()}
+  @typedoc "What `batches/3` gives: with `from` and `to`, or with `starts` and `counts`."
+  @type batch ::
+          %{ids: Array.t(), from: Array.t(), to: Array.t(), tokens: Array.t(), rows: Array.t()}
+          | %{ids: Array.t(), starts: Array.t(), counts: Array.t(), tokens: Array.t(), rows: Array.t()}
 
   @options [
     mask_prompt: {false, :boolean},
@@ -125,13 +127,18 @@ defmodule Mlx.LM.TrainingData do
   end
 
   @doc """
-  A stream of batches of `size` texts. A batch is a map of arrays of integers:
+  A stream of batches of `size` texts, or of `size` rows of texts. A batch is a map of arrays of integers:
 
     * `ids` - `{size, length}`, the tokens of a text in each row, and zeros behind them. The length is that of the longest text,
       rounded up to a multiple of 32, and one more, and at most `:max_length`
     * `from`, `to` - `{size}`, from which position on and up to which one a token counts for the loss. As with mlx-lm, the
       position behind the last token counts, too, where there is one
     * `tokens`, `rows` - `{size}`, all alike: how many tokens count in the batch, and how many rows it has
+
+  With `:pack`, a row has several texts, and a batch has in place of `from` and `to`
+
+    * `starts` - `{size, length}`, the place in its row at which the text of each token begins
+    * `counts` - `{size, length}`, 1 for the tokens that count for the loss, and 0 for the others
 
   Of pairs, `ids` is `{size, 2, length}`, and `from` and `to` are `{size, 2}`: first what is chosen, then what is rejected. The
   tokens of the prompt do not count.
@@ -142,7 +149,10 @@ defmodule Mlx.LM.TrainingData do
       order of the file; default false
     * `:shuffle` - whether batches come in a random order, another one at each pass, default false. The order comes from the
       sequence of the process, which in `Mlx.Training.run/5` is one of the epoch
-    * `:drop_last` - whether texts that are too few for a batch are left out, default false
+    * `:pack` - whether a row has as many texts as have room in `:max_length` tokens, in place of one; default false. The
+      loss of a token is the same: it sees its own text alone, at the positions of that text. Then `:sort` is by the tokens
+      of rows. Models whose layers do not keep the texts of a row apart, such as recurrent ones, cannot read such rows
+    * `:drop_last` - whether rows that are too few for a batch are left out, default false
     * `:limit` - the most batches, default `nil`
     * `:mean_of` - what `tokens` and `rows` are of: `:batch` (default), so that the loss of a batch is a mean of its tokens, or
       `:all` batches, so that the mean of their losses by rows, as `Mlx.Training.evaluate/3` computes it, is one of all tokens
@@ -161,13 +171,28 @@ defmodule Mlx.LM.TrainingData do
 
     OptionKinds.check!(Batches.options(), options, "Mlx.LM.TrainingData.batches: ")
 
-    if options[:drop_last] and data.count < size do
-      raise ArgumentError,
-            "Mlx.LM.TrainingData.batches: expected a size of at most #{data.count}, the texts of #{data.path}, " <>
-              "got: #{Given.text(size)}"
-    end
-
+    check_pack!(data, options)
+    check_size!(data, size, options)
     Batches.stream(data, size, options)
+  end
+
+  defp check_pack!(%{pairs: pairs, path: path}, options) do
+    if options[:pack] and pairs do
+      raise ArgumentError,
+            "Mlx.LM.TrainingData.batches: expected :pack to be false for pairs of answers, which #{path} has, got: true"
+    end
+  end
+
+  defp check_size!(data, size, options) do
+    if options[:drop_last] do
+      {count, what} = if options[:pack], do: {length(Batches.rows(data, options)), "rows"}, else: {data.count, "texts"}
+
+      if count < size do
+        raise ArgumentError,
+              "Mlx.LM.TrainingData.batches: expected a size of at most #{count}, the #{what} of #{data.path}, " <>
+                "got: #{Given.text(size)}"
+      end
+    end
   end
 
   @doc """

@@ -80,8 +80,9 @@ defmodule Mlx.Training.Loop do
   defp step(%{settings: settings} = loop, batches, {training, window}) do
     {loss, training} = loop.step.(training, batches)
     training = %{training | step: training.step + 1, batch: training.batch + length(batches)}
-    Mlx.async_eval({loss, training.model, training.optimizer_state, training.random})
-    window = Window.add(window, loss, count(settings, batches))
+    counts = counts(settings, batches)
+    Mlx.async_eval({loss, training.model, training.optimizer_state, training.random, counts})
+    window = Window.add(window, loss, counts)
     last? = training.step == settings.steps
 
     if last? or Enum.any?([:report_every, :checkpoint_every, :validate_every], &due?(training, settings, &1)) do
@@ -101,14 +102,11 @@ defmodule Mlx.Training.Loop do
     end
   end
 
-  defp count(%{count: nil}, _batches), do: 0
-
-  defp count(%{count: count}, batches) do
-    Enum.sum_by(batches, fn {batch, _weight} -> Mlx.to_number(count.(batch)) end)
-  end
+  defp counts(%{count: nil}, _batches), do: []
+  defp counts(%{count: count}, batches), do: for({batch, _weight} <- batches, do: count.(batch))
 
   defp counted(%{count: nil}, _window), do: 0
-  defp counted(%{group: group}, window), do: Processes.sum(window.counted, group)
+  defp counted(%{group: group}, window), do: window |> Window.counted() |> Processes.sum(group)
 
   defp due?(training, settings, name) do
     every = Map.fetch!(settings, name)

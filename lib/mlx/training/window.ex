@@ -1,14 +1,14 @@
 defmodule Mlx.Training.Window do
   @moduledoc false
-  # The losses since the last report, still on the device, and when it was.
+  # The losses since the last report and what was counted, still on the device, and when it was.
 
   alias Mlx.Array
 
-  defstruct losses: [], counted: 0, started: 0, rate: 0.0
+  defstruct losses: [], counts: [], started: 0, rate: 0.0
 
   @type t :: %__MODULE__{
           losses: [Array.t()],
-          counted: non_neg_integer(),
+          counts: [Array.t()],
           started: integer(),
           rate: float()
         }
@@ -18,14 +18,18 @@ defmodule Mlx.Training.Window do
   def new(rate \\ 0.0), do: %__MODULE__{started: System.monotonic_time(), rate: rate}
 
   @doc """
-  The window with the loss of a step and what it counts, after the step before it is computed: the device has at most two
-  of them.
+  The window with the loss of a step and what its batches count, after the step before it is computed: the device has at most
+  two of them.
   """
-  @spec add(t(), Array.t(), non_neg_integer()) :: t()
-  def add(%{losses: losses} = window, loss, counted \\ 0) do
+  @spec add(t(), Array.t(), [Array.t()]) :: t()
+  def add(%{losses: losses} = window, loss, counts \\ []) do
     losses |> Enum.take(1) |> Mlx.eval()
-    %{window | losses: [loss | losses], counted: window.counted + counted}
+    %{window | losses: [loss | losses], counts: counts ++ window.counts}
   end
+
+  @doc "The sum of what was counted."
+  @spec counted(t()) :: integer()
+  def counted(%{counts: counts}), do: Enum.sum_by(counts, &Mlx.to_number/1)
 
   @doc "The mean of the losses, and the next window."
   @spec close(t()) :: {number() | atom(), t()}

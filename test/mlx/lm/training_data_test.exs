@@ -92,6 +92,42 @@ defmodule Mlx.LM.TrainingDataTest do
     assert all |> Enum.flat_map(&Mlx.to_list(&1.tokens)) |> Enum.uniq() == [sum]
   end
 
+  test "texts are packed into rows, and count as they do alone", %{lm: lm, tmp_dir: folder} do
+    lengths = [5, 90, 7, 40, 5, 60, 8, 3]
+    path = file(folder, for(length <- lengths, do: %{text: String.duplicate("x", length)}))
+
+    # With the token that ends a text, and a place behind it where the text is not cut off: 7, 64, 9, 42, 7, 62, 10 and 5.
+    data = TrainingData.open(path, lm, max_length: 64)
+    batches = Enum.to_list(TrainingData.batches(data, 2, pack: true))
+    assert [%{ids: %{shape: {2, 64}}} = one, %{ids: %{shape: {2, 64}}} = two] = batches
+    assert Enum.sort(Map.keys(one)) == [:counts, :ids, :rows, :starts, :tokens]
+
+    texts = fn batch ->
+      for {ids, starts} <- Enum.zip(Mlx.to_list(batch.ids), Mlx.to_list(batch.starts)),
+          do: ids |> Enum.zip(starts) |> Enum.chunk_by(&elem(&1, 1)) |> Enum.map(&length/1)
+    end
+
+    # What is behind the last text is one text more, of which nothing counts.
+    assert texts.(one) == [[7, 7, 5, 45], [64]]
+    assert texts.(two) == [[9, 42, 10, 3], [62, 2]]
+    assert [[0, 1, 1, 1, 1, 1, 1, 0, 1 | _], whole] = Mlx.to_list(one.counts)
+    assert whole == [0 | List.duplicate(1, 63)]
+    unpacked = Enum.to_list(TrainingData.batches(data, 8))
+    assert Mlx.to_list(hd(unpacked).tokens) |> hd() == Enum.sum_by(batches, &Mlx.to_number(&1.tokens[0]))
+    assert Enum.sum_by(batches, &Mlx.to_number(Mlx.sum(&1.counts))) == Mlx.to_number(hd(unpacked).tokens[0])
+    assert [%{ids: %{shape: {1, 33}}}] = Enum.to_list(TrainingData.batches(data, 1, pack: true, sort: true, limit: 1))
+
+    assert_raise ArgumentError, ~r/batches: expected a size of at most 4, the rows of .*, got: 5/, fn ->
+      TrainingData.batches(data, 5, pack: true, drop_last: true)
+    end
+
+    File.write!(path, JSON.encode!(%{prompt: "a", chosen: "b", rejected: "c"}))
+
+    assert_raise ArgumentError, ~r/batches: expected :pack to be false for pairs of answers/, fn ->
+      TrainingData.batches(TrainingData.open(path, lm), 1, pack: true)
+    end
+  end
+
   test "texts are cut off", %{lm: lm, tmp_dir: folder} do
     data = TrainingData.open(file(folder, [%{text: String.duplicate("x", 50)}]), lm, max_length: 20)
     assert [batch] = Enum.to_list(TrainingData.batches(data, 1))

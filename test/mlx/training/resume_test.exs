@@ -121,6 +121,20 @@ defmodule Mlx.Training.ResumeTest do
     assert all(run(model, epochs: 4, checkpoint: path, resume: true)) == all(whole)
   end
 
+  test "another learning rate is refused, because that of the file counts", %{tmp_dir: folder} do
+    options = [epochs: 2, checkpoint: Path.join(folder, "rate.safetensors"), resume: true, seed: 1, progress: nil]
+    batches = [Mlx.ones({2, 3})]
+    loss = fn model, batch -> batch |> Mlx.NN.forward(model) |> Mlx.square() |> Mlx.mean() end
+    train = fn optimizer, options -> Training.run(Linear.new(3, 1), loss, optimizer, batches, options) end
+    assert %{step: 1} = train.(Adam.new(0.01), Keyword.put(options, :epochs, 1))
+
+    assert_raise ArgumentError,
+                 ~r/^Mlx.Training.run: expected the learning rate of .*rate.safetensors, .* 0\.0099.*, got: 0\.02; give that one/,
+                 fn -> train.(Adam.new(0.02), options) end
+
+    assert %{step: 2} = train.(Adam.new(0.01), options)
+  end
+
   test "a training that a callback stopped goes on there", %{tmp_dir: folder} do
     path = Path.join(folder, "stopped.safetensors")
     model = model()

@@ -141,7 +141,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
   def cache(%__MODULE__{}), do: KeyValueCache.new()
 
   @impl true
-  def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, %KeyValueCache{} = cache, step) do
+  def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
     %{heads: heads, plain_size: plain, rotated_size: rotated, rope: rope} = attention
     start = cache.length
     low = query_latent(attention, x)
@@ -184,7 +184,7 @@ defmodule Mlx.LM.Decoder.LatentAttention do
   defp queries(%__MODULE__{q_proj: layer}, x), do: NN.Layer.call(layer, x)
 
   # The latent vectors and rotated keys that the queries see, and who sees whom.
-  defp seen(%__MODULE__{indexer: nil}, _inputs, latent, key, cache), do: KeyValueCache.update(cache, latent, key)
+  defp seen(%__MODULE__{indexer: nil}, _inputs, latent, key, %kind{} = cache), do: kind.update(cache, latent, key)
 
   defp seen(%__MODULE__{indexer: indexer, rotated_size: rotated}, {x, low}, latent, key, cache) do
     own = Indexer.key(indexer, x, cache.length)

@@ -127,7 +127,7 @@ defmodule Mlx.LM.Decoder.RoPE do
 
   @doc """
   The rotated array, for one `{batch, heads, length, features}` whose first position is `offset`: an integer, an array
-  without axes, or an array `{batch}` with one for each row.
+  without axes, or an array `{batch}` with one for each row; or whose positions are `offset`, an array `{batch, length}`.
 
       iex> rope = Mlx.LM.Decoder.RoPE.new(4)
       iex> x = Mlx.ones({1, 1, 2, 4})
@@ -139,6 +139,16 @@ defmodule Mlx.LM.Decoder.RoPE do
   def call(%__MODULE__{dynamic: {_factor, _longest}} = rope, x, %Array{shape: {batch}} = offset) do
     [rows, offsets] = for array <- [x, offset], do: Mlx.split(array, batch)
     Mlx.concatenate(Enum.zip_with(rows, offsets, &call(rope, &1, Mlx.squeeze(&2, axes: [0]))))
+  end
+
+  # Each position is a row of its own.
+  def call(%__MODULE__{} = rope, %Array{shape: {batch, heads, length, size}} = x, %Array{shape: {_, _}} = offset) do
+    x
+    |> Mlx.swap_axes(1, 2)
+    |> Mlx.reshape({batch * length, heads, 1, size})
+    |> then(&call(rope, &1, Mlx.reshape(offset, {batch * length})))
+    |> Mlx.reshape({batch, length, heads, size})
+    |> Mlx.swap_axes(1, 2)
   end
 
   def call(%__MODULE__{} = rope, x, offset) do

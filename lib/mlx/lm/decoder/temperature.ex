@@ -11,7 +11,7 @@ defmodule Mlx.LM.Decoder.Temperature do
   """
   @type t :: {number(), pos_integer()} | {number(), pos_integer(), non_neg_integer()} | nil
 
-  @doc "The queries `{batch, heads, length, features}`, whose first position is `start`."
+  @doc "The queries `{batch, heads, length, features}`, whose first position is `start`, or whose positions are."
   @spec call(t(), Array.t(), non_neg_integer() | Array.t()) :: Array.t()
   def call(nil, queries, _start), do: queries
 
@@ -26,6 +26,6 @@ defmodule Mlx.LM.Decoder.Temperature do
     Mlx.multiply(queries, Mlx.as_type(growth, queries.type))
   end
 
-  defp positions(length, %Array{shape: {_batch}} = start), do: CacheRows.positions(start, length)
+  defp positions(length, %Array{shape: shape} = start) when shape != {}, do: CacheRows.positions(start, length)
   defp positions(length, start), do: 0 |> Mlx.arange(length, type: :s32) |> Mlx.add(start) |> Mlx.new_axis(1)
 end

@@ -5,7 +5,7 @@ defmodule Mlx.LM.TrainingData.Batches do
   alias Mlx.Random
   alias Mlx.Arguments.OptionKinds
   alias Mlx.LM.TrainingData
-  alias Mlx.LM.TrainingData.{Example, Lines}
+  alias Mlx.LM.TrainingData.{Example, Lines, Packing}
 
   # Lengths are rounded up, so that a compiled step meets few of them.
   @multiple 32
@@ -18,6 +18,7 @@ defmodule Mlx.LM.TrainingData.Batches do
   @options [
     sort: {false, :boolean},
     shuffle: {false, :boolean},
+    pack: {false, :boolean},
     drop_last: {false, :boolean},
     limit: {nil, {:optional, :at_least_one}},
     mean_of: {:batch, {:one_of, [:batch, :all]}}
@@ -34,21 +35,31 @@ defmodule Mlx.LM.TrainingData.Batches do
       fn -> {Lines.open!(data.path), groups(data, size, options)} end,
       fn
         {file, []} -> {:halt, {file, []}}
-        {file, [{rows, mean} | groups]} -> {[batch(data, file, rows, mean)], {file, groups}}
+        {file, [{rows, mean} | groups]} -> {[batch(data, file, rows, mean, options[:pack])], {file, groups}}
       end,
       fn {file, _groups} -> :file.close(file) end
     )
   end
 
-  # The numbers of the texts of each batch, and what makes its mean.
-  defp groups(%{index: index} = data, size, options) do
-    numbers = Enum.to_list(0..(tuple_size(index) - 1))
-    numbers = if options[:sort], do: Enum.sort_by(numbers, &elem(elem(index, &1), 3)), else: numbers
-    groups = Enum.chunk_every(numbers, size, size, if(options[:drop_last], do: :discard, else: []))
+  # The rows of each batch, lists of the numbers of their texts, and what makes its mean.
+  defp groups(data, size, options) do
+    rows = rows(data, options)
+    groups = Enum.chunk_every(rows, size, size, if(options[:drop_last], do: :discard, else: []))
     groups = if options[:shuffle], do: shuffled(groups), else: groups
     groups = if options[:limit], do: Enum.take(groups, options[:limit]), else: groups
     mean = if options[:mean_of] == :all, do: counts(data, groups)
     for group <- groups, do: {group, mean}
+  end
+
+  @doc "The rows of all batches, lists of the numbers of their texts."
+  @spec rows(TrainingData.t(), keyword()) :: [[non_neg_integer(), ...]]
+  def rows(%{index: index, max_length: most}, options) do
+    lengths = for number <- 0..(tuple_size(index) - 1), do: {number, elem(elem(index, number), 3)}
+    rows = if options[:pack], do: Packing.rows(lengths, most), else: for({number, _length} <- lengths, do: [number])
+
+    if options[:sort],
+      do: Enum.sort_by(rows, fn row -> Enum.sum_by(row, &elem(elem(index, &1), 3)) end),
+      else: rows
   end
 
   defp shuffled(groups) do
@@ -63,37 +74,50 @@ defmodule Mlx.LM.TrainingData.Batches do
 
     try do
       Enum.reduce(groups, {0, 0}, fn group, {tokens, rows} ->
-        {_ids, from, to, length} = padded(data, for(number <- group, text <- read(data, file, number), do: text))
-        {tokens + counted(from, to, length), rows + length(group)}
+        {tokens + Enum.sum_by(texts(data, file, group), &counted(&1, data.max_length)), rows + length(group)}
       end)
     after
       :file.close(file)
     end
   end
 
-  defp batch(data, file, numbers, mean) do
-    {ids, from, to, length} = padded(data, for(number <- numbers, text <- read(data, file, number), do: text))
-    {tokens, rows} = mean || {counted(from, to, length), length(numbers)}
-    [ids, from, to] = for list <- [ids, from, to], do: list |> in_pairs(data) |> Mlx.array(type: :s32)
-    [tokens, rows] = for number <- [tokens, rows], do: Mlx.array(List.duplicate(number, length(numbers)), type: :s32)
-    %{ids: ids, from: from, to: to, tokens: tokens, rows: rows}
+  # The texts of each row, cut off.
+  defp texts(%{max_length: most} = data, file, group) do
+    for row <- group, do: for(number <- row, {ids, from} <- read(data, file, number), do: {Enum.take(ids, most), from})
+  end
+
+  # How many tokens of a row are foretold and count.
+  defp counted(row, most) do
+    Enum.sum_by(row, fn {ids, from} -> max(Packing.places(length(ids), most) - max(from, 1), 0) end)
+  end
+
+  defp batch(data, file, group, mean, pack?) do
+    texts = texts(data, file, group)
+    {tokens, rows} = mean || {Enum.sum_by(texts, &counted(&1, data.max_length)), length(group)}
+    mean = for {name, number} <- [tokens: tokens, rows: rows], do: {name, List.duplicate(number, length(group))}
+    arrays = if pack?, do: packed(data, texts), else: padded(data, Enum.concat(texts))
+    Map.new(arrays ++ mean, fn {name, list} -> {name, Mlx.array(list, type: :s32)} end)
   end
 
   defp in_pairs(list, %{pairs: true}), do: Enum.chunk_every(list, 2)
   defp in_pairs(list, _data), do: list
 
-  defp padded(%{max_length: most}, examples) do
-    texts = for {ids, from} <- examples, do: {Enum.take(ids, most), from}
-    longest = texts |> Enum.map(fn {ids, _from} -> length(ids) end) |> Enum.max()
-    length = min(1 + @multiple * div(longest + @multiple - 1, @multiple), most)
-    rows = for {ids, _from} <- texts, do: ids ++ List.duplicate(0, length - length(ids))
-    {rows, for({_ids, from} <- texts, do: from), for({ids, _from} <- texts, do: length(ids)), length}
+  defp packed(%{max_length: most}, texts) do
+    longest = for row <- texts, do: Enum.sum_by(row, fn {ids, _from} -> Packing.places(length(ids), most) end)
+    length = row_length(Enum.max(longest) - 1, most)
+    Enum.zip([:ids, :starts, :counts], Enum.zip_with(for(row <- texts, do: Packing.row(row, length, most)), & &1))
   end
 
-  # The positions from 1 on whose tokens are foretold and count.
-  defp counted(from, to, length) do
-    Enum.zip_reduce(from, to, 0, fn from, to, sum -> sum + max(min(to, length - 1) - max(from, 1) + 1, 0) end)
+  defp padded(%{max_length: most} = data, texts) do
+    lengths = for {ids, _from} <- texts, do: length(ids)
+    length = row_length(Enum.max(lengths), most)
+    rows = for {ids, _from} <- texts, do: ids ++ List.duplicate(0, length - length(ids))
+
+    for {name, list} <- [ids: rows, from: for({_ids, from} <- texts, do: from), to: lengths],
+        do: {name, in_pairs(list, data)}
   end
+
+  defp row_length(tokens, most), do: min(1 + @multiple * div(tokens + @multiple - 1, @multiple), most)
 
   @doc "The texts of a line."
   @spec fetch(TrainingData.t(), non_neg_integer()) :: [Example.text(), ...]
