@@ -12,7 +12,7 @@ defmodule Mlx.LM.HTTP do
   | path | |
   | --- | --- |
   | `POST /v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings` | as OpenAI has them |
-  | `POST /v1/messages` | as Anthropic has it |
+  | `POST /v1/messages`, `/v1/messages/count_tokens` | as Anthropic has them |
   | `POST /v1/rerank` | as Jina and Cohere have it |
   | `GET /v1/models`, `/v1/models/NAME` | the models |
   | `GET /health` | whether the server answers; asks for no key |

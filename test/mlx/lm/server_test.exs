@@ -436,6 +436,17 @@ defmodule Mlx.LM.ServerTest do
       assert message =~ "the server has failed (:killed)"
     end
 
+    test "that ends while a prompt is read leaves nothing in the log" do
+      log =
+        ExUnit.CaptureLog.capture_log(fn ->
+          # Of this process nothing is known, as of a server that has ended.
+          {pid, reading} = Server.Intake.start(make_ref(), "abc", [], "a test")
+          assert_receive {:DOWN, ^reading, :process, ^pid, :normal}, 5000
+        end)
+
+      assert log == ""
+    end
+
     test "tells of its model, and is found by its name and its group", %{lm: lm} do
       server = server(lm, name: :named_server, group: {:tiny, 1})
       assert %{name: "tiny", context_length: 600, tokenizer: tokenizer, template: %{}} = Server.model(server)
