@@ -23,6 +23,7 @@ defmodule Mlx.Stress.Soak do
     folder = Path.join(System.tmp_dir!(), "mlx_soak_#{System.pid()}")
     File.mkdir_p!(folder)
     Log.start()
+    Clients.prepare()
     supervisor = serve(model(options, folder))
     port = supervisor |> child(HTTP) |> HTTP.port()
     tables = %{errors: :ets.new(:errors, [:public]), outcomes: :ets.new(:outcomes, [:public])}

@@ -31,6 +31,13 @@ defmodule Mlx.Stress.Soak.Clients do
 
   @drawn for {kind, weight} <- @kinds, _time <- 1..weight, do: kind
 
+  # To make it takes longer than /health may.
+  @large {__MODULE__, :large}
+
+  @doc "Makes what all clients share, once."
+  @spec prepare() :: :ok
+  def prepare, do: :persistent_term.put(@large, String.duplicate("a", 10_000_000))
+
   @doc "The key that the server wants."
   @spec key() :: String.t()
   def key, do: @key
@@ -117,12 +124,7 @@ defmodule Mlx.Stress.Soak.Clients do
   defp act(:drips, port) do
     socket = connect(port)
 
-    Enum.reduce_while(1..60, :ok, fn _byte, :ok ->
-      Process.sleep(50)
-      if :gen_tcp.send(socket, "x") == :ok, do: {:cont, :ok}, else: {:halt, :ok}
-    end)
-
-    socket |> read() |> status([400, 408])
+    socket |> drip(60) |> status([400, 408])
   end
 
   defp act(:sends_garbage, port) do
@@ -138,7 +140,7 @@ defmodule Mlx.Stress.Soak.Clients do
   end
 
   defp act(:sends_10_megabytes, port) do
-    port |> exchange(bytes("/v1/chat/completions", String.duplicate("a", 10_000_000))) |> status([413])
+    port |> exchange(bytes("/v1/chat/completions", :persistent_term.get(@large))) |> status([413])
   end
 
   defp act(:has_wrong_key, port) do
@@ -165,6 +167,19 @@ defmodule Mlx.Stress.Soak.Clients do
     Process.sleep(Enum.random(0..1000))
     Enum.each(sockets, &:gen_tcp.close/1)
     :gone
+  end
+
+  # A byte now and then, until there is an answer.
+  defp drip(socket, 0), do: read(socket)
+
+  defp drip(socket, left) do
+    :gen_tcp.send(socket, "x")
+
+    case :gen_tcp.recv(socket, 0, 50) do
+      {:error, :timeout} -> drip(socket, left - 1)
+      {:ok, bytes} -> bytes <> read(socket)
+      {:error, _closed} -> ""
+    end
   end
 
   # ---- bytes
@@ -262,6 +277,7 @@ defmodule Mlx.Stress.Soak.Clients do
     case parts(answer) do
       nil -> if statuses, do: :cut, else: :closed
       {status, _headers, _body} when statuses == nil -> :"#{div(status, 100)}xx"
+      {500, _headers, body} -> failed(body)
       {status, _headers, body} -> if status in statuses, do: :right, else: raise("the status #{status}: #{slice(body)}")
     end
   end
