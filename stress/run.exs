@@ -10,7 +10,8 @@ parts = %{
   "functions" => {Mlx.Stress.Functions, core, [], of_core},
   "memory" => {Mlx.Stress.Memory, core, [], of_core},
   "soak" => {Mlx.Stress.Soak, soak, ~w(tiny_llama http_client), [seconds: 600, processes: 64]},
-  "answers" => {Mlx.Stress.Answers, ~w(answers), ~w(tiny_llama served_models), [count: 200]}
+  "answers" => {Mlx.Stress.Answers, ~w(answers), ~w(tiny_llama served_models), [count: 200]},
+  "schemas" => {Mlx.Stress.Schemas, ~w(schemas), ~w(random_schema grammar_texts), [count: 600]}
 }
 
 {given, [part], []} =
