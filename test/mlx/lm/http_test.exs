@@ -343,6 +343,17 @@ defmodule Mlx.LM.HTTPTest do
     assert {400, _error} = port |> post("/v1/messages", Map.delete(@message, :max_tokens)) |> json()
   end
 
+  test "two tools of one name are refused by each interface" do
+    port = serve(["x"])
+    assert {400, %{"error" => %{"param" => "tools"}}} = chat(port, %{tools: [@tool, @tool]})
+    tool = Map.put(@tool.function, :type, "function")
+    assert {400, %{"error" => error}} = port |> post("/v1/responses", %{input: "Hi", tools: [tool, tool]}) |> json()
+    assert error["message"] =~ "two tools have the same name"
+    tool = %{name: "look", input_schema: %{type: "object"}}
+    assert {400, %{"error" => error}} = port |> post("/v1/messages", Map.put(@message, :tools, [tool, tool])) |> json()
+    assert error["message"] =~ "two tools have the same name"
+  end
+
   test "the tokens of messages are counted without an answer" do
     port = serve(["x"], template: "{{ messages[0].content }}{% if tools %}<tool_call>{% endif %}")
     asked = Map.delete(@message, :max_tokens)

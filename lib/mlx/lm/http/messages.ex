@@ -83,7 +83,7 @@ defmodule Mlx.LM.HTTP.Messages do
   defp asked(kept, settings) do
     model = Models.language_model!(settings, kept["model"])
     messages = Conversation.messages(kept["system"], kept["messages"])
-    tools = for {tool, index} <- Enum.with_index(kept["tools"] || []), do: tool(tool, "tools[#{index}]")
+    tools = Tooling.tools(kept["tools"] || [], "tools", &tool/2)
     {choice, parallel} = choice(kept["tool_choice"])
     template = thinking(kept["thinking"]) ++ effort(kept["output_config"])
     {model, Prompt.new(model, messages, tools, choice, parallel, template)}

@@ -61,7 +61,7 @@ defmodule Mlx.LM.HTTP.Responses do
     fields = Fields.read(body, @rows)
     kept = fields.kept
     model = Models.language_model!(settings, kept["model"])
-    tools = for {tool, index} <- Enum.with_index(kept["tools"] || []), do: tool(tool, "tools[#{index}]")
+    tools = Tooling.tools(kept["tools"] || [], "tools", &tool/2)
     choice = Tooling.choice(kept["tool_choice"], tools)
     template = if effort = kept["reasoning"]["effort"], do: [reasoning_effort: effort], else: []
     messages = instructions(kept["instructions"]) ++ messages(kept["input"])
