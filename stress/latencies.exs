@@ -39,16 +39,20 @@ defmodule Mlx.Stress.Latencies do
 
   @doc "p50, p99 and the longest."
   @spec describe(t()) :: String.t()
-  def describe({counters, _} = latencies) do
+  def describe(latencies) do
     total = count(latencies)
 
     if total == 0 do
       "none"
     else
-      [half, most] = for share <- [0.5, 0.99], do: format(quantile(counters, trunc(total * share), 1))
+      [half, most] = for share <- [0.5, 0.99], do: format(quantile(latencies, share) * 1.0e6)
       "#{total}, p50 #{half}, p99 #{most}, longest #{format(longest(latencies) * 1.0e6)}"
     end
   end
+
+  @doc "What that share of them is below, in milliseconds."
+  @spec quantile(t(), float()) :: float()
+  def quantile({counters, _} = latencies, share), do: quantile(counters, trunc(count(latencies) * share), 1) / 1.0e6
 
   defp quantile(counters, left, bucket) do
     here = :counters.get(counters, bucket)

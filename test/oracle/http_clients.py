@@ -183,6 +183,7 @@ def anthropic_calls():
     answer = create(model=model, max_tokens=20, messages=QUESTION, stop_sequences=[" Paris"])
     results["stop_sequence"] = [answer.content[0].text, answer.stop_reason, answer.stop_sequence]
     results["length"] = create(model=model, max_tokens=2, messages=QUESTION).stop_reason
+    results["count"] = client.messages.count_tokens(model=model, messages=QUESTION).input_tokens
 
     function = TOOL["function"]
     tool = {"name": function["name"], "description": function["description"], "input_schema": function["parameters"]}

@@ -9,6 +9,10 @@ defmodule Mlx.GrammarTexts do
   alias Mlx.LM.Grammar.Stacks
 
   @script Path.expand("../oracle/json_schema.py", __DIR__)
+  @schemas Path.expand("../mlx/lm/grammar/schemas.jsonl", __DIR__)
+
+  @doc "The texts of 100 schemas of the kind that people write."
+  def written, do: @schemas |> File.read!() |> String.split("\n", trim: true)
 
   @doc """
   A text of tokens drawn from those that a grammar lets come, with whether it came to an end. After `most` tokens the end is

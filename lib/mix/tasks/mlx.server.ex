@@ -28,7 +28,8 @@ defmodule Mix.Tasks.Mlx.Server do
     * `--no-page` - no page at `/`
     * `--help`, `-h` - list the options
 
-  At a SIGTERM it takes no more requests, and answers have five seconds to come to their end.
+  At a SIGTERM it takes no more requests, and answers have five seconds to come to their end. When the process of a model ends,
+  it is started anew, and the others go on.
 
   Wrong options end it with exit status 1. `Mlx.LM.HTTP` tells of the paths.
   """
@@ -94,7 +95,7 @@ defmodule Mix.Tasks.Mlx.Server do
   # A child that does not start would end this process before it can say why.
   defp start(children) do
     trapped = Process.flag(:trap_exit, true)
-    result = Supervisor.start_link(children, strategy: :rest_for_one)
+    result = Supervisor.start_link(children, strategy: :one_for_one)
     Process.flag(:trap_exit, trapped)
     result
   end

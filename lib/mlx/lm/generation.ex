@@ -90,7 +90,7 @@ defmodule Mlx.LM.Generation do
     %{
       stop: stop,
       choice: choice,
-      grammar: Grammar.place!(options[:grammar], lm.tokenizer, Answer.end_ids(lm.tokenizer, options)),
+      grammar: Grammar.Place.of_option!(options[:grammar], lm.tokenizer, Answer.end_ids(lm.tokenizer, options)),
       draft: Speculation.settings!(options, lm)
     }
   end

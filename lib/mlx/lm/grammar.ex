@@ -60,16 +60,18 @@ defmodule Mlx.LM.Grammar do
     EBNF,
     Expression,
     JSONGrammar,
+    LogitMasks,
     Masks,
+    Place,
     Program,
     Regex,
     Rules,
     Schema,
     Stacks,
-    State
+    State,
+    Vocabulary
   }
 
-  alias Mlx.LM.Grammar.Vocabulary
   alias Mlx.LM.Tokenizer
 
   # The bytes of a mask in which a token may come.
@@ -272,7 +274,7 @@ defmodule Mlx.LM.Grammar do
 
   @doc "Whether a token may come next. It takes no look at the other tokens."
   @spec allowed?(State.t(), Tokenizer.id()) :: boolean()
-  def allowed?(%State{} = state, id) when is_integer(id) and id >= 0, do: next(state, id) != nil
+  def allowed?(%State{} = state, id) when is_integer(id) and id >= 0, do: Place.next(state, id) != nil
 
   @doc """
   The place behind a token.
@@ -281,26 +283,7 @@ defmodule Mlx.LM.Grammar do
   """
   @spec accept(State.t(), Tokenizer.id()) :: State.t()
   def accept(%State{} = state, id) when is_integer(id) and id >= 0 do
-    next(state, id) || raise ArgumentError, "Mlx.LM.Grammar.accept: token #{id} does not fit the grammar here"
-  end
-
-  defp next(%State{ended: true}, _id), do: nil
-
-  defp next(%State{compiled: %{program: program, vocabulary: vocabulary}} = state, id) do
-    if id in state.end_ids do
-      if Stacks.end?(state.items), do: %{state | ended: true, items: []}
-    else
-      case step(state.items, Vocabulary.bytes(vocabulary, id, state.first), program) do
-        [] -> nil
-        items -> %{state | items: items, first: false}
-      end
-    end
-  end
-
-  defp step(_items, "", _program), do: []
-
-  defp step(items, bytes, program) do
-    for <<byte <- bytes>>, reduce: items, do: (items -> Stacks.step(items, byte, program))
+    Place.next(state, id) || raise ArgumentError, "Mlx.LM.Grammar.accept: token #{id} does not fit the grammar here"
   end
 
   @doc "Whether the text may end here, or has ended."
@@ -327,14 +310,11 @@ defmodule Mlx.LM.Grammar do
   """
   @spec apply_masks(Array.t(), [binary() | nil] | Array.t()) :: Array.t()
   def apply_masks(%Array{shape: {rows, vocabulary}} = logits, masks) when is_list(masks) and length(masks) == rows,
-    do: apply_masks(logits, mask_words(masks, vocabulary))
+    do: LogitMasks.apply(logits, LogitMasks.words(masks, vocabulary))
 
   def apply_masks(%Array{shape: {rows, vocabulary}} = logits, %Array{shape: {rows, words}, type: :u32} = masks)
-      when 32 * words >= vocabulary do
-    bits = masks |> Mlx.new_axis(2) |> Mlx.right_shift(Mlx.arange(32, type: :u32)) |> Mlx.bitwise_and(1)
-    kept = bits |> Mlx.reshape({rows, 32 * words}) |> Mlx.slice([0, 0], [rows, vocabulary]) |> Mlx.as_type(:bool)
-    Mlx.select(kept, logits, :neg_infinity)
-  end
+      when 32 * words >= vocabulary,
+      do: LogitMasks.apply(logits, masks)
 
   @doc """
   The masks of a batch as an array `{rows, words}` of the type `:u32`, for a vocabulary of so many tokens. A compiled function
@@ -344,40 +324,8 @@ defmodule Mlx.LM.Grammar do
       [[5, 0], [4294967295, 4294967295]]
   """
   @spec mask_words([binary() | nil], pos_integer()) :: Array.t()
-  def mask_words(masks, vocabulary) when is_list(masks) and is_integer(vocabulary) and vocabulary > 0 do
-    size = 4 * div(vocabulary + 31, 32)
-
-    rows =
-      for mask <- masks do
-        case mask do
-          nil -> :binary.copy(<<0xFF>>, size)
-          mask when byte_size(mask) >= size -> binary_part(mask, 0, size)
-          mask -> [mask, :binary.copy(<<0>>, size - byte_size(mask))]
-        end
-      end
-
-    Mlx.from_binary(IO.iodata_to_binary(rows), {length(masks), div(size, 4)}, :u32)
-  end
-
-  @doc false
-  # The place at the start of a text that the option `:grammar` of a generation asks for, or nil.
-  @spec place!(term(), Tokenizer.t(), MapSet.t()) :: State.t() | nil
-  def place!(nil, _tokenizer, _ends), do: nil
-  def place!(%__MODULE__{} = grammar, tokenizer, ends), do: grammar |> compile(tokenizer) |> place!(tokenizer, ends)
-
-  def place!(%Compiled{} = compiled, _tokenizer, ends) do
-    state = start(compiled, end_ids: ends)
-
-    if finished?(state) do
-      raise ArgumentError, "expected :grammar to have a text beside the empty one where no token ends a text"
-    end
-
-    state
-  end
-
-  def place!(other, _tokenizer, _ends) do
-    raise ArgumentError, "expected :grammar to be a Mlx.LM.Grammar or a compiled one, or nil, got: #{Given.text(other)}"
-  end
+  def mask_words(masks, vocabulary) when is_list(masks) and is_integer(vocabulary) and vocabulary > 0,
+    do: LogitMasks.words(masks, vocabulary)
 
   defimpl Inspect do
     def inspect(grammar, _options), do: "#Mlx.LM.Grammar<#{grammar.kind}>"

@@ -7,12 +7,12 @@ defmodule Mlx.LM.HTTP do
         {Mlx.LM.HTTP, models: [MyModel], port: 8080}
       ]
 
-      Supervisor.start_link(children, strategy: :rest_for_one)
+      Supervisor.start_link(children, strategy: :one_for_one)
 
   | path | |
   | --- | --- |
   | `POST /v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings` | as OpenAI has them |
-  | `POST /v1/messages` | as Anthropic has it |
+  | `POST /v1/messages`, `/v1/messages/count_tokens` | as Anthropic has them |
   | `POST /v1/rerank` | as Jina and Cohere have it |
   | `GET /v1/models`, `/v1/models/NAME` | the models |
   | `GET /health` | whether the server answers; asks for no key |
@@ -60,7 +60,8 @@ defmodule Mlx.LM.HTTP do
       for a next request, and for a client to read; default 10, 30, 60 and 30 s
     * `:heartbeat` - after how many ms without a piece a stream has a comment, default 15,000
     * `:max_connections` - the most connections at once, default 1024
-    * `:drain` - how long in ms answers may go on when the server stops, default 5000
+    * `:drain` - how long in ms answers may go on when the server stops, default 5000; those that are not at their end then
+      fail
     * `:page` - whether there is a page at `/`, default true
     * `:name` - a name for the supervisor, default `nil`
   """

@@ -7,10 +7,6 @@ defmodule Mlx.LM.GrammarGenerationTest do
   @moduletag :tmp_dir
   @moduletag timeout: 1_800_000
 
-  @schemas Path.expand("grammar/schemas.jsonl", __DIR__)
-
-  defp schemas, do: @schemas |> File.read!() |> String.split("\n", trim: true)
-
   # Closing characters are likely enough that most texts end.
   @closing %{?" => 5.0, ?} => 4.0, ?] => 4.0}
 
@@ -96,14 +92,8 @@ defmodule Mlx.LM.GrammarGenerationTest do
       lm: lm,
       tmp_dir: folder
     } do
-      drawn =
-        for seed <- 1..500 do
-          :rand.seed(:exsss, seed)
-          JSON.encode!(if rem(seed, 20) == 0, do: RandomSchema.recursive(), else: RandomSchema.draw())
-        end
-
       results =
-        for {schema, seed} <- Enum.with_index(drawn ++ schemas()) do
+        for {schema, seed} <- Enum.with_index(Enum.map(1..500, &RandomSchema.numbered/1) ++ GrammarTexts.written()) do
           grammar = Grammar.json_schema(schema, whitespace: if(rem(seed, 2) == 0, do: :none, else: :some))
           options = [temperature: 1.0 + rem(seed, 3) / 2, seed: seed, max_tokens: 150, logit_bias: @closing]
           response = Mlx.LM.generate(lm, "x", [grammar: grammar] ++ options)
@@ -125,14 +115,10 @@ defmodule Mlx.LM.GrammarGenerationTest do
 
     @tag :oracle
     test "make JSON of schemas", %{tokenizer: tokenizer, tmp_dir: folder} do
-      drawn =
-        for seed <- 501..540 do
-          :rand.seed(:exsss, seed)
-          JSON.encode!(RandomSchema.draw())
-        end
+      drawn = Enum.map(501..540, &RandomSchema.numbered/1)
 
       cases =
-        for schema <- drawn ++ Enum.take_every(schemas(), 4) do
+        for schema <- drawn ++ Enum.take_every(GrammarTexts.written(), 4) do
           compiled = Grammar.compile(Grammar.json_schema(schema), tokenizer)
 
           %{
@@ -181,7 +167,7 @@ defmodule Mlx.LM.GrammarGenerationTest do
       lm = Mlx.LM.load(System.fetch_env!("MLX_TEST_MODEL"))
 
       results =
-        for {schema, seed} <- schemas() |> Enum.take_every(8) |> Enum.with_index() do
+        for {schema, seed} <- GrammarTexts.written() |> Enum.take_every(8) |> Enum.with_index() do
           prompt = [%{role: "user", content: "Write an example of #{JSON.decode!(schema)["title"]} as JSON."}]
           options = [grammar: Grammar.json_schema(schema), temperature: rem(seed, 3) * 0.8, seed: seed, max_tokens: 120]
           response = Mlx.LM.generate(lm, prompt, options)

@@ -215,6 +215,38 @@ defmodule Mlx.LM.GrammarTest do
       end
     end
 
+    test "are those of whole branches, with characters that are cut off, bytes that are none, and tokens that are the same" do
+      :rand.seed(:exsss, 12)
+      # Many begin alike, so that branches are large.
+      starts = ["", "a", "th", " ", " th", "é", "日", <<0xE6>>, <<0xF0, 0x9F>>, "\"", "\\", "9"]
+
+      parts =
+        ~w(a b c z 0 7 . é 日 😀) ++ ["\"", "\\", "\n", "n", " ", <<0x80>>, <<0xBF>>, <<0xE6>>, <<0xED, 0xA0>>, <<0xFF>>]
+
+      draw = fn -> Enum.random(starts) <> Enum.join(for _ <- 1..Enum.random(1..4), do: Enum.random(parts)) end
+      texts = for(byte <- 0..255, do: <<byte>>) ++ for(_ <- 1..800, do: draw.())
+      ids = Enum.to_list(1..length(texts))
+
+      grammars = [
+        Grammar.json_schema(%{type: "string"}),
+        Grammar.json_schema(%{type: "string", minLength: 2, maxLength: 5}),
+        Grammar.json_schema(%{type: "object", additionalProperties: %{type: "string", maxLength: 3}}),
+        Grammar.regex("[^x]*x"),
+        Grammar.regex("(.|\\n)*"),
+        Grammar.regex("[\\u00e0-\\uffff]*;|[a-z]+;")
+      ]
+
+      for grammar <- grammars, start <- [:same, :stripped, :spaces_stripped] do
+        compiled = compiled(grammar, texts, start)
+
+        Enum.reduce(1..4, Grammar.start(compiled, end_ids: [0]), fn _token, state ->
+          assert Masks.tokens(compiled, state.items, state.first) == GrammarTexts.by_bytes(state, ids)
+          more = for id <- Grammar.allowed(state), id != 0, do: id
+          if more == [], do: state, else: Grammar.accept(state, Enum.random(more))
+        end)
+      end
+    end
+
     test "leave out a space at the start of a text where SentencePiece does" do
       vocabulary = [" yes", "yes", " no", " ", "n", "o", "  no"]
       compiled = compiled(Grammar.regex("yes( no)?"), vocabulary, :stripped)

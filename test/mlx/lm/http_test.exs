@@ -343,6 +343,33 @@ defmodule Mlx.LM.HTTPTest do
     assert {400, _error} = port |> post("/v1/messages", Map.delete(@message, :max_tokens)) |> json()
   end
 
+  test "two tools of one name are refused by each interface" do
+    port = serve(["x"])
+    assert {400, %{"error" => %{"param" => "tools"}}} = chat(port, %{tools: [@tool, @tool]})
+    tool = Map.put(@tool.function, :type, "function")
+    assert {400, %{"error" => error}} = port |> post("/v1/responses", %{input: "Hi", tools: [tool, tool]}) |> json()
+    assert error["message"] =~ "two tools have the same name"
+    tool = %{name: "look", input_schema: %{type: "object"}}
+    assert {400, %{"error" => error}} = port |> post("/v1/messages", Map.put(@message, :tools, [tool, tool])) |> json()
+    assert error["message"] =~ "two tools have the same name"
+  end
+
+  test "the tokens of messages are counted without an answer" do
+    port = serve(["x"], template: "{{ messages[0].content }}{% if tools %}<tool_call>{% endif %}")
+    asked = Map.delete(@message, :max_tokens)
+    assert {200, %{"input_tokens" => 2}} = port |> post("/v1/messages/count_tokens", asked) |> json()
+    tools = [%{name: "look", input_schema: %{type: "object"}}]
+
+    assert {200, %{"input_tokens" => 13}} =
+             port |> post("/v1/messages/count_tokens", Map.put(asked, :tools, tools)) |> json()
+
+    assert {400, %{"type" => "error", "error" => %{"message" => message}}} =
+             port |> post("/v1/messages/count_tokens", @message) |> json()
+
+    assert message =~ "max_tokens"
+    refute_received {:asked, _prompt, _options}
+  end
+
   test "messages that are streamed" do
     call = ~s(<tool_call>{"name": "look", "arguments": {"at": "x"}}</tool_call>)
     port = serve(["so", "</think>Well.", call], template: @thinking)
@@ -488,6 +515,23 @@ defmodule Mlx.LM.HTTPTest do
       assert {200, _headers, body} = post(port, "/v1/responses", %{input: "Hi", stream: true})
       assert %{"type" => "response.failed"} = List.last(events(body))
     end
+  end
+
+  test "a stream of which only a comment is sent has a last event, too, when it fails" do
+    port = serve([{:wait, 100}, {:error, :failed}], heartbeat: 10)
+    assert {200, _headers, body} = post(port, "/v1/chat/completions", Map.put(@hello, :stream, true))
+    assert [%{"error" => %{"message" => "it went wrong"}}, :done] = events(body)
+    assert {200, _headers, body} = post(port, "/v1/completions", %{prompt: "Hi", stream: true})
+    assert [%{"error" => %{"message" => "it went wrong"}}, :done] = events(body)
+    assert {200, _headers, body} = post(port, "/v1/messages", Map.put(@message, :stream, true))
+    assert [%{"type" => "error"}] = events(body)
+    assert {200, _headers, body} = post(port, "/v1/responses", %{input: "Hi", stream: true})
+
+    assert for(event <- events(body), do: event["type"]) ==
+             ["response.created", "response.in_progress", "response.failed"]
+
+    # An answer that is no stream has no comments, and has its status.
+    assert {500, %{"error" => _error}} = chat(port)
   end
 
   test "keys" do

@@ -1,21 +1,18 @@
 defmodule Mlx.LM.ServerTest do
   use ExUnit.Case, async: true
 
+  import Mlx.ServedModels, only: [alone: 2, mixed: 2, together: 3, told: 1]
+
   alias Mlx.LM.{Grammar, Response, Server}
   alias Mlx.LM.Server.Error
-  alias Mlx.TinyLlama
+  alias Mlx.ServedModels
 
   @moduletag :tmp_dir
 
   doctest Mlx.LM.Server
   doctest Mlx.LM.Server.Error
 
-  setup %{tmp_dir: folder} do
-    path = Path.join(folder, "tiny.gguf")
-    TinyLlama.save(path)
-    lm = Mlx.LM.load(path, type: :f32)
-    %{lm: %{lm | tokenizer: %{lm.tokenizer | end_ids: MapSet.new()}}}
-  end
+  setup %{tmp_dir: folder}, do: %{lm: ServedModels.llama(folder)}
 
   defp server(lm, options \\ []), do: start_supervised!({Server, [model: lm] ++ options})
 
@@ -27,9 +24,6 @@ defmodule Mlx.LM.ServerTest do
       120_000 -> flunk("no last event after #{inspect(Enum.reverse(events))}")
     end
   end
-
-  # What a generation gives that does not tell of times.
-  defp told(response), do: Map.take(response, [:text, :ids, :finish_reason, :prompt_tokens, :generated_tokens])
 
   # They differ in the last bits, where a prompt was read in other parts.
   defp assert_same_logprobs(nil, nil), do: :ok
@@ -105,35 +99,13 @@ defmodule Mlx.LM.ServerTest do
     end
   end
 
-  # Prompts of many lengths, and how many tokens each asks for.
-  defp mixed(count) do
-    :rand.seed(:exsss, 7)
-
-    for _request <- 1..count do
-      {for(_token <- 1..Enum.random([1, 2, 5, 20, 90, 140, 270]), do: Enum.random(0..256)), Enum.random(1..24)}
-    end
-  end
-
-  defp answers(server, requests, at_once, options) do
-    requests
-    |> Task.async_stream(
-      fn {prompt, most} ->
-        {:ok, response} = Server.generate(server, prompt, [max_tokens: most] ++ options)
-        told(response)
-      end,
-      max_concurrency: at_once,
-      timeout: 120_000
-    )
-    |> Enum.map(fn {:ok, told} -> told end)
-  end
-
   describe "many requests at once" do
     @tag timeout: 600_000
     test "have the answers that they have alone", %{lm: lm} do
       server = server(lm, prefill_step: 50)
-      requests = mixed(200)
-      alone = for {prompt, most} <- requests, do: told(Mlx.LM.generate(lm, prompt, max_tokens: most))
-      for at_once <- [1, 4, 16, 32], do: assert(answers(server, requests, at_once, []) == alone)
+      requests = mixed(200, 257)
+      alone = alone(lm, requests)
+      for at_once <- [1, 4, 16, 32], do: assert(together(server, requests, at_once) == alone)
       assert %{active: 0, waiting: 0, memory: %{reserved: 0}, counters: %{answered: 800}} = Server.info(server)
     end
 
@@ -434,6 +406,17 @@ defmodule Mlx.LM.ServerTest do
       Process.exit(server, :kill)
       assert {:error, %Error{reason: :failed, message: message}} = Task.await(client)
       assert message =~ "the server has failed (:killed)"
+    end
+
+    test "that ends while a prompt is read leaves nothing in the log" do
+      log =
+        ExUnit.CaptureLog.capture_log(fn ->
+          # Of this process nothing is known, as of a server that has ended.
+          {pid, reading} = Server.Intake.start(make_ref(), "abc", [], "a test")
+          assert_receive {:DOWN, ^reading, :process, ^pid, :normal}, 5000
+        end)
+
+      assert log == ""
     end
 
     test "tells of its model, and is found by its name and its group", %{lm: lm} do

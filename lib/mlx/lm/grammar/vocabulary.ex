@@ -2,21 +2,21 @@ defmodule Mlx.LM.Grammar.Vocabulary do
   @moduledoc false
   # The bytes of a tokenizer's tokens, as a tree of their beginnings.
   #
-  # The nodes of the tree are records of 9 bytes in one binary, each before those below it: the last byte of the beginning, the
-  # number of the node behind all that are below it, and the token that it is plus one, or 0. Two nodes are roots: that of
-  # all tokens inside of a text, and that of tokens at its start, where SentencePiece leaves out a space.
+  # Two nodes of the tree are roots: that of all tokens inside of a text, and that of tokens at its start, where SentencePiece
+  # leaves out a space.
 
-  alias Mlx.LM.Grammar.Cache
+  alias Mlx.LM.Grammar.{Bits, Cache, Tree}
   alias Mlx.LM.Tokenizer
 
-  @enforce_keys [:nodes, :inside, :start, :same, :bytes, :places, :start_bytes, :size, :single, :end_ids, :key]
+  @enforce_keys [:tree, :inside, :start, :same, :all, :bytes, :places, :start_bytes, :size, :single, :end_ids, :key]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
-          nodes: binary(),
+          tree: Tree.t(),
           inside: non_neg_integer(),
           start: non_neg_integer(),
           same: %{non_neg_integer() => [non_neg_integer()]},
+          all: %{non_neg_integer() => Bits.t()},
           bytes: binary(),
           places: binary(),
           start_bytes: :same | :stripped | :spaces_stripped,
@@ -25,8 +25,6 @@ defmodule Mlx.LM.Grammar.Vocabulary do
           end_ids: MapSet.t(non_neg_integer()),
           key: binary()
         }
-
-  @record 9
 
   # The bytes behind the first one of a character. A vocabulary with tokens for half of them has tokens for parts of characters.
   @bytes 0x80..0xBF
@@ -43,7 +41,7 @@ defmodule Mlx.LM.Grammar.Vocabulary do
   end
 
   defp bytes_taken(vocabulary),
-    do: byte_size(vocabulary.nodes) + byte_size(vocabulary.bytes) + byte_size(vocabulary.places)
+    do: Tree.bytes(vocabulary.tree) + byte_size(vocabulary.bytes) + byte_size(vocabulary.places)
 
   # The bytes of all tokens that have some. Numbers of tokens may have gaps.
   defp tokens(tokenizer), do: tokens(tokenizer, 0, Tokenizer.size(tokenizer), [])
@@ -88,38 +86,37 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     size = 1 + (tokens |> Enum.map(&elem(&1, 1)) |> Enum.max(fn -> 0 end))
     distinct = tokens |> Enum.sort() |> Enum.chunk_by(&elem(&1, 0))
     same = for [{_bytes, id}, _second | _] = all <- distinct, into: %{}, do: {id, Enum.map(all, &elem(&1, 1))}
-    inside = tree(Enum.map(distinct, &hd/1), 0)
-
-    {start, at_start, same} =
-      case start_bytes do
-        :same -> {0, [], same}
-        _stripped -> stripped_tree(tokens, start_bytes, div(IO.iodata_length(inside), @record), same)
-      end
+    inside = Enum.map(distinct, &hd/1)
+    {at_start, same} = if start_bytes == :same, do: {nil, same}, else: at_start(tokens, start_bytes, same)
+    {tree, [root | roots]} = Tree.new([inside | List.wrap(at_start && [at_start])])
+    start = List.first(roots, root)
 
     by_id = Map.new(tokens, fn {bytes, id} -> {id, bytes} end)
 
     {places, _size} =
       Enum.map_reduce(0..size, 0, fn id, place -> {<<place::32>>, place + byte_size(Map.get(by_id, id, ""))} end)
 
-    nodes = IO.iodata_to_binary([inside | at_start])
-
-    %__MODULE__{
-      nodes: nodes,
-      inside: 0,
+    vocabulary = %__MODULE__{
+      tree: tree,
+      inside: root,
       start: start,
       same: same,
+      all: %{},
       bytes: for(id <- 0..(size - 1), into: <<>>, do: Map.get(by_id, id, "")),
       places: IO.iodata_to_binary(places),
       start_bytes: start_bytes,
       size: size,
       single: single(by_id),
       end_ids: MapSet.new(),
-      key: :erlang.md5([nodes, :erlang.term_to_binary({start, same})])
+      key: :erlang.md5([tree.nodes, :erlang.term_to_binary({start, same})])
     }
+
+    all = for root <- Enum.uniq([root, start]), into: %{}, do: {root, bits(vocabulary, root, Tree.tokens(tree, root))}
+    %{vocabulary | all: all}
   end
 
   # Tokens that are the same at the start need not be the same inside, so that they stand below each other's numbers there.
-  defp stripped_tree(tokens, start_bytes, first, same) do
+  defp at_start(tokens, start_bytes, same) do
     distinct =
       tokens
       |> Enum.map(fn {bytes, id} -> {at_start(bytes, start_bytes), id} end)
@@ -128,7 +125,7 @@ defmodule Mlx.LM.Grammar.Vocabulary do
       |> Enum.chunk_by(&elem(&1, 0))
 
     more = for [{_bytes, id}, _second | _] = all <- distinct, into: %{}, do: {{:start, id}, Enum.map(all, &elem(&1, 1))}
-    {first, tree(Enum.map(distinct, &hd/1), first), Map.merge(same, more)}
+    {Enum.map(distinct, &hd/1), Map.merge(same, more)}
   end
 
   defp at_start(bytes, :same), do: bytes
@@ -136,22 +133,6 @@ defmodule Mlx.LM.Grammar.Vocabulary do
   defp at_start(<<" ", rest::binary>>, :spaces_stripped), do: :binary.replace(rest, " ", "", [:global])
   defp at_start(bytes, :spaces_stripped), do: :binary.replace(bytes, " ", "", [:global])
   defp at_start(bytes, _stripped), do: bytes
-
-  # The records of a tree whose root has the number `first`, of tokens in the order of their bytes.
-  defp tree(tokens, first) do
-    {records, next} = below(tokens, 0, first + 1)
-    [<<0, next::32, 0::32>> | records]
-  end
-
-  defp below(tokens, depth, number) do
-    tokens
-    |> Enum.chunk_by(fn {bytes, _id} -> :binary.at(bytes, depth) end)
-    |> Enum.map_reduce(number, fn [{bytes, id} | rest] = group, number ->
-      {token, group} = if byte_size(bytes) == depth + 1, do: {id + 1, rest}, else: {0, group}
-      {records, next} = below(group, depth + 1, number + 1)
-      {[<<:binary.at(bytes, depth), next::32, token::32>> | records], next}
-    end)
-  end
 
   # Of each byte 1 where it can be written. Where the vocabulary has tokens for single bytes, as byte-level and SentencePiece
   # ones do, those without one are left out, so that no text begins that cannot end.
@@ -163,12 +144,35 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     for byte <- 0..255, into: <<>>, do: if(byte in kept, do: <<1>>, else: <<0>>)
   end
 
-  @doc "The byte, the node behind all below, and the token plus one of a node."
-  @spec node(t(), non_neg_integer()) :: {byte(), pos_integer(), non_neg_integer()}
-  def node(%__MODULE__{nodes: nodes}, number) do
-    skipped = @record * number
-    <<_::binary-size(^skipped), byte, next::32, token::32, _::binary>> = nodes
-    {byte, next, token}
+  @doc "The set of tokens below a node, with those of the same bytes."
+  @spec bits(t(), non_neg_integer(), [non_neg_integer()]) :: Bits.t()
+  def bits(%__MODULE__{same: same}, _node, ids) when same == %{}, do: Bits.new(ids)
+
+  def bits(%__MODULE__{same: same, start: start, inside: inside}, node, ids) do
+    at_start = start != inside and node >= start
+
+    ids
+    |> Enum.flat_map(fn id ->
+      case same do
+        %{{:start, ^id} => all} when at_start -> all
+        %{^id => all} when not at_start -> all
+        _one -> [id]
+      end
+    end)
+    |> Bits.new()
+  end
+
+  @doc "The set of tokens in runs of the tree's order, the last run first, all of them below a node."
+  @spec of_runs(t(), non_neg_integer(), [Tree.run()]) :: Bits.t()
+  def of_runs(%__MODULE__{tree: tree, all: all} = vocabulary, node, runs) do
+    with %{^node => every} <- all,
+         {first, last} = whole = Tree.run(tree, node),
+         true <- 2 * Enum.sum_by(runs, fn {from, to} -> to - from end) > last - first do
+      # Fewer tokens are left out.
+      every - bits(vocabulary, node, Tree.tokens(tree, Tree.gaps(runs, whole)))
+    else
+      _few -> bits(vocabulary, node, Tree.tokens(tree, runs))
+    end
   end
 
   @doc "Whether a byte can be written: whether some token has it, or is it in a vocabulary that has tokens for bytes."

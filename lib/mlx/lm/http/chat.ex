@@ -88,10 +88,8 @@ defmodule Mlx.LM.HTTP.Chat do
     options = options(fields, kept, settings, prompt)
     n = kept["n"] || 1
 
-    case Job.start(model.server, for(options <- Sampling.several(options, n), do: {prompt.prompt, options})) do
-      {:ok, job} -> reply(job, kept, model, prompt, n)
-      {:error, error} -> raise error
-    end
+    Job.start!(model.server, for(options <- Sampling.several(options, n), do: {prompt.prompt, options}))
+    |> reply(kept, model, prompt, n)
   end
 
   defp options(fields, kept, settings, prompt) do
@@ -167,10 +165,10 @@ defmodule Mlx.LM.HTTP.Chat do
         usage: get_in(kept, ["stream_options", "include_usage"]) == true
       })
 
-    if kept["stream"], do: Reply.events(job, &Chat.Stream.step/2, state), else: Reply.later(job, &step/2, state)
+    if kept["stream"],
+      do: Reply.events(job, &Chat.Stream.step/2, &Chat.Stream.failed/2, state),
+      else: Reply.later(job, &step/2, state)
   end
-
-  defp step({_index, {:error, error}}, _state), do: {:reply, error |> Failure.of() |> Failure.reply(:openai)}
 
   defp step({index, event}, state) do
     {items, answer} = Answer.event(state.answers[index], event)

@@ -37,10 +37,7 @@ defmodule Mlx.LM.HTTP.Completions do
     options = Sampling.options(fields, settings, nil) ++ logprobs
     requests = for prompt <- prompts, options <- Sampling.several(options, n), do: {prompt, options}
 
-    case Job.start(model.server, requests) do
-      {:ok, job} -> reply(job, kept, model, length(requests), n)
-      {:error, error} -> raise error
-    end
+    Job.start!(model.server, requests) |> reply(kept, model, length(requests), n)
   end
 
   defp prompts(text) when is_binary(text), do: [text]
@@ -62,17 +59,14 @@ defmodule Mlx.LM.HTTP.Completions do
       answers: Map.new(0..(count - 1), &{&1, Answer.new(model.tokenizer)}),
       left: count,
       n: n,
-      begun: false,
       offsets: %{},
       logprobs: kept["logprobs"] != nil,
       usage: get_in(kept, ["stream_options", "include_usage"]) == true,
       head: %{id: Answer.id("cmpl-"), object: "text_completion", created: System.os_time(:second), model: model.name}
     }
 
-    if kept["stream"], do: Reply.events(job, &streamed/2, state), else: Reply.later(job, &step/2, state)
+    if kept["stream"], do: Reply.events(job, &streamed/2, &failed/2, state), else: Reply.later(job, &step/2, state)
   end
-
-  defp step({_index, {:error, error}}, _state), do: {:reply, error |> Failure.of() |> Failure.reply(:openai)}
 
   defp step({index, event}, state) do
     {items, state} = took(index, event, state)
@@ -96,11 +90,7 @@ defmodule Mlx.LM.HTTP.Completions do
     Map.merge(state.head, %{choices: choices, usage: usage(state)})
   end
 
-  defp streamed({_index, {:error, error}}, %{begun: false}),
-    do: {:reply, error |> Failure.of() |> Failure.reply(:openai)}
-
-  defp streamed({_index, {:error, error}}, _state),
-    do: {:end, [Reply.event(nil, error |> Failure.of() |> Failure.body(:openai)), "data: [DONE]\n\n"]}
+  defp failed(failure, _state), do: [Reply.event(nil, Failure.body(failure, :openai)), "data: [DONE]\n\n"]
 
   defp streamed({index, event}, state) do
     {items, state} = took(index, event, state)
@@ -111,7 +101,6 @@ defmodule Mlx.LM.HTTP.Completions do
         {chunk(item, index, logprobs, state), state}
       end)
 
-    state = %{state | begun: state.begun or items != []}
     if items != [] and state.left == 0, do: {:end, [pieces, ending(state)]}, else: {:more, pieces, state}
   end
 

@@ -179,6 +179,9 @@ defmodule Mlx.LM.HTTP.Connection do
       :drain ->
         wait(%{connection | draining: true}, head, reply, begun)
 
+      :stop ->
+        step([%Failure{kind: :shutdown, message: "the server stops"}], connection, head, reply, begun)
+
       message ->
         case Job.message(job, message) do
           :unknown -> wait(connection, head, reply, begun)
@@ -190,15 +193,18 @@ defmodule Mlx.LM.HTTP.Connection do
   end
 
   # A comment, which clients pass over, so that nobody between takes the connection for dead.
-  defp beat(connection, head, %Reply{stream: false} = reply, begun), do: wait(connection, head, reply, begun)
-  defp beat(connection, head, reply, begun), do: piece(": \n\n", [], connection, head, reply, begun)
+  defp beat(connection, head, reply, begun) do
+    if Reply.stream?(reply),
+      do: piece(": \n\n", [], connection, head, reply, begun),
+      else: wait(connection, head, reply, begun)
+  end
 
   defp step([], connection, head, reply, begun), do: wait(connection, head, reply, begun)
 
   defp step([event | events], connection, head, reply, begun) do
-    case reply.step.(event, reply.state) do
-      {:more, pieces, state} ->
-        piece(pieces, events, connection, head, %{reply | state: state}, begun)
+    case Router.step(reply, event, begun, head.request, connection.settings) do
+      {:more, pieces, reply} ->
+        piece(pieces, events, connection, head, reply, begun)
 
       {:end, pieces} ->
         Job.cancel(reply.job)
@@ -206,7 +212,7 @@ defmodule Mlx.LM.HTTP.Connection do
 
       {:reply, instead} ->
         Job.cancel(reply.job)
-        if begun, do: close(connection), else: connection |> passive() |> send_reply(head, instead)
+        connection |> passive() |> send_reply(head, instead)
     end
   end
 

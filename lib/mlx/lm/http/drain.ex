@@ -1,11 +1,14 @@
 defmodule Mlx.LM.HTTP.Drain do
   @moduledoc false
   # Stands between the connections and the listener: it ends after the listener, so that no connection comes any more, and
-  # before the connections, which it gives the time of `:drain`.
+  # before the connections, which it gives the time of `:drain`. Answers that are not at their end then are told to fail.
 
   use GenServer
 
   @look 20
+
+  # How long answers may take to fail, in ms.
+  @last 1000
 
   @spec start_link({pos_integer(), pid()}) :: GenServer.on_start()
   def start_link({time, supervisor}), do: GenServer.start_link(__MODULE__, {time, supervisor})
@@ -27,6 +30,8 @@ defmodule Mlx.LM.HTTP.Drain do
     children = Task.Supervisor.children(connections)
     for child <- children, do: send(child, :drain)
     wait(children, System.monotonic_time(:millisecond) + time)
+    for child <- children, do: send(child, :stop)
+    wait(children, System.monotonic_time(:millisecond) + @last)
   end
 
   defp wait(children, until) do

@@ -18,26 +18,27 @@ defmodule Mlx.LM.HTTP.Job do
           {non_neg_integer(),
            {:text, String.t()} | {:token, map()} | {:done, Mlx.LM.Response.t()} | {:error, Error.t()}}
 
-  @doc "Submits a prompt with each of some lists of options."
-  @spec start(Server.server(), [{Mlx.LM.prompt(), keyword()}]) :: {:ok, t()} | {:error, Error.t()}
-  def start(server, requests) do
-    with {:ok, server} <- Client.find(server, "Mlx.LM.HTTP") do
-      job = %__MODULE__{server: server, monitor: Process.monitor(server), refs: %{}}
+  @doc "Submits prompts, each with options. Raises `Mlx.LM.Server.Error` where one of them is refused."
+  @spec start!(Server.server(), [{Mlx.LM.prompt(), keyword()}]) :: t()
+  def start!(server, requests) do
+    server = found!(Client.find(server, "Mlx.LM.HTTP"))
+    job = %__MODULE__{server: server, monitor: Process.monitor(server), refs: %{}}
 
-      requests
-      |> Enum.with_index()
-      |> Enum.reduce_while({:ok, job}, fn {{prompt, options}, index}, {:ok, job} ->
+    for {{prompt, options}, index} <- Enum.with_index(requests), reduce: job do
+      job ->
         case Server.submit(server, prompt, options) do
           {:ok, ref} ->
-            {:cont, {:ok, put_in(job.refs[ref], index)}}
+            put_in(job.refs[ref], index)
 
           {:error, error} ->
             cancel(job)
-            {:halt, {:error, error}}
+            raise error
         end
-      end)
     end
   end
+
+  defp found!({:ok, server}), do: server
+  defp found!({:error, error}), do: raise(error)
 
   @doc "The events of a message, and the job that goes on; `:unknown` for a message that is none of the job's."
   @spec message(t(), term()) :: {[event()], t()} | :unknown

@@ -60,7 +60,11 @@ defmodule Mlx.LM.HTTP.Listener do
   defp start(client, connections, settings) do
     case Task.Supervisor.start_child(connections, Connection, :serve, [client, settings], restart: :temporary) do
       {:ok, pid} ->
-        with :ok <- :gen_tcp.controlling_process(client, pid), do: send(pid, {:owner, client})
+        case :gen_tcp.controlling_process(client, pid) do
+          :ok -> send(pid, {:owner, client})
+          # Its process has ended already, or the client has gone.
+          {:error, _reason} -> :gen_tcp.close(client)
+        end
 
       {:error, :max_children} ->
         Connection.refuse(client)

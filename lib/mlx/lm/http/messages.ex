@@ -17,21 +17,28 @@ defmodule Mlx.LM.HTTP.Messages do
     Tooling
   }
 
-  @rows Sampling.rows(["temperature", "top_p", "top_k"]) ++
+  alias Mlx.LM.HTTP.Messages.Conversation
+
+  # What the prompt is made of.
+  @asked [
+    {"model", {:required, :string}, :keep},
+    {"messages", {:required, {:list, :object}}, :keep},
+    {"system", {:either, [:string, {:list, :object}]}, :keep},
+    {"tools", {:list, :object}, :keep},
+    {"tool_choice", :object, :keep},
+    {"thinking", :object, :keep},
+    {"output_config", {:fields, [{"format", :object, :keep}, {"effort", :string, :keep}]}, :keep},
+    {"cache_control", :object, :nothing}
+  ]
+
+  @rows @asked ++
+          Sampling.rows(["temperature", "top_p", "top_k"]) ++
           [
-            {"model", {:required, :string}, :keep},
             {"max_tokens", {:required, {:integer, 1, nil}}, {:option, :max_tokens}},
-            {"messages", {:required, {:list, :object}}, :keep},
-            {"system", {:either, [:string, {:list, :object}]}, :keep},
             {"stop_sequences", {:list, :string}, {:option, :stop}},
             {"stream", :boolean, :keep},
-            {"tools", {:list, :object}, :keep},
-            {"tool_choice", :object, :keep},
-            {"thinking", :object, :keep},
-            {"output_config", {:fields, [{"format", :object, :keep}, {"effort", :string, :keep}]}, :keep},
             {"metadata", {:fields, [{"user_id", :string, :nothing}]}, :nothing},
-            {"service_tier", {:one_of, ["auto", "standard_only"]}, :nothing},
-            {"cache_control", :object, :nothing}
+            {"service_tier", {:one_of, ["auto", "standard_only"]}, :nothing}
           ] ++
           for(
             name <- ~w(container context_management inference_geo mcp_servers speed),
@@ -53,23 +60,33 @@ defmodule Mlx.LM.HTTP.Messages do
   @spec call(map(), Settings.t()) :: Reply.t()
   def call(body, settings) do
     fields = Fields.read(body, @rows)
-    kept = fields.kept
-    model = Models.language_model!(settings, kept["model"])
-    messages = system(kept["system"]) ++ messages(kept["messages"])
-    tools = for {tool, index} <- Enum.with_index(kept["tools"] || []), do: tool(tool, "tools[#{index}]")
-    {choice, parallel} = choice(kept["tool_choice"])
-    template = thinking(kept["thinking"]) ++ effort(kept["output_config"])
-    prompt = Prompt.new(model, messages, tools, choice, parallel, template)
+    {model, prompt} = asked(fields.kept, settings)
 
     options =
       Sampling.options(fields, settings, prompt.parser) ++
         [template: prompt.template] ++
-        Structured.options(format(kept["output_config"]), "output_config.format", prompt.grammar)
+        Structured.options(format(fields.kept["output_config"]), "output_config.format", prompt.grammar)
 
-    case Job.start(model.server, [{prompt.prompt, options}]) do
-      {:ok, job} -> reply(job, kept, model, prompt, options[:stop] || [])
-      {:error, error} -> raise error
-    end
+    job = Job.start!(model.server, [{prompt.prompt, options}])
+    reply(job, fields.kept, model, prompt, options[:stop] || [])
+  end
+
+  @doc "`/v1/messages/count_tokens`: how many tokens the prompt has."
+  @spec count_tokens(map(), Settings.t()) :: Reply.t()
+  def count_tokens(body, settings) do
+    kept = Fields.read(body, @asked).kept
+    {model, prompt} = asked(kept, settings)
+    format(kept["output_config"])
+    Reply.json(200, %{input_tokens: length(Prompt.encode!(model, prompt.prompt, prompt.template))})
+  end
+
+  defp asked(kept, settings) do
+    model = Models.language_model!(settings, kept["model"])
+    messages = Conversation.messages(kept["system"], kept["messages"])
+    tools = Tooling.tools(kept["tools"] || [], "tools", &tool/2)
+    {choice, parallel} = choice(kept["tool_choice"])
+    template = thinking(kept["thinking"]) ++ effort(kept["output_config"])
+    {model, Prompt.new(model, messages, tools, choice, parallel, template)}
   end
 
   defp tool(tool, place) do
@@ -118,87 +135,6 @@ defmodule Mlx.LM.HTTP.Messages do
 
   defp format(_none), do: :text
 
-  # ---- messages, in the form of OpenAI's chats
-
-  defp system(nil), do: []
-  defp system(content), do: [%{"role" => "system", "content" => Tooling.text(content, "system")}]
-
-  defp messages([]), do: Failure.fail!(:invalid, "messages is empty", "messages")
-
-  defp messages(list) do
-    for {message, index} <- Enum.with_index(list),
-        place = "messages[#{index}]",
-        made <- message(message, place),
-        do: made
-  end
-
-  defp message(message, place) do
-    rows = [
-      {"role", {:required, {:one_of, ["user", "assistant"]}}, :keep},
-      {"content", {:required, {:either, [:string, {:list, :object}]}}, :keep}
-    ]
-
-    %{"role" => role, "content" => content} = Fields.read(message, rows, place).kept
-    blocks = if is_binary(content), do: [%{"type" => "text", "text" => content}], else: content
-    parts = for {block, index} <- Enum.with_index(blocks), do: block(block, role, "#{place}.content[#{index}]")
-    said(role, parts)
-  end
-
-  # Results of tools are messages of their own, before what the user says.
-  defp said("user", parts) do
-    results = for {:result, id, text} <- parts, do: %{"role" => "tool", "tool_call_id" => id, "content" => text}
-    texts = for {:text, text} <- parts, do: text
-    results ++ if(texts == [], do: [], else: [%{"role" => "user", "content" => Enum.join(texts, "\n")}])
-  end
-
-  defp said("assistant", parts) do
-    text = Enum.join(for({:text, text} <- parts, do: text))
-    thinking = Enum.join(for({:thinking, text} <- parts, do: text))
-    calls = for {:call, call} <- parts, do: call
-    message = %{"role" => "assistant", "content" => text}
-    message = if thinking == "", do: message, else: Map.put(message, "reasoning_content", thinking)
-    [if(calls == [], do: message, else: Map.put(message, "tool_calls", calls))]
-  end
-
-  @cache {"cache_control", :object, :nothing}
-  @blocks %{
-    {"user", "text"} => [{"text", {:required, :string}, :keep}, {"citations", {:one_of, [[]]}, :nothing}, @cache],
-    {"assistant", "text"} => [{"text", {:required, :string}, :keep}, {"citations", {:one_of, [[]]}, :nothing}, @cache],
-    {"assistant", "thinking"} => [{"thinking", {:required, :string}, :keep}, {"signature", :string, :nothing}],
-    {"assistant", "tool_use"} => [
-      {"id", {:required, :string}, :keep},
-      {"name", {:required, :string}, :keep},
-      {"input", {:required, :object}, :keep},
-      {"caller", {:one_of, [%{"type" => "direct"}]}, :nothing},
-      @cache
-    ],
-    {"user", "tool_result"} => [
-      {"tool_use_id", {:required, :string}, :keep},
-      {"content", {:either, [:string, {:list, :object}]}, :keep},
-      {"is_error", :boolean, :keep},
-      @cache
-    ]
-  }
-
-  defp block(%{"type" => type} = block, role, place) when is_map_key(@blocks, {role, type}) do
-    kept = block |> Map.delete("type") |> Fields.read(@blocks[{role, type}], place) |> Map.fetch!(:kept)
-
-    case type do
-      "text" -> {:text, kept["text"]}
-      "thinking" -> {:thinking, kept["thinking"]}
-      "tool_use" -> {:call, Tooling.called(kept["id"], kept["name"], kept["input"], place)}
-      "tool_result" -> {:result, kept["tool_use_id"], result(kept, place)}
-    end
-  end
-
-  defp block(block, role, place) do
-    text = "#{place}: a block of the type #{Fields.shown(block["type"])} of the #{role} is not supported by this server"
-    Failure.fail!(:unsupported, text)
-  end
-
-  defp result(%{"is_error" => true} = kept, place), do: "Error: " <> Tooling.text(kept["content"], place)
-  defp result(kept, place), do: Tooling.text(kept["content"], place)
-
   # ---- the answer
 
   defp reply(job, kept, model, prompt, stops) do
@@ -212,10 +148,10 @@ defmodule Mlx.LM.HTTP.Messages do
       begun: false
     }
 
-    if kept["stream"], do: Reply.events(job, &Messages.Stream.step/2, state), else: Reply.later(job, &step/2, state)
+    if kept["stream"],
+      do: Reply.events(job, &Messages.Stream.step/2, &Messages.Stream.failed/2, state),
+      else: Reply.later(job, &step/2, state)
   end
-
-  defp step({0, {:error, error}}, _state), do: {:reply, error |> Failure.of() |> Failure.reply(:anthropic)}
 
   defp step({0, event}, state) do
     {items, answer} = Answer.event(state.answer, event)

@@ -2,12 +2,10 @@ defmodule Mlx.LM.HTTP.Metrics do
   @moduledoc false
   # `/metrics`, as Prometheus reads it: the figures of the models' servers, of the memory, and of the answers.
 
-  alias Mlx.LM.HTTP.{Reply, Request, Settings}
+  alias Mlx.LM.HTTP.{Reply, Request, Router, Settings}
   alias Mlx.LM.Server
   alias Mlx.LM.Server.Error
 
-  @paths ~w(/ /health /metrics /v1/models /v1/chat/completions /v1/completions /v1/responses /v1/messages) ++
-           ~w(/v1/embeddings /v1/rerank other)
   @classes [2, 4, 5]
 
   # name, kind, what it says, where it is among the figures of a server
@@ -32,14 +30,17 @@ defmodule Mlx.LM.HTTP.Metrics do
   # An answer is counted where a counter is, at `path * classes + class`.
   @doc "Counters of answers, for `count/3`."
   @spec counters() :: :counters.counters_ref()
-  def counters, do: :counters.new(length(@paths) * length(@classes), [:write_concurrency])
+  def counters, do: :counters.new(length(paths()) * length(@classes), [:write_concurrency])
+
+  # Those of the routes, and what has none.
+  defp paths, do: Router.paths() ++ ["other"]
 
   @spec count(:counters.counters_ref() | nil, String.t() | nil, pos_integer()) :: :ok
   def count(nil, _path, _status), do: :ok
   def count(counters, path, status), do: :counters.add(counters, place(path, div(status, 100)), 1)
 
   defp place(path, class) do
-    row = Enum.find_index(@paths, &(&1 == path)) || length(@paths) - 1
+    row = Enum.find_index(Router.paths(), &(&1 == path)) || length(Router.paths())
     row * length(@classes) + (Enum.find_index(@classes, &(&1 == class)) || 0) + 1
   end
 
@@ -79,7 +80,7 @@ defmodule Mlx.LM.HTTP.Metrics do
   defp answers(nil), do: []
 
   defp answers(counters) do
-    for path <- @paths, class <- @classes, count = :counters.get(counters, place(path, class)), count > 0 do
+    for path <- paths(), class <- @classes, count = :counters.get(counters, place(path, class)), count > 0 do
       {[path: path, status: "#{class}xx"], count}
     end
   end

@@ -78,7 +78,7 @@ if Code.ensure_loaded?(Plug.Conn) do
         {:DOWN, _ref, :process, _pid, _reason} = message -> take(conn, request, reply, settings, begun, message)
       after
         settings.heartbeat ->
-          if reply.stream,
+          if Reply.stream?(reply),
             do: piece(": \n\n", [], conn, request, reply, settings, begun),
             else: wait(conn, request, reply, settings, begun)
       end
@@ -94,9 +94,9 @@ if Code.ensure_loaded?(Plug.Conn) do
     defp step([], conn, request, reply, settings, begun), do: wait(conn, request, reply, settings, begun)
 
     defp step([event | events], conn, request, reply, settings, begun) do
-      case reply.step.(event, reply.state) do
-        {:more, pieces, state} ->
-          piece(pieces, events, conn, request, %{reply | state: state}, settings, begun)
+      case Router.step(reply, event, begun, request, settings) do
+        {:more, pieces, reply} ->
+          piece(pieces, events, conn, request, reply, settings, begun)
 
         {:end, pieces} ->
           Job.cancel(reply.job)
@@ -105,7 +105,7 @@ if Code.ensure_loaded?(Plug.Conn) do
 
         {:reply, instead} ->
           Job.cancel(reply.job)
-          if begun, do: conn, else: respond(conn, request, instead, settings)
+          respond(conn, request, instead, settings)
       end
     end
 

@@ -156,10 +156,10 @@ defmodule Mlx.LM.HTTP.Prompt do
     _error in [Mlx.Error, Error] -> false
   end
 
-  @doc "The tokens of messages. Raises `Mlx.LM.Server.Error` for what the template refuses."
-  @spec encode!(Models.model(), [map()], keyword()) :: [Tokenizer.id()]
-  def encode!(model, messages, template) do
-    About.encode(model, messages, template: template)
+  @doc "The tokens of what a model is asked. Raises `Mlx.LM.Server.Error` for what the template refuses."
+  @spec encode!(Models.model(), Mlx.LM.prompt(), keyword()) :: [Tokenizer.id()]
+  def encode!(model, prompt, template) do
+    About.encode(model, prompt, template: template)
   rescue
     error in [ArgumentError, Mlx.Error] -> reraise Error.new(:invalid, Exception.message(error)), __STACKTRACE__
   end

@@ -4,22 +4,26 @@ defmodule Mlx.LM.HTTP.Reply do
   #
   #     step.(event, state) -> {:more, iodata, state} | {:end, iodata} | {:reply, reply}
   #
-  # `{:reply, reply}` takes the place of this answer, and comes only before a piece that is not empty.
+  # `{:reply, reply}` takes the place of this answer, and comes only before a piece that is not empty. Of an event that is an
+  # error the router makes an answer, or, where a part of a stream is sent, `failed` its last piece:
+  #
+  #     failed.(failure, state) -> iodata
 
-  alias Mlx.LM.HTTP.Job
+  alias Mlx.LM.HTTP.{Failure, Job}
 
   @enforce_keys [:status]
-  defstruct @enforce_keys ++ [headers: [], body: "", job: nil, step: nil, state: nil, stream: false]
+  defstruct @enforce_keys ++ [headers: [], body: "", job: nil, step: nil, failed: nil, state: nil]
 
   @type step :: (Job.event(), term() -> {:more, iodata(), term()} | {:end, iodata()} | {:reply, t()})
+  @type failed :: (Failure.t(), term() -> iodata())
   @type t :: %__MODULE__{
           status: pos_integer(),
           headers: [{String.t(), String.t()}],
           body: iodata(),
           job: Job.t() | nil,
           step: step() | nil,
-          state: term(),
-          stream: boolean()
+          failed: failed() | nil,
+          state: term()
         }
 
   @doc "An answer of JSON."
@@ -37,11 +41,15 @@ defmodule Mlx.LM.HTTP.Reply do
   def later(job, step, state), do: %__MODULE__{status: 200, job: job, step: step, state: state}
 
   @doc "An answer of server-sent events, which a job makes."
-  @spec events(Job.t(), step(), term()) :: t()
-  def events(job, step, state) do
+  @spec events(Job.t(), step(), failed(), term()) :: t()
+  def events(job, step, failed, state) do
     headers = [{"content-type", "text/event-stream; charset=utf-8"}, {"cache-control", "no-cache"}]
-    %__MODULE__{status: 200, headers: headers, job: job, step: step, state: state, stream: true}
+    %__MODULE__{status: 200, headers: headers, job: job, step: step, failed: failed, state: state}
   end
+
+  @doc "Whether it is a stream, of which parts are sent before its end."
+  @spec stream?(t()) :: boolean()
+  def stream?(%__MODULE__{failed: failed}), do: failed != nil
 
   @doc "A server-sent event."
   @spec event(String.t() | nil, term()) :: iodata()

@@ -61,7 +61,7 @@ defmodule Mlx.LM.HTTP.Responses do
     fields = Fields.read(body, @rows)
     kept = fields.kept
     model = Models.language_model!(settings, kept["model"])
-    tools = for {tool, index} <- Enum.with_index(kept["tools"] || []), do: tool(tool, "tools[#{index}]")
+    tools = Tooling.tools(kept["tools"] || [], "tools", &tool/2)
     choice = Tooling.choice(kept["tool_choice"], tools)
     template = if effort = kept["reasoning"]["effort"], do: [reasoning_effort: effort], else: []
     messages = instructions(kept["instructions"]) ++ messages(kept["input"])
@@ -71,10 +71,7 @@ defmodule Mlx.LM.HTTP.Responses do
       Sampling.options(fields, settings, prompt.parser) ++
         [template: prompt.template] ++ Structured.options(format(kept["text"]["format"]), "text.format", prompt.grammar)
 
-    case Job.start(model.server, [{prompt.prompt, options}]) do
-      {:ok, job} -> reply(job, kept, body, model, prompt)
-      {:error, error} -> raise error
-    end
+    Job.start!(model.server, [{prompt.prompt, options}]) |> reply(kept, body, model, prompt)
   end
 
   defp tool(tool, place) do
@@ -194,7 +191,9 @@ defmodule Mlx.LM.HTTP.Responses do
       begun: false
     }
 
-    if kept["stream"], do: Reply.events(job, &Responses.Stream.step/2, state), else: Reply.later(job, &step/2, state)
+    if kept["stream"],
+      do: Reply.events(job, &Responses.Stream.step/2, &Responses.Stream.failed/2, state),
+      else: Reply.later(job, &step/2, state)
   end
 
   # What the interface says again of the request.
@@ -221,8 +220,6 @@ defmodule Mlx.LM.HTTP.Responses do
       truncation: "disabled"
     }
   end
-
-  defp step({0, {:error, error}}, _state), do: {:reply, error |> Failure.of() |> Failure.reply(:openai)}
 
   defp step({0, event}, state) do
     {items, answer} = Answer.event(state.answer, event)

@@ -4,7 +4,7 @@ defmodule Mlx.LM.HTTP.Router do
 
   require Logger
 
-  alias Mlx.LM.HTTP.{Access, Chat, Completions, Embeddings, Failure, Health, Messages, Metrics, Models, Page}
+  alias Mlx.LM.HTTP.{Access, Chat, Completions, Embeddings, Failure, Health, Job, Messages, Metrics, Models, Page}
   alias Mlx.LM.HTTP.{Reply, Request, Rerank, Responses, Settings}
   alias Mlx.LM.Server.Error
 
@@ -18,6 +18,7 @@ defmodule Mlx.LM.HTTP.Router do
     {"POST", "/v1/completions", :key, :openai, &Completions.call/2},
     {"POST", "/v1/responses", :key, :openai, &Responses.call/2},
     {"POST", "/v1/messages", :key, :anthropic, &Messages.call/2},
+    {"POST", "/v1/messages/count_tokens", :key, :anthropic, &Messages.count_tokens/2},
     {"POST", "/v1/embeddings", :key, :openai, &Embeddings.call/2},
     {"POST", "/v1/rerank", :key, :openai, &Rerank.call/2}
   ]
@@ -30,9 +31,8 @@ defmodule Mlx.LM.HTTP.Router do
   @spec refuse(Request.t(), Settings.t()) :: Reply.t() | nil
   def refuse(request, settings) do
     case guarded(request, fn -> check(request, settings) end) do
-      {:reply, reply} -> reply |> Access.shared(request, settings) |> counted(request, settings)
-      %Reply{} = reply -> reply |> Access.shared(request, settings) |> counted(request, settings)
       {_route, _read} -> nil
+      answer -> answer |> reply(request, settings) |> counted(request, settings)
     end
   end
 
@@ -43,36 +43,43 @@ defmodule Mlx.LM.HTTP.Router do
     |> guarded(fn ->
       with {_route, read} <- check(request, settings), do: read.(request, settings)
     end)
-    |> reply()
-    |> Access.shared(request, settings)
-    |> later(request, settings)
+    |> reply(request, settings)
+    |> counted(request, settings)
   end
 
-  # What comes later is guarded and counted as what comes at once.
-  defp later(%Reply{job: nil} = reply, request, settings), do: counted(reply, request, settings)
+  @doc """
+  What becomes of an answer that a job makes: of an event of the job, or of a failure that ends it. `begun` says whether a part
+  of the answer is sent already.
+  """
+  @spec step(Reply.t(), Job.event() | Failure.t(), boolean(), Request.t(), Settings.t()) ::
+          {:more, iodata(), Reply.t()} | {:end, iodata()} | {:reply, Reply.t()}
+  def step(reply, {_index, {:error, error}}, begun, request, settings),
+    do: step(reply, Failure.of(error), begun, request, settings)
 
-  defp later(%Reply{step: step} = reply, request, settings) do
-    later = fn event, state ->
-      case guarded(request, fn -> step.(event, state) end) do
-        {:reply, instead} ->
-          {:reply, instead |> Access.shared(request, settings) |> counted(request, settings)}
+  def step(_reply, %Failure{} = failure, false, request, settings),
+    do: {:reply, failure |> reply(request, settings) |> counted(request, settings)}
 
-        {:end, pieces} ->
-          counted(reply, request, settings)
-          {:end, pieces}
+  def step(reply, %Failure{} = failure, true, request, settings),
+    do: ended(reply, reply.failed.(failure, reply.state), request, settings)
 
-        more ->
-          more
-      end
+  def step(reply, event, begun, request, settings) do
+    case guarded(request, fn -> reply.step.(event, reply.state) end) do
+      {:more, pieces, state} -> {:more, pieces, %{reply | state: state}}
+      {:end, pieces} -> ended(reply, pieces, request, settings)
+      {:reply, instead} -> {:reply, instead |> reply(request, settings) |> counted(request, settings)}
+      %Failure{} = failure -> step(reply, failure, begun, request, settings)
     end
+  end
 
-    %{reply | step: later}
+  defp ended(reply, pieces, request, settings) do
+    Metrics.count(settings.counters, request.path, reply.status)
+    {:end, pieces}
   end
 
   @doc "The answer to what is no request, or to one that did not come as a whole."
   @spec failed(Request.t() | nil, Failure.t(), Settings.t()) :: Reply.t()
   def failed(request, failure, settings) do
-    failure |> Failure.reply(form(request)) |> Access.shared(request, settings) |> counted(request, settings)
+    failure |> reply(request, settings) |> counted(request, settings)
   end
 
   # A reply, or the route and what reads the request.
@@ -130,32 +137,36 @@ defmodule Mlx.LM.HTTP.Router do
     end
   end
 
-  # What a function returns, or in place of what it throws or raises `{:reply, reply}` with the failure.
+  # What a function returns, or the failure that it throws or raises.
   defp guarded(request, fun) do
     fun.()
   rescue
     error in Error ->
-      {:reply, error |> Failure.of() |> Failure.reply(form(request))}
+      Failure.of(error)
 
     error ->
       Logger.error(
         "Mlx.LM.HTTP: #{request && request.path} failed: " <> Exception.format(:error, error, __STACKTRACE__)
       )
 
-      {:reply,
-       Failure.reply(%Failure{kind: :failed, message: "the server has failed; its log says more"}, form(request))}
+      %Failure{kind: :failed, message: "the server has failed; its log says more"}
   catch
-    {:failure, failure} -> {:reply, Failure.reply(failure, form(request))}
+    {:failure, failure} -> failure
   end
 
-  defp reply({:reply, reply}), do: reply
-  defp reply(%Reply{} = reply), do: reply
+  defp reply(%Failure{} = failure, request, settings),
+    do: failure |> Failure.reply(form(request)) |> reply(request, settings)
+
+  defp reply(%Reply{} = reply, request, settings), do: Access.shared(reply, request, settings)
 
   defp form(nil), do: :openai
 
   defp form(request) do
     Enum.find_value(@routes, :openai, fn {_method, path, _open, form, _call} -> if path == request.path, do: form end)
   end
+
+  # An answer that a job makes is counted at its end.
+  defp counted(%Reply{job: job} = reply, _request, _settings) when job != nil, do: reply
 
   defp counted(reply, request, settings) do
     Metrics.count(settings.counters, request && request.path, reply.status)

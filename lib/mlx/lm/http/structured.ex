@@ -10,7 +10,8 @@ defmodule Mlx.LM.HTTP.Structured do
   @doc """
   The options of a generation for `:text`, `:json_object` or `{:json_schema, schema}`, of the field `place`.
 
-  `others` are those that the tools ask for, beside which there can be no structure. A schema that cannot be a grammar is a failure that names the field.
+  `others` are those that the tools ask for, beside which there can be no structure. A schema that cannot be a grammar is a
+  failure that names the field.
   """
   @spec options(:text | :json_object | {:json_schema, map()}, String.t(), keyword()) :: keyword()
   def options(format, place, others \\ [])

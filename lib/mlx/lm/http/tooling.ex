@@ -47,7 +47,13 @@ defmodule Mlx.LM.HTTP.Tooling do
   @doc "Tools of OpenAI's chats, checked."
   @spec tools([map()], String.t()) :: [map()]
   def tools(list, place) do
-    tools = for {tool, index} <- Enum.with_index(list), do: tool(tool, "#{place}[#{index}]")
+    tools(list, place, &tool/2)
+  end
+
+  @doc "Tools that `read` makes, in the form of OpenAI's chats, of objects and their places."
+  @spec tools([map()], String.t(), (map(), String.t() -> map())) :: [map()]
+  def tools(list, place, read) do
+    tools = for {tool, index} <- Enum.with_index(list), do: read.(tool, "#{place}[#{index}]")
     names = for tool <- tools, do: tool["function"]["name"]
     if names != Enum.uniq(names), do: Failure.fail!(:invalid, "two tools have the same name", place)
     tools

@@ -4,14 +4,14 @@ defmodule Mlx.LM.Server.Constraint do
 
   alias Mlx.Array
   alias Mlx.LM.{Grammar, Tokenizer}
-  alias Mlx.LM.Grammar.State
+  alias Mlx.LM.Grammar.{Place, State}
 
   @typep place :: State.t()
   @type t :: place | nil
 
   @doc "The place before the first token of a grammar; nil of nil. Messages name no function."
   @spec new(term(), Tokenizer.t(), MapSet.t()) :: t()
-  def new(grammar, tokenizer, end_ids), do: Grammar.place!(grammar, tokenizer, end_ids)
+  def new(grammar, tokenizer, end_ids), do: Place.of_option!(grammar, tokenizer, end_ids)
 
   @doc "What `masked/2` takes: the tokens that may come next, of a vocabulary of so many."
   @spec mask(t(), pos_integer()) :: Array.t() | nil

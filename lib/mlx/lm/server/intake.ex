@@ -10,13 +10,13 @@ defmodule Mlx.LM.Server.Intake do
   def start(ref, prompt, options, called) do
     server = self()
 
-    spawn_monitor(fn ->
-      # Many long prompts at once do not hold up the runner.
-      Process.flag(:priority, :low)
-      # It ends with the server.
-      Process.link(server)
-      send(server, {__MODULE__, ref, Request.new(About.get(server), prompt, options, called)})
-      Process.unlink(server)
-    end)
+    read = fn ->
+      # Of a server that has ended there is nothing to know, and nobody waits.
+      with %About{} = about <- About.get(server),
+           do: send(server, {__MODULE__, ref, Request.new(about, prompt, options, called)})
+    end
+
+    # It ends with the server. Many long prompts at once do not hold up the runner.
+    :erlang.spawn_opt(read, [:link, :monitor, priority: :low])
   end
 end

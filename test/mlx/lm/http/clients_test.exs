@@ -95,6 +95,7 @@ defmodule Mlx.LM.HTTP.ClientsTest do
              "stream_usage" => [37, 8],
              "stop_sequence" => ["The capital of France is", "stop_sequence", " Paris"],
              "length" => "max_tokens",
+             "count" => 37,
              "tool_use" => [@call],
              "tool_stop_reason" => "tool_use",
              "tool_stream" => [@call],

@@ -279,6 +279,26 @@ defmodule Mlx.LM.HTTP.HostileTest do
     assert {:error, :econnrefused} = :gen_tcp.connect({127, 0, 0, 1}, port, [])
   end
 
+  test "answers that are not at their end after the time of a stop fail" do
+    Process.flag(:trap_exit, true)
+    about = ScriptedServer.about("{{ messages[0].content }}")
+    model = start_supervised!({ScriptedServer, script: fn _p, _o -> ["Hel", :stall] end, about: about, test: self()})
+    {:ok, http} = HTTP.start_link(models: [model], port: 0, drain: 100)
+    [stream, whole] = for _socket <- 1..2, do: connect(HTTP.port(http))
+    :gen_tcp.send(stream, chat_bytes(%{stream: true}))
+    :gen_tcp.send(whole, chat_bytes())
+    for _request <- 1..2, do: assert_receive({:asked, _prompt, _options}, 5000)
+    stopping = Task.async(fn -> Supervisor.stop(http, :shutdown) end)
+    {200, _headers, body} = parse(all(stream, "", 5000))
+
+    assert [_role, _text, %{"error" => %{"code" => "shutting_down", "message" => "the server stops"}}, :done] =
+             events(body)
+
+    assert {503, %{"connection" => "close"}, _body} = parse(all(whole, "", 5000))
+    for _request <- 1..2, do: assert_receive({:cancelled, _ref}, 5000)
+    assert Task.await(stopping) == :ok
+  end
+
   test "a model's server that dies fails its answers, and the interface goes on" do
     Process.flag(:trap_exit, true)
     about = ScriptedServer.about("{{ messages[0].content }}")

@@ -73,6 +73,15 @@ defmodule Mlx.LM.HTTP.RandomBodiesTest do
       "thinking" => %{"type" => "enabled", "budget_tokens" => 2000},
       "stop_sequences" => ["x"]
     },
+    "/v1/messages/count_tokens" => %{
+      "model" => "scripted",
+      "system" => "S",
+      "messages" => [%{"role" => "user", "content" => [%{"type" => "text", "text" => "Hi"}]}],
+      "tools" => [%{"name" => "look", "input_schema" => @schema}],
+      "tool_choice" => %{"type" => "tool", "name" => "look"},
+      "thinking" => %{"type" => "adaptive"},
+      "output_config" => %{"effort" => "low"}
+    },
     "/v1/embeddings" => %{"input" => ["a", "b"], "encoding_format" => "base64", "dimensions" => 5},
     "/v1/rerank" => %{"query" => "a", "documents" => ["b", %{"text" => "c"}], "top_n" => 1, "return_documents" => true}
   }
@@ -117,33 +126,31 @@ defmodule Mlx.LM.HTTP.RandomBodiesTest do
   # The status of an answer, whose events are run to the end.
   defp status(path, body, settings) do
     headers = [{"content-type", "application/json"}, {"host", "localhost"}]
-
-    %Request{method: "POST", path: path, headers: headers, body: JSON.encode!(body)}
-    |> Router.call(settings)
-    |> finish()
+    request = %Request{method: "POST", path: path, headers: headers, body: JSON.encode!(body)}
+    request |> Router.call(settings) |> finish(request, settings)
   end
 
-  defp finish(%Reply{job: nil} = reply), do: {reply.status, IO.iodata_to_binary(reply.body)}
+  defp finish(%Reply{job: nil} = reply, _request, _settings), do: {reply.status, IO.iodata_to_binary(reply.body)}
 
-  defp finish(reply) do
+  defp finish(reply, request, settings) do
     receive do
       message ->
         case Job.message(reply.job, message) do
-          :unknown -> finish(reply)
-          {events, job} -> step(events, %{reply | job: job})
+          :unknown -> finish(reply, request, settings)
+          {events, job} -> step(events, %{reply | job: job}, request, settings)
         end
     after
       5000 -> flunk("there is no answer")
     end
   end
 
-  defp step([], reply), do: finish(reply)
+  defp step([], reply, request, settings), do: finish(reply, request, settings)
 
-  defp step([event | events], reply) do
-    case reply.step.(event, reply.state) do
-      {:more, _pieces, state} -> step(events, %{reply | state: state})
+  defp step([event | events], reply, request, settings) do
+    case Router.step(reply, event, false, request, settings) do
+      {:more, _pieces, reply} -> step(events, reply, request, settings)
       {:end, _pieces} -> {reply.status, ""}
-      {:reply, instead} -> finish(instead)
+      {:reply, instead} -> finish(instead, request, settings)
     end
   end
 

@@ -2,21 +2,19 @@ defmodule Mlx.LM.Server.DraftingTest do
   # Drafts from the text of each row: the answers are those without.
   use ExUnit.Case, async: true
 
+  import Mlx.ServedModels, only: [told: 1]
+
   alias Mlx.LM.{Response, Server}
   alias Mlx.LM.Server.{Drafting, Error}
-  alias Mlx.TinyLlama
+  alias Mlx.ServedModels
 
   @moduletag :tmp_dir
 
   setup %{tmp_dir: folder} do
-    path = Path.join(folder, "tiny.gguf")
-    TinyLlama.save(path)
-    lm = Mlx.LM.load(path, type: :f32)
-    lm = %{lm | tokenizer: %{lm.tokenizer | end_ids: MapSet.new()}}
+    lm = ServedModels.llama(folder)
     %{lm: lm, server: start_supervised!({Server, model: lm})}
   end
 
-  defp told(response), do: Map.take(response, [:text, :ids, :finish_reason, :prompt_tokens, :generated_tokens])
   defp ids(response), do: response.logprobs && Enum.map(response.logprobs, & &1.id)
 
   # A text that is forced to repeat itself in part, so that drafts are accepted and refused.

@@ -4,15 +4,14 @@ defmodule Mlx.LM.Server.FamiliesTest do
 
   import Mlx.Test.DecoderOutputs, only: [distance: 2]
 
-  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Server}
+  alias Mlx.LM.{Checkpoint, Decoder, Server}
   alias Mlx.LM.Server.{Batch, Drafting}
-  alias Mlx.TinyLlama
+  alias Mlx.ServedModels
 
   @moduletag :oracle
   @moduletag :tmp_dir
   @moduletag timeout: 900_000
 
-  @script Path.expand("../../../oracle/families.py", __DIR__)
   @tolerance 1.0e-4
   @lengths [5, 40, 17, 1, 60]
   @steps 6
@@ -21,24 +20,20 @@ defmodule Mlx.LM.Server.FamiliesTest do
   # hold others.
   @served ~w(llama qwen3_moe gemma2 gemma3_text gpt_oss mamba2 rwkv7 recurrent_gemma qwen3_next baichuan_m1 minimax_m3_vl)
 
+  # One of each kind, of which more is asked. bin/stress answers asks for more still.
+  @closely ~w(llama qwen3_moe gemma3_text mamba2)
+
   # Of different kinds of attention and of positions, whose caches have all positions.
   @checked ~w(llama qwen3_moe gpt2 deepseek_v3 deepseek_v32 llama4_text gemma)
 
   setup %{tmp_dir: folder} = context do
-    {output, status} =
-      System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@script, folder | context[:cases] || []],
-        stderr_to_stdout: true
-      )
-
-    assert status == 0, output
+    ServedModels.write_families(folder, context[:cases] || [])
     cases = folder |> File.ls!() |> Enum.reject(&(&1 =~ ~r/-4bit$|-hf$/)) |> Enum.sort()
     %{cases: cases}
   end
 
-  defp tokens(count, seed) do
-    :rand.seed(:exsss, seed)
-    for _token <- 1..count, do: :rand.uniform(99)
-  end
+  # They are below the sizes of all vocabularies.
+  defp tokens(count, seed), do: ServedModels.tokens(count, seed, 99)
 
   # The logits after each of some greedy tokens, alone.
   defp alone(model, ids) do
@@ -94,49 +89,27 @@ defmodule Mlx.LM.Server.FamiliesTest do
     assert wrong == []
   end
 
-  defp lm(path, folder) do
-    tiny = Path.join(folder, "tiny.gguf")
-    TinyLlama.save(tiny)
-    lm = Mlx.LM.load(tiny, type: :f32)
-    model = Checkpoint.load(path)
-    %{lm | model: model, decode: Decoding.compile(model), tokenizer: %{lm.tokenizer | end_ids: MapSet.new()}}
-  end
-
-  # Prompts that begin with parts of one text, and how many tokens each asks for.
-  defp requests(count) do
-    start = tokens(90, 1)
-
-    for number <- 1..count,
-        do: {Enum.take(start, rem(number * 37, 91)) ++ tokens(1 + rem(number, 7), number), 1 + rem(number, 13)}
-  end
-
   @tag cases: @served
   test "servers give the answers that each request has alone, also with what other prompts began with",
        %{cases: cases, tmp_dir: folder} do
     assert @served -- cases == []
-    requests = requests(24)
 
     for name <- cases do
-      lm = lm(Path.join(folder, name), folder)
-      alone = for {prompt, most} <- requests, do: Mlx.LM.generate(lm, prompt, max_tokens: most).ids
+      {count, at_once} = if name in @closely, do: {40, [1, 4, 16, 32]}, else: {24, [4, 16]}
+      requests = ServedModels.branching(count, 90, 13, 99)
+      lm = folder |> Path.join(name) |> Checkpoint.load() |> ServedModels.lm(folder)
+      alone = ServedModels.alone(lm, requests)
       server = start_supervised!({Server, model: lm, prefill_step: 32})
 
-      for at_once <- [4, 16] do
-        answers =
-          requests
-          |> Task.async_stream(fn {prompt, most} -> Server.generate(server, prompt, max_tokens: most) end,
-            max_concurrency: at_once,
-            timeout: 300_000
-          )
-          |> Enum.map(fn {:ok, {:ok, response}} -> response.ids end)
-
+      for at_once <- at_once do
+        answers = ServedModels.together(server, requests, at_once)
         assert {name, at_once, answers} == {name, at_once, alone}
       end
 
       # The same again, a prompt with its answer, and the turn after it.
       {prompt, most} = List.last(requests)
       {:ok, again} = Server.generate(server, prompt, max_tokens: most)
-      assert {name, again.ids, again.cached_tokens} == {name, List.last(alone), length(prompt) - 1}
+      assert {name, again.ids, again.cached_tokens} == {name, List.last(alone).ids, length(prompt) - 1}
       next = prompt ++ again.ids ++ [1, 2, 3]
       {:ok, response} = Server.generate(server, next, max_tokens: 8)
       assert response.ids == Mlx.LM.generate(lm, next, max_tokens: 8).ids

@@ -4,17 +4,12 @@ defmodule Mlx.LM.Server.LoadTest do
 
   alias Mlx.LM.Server
   alias Mlx.LM.Server.Error
-  alias Mlx.TinyLlama
+  alias Mlx.ServedModels
 
   @moduletag :tmp_dir
   @moduletag timeout: 600_000
 
-  setup %{tmp_dir: folder} do
-    path = Path.join(folder, "tiny.gguf")
-    TinyLlama.save(path)
-    lm = Mlx.LM.load(path, type: :f32)
-    %{lm: %{lm | tokenizer: %{lm.tokenizer | end_ids: MapSet.new()}}}
-  end
+  setup %{tmp_dir: folder}, do: %{lm: ServedModels.llama(folder)}
 
   defp prompt, do: for(_token <- 1..Enum.random(1..120), do: Enum.random(0..256))
 

@@ -2,26 +2,18 @@ defmodule Mlx.LM.Server.PromptCacheTest do
   use ExUnit.Case, async: true
 
   alias Mlx.LM.Server
-  alias Mlx.TinyLlama
+  alias Mlx.ServedModels
 
   @moduletag :tmp_dir
 
-  setup %{tmp_dir: folder} do
-    path = Path.join(folder, "tiny.gguf")
-    TinyLlama.save(path)
-    lm = Mlx.LM.load(path, type: :f32)
-    %{lm: %{lm | tokenizer: %{lm.tokenizer | end_ids: MapSet.new()}}}
-  end
+  setup %{tmp_dir: folder}, do: %{lm: ServedModels.llama(folder)}
 
   defp answer(server, prompt, options \\ []) do
     {:ok, response} = Server.generate(server, prompt, options ++ [max_tokens: 8])
     response
   end
 
-  defp tokens(count, seed) do
-    :rand.seed(:exsss, seed)
-    for _token <- 1..count, do: Enum.random(0..256)
-  end
+  defp tokens(count, seed), do: ServedModels.tokens(count, seed, 257)
 
   test "what prompts and answers have in common is read once, and the answers are the same", %{lm: lm} do
     server = start_supervised!({Server, model: lm})

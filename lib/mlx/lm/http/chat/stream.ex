@@ -2,15 +2,13 @@ defmodule Mlx.LM.HTTP.Chat.Stream do
   @moduledoc false
   # The chunks of a chat that is streamed. The first of an answer has the role, the last one of it the reason of its end.
 
-  alias Mlx.LM.HTTP.{Answer, Chat, Failure, Reply, Tooling}
-  alias Mlx.LM.HTTP.Job
+  alias Mlx.LM.HTTP.{Answer, Chat, Failure, Job, Reply, Tooling}
 
-  @spec step(Job.event(), map()) :: {:more, iodata(), map()} | {:end, iodata()} | {:reply, Reply.t()}
-  def step({_index, {:error, error}}, %{begun: false}), do: {:reply, error |> Failure.of() |> Failure.reply(:openai)}
+  @doc "The last piece of a stream that fails."
+  @spec failed(Failure.t(), map()) :: iodata()
+  def failed(failure, _state), do: [Reply.event(nil, Failure.body(failure, :openai)), done()]
 
-  def step({_index, {:error, error}}, _state),
-    do: {:end, [Reply.event(nil, error |> Failure.of() |> Failure.body(:openai)), done()]}
-
+  @spec step(Job.event(), map()) :: {:more, iodata(), map()} | {:end, iodata()}
   def step({index, event}, state) do
     {items, answer} = Answer.event(state.answers[index], event)
     {pieces, answer} = Enum.map_reduce(items, answer, &piece(&1, &2, index, state))

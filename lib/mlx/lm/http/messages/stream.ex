@@ -4,12 +4,11 @@ defmodule Mlx.LM.HTTP.Messages.Stream do
 
   alias Mlx.LM.HTTP.{Answer, Failure, Job, Messages, Reply}
 
-  @spec step(Job.event(), map()) :: {:more, iodata(), map()} | {:end, iodata()} | {:reply, Reply.t()}
-  def step({0, {:error, error}}, %{begun: false}), do: {:reply, error |> Failure.of() |> Failure.reply(:anthropic)}
+  @doc "The last piece of a stream that fails."
+  @spec failed(Failure.t(), map()) :: iodata()
+  def failed(failure, _state), do: Reply.event("error", Failure.body(failure, :anthropic))
 
-  def step({0, {:error, error}}, _state),
-    do: {:end, Reply.event("error", error |> Failure.of() |> Failure.body(:anthropic))}
-
+  @spec step(Job.event(), map()) :: {:more, iodata(), map()} | {:end, iodata()}
   def step({0, event}, state) do
     {items, answer} = Answer.event(state.answer, event)
     {pieces, state} = Enum.map_reduce(items, %{state | answer: answer}, &piece/2)

@@ -5,23 +5,25 @@ defmodule Mlx.LM.HTTP.Responses.Stream do
 
   alias Mlx.LM.HTTP.{Answer, Failure, Job, Reply, Responses}
 
-  @spec step(Job.event(), map()) :: {:more, iodata(), map()} | {:end, iodata()} | {:reply, Reply.t()}
-  def step({0, {:error, error}}, %{begun: false}), do: {:reply, error |> Failure.of() |> Failure.reply(:openai)}
-
-  def step({0, {:error, error}}, state) do
-    failure = Failure.of(error)
+  @doc "The last piece of a stream that fails."
+  @spec failed(Failure.t(), map()) :: iodata()
+  def failed(failure, state) do
+    {begun, state} = begin(state)
     fault = %{code: "server_error", message: failure.message}
     response = Map.merge(state.head, %{status: "failed", error: fault, output: Enum.reverse(state.output)})
-    {pieces, _state} = event(state, "response.failed", %{response: response})
-    {:end, pieces}
+    {piece, _state} = event(state, "response.failed", %{response: response})
+    [begun, piece]
   end
 
+  @spec step(Job.event(), map()) :: {:more, iodata(), map()} | {:end, iodata()}
   def step({0, event}, state) do
     {items, answer} = Answer.event(state.answer, event)
-    {begun, state} = if items != [] and not state.begun, do: begin(state), else: {[], state}
+    {begun, state} = if items == [], do: {[], state}, else: begin(state)
     {pieces, state} = Enum.map_reduce(items, %{state | answer: answer}, &piece/2)
     if answer.response && items != [], do: {:end, [begun, pieces]}, else: {:more, [begun, pieces], state}
   end
+
+  defp begin(%{begun: true} = state), do: {[], state}
 
   defp begin(state) do
     response = Map.merge(state.head, %{status: "in_progress", output: [], usage: nil})
