@@ -45,15 +45,17 @@ defmodule Mlx.LM.Server do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.Arguments.{Given, Options}
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.{ChatTemplate, Response, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
-  alias Mlx.LM.Server.{Client, Error, Front}
+  alias Mlx.LM.Server.{Client, Drafting, Error, Front}
 
   @table [
     model: {nil, :any},
     name: {nil, :any},
     load: {[], :any},
+    draft: {nil, :any},
+    draft_tokens: {nil, {:optional, {:integer, 1, 64}}},
     slots: {32, {:integer, 1, 256}},
     queue: {256, {:integer, 0, nil}},
     prefill_step: {nil, {:optional, {:integer, 1, nil}}},
@@ -128,7 +130,7 @@ defmodule Mlx.LM.Server do
 
   defp settings!(options, function) do
     options = Options.complete(options, function, OptionTable.defaults(@table))
-    Mlx.Arguments.CalledFunction.name("Mlx.#{function}", fn -> OptionTable.check!(@table, options) end)
+    CalledFunction.name("Mlx.#{function}", fn -> OptionTable.check!(@table, options) end)
 
     if not (is_struct(options[:model], Mlx.LM) or is_binary(options[:model])) do
       raise ArgumentError,
@@ -139,6 +141,19 @@ defmodule Mlx.LM.Server do
     if not (options[:prompts] == nil or is_binary(options[:prompts])) do
       raise ArgumentError,
             "Mlx.#{function}: expected :prompts to be the path of a folder, or nil, got: #{Given.text(options[:prompts])}"
+    end
+
+    if not (options[:draft] == nil or is_struct(options[:draft], Mlx.LM) or is_binary(options[:draft])) do
+      raise ArgumentError,
+            "Mlx.#{function}: expected :draft to be an Mlx.LM, a path or name of a model, or nil, got: " <>
+              Given.text(options[:draft])
+    end
+
+    # What is not loaded yet is looked at when it is.
+    if options[:draft] == nil or (is_struct(options[:draft]) and is_struct(options[:model])) do
+      CalledFunction.name("Mlx.#{function}", fn ->
+        Drafting.model!(options[:draft], options[:draft_tokens], options[:model])
+      end)
     end
 
     settings = Map.new(options)

@@ -90,7 +90,7 @@ defmodule Mlx.LM.Server.DraftingTest do
     grammar = Mlx.LM.Grammar.json()
 
     for {options, words} <- [
-          {[draft: lm], "expected :draft to be :prompt or {:ngram, options} of a server, got a model"},
+          {[draft: lm], "expected :draft to be :model, :prompt, {:ngram, options} or false, got a model"},
           {[draft: 5], "expected :draft to be an Mlx.LM, :prompt or {:ngram, options}, got: 5"},
           {[draft_tokens: 5], "expected :draft with :draft_tokens"},
           {[draft: :prompt, draft_tokens: 65], "expected :draft_tokens to be an integer from 1 to 64, or nil, got: 65"},
@@ -101,7 +101,7 @@ defmodule Mlx.LM.Server.DraftingTest do
     end
 
     assert_raise ArgumentError, ~r/^expected either :draft or :grammar, got both/, fn ->
-      Drafting.settings!([draft: :prompt, grammar: :any], "tiny", true)
+      Drafting.settings!([draft: :prompt, grammar: :any], %{name: "tiny", drafts?: true, draft_tokens: nil})
     end
 
     assert_raise ArgumentError, ~r/: expected either :draft or :grammar, got both/, fn ->
@@ -109,7 +109,7 @@ defmodule Mlx.LM.Server.DraftingTest do
     end
 
     assert_raise ArgumentError, ~r/^expected no :draft, because tiny has recurrent layers or windows/, fn ->
-      Drafting.settings!([draft: :prompt], "tiny", false)
+      Drafting.settings!([draft: :prompt], %{name: "tiny", drafts?: false, draft_tokens: nil})
     end
   end
 end

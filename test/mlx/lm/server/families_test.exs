@@ -164,8 +164,8 @@ defmodule Mlx.LM.Server.FamiliesTest do
 
       ids = for slot <- 0..(batch.slots - 1), do: Map.get(drafts, slot, [0, 0, 0, 0])
       # What was checked and not accepted is forgotten.
-      {_logits, batch} = Batch.check(batch, Mlx.array(Enum.map(ids, &Enum.reverse/1)))
-      {logits, _batch} = Batch.check(batch, Mlx.array(ids))
+      {_greedy, _logits, batch} = Batch.check(batch, Mlx.array(Enum.map(ids, &Enum.reverse/1)))
+      {_greedy, logits, _batch} = Batch.check(batch, Mlx.array(ids))
 
       for {ids, ref} <- prompts, slot = Batch.slot(batch, ref) do
         {_logits, caches} = Decoder.call(model, Mlx.array([ids]), Decoder.caches(model))
