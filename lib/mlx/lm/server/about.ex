@@ -5,7 +5,7 @@ defmodule Mlx.LM.Server.About do
   # has ended, however that ended.
 
   alias Mlx.LM.{ChatTemplate, Tokenizer}
-  alias Mlx.LM.Server.Drafting
+  alias Mlx.LM.Server.Batch
   alias Mlx.LM.Speculation.Settings
 
   @typep draft :: Settings.t() | nil
@@ -31,7 +31,7 @@ defmodule Mlx.LM.Server.About do
       tokenizer: lm.tokenizer,
       template: lm.template,
       context_length: lm.model.config.context_length,
-      drafts?: Drafting.possible?(lm.model),
+      drafts?: Batch.forgets?(lm.model),
       draft_tokens: draft && draft.most
     }
 

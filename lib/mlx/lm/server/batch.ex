@@ -12,7 +12,7 @@ defmodule Mlx.LM.Server.Batch do
   # these; how many positions the rows have are an array. A free slot has read nothing: what it computes goes nowhere.
 
   alias Mlx.{Array, Tree}
-  alias Mlx.LM.{Cache, Decoder}
+  alias Mlx.LM.{Cache, Decoder, KeyValueCache}
   alias Mlx.LM.Server.Slots
 
   # After so many steps with fewer rows than half of the slots, there are fewer slots.
@@ -49,6 +49,10 @@ defmodule Mlx.LM.Server.Batch do
 
   defp logits(model, %Array{shape: {_slots, _count}} = ids, caches), do: Decoder.logits(model, ids, caches)
   defp logits(model, tokens, caches), do: Decoder.call(model, Mlx.new_axis(tokens, 1), caches)
+
+  @doc "Whether rows of a model can forget their last positions, as many as they like: its caches have all positions."
+  @spec forgets?(Decoder.t()) :: boolean()
+  def forgets?(model), do: model |> Decoder.caches() |> Enum.all?(&is_struct(&1, KeyValueCache))
 
   @doc "A batch without rows."
   @spec new(Decoder.t(), step) :: t()

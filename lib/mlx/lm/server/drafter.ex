@@ -86,12 +86,16 @@ defmodule Mlx.LM.Server.Drafter do
 
   @doc """
   Up to `count` drafts of each row, `%{ref => {row, count}}`, all of which are members. In place of drafts it is what a
-  function of the user's own raised.
+  function of the user's own raised. Rows that the draft model's context has no room for get none, and are no longer members.
   """
   @spec draft(t(), %{reference() => {Row.t(), pos_integer()}}) :: {%{reference() => draft | {:error, String.t()}}, t()}
-  def draft(drafter, wanted) when wanted == %{}, do: {%{}, drafter}
-
   def draft(%__MODULE__{} = drafter, wanted) do
+    {wanted, over} = Map.split_with(wanted, fn {_ref, {row, _count}} -> room?(drafter, Row.total(row)) end)
+    drafter = Enum.reduce(Map.keys(over), drafter, &drop(&2, &1))
+    if wanted == %{}, do: {%{}, drafter}, else: drafted(drafter, wanted)
+  end
+
+  defp drafted(drafter, wanted) do
     batch = Batch.fitted(drafter.batch)
     starts = Map.new(batch.rows, fn {ref, {_slot, length}} -> {ref, length} end)
     rows = Map.new(wanted, fn {ref, {row, count}} -> {ref, drafting(drafter, row, count, starts[ref])} end)

@@ -10,7 +10,7 @@ defmodule Mlx.LM.Server.Drafting do
 
   alias Mlx.Array
   alias Mlx.Arguments.Given
-  alias Mlx.LM.{Decoder, KeyValueCache, Sampler}
+  alias Mlx.LM.Sampler
   alias Mlx.LM.Server.{About, Batch, Choosing, Drafter, Row}
   alias Mlx.LM.Speculation.{Ngrams, Settings, Verdict}
 
@@ -18,16 +18,12 @@ defmodule Mlx.LM.Server.Drafting do
   @typep drafter :: Drafter.t() | nil
   @typep draft :: Drafter.draft() | {:error, String.t()}
 
-  @doc "Whether rows of a model can have drafts: their caches forget positions one by one."
-  @spec possible?(Decoder.t()) :: boolean()
-  def possible?(model), do: model |> Decoder.caches() |> Enum.all?(&is_struct(&1, KeyValueCache))
-
   @doc "The draft model of a server and how many tokens it drafts, or nil. Messages name no function."
   @spec model!(Mlx.LM.t() | nil, pos_integer() | nil, Mlx.LM.t()) :: Settings.t() | nil
   def model!(draft, count, lm) do
     settings = Settings.new!([draft: draft, draft_tokens: count], lm)
 
-    for %Mlx.LM{} = model <- [draft && lm, draft], not possible?(model.model) do
+    for %Mlx.LM{} = model <- [draft && lm, draft], not Batch.forgets?(model.model) do
       raise ArgumentError,
             "expected no :draft, because #{model.name} has recurrent layers or windows, which cannot forget a draft in a batch"
     end
@@ -38,28 +34,27 @@ defmodule Mlx.LM.Server.Drafting do
   @doc "The settings of a request, or nil. Messages name no function."
   @spec settings!(keyword(), About.t()) :: %{draft: :model | {:ngram, keyword()}, most: pos_integer()} | nil
   def settings!(options, about) do
-    case {options[:draft], options[:draft_tokens] || about.draft_tokens} do
-      {%Mlx.LM{}, _count} ->
+    case options[:draft] do
+      %Mlx.LM{} ->
         raise ArgumentError,
               "expected :draft to be :model, :prompt, {:ngram, options} or false, got a model, which the option :draft of " <>
                 "Mlx.LM.Server.start_link takes for all requests"
 
-      {false, _count} ->
+      false ->
         if options[:draft_tokens], do: Settings.new!([draft_tokens: options[:draft_tokens]], nil)
 
-      {:model, _count} when about.draft_tokens == nil ->
+      :model when about.draft_tokens == nil ->
         raise ArgumentError,
               "expected :draft to be :prompt, {:ngram, options} or false, got :model of a server without :draft"
 
-      {:model, count} ->
-        # The rules of single generations.
-        if options[:grammar], do: Settings.new!([draft: :prompt, grammar: options[:grammar]], nil)
-        %{draft: :model, most: count}
+      # Who asks for neither has no drafts beside a grammar.
+      nil when about.draft_tokens != nil ->
+        if options[:grammar] == nil or options[:draft_tokens] != nil, do: of_model!(options, about)
 
-      {nil, count} when about.draft_tokens != nil ->
-        if options[:grammar] == nil, do: %{draft: :model, most: count}
+      :model ->
+        of_model!(options, about)
 
-      {draft, _count} when draft != nil and not about.drafts? ->
+      draft when draft != nil and not about.drafts? ->
         raise ArgumentError,
               "expected no :draft, because #{about.name} has recurrent layers or windows, which cannot forget a draft in a " <>
                 "batch, got: #{Given.text(draft)}"
@@ -67,6 +62,11 @@ defmodule Mlx.LM.Server.Drafting do
       _others ->
         Settings.new!(options, nil)
     end
+  end
+
+  defp of_model!(options, about) do
+    Settings.without_grammar!(options)
+    %{draft: :model, most: options[:draft_tokens] || about.draft_tokens}
   end
 
   @doc "Whether some row has drafts."

@@ -75,7 +75,7 @@ defmodule Mlx.LM.Server.Prompts do
   defp others(work, %Reading{left: length} = reading, left) when 2 * length <= left do
     {kept, model} = source(work, reading)
 
-    if Reading.together?(model) do
+    if Batch.forgets?(model) do
       waiting = for ref <- :queue.to_list(work.turns), do: work.readings[ref]
       waiting = Enum.filter(waiting, &(&1.caches == nil and draft?(&1) == draft?(reading)))
       {found, _length} = Enum.reduce(waiting, {[], length}, &gathered(&1, &2, reading, kept, left))

@@ -5,7 +5,7 @@ defmodule Mlx.LM.Server.Reading do
   # Short prompts are read together.
 
   alias Mlx.Array
-  alias Mlx.LM.{Cache, Decoder, KeyValueCache}
+  alias Mlx.LM.{Cache, Decoder}
   alias Mlx.LM.Server.{Batch, Row, Slots}
 
   # `caches` are nil before the first part. `ready` are the model's caches and the first token `{1}`, when the draft model reads.
@@ -69,11 +69,10 @@ defmodule Mlx.LM.Server.Reading do
     {:read, %{reading | caches: caches}, logits}
   end
 
-  @doc "Whether prompts can be read together by a model: its caches have all positions, so that what is behind a prompt is of no use to it."
-  @spec together?(Decoder.t()) :: boolean()
-  def together?(model), do: model |> Decoder.caches() |> Enum.all?(&is_struct(&1, KeyValueCache))
-
-  @doc "Reads the rest of several prompts, of which as many tokens were read: for each what `advance/3` returns at the end."
+  @doc """
+  Reads the rest of several prompts, of each of which as many tokens were read: for each what `advance/3` returns at the end. It is
+  for models of `Mlx.LM.Server.Batch.forgets?/1`, to which what is behind a prompt is of no matter.
+  """
   @spec together([t(), ...], Decoder.t()) :: [{:read, t(), Array.t()}]
   def together([reading], model), do: [last(reading, model)]
 

@@ -112,4 +112,24 @@ defmodule Mlx.LM.Server.DraftingTest do
       Drafting.settings!([draft: :prompt], %{name: "tiny", drafts?: false, draft_tokens: nil})
     end
   end
+
+  test "a request with a grammar has no drafts of the draft model, beside others that have", %{lm: lm} do
+    server = start_supervised!({Server, model: lm, draft: lm}, id: :with_draft)
+    grammar = Mlx.LM.Grammar.choices(["abc", "bca"])
+    requests = [@repeating ++ [max_tokens: 60], [max_tokens: 60, draft: false], [max_tokens: 40] ++ @draft]
+    tasks = for options <- requests, do: Task.async(fn -> Server.generate(server, prompt(4), options) end)
+    assert {:ok, %{text: text, speculation: nil}} = Server.generate(server, prompt(5), grammar: grammar, max_tokens: 20)
+    assert text in ["abc", "bca"]
+
+    for {options, {:ok, response}} <- Enum.zip(requests, Task.await_many(tasks, 60_000)) do
+      assert told(response) == told(Mlx.LM.generate(lm, prompt(4), Keyword.take(options, [:max_tokens, :logit_bias])))
+    end
+
+    for options <- [[draft: :model], [draft_tokens: 3]] do
+      assert {:error, %Error{reason: :invalid, message: message}} =
+               Server.generate(server, "a", [grammar: grammar] ++ options)
+
+      assert message == "Mlx.LM.Server.generate: expected either :draft or :grammar, got both"
+    end
+  end
 end
