@@ -6,17 +6,22 @@ defmodule Mlx.LM.Server.Drafting do
   #
   #     {drafts, drafter} = Drafting.drafts(rows, drafter)                 # %{ref => draft}
   #     ids = Drafting.ids(rows, drafts, batch)                            # {slots, positions}
-  #     {chosen, sampler} = Drafting.chosen(row, draft, {greedy, logits}, slot, mask)      # [{id, sampler}]
+  #     judged = Drafting.judged(judge, row, draft, {greedy, logits}, slot, mask)
+  #     {chosen, sampler} = Drafting.chosen(judged)                        # [{id, sampler}]
 
   alias Mlx.Array
   alias Mlx.Arguments.Given
   alias Mlx.LM.Sampler
-  alias Mlx.LM.Server.{About, Batch, Choosing, Drafter, Row}
+  alias Mlx.LM.Server.{About, Batch, Choosing, Drafter, Row, Slots}
   alias Mlx.LM.Speculation.{Ngrams, Settings, Verdict}
 
   @typep mask :: Array.t() | nil
   @typep drafter :: Drafter.t() | nil
   @typep draft :: Drafter.draft() | {:error, String.t()}
+  @typep verdict :: {Array.t(), Array.t(), [Sampler.t(), ...]}
+  @typep judged :: {:known, [{non_neg_integer(), Sampler.t()}, ...], Sampler.t()} | {verdict, Sampler.t(), boolean()}
+
+  @type judge :: (Sampler.t(), Array.t(), Array.t(), Array.t(), [Array.t()] | nil, Array.t() | nil -> verdict)
 
   @doc "The draft model of a server and how many tokens it drafts, or nil. Messages name no function."
   @spec model!(Mlx.LM.t() | nil, pos_integer() | nil, Mlx.LM.t()) :: Settings.t() | nil
@@ -101,11 +106,15 @@ defmodule Mlx.LM.Server.Drafting do
   @spec none?(%{reference() => draft}) :: boolean()
   def none?(drafts), do: Enum.all?(drafts, fn {_ref, draft} -> match?({[], _, _, _}, draft) end)
 
-  @doc "What the rows read: the last token of each, and its drafts."
+  @doc """
+  What the rows read: the last token of each, and its drafts. There is room for a power of two of drafts, because a step is
+  compiled for each number.
+  """
   @spec ids(%{reference() => Row.t()}, %{reference() => draft}, Batch.t()) :: Array.t()
   def ids(rows, drafts, batch) do
     by_slot = for {ref, row} <- rows, into: %{}, do: {Batch.slot(batch, ref), [hd(row.fed) | ids(drafts[ref])]}
-    Batch.ids(batch, by_slot, by_slot |> Enum.map(fn {_slot, ids} -> length(ids) end) |> Enum.max())
+    longest = drafts |> Enum.map(fn {_ref, draft} -> length(ids(draft)) end) |> Enum.max()
+    Batch.ids(batch, by_slot, Slots.round(longest) + 1)
   end
 
   @doc "The tokens of a draft."
@@ -113,26 +122,46 @@ defmodule Mlx.LM.Server.Drafting do
   def ids({:error, _text}), do: []
   def ids({ids, _probabilities, _sampler, _key}), do: ids
 
+  @doc "The function by which `judged/6` judges, which all rows share."
+  @spec compile() :: judge
+  def compile, do: Mlx.compile(&judge/6)
+
+  defp judge(sampler, logits, slot, drafts, probabilities, key) do
+    rows = for place <- 0..Mlx.axis_size(drafts, 0), do: logits |> place(place) |> Mlx.take(slot, axis: 0)
+    drafts = for draft <- Mlx.unstack(drafts), do: Mlx.new_axis(draft, 0)
+    Verdict.judged(rows, drafts, probabilities, sampler, key)
+  end
+
   @doc """
-  The tokens of a row, each with the sampler that chose it, and the sampler after them: for the logits
-  `{slots, positions, vocabulary}`, and the most probable tokens, lists of those of each slot.
+  What `chosen/1` reads of a row, for the logits `{slots, positions, vocabulary}` and the most probable tokens of its slot.
+  Nothing is evaluated, so that all rows are computed together.
   """
-  @spec chosen(Row.t(), Drafter.draft(), {tuple(), Array.t()}, non_neg_integer(), mask) ::
-          {[{non_neg_integer(), Sampler.t()}, ...], Sampler.t()}
-  def chosen(row, {drafts, probabilities, sampler, key}, {greedy, logits}, slot, mask) do
+  @spec judged(judge, Row.t(), Drafter.draft(), {[non_neg_integer()], Array.t()}, non_neg_integer(), mask) :: judged
+  def judged(judge, row, {drafts, probabilities, sampler, key}, {greedy, logits}, slot, mask) do
     cond do
       mask == nil and Choosing.greedy?(sampler) ->
-        {for(id <- same(elem(greedy, slot), drafts), do: {id, sampler}), sampler}
+        {:known, for(id <- same(greedy, drafts), do: {id, sampler}), sampler}
 
       drafts == [] ->
-        {token, sampler} = Choosing.token(row.choose, sampler, place(logits, 0), slot, mask)
-        {[{Mlx.to_number(token), sampler}], sampler}
+        {token, next} = Choosing.token(row.choose, sampler, place(logits, 0), slot, mask)
+        {{token, Mlx.array(0), [next]}, sampler, false}
 
       true ->
-        rows = for place <- 0..length(drafts), do: logits |> place(place) |> Mlx.take(Mlx.array([slot]), axis: 0)
-        Verdict.of(rows, for(id <- drafts, do: Mlx.array([id], type: :s32)), probabilities, sampler, key)
+        judge = if Choosing.shared?(sampler), do: judge, else: &judge/6
+        [slot, drafts] = for ids <- [[slot], drafts], do: Mlx.array(ids, type: :s32)
+        {judge.(sampler, logits, slot, drafts, probabilities, key), sampler, probabilities != nil}
     end
   end
+
+  @doc "The arrays that `chosen/1` reads."
+  @spec arrays(judged) :: term()
+  def arrays({:known, _chosen, _sampler}), do: []
+  def arrays({judged, _sampler, _rejected?}), do: Verdict.arrays(judged)
+
+  @doc "The tokens of a row, each with the sampler that chose it, and the sampler after them."
+  @spec chosen(judged) :: {[{non_neg_integer(), Sampler.t()}, ...], Sampler.t()}
+  def chosen({:known, chosen, sampler}), do: {chosen, sampler}
+  def chosen({judged, sampler, rejected?}), do: Verdict.read(judged, sampler, rejected?)
 
   # The tokens up to the first one that is another than the draft.
   defp same([id | ids], [id | drafts]), do: [id | same(ids, drafts)]

@@ -33,6 +33,8 @@ defmodule Mlx.LM.Server.Room do
   The most bytes of what is kept of earlier prompts for each model, of settings with `:prompt_cache`: they can keep the same.
   """
   @spec prompt_caches([Decoder.t(), ...], map()) :: [non_neg_integer()]
+  def prompt_caches([_model], settings), do: [settings.prompt_cache || free(1)]
+
   def prompt_caches(models, settings) do
     limit = settings.prompt_cache || free(1)
     bytes = for model <- models, do: bytes(%__MODULE__{parts: parts_of(model), limit: limit}, 1, 1)

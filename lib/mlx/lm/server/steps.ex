@@ -131,26 +131,33 @@ defmodule Mlx.LM.Server.Steps do
     {greedy, logits} = Mlx.eval({greedy, logits})
     told(started, batch, drafts |> Enum.map(fn {_ref, draft} -> length(Drafting.ids(draft)) end) |> Enum.sum(), work)
     step = {greedy |> Mlx.to_list() |> List.to_tuple(), logits}
-    work = Enum.reduce(work.rows, %{work | batch: batch}, &check(&2, &1, drafts, step))
+    work = %{work | batch: batch}
+    judged = for {ref, row} <- work.rows, do: {ref, judged(work, row, drafts[ref], step)}
+    Mlx.async_eval(for {_ref, {:ok, judged}} <- judged, do: Drafting.arrays(judged))
+    work = Enum.reduce(judged, work, fn {ref, judged}, work -> taken(work, ref, judged, drafts[ref]) end)
     for array <- [greedy, logits], do: Mlx.deallocate(array)
     last = for {ref, row} <- work.rows, into: %{}, do: {Batch.slot(work.batch, ref), hd(row.fed)}
     %{work | batch: Batch.put_tokens(work.batch, Batch.tokens(work.batch, last))}
   end
 
-  defp check(work, {ref, row}, drafts, {_greedy, logits} = step) do
-    slot = Batch.slot(work.batch, ref)
+  defp judged(_work, _row, {:error, text}, _step), do: {:error, text}
 
-    with {_ids, _probabilities, _sampler, _key} = draft <- drafts[ref],
-         mask = Constraint.mask(row.constraint, Mlx.axis_size(logits, 2)),
-         {:ok, {chosen, sampler}} <- Work.attempt(fn -> Drafting.chosen(row, draft, step, slot, mask) end) do
-      drafted = row.drafted + length(Drafting.ids(draft))
-      accepted = row.accepted + length(chosen) - 1
-      row = %{row | sampler: sampler, rounds: row.rounds + 1, drafted: drafted, accepted: accepted}
-      work |> put(row) |> take(ref, chosen, Batch.read(work.batch, ref))
-    else
-      {:error, text} -> Work.fail(work, ref, text)
-    end
+  defp judged(work, row, draft, {greedy, logits}) do
+    slot = Batch.slot(work.batch, row.ref)
+    mask = Constraint.mask(row.constraint, Mlx.axis_size(logits, 2))
+    Work.attempt(fn -> Drafting.judged(work.judge, row, draft, {elem(greedy, slot), logits}, slot, mask) end)
   end
+
+  defp taken(work, ref, {:ok, judged}, draft) do
+    row = work.rows[ref]
+    {chosen, sampler} = Drafting.chosen(judged)
+    drafted = row.drafted + length(Drafting.ids(draft))
+    accepted = row.accepted + length(chosen) - 1
+    row = %{row | sampler: sampler, rounds: row.rounds + 1, drafted: drafted, accepted: accepted}
+    work |> put(row) |> take(ref, chosen, Batch.read(work.batch, ref))
+  end
+
+  defp taken(work, ref, {:error, text}, _draft), do: Work.fail(work, ref, text)
 
   # For each token that was chosen, the row has read one.
   defp take(work, ref, [], read), do: %{work | drafter: work.drafter && Drafter.settle(work.drafter, ref, read)}

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Server.Work do
   alias Mlx.LM.Server.{About, Batch, Choosing, Drafter, Drafting, PromptCache, Reading, Room, Row}
   alias Mlx.LM.Speculation.Settings
 
-  @enforce_keys [:model, :about, :server, :step, :batch, :choose, :prompts, :drafter]
+  @enforce_keys [:model, :about, :server, :step, :batch, :choose, :judge, :prompts, :drafter]
   # `readings` are the prompts that are read, and `turns` their order. `rows` are those in the batch. `chosen` are the tokens
   # that were chosen for them and not yet read, with the slots that they had then and the samplers that chose them.
   defstruct @enforce_keys ++ [:chosen, rows: %{}, readings: %{}, turns: :queue.new()]
@@ -18,6 +18,7 @@ defmodule Mlx.LM.Server.Work do
   @typep choose :: Choosing.t()
   @typep draft :: Settings.t() | nil
   @typep drafter :: Drafter.t() | nil
+  @typep judge :: Drafting.judge()
   @typep prompts :: PromptCache.t()
   @typep reading :: Reading.t()
   @typep row :: Row.t()
@@ -30,6 +31,7 @@ defmodule Mlx.LM.Server.Work do
           step: pos_integer(),
           batch: batch,
           choose: choose,
+          judge: judge,
           prompts: prompts,
           drafter: drafter,
           chosen: {Array.t(), %{reference() => non_neg_integer()}, samplers} | nil,
@@ -51,6 +53,7 @@ defmodule Mlx.LM.Server.Work do
       step: settings.prefill_step,
       batch: Batch.new(model, Batch.compile(model)),
       choose: Choosing.compile(),
+      judge: Drafting.compile(),
       prompts: Enum.reduce(contexts, PromptCache.new(limit), &PromptCache.put(&2, &1.ids, &1.caches)),
       drafter: draft && Drafter.new(draft.draft.model, model.config.vocabulary, hd(of_draft))
     }

@@ -55,7 +55,7 @@ defmodule Mlx.LM.Server.DraftModelTest do
     |> Enum.map(fn {:ok, {:ok, response}} -> response end)
   end
 
-  @tag timeout: 300_000
+  @tag timeout: 900_000
   test "greedy answers are those of the model alone, 1, 4 and 16 at once", %{lm: lm, draft: draft} do
     requests =
       for seed <- 1..28 do
@@ -91,7 +91,7 @@ defmodule Mlx.LM.Server.DraftModelTest do
     end
   end
 
-  @tag timeout: 300_000
+  @tag timeout: 900_000
   test "answers of a seed are those of a generation with the same draft model, and as many drafts are accepted",
        %{lm: lm, draft: draft} do
     server = start_supervised!({Server, model: lm, draft: draft, draft_tokens: 3})
@@ -113,7 +113,7 @@ defmodule Mlx.LM.Server.DraftModelTest do
     end
   end
 
-  @tag timeout: 300_000
+  @tag timeout: 900_000
   test "answers have the model's distribution: chi-square over 20,000 tokens of 16 requests at once" do
     small = Map.merge(@llama, %{"num_hidden_layers" => 1, "hidden_size" => 16, "intermediate_size" => 16})
     lm = lm(small, 1, memoryless: true, scale: 0.6)
