@@ -1,6 +1,7 @@
 defmodule Mlx.LM.Server.Drafter do
   @moduledoc false
-  # The draft model of a server, which drafts the next tokens of many requests at once, in a batch of its own. `Mlx.LM.Speculation.DraftModel` does the same for one generation, and a request has the same drafts from both.
+  # The draft model of a server, which drafts the next tokens of many requests at once, in a batch of its own.
+  # `Mlx.LM.Speculation.DraftModel` does the same for one generation, and a request has the same drafts from both.
   #
   #     drafter = Drafter.join(drafter, ref, caches, length)
   #     {drafts, drafter} = Drafter.draft(drafter, %{ref => {row, count}})
@@ -76,7 +77,7 @@ defmodule Mlx.LM.Server.Drafter do
 
   def leave(drafter, ref, _ids), do: drop(drafter, ref)
 
-  @doc "The drafter after a round, in which the larger model has read so many tokens of a row: it forgets what came to nothing."
+  @doc "The drafter after a round, after which the larger model has read so many tokens of a row: it forgets all others."
   @spec settle(t(), reference(), pos_integer()) :: t()
   def settle(%__MODULE__{batch: batch} = drafter, ref, length) do
     if member?(drafter, ref),
