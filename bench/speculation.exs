@@ -1,5 +1,6 @@
 # How many tokens drafts from the prompt give, and how fast, on prompts whose answers repeat what stands in them, and on one
-# whose answer does not. Run it by bench/speculation.
+# whose answer does not; and how many those of a draft model give to a server with several clients. Run it by
+# bench/speculation.
 
 defmodule Bench.Speculation do
   @moduledoc false
@@ -53,7 +54,66 @@ defmodule Bench.Speculation do
       cells = [format(slow), format(fast), format(fast / slow), "#{count}", rate, per_call, same]
       IO.puts(row("#{name}, #{draft_tokens} at most", cells))
     end
+
+    batches(lm)
   end
+
+  # Each prompt comes with several beginnings, so that no two answers are the same.
+  @requests 16
+  @clients [1, 4, 16]
+
+  defp batches(lm) do
+    draft = draft(lm)
+    IO.puts("\nA server, with drafts of #{draft.name}: CPU seconds of #{@requests} requests")
+    IO.puts(row("clients", ["plain", "drafts", "ratio", "drafted", "accepted", "tokens/call", "same text"]))
+
+    requests =
+      for {{_name, prompt}, number} <- @prompts |> Stream.cycle() |> Stream.take(@requests) |> Enum.with_index() do
+        Mlx.LM.encode(lm, [%{role: "user", content: "Request #{number}. " <> prompt}])
+      end
+
+    for clients <- @clients do
+      [{slow, plain}, {fast, drafted}] = for options <- [[], [draft: draft]], do: served(lm, requests, clients, options)
+      [count, accepted, rounds] = for key <- [:drafted, :accepted, :rounds], do: sum(drafted, & &1.speculation[key])
+      same = Enum.count(Enum.zip(plain, drafted), fn {a, b} -> a.ids == b.ids end)
+      rate = "#{round(100 * accepted / max(count, 1))} %"
+      cells = [format(slow), format(fast), format(slow / fast), "#{count}", rate, format((accepted + rounds) / rounds)]
+      IO.puts(row("#{clients}", cells ++ ["#{same} of #{@requests}"]))
+    end
+  end
+
+  # A smaller model of the same vocabulary, or else the first layers of the model itself.
+  defp draft(lm) do
+    case System.get_env("MLX_BENCH_DRAFT") do
+      nil ->
+        layers = lm.model.model.layers
+        count = div(length(layers) * 2, 3)
+        model = put_in(lm.model.model.layers, Enum.take(layers, count))
+        %{lm | name: "the first #{count} of its #{length(layers)} layers", model: model}
+
+      name ->
+        Mlx.LM.load(name)
+    end
+  end
+
+  defp served(lm, requests, clients, options) do
+    {:ok, server} = Mlx.LM.Server.start_link([model: lm, prompt_cache: 0] ++ options)
+    {before, _since} = :erlang.statistics(:runtime)
+
+    responses =
+      requests
+      |> Task.async_stream(&Mlx.LM.Server.generate(server, &1, max_tokens: div(@tokens, 4), ignore_eos: true),
+        max_concurrency: clients,
+        timeout: :infinity
+      )
+      |> Enum.map(fn {:ok, {:ok, response}} -> response end)
+
+    {later, _since} = :erlang.statistics(:runtime)
+    Mlx.LM.Server.stop(server)
+    {(later - before) / 1000, responses}
+  end
+
+  defp sum(list, fun), do: list |> Enum.map(fun) |> Enum.sum()
 
   # Tokens per second after the first.
   defp best(responses), do: responses |> Enum.map(& &1.generation_tokens_per_second) |> Enum.max()

@@ -33,12 +33,15 @@ defmodule Mlx.Telemetry do
     {[:training, :checkpoint], "`bytes`", "`step`, `path`", "a checkpoint was written"},
     {[:server, :start], "`duration`, `prompt_tokens`", "`server`",
      "a request to `Mlx.LM.Server` has a slot; the duration is how long it waited"},
-    {[:server, :prefill], "`duration`, `tokens`", "`server`", "a part of a prompt was read"},
+    {[:server, :prefill], "`duration`, `tokens`, `prompts`", "`server`",
+     "a part of a prompt was read, or several short ones together"},
     {[:server, :first_text], "`duration`", "`server`", "the first text of an answer came, so long after the request"},
-    {[:server, :step], "`duration`, `rows`, `slots`", "`server`",
-     "a token of each row of the batch is being computed; the duration is that of handing it to MLX"},
-    {[:server, :stop], "`duration`, `prompt_tokens`, `cached_tokens`, `generated_tokens`", "`server`, `reason`",
-     "a request was answered; `reason` is that of `Mlx.LM.Response`"},
+    {[:server, :step], "`duration`, `rows`, `slots`, `drafted_tokens`", "`server`",
+     "a token of each row of the batch is being computed, where the duration is that of handing it to MLX; or there were " <>
+       "drafts and their tokens are known"},
+    {[:server, :stop],
+     "`duration`, `prompt_tokens`, `cached_tokens`, `generated_tokens`, `drafted_tokens`, `accepted_tokens`",
+     "`server`, `reason`", "a request was answered; `reason` is that of `Mlx.LM.Response`"},
     {[:server, :refused], "`waiting`", "`server`, `reason`",
      "a request ended with an error; `reason` is that of `Mlx.LM.Server.Error`"}
   ]
@@ -93,6 +96,8 @@ defmodule Mlx.Telemetry do
     * `server` - the name of the model of a server
     * `prompt_tokens`, `generated_tokens`, `tokens` - how many tokens a prompt, an answer and a part of a prompt have, and
       `cached_tokens`, how many of the prompt other requests had read before
+    * `prompts` - how many prompts were read together
+    * `drafted_tokens`, `accepted_tokens` - how many tokens were drafted (the option `:draft`), and how many of them stayed
     * `rows`, `slots`, `waiting` - how many requests a step is of, for how many there is room, and how many wait
 
   ## What it costs

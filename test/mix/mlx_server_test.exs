@@ -29,7 +29,10 @@ defmodule Mix.Tasks.MlxServerTest do
       spawn(fn ->
         # Messages of the shell come to the process of the task.
         spawn_link(fn ->
-          Server.run(["tiny=#{path}", "other=#{path}", "--port", "0", "--key", "secret", "--max-tokens", "3"])
+          Server.run(
+            ["tiny=#{path}", "other=#{path}", "--port", "0", "--key", "secret", "--max-tokens", "9"] ++
+              ["--draft", path]
+          )
         end)
         |> then(&send(test, {:task, &1}))
 
@@ -47,7 +50,13 @@ defmodule Mix.Tasks.MlxServerTest do
     assert {400, _headers, _body} = post(port, "/v1/chat/completions", fields, [key])
     fields = %{model: "other", prompt: "Hello", ignore_eos: true}
     assert {200, _headers, body} = post(port, "/v1/completions", fields, [key])
-    assert %{"model" => "other", "usage" => %{"completion_tokens" => 3}} = JSON.decode!(body)
+    assert %{"model" => "other", "usage" => %{"completion_tokens" => 9}} = JSON.decode!(body)
+    assert {200, _headers, figures} = get(port, "/metrics", [key])
+
+    for {name, drafted} <- [{"other", 6}, {"tiny", 0}], kind <- ["drafted", "accepted"] do
+      # All are accepted, because the same model drafts: 4, and as many as are left but for the last token.
+      assert figures =~ ~s(mlx_server_#{kind}_tokens_total{model="#{name}"} #{drafted}\n)
+    end
   end
 
   # The task says where it listens to the process that it runs in.
@@ -85,6 +94,8 @@ defmodule Mix.Tasks.MlxServerTest do
     assert refusal(["--host", "nowhere", path]) =~ "expected :ip to be an address"
     assert refusal(["--host", "0.0.0.0", path]) =~ "--host 0.0.0.0 lets others ask: give a --key, or --open"
     assert refusal(["--key", "", path]) =~ "--key is empty"
+    assert refusal([path, "--draft-tokens", "3"]) =~ "expected :draft with :draft_tokens"
+    assert refusal([path, "--draft", Path.join(tmp, "nothing.gguf")]) =~ "no such file"
     assert refusal([Path.join(tmp, "nothing.gguf")]) =~ "no such file"
     assert refusal([path, "--port", "0", "--embedder", tmp]) =~ "config.json"
   end

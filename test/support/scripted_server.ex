@@ -51,7 +51,18 @@ defmodule Mlx.ScriptedServer do
   def handle_call(:model, _from, state), do: {:reply, state.about, state}
 
   def handle_call(:info, _from, state) do
-    names = [:accepted, :answered, :refused, :cancelled, :failed, :prompt_tokens, :generated_tokens]
+    names = [
+      :accepted,
+      :answered,
+      :refused,
+      :cancelled,
+      :failed,
+      :prompt_tokens,
+      :generated_tokens,
+      :drafted_tokens,
+      :accepted_tokens
+    ]
+
     memory = %{limit: 1000, reserved: 10}
     counters = Map.new(names, &{&1, 1})
     info = %{model: "scripted", slots: 4, active: 1, waiting: 0, queue: 8, stopping: false}

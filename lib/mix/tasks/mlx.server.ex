@@ -21,6 +21,8 @@ defmodule Mix.Tasks.Mlx.Server do
     * `--origin` - an origin whose pages may ask, such as `https://example.com`; several times. `any` is all
     * `--embedder`, `--ranker` - a folder for `/v1/embeddings` or `/v1/rerank`; several times
     * `--form`, `--type` - those of `Mlx.LM.load/2`
+    * `--draft` - a smaller model with the same vocabulary that drafts tokens for all of them, and `--draft-tokens`, how many
+      at most (`Mlx.LM.Server.start_link/1`)
     * `--slots`, `--queue` - those of `Mlx.LM.Server.start_link/1`
     * `--max-tokens`, `--temp`, `--top-p`, `--top-k`, `--min-p` - for requests that do not say
     * `--time-limit` - the longest time of an answer in seconds, default 600
@@ -49,6 +51,8 @@ defmodule Mix.Tasks.Mlx.Server do
     origin: {:several, "ORIGIN", "an origin whose pages may ask, or any; several times"},
     embedder: {:several, "FOLDER", "a model of embeddings; several times"},
     ranker: {:several, "FOLDER", "a model that ranks; several times"},
+    draft: {:string, "MODEL", "a smaller model that drafts tokens"},
+    draft_tokens: {:integer, "N", "how many tokens are drafted at most, default 4"},
     slots: {:integer, "N", "how many requests are decoded at once, default 32"},
     queue: {:integer, "N", "how many requests may wait, default 256"},
     max_tokens: {:integer, "N", "the most tokens of an answer whose request does not say, default 256"},
@@ -78,6 +82,10 @@ defmodule Mix.Tasks.Mlx.Server do
     # Wrong options end it before a model is loaded.
     Settings.new!(settings, :"LM.HTTP.start_link")
     models = models(models)
+
+    options =
+      for {name, value} <- options, do: {name, if(name == :draft, do: loaded(value, load(options)), else: value)}
+
     servers = for {{name, model}, index} <- Enum.with_index(models), do: server(name, model, index, options)
 
     settings =
@@ -148,10 +156,14 @@ defmodule Mix.Tasks.Mlx.Server do
 
   defp server(name, model, index, options) do
     process = Module.concat(__MODULE__, "Model#{index}")
-    load = Keyword.take(options, [:form, :type])
-    own = [model: loaded(model, load), name: process] ++ Keyword.take(options, [:slots, :queue])
+    own = [model: loaded(model, load(options)), name: process]
+    own = own ++ Keyword.take(options, [:draft, :draft_tokens, :slots, :queue])
+    # What does not go together ends it before it is supervised.
+    Mlx.LM.Server.child_spec(own)
     {name, process, {Mlx.LM.Server, own}}
   end
+
+  defp load(options), do: Keyword.take(options, [:form, :type])
 
   # A model that cannot be loaded is a sentence here, and not the report of a supervisor.
   defp loaded(model, load) do

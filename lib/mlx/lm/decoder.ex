@@ -146,6 +146,16 @@ defmodule Mlx.LM.Decoder do
     {output(decoder, last), caches}
   end
 
+  @doc false
+  # As `call/3`, where only so many of the tokens of each row are its own, `lengths`, and those after them fill it up.
+  @spec call_padded(t(), Array.t(), [Cache.t()], [pos_integer()]) :: {Array.t(), [Cache.t()]}
+  def call_padded(%__MODULE__{} = decoder, %Array{} = ids, caches, lengths) do
+    {%Array{shape: {batch, _length, width}} = x, caches} = hidden(decoder, ids, caches)
+    places = for length <- lengths, do: [[length - 1]]
+    index = places |> Mlx.array(type: :s32) |> Mlx.broadcast({batch, 1, width})
+    {output(decoder, x |> Mlx.take_along_axis(index, axis: 1) |> Mlx.squeeze(axes: [1])), caches}
+  end
+
   @doc "As `call/3`, with the logits `{batch, length, vocabulary}` of the tokens after each of `ids`."
   @spec logits(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
   def logits(%__MODULE__{} = decoder, %Array{shape: {_, _}} = ids, caches) when is_list(caches) do

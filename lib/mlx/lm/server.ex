@@ -13,7 +13,7 @@ defmodule Mlx.LM.Server do
 
   Requests are decoded together, one row of a batch each. A request joins and leaves at any token. Prompts are read in parts
   between the tokens of the others, so that nobody waits long. The greedy tokens of a request are those that `Mlx.LM.generate/3`
-  gives, and so are those of a `:seed`.
+  gives, and so are those of a `:seed`. With a draft model those of a seed are what it gives with the same `:draft`.
 
   ## What becomes of a request
 
@@ -45,15 +45,17 @@ defmodule Mlx.LM.Server do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.Arguments.{Given, Options}
+  alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.LM.{ChatTemplate, Response, Tokenizer}
   alias Mlx.LM.Sampler.OptionTable
-  alias Mlx.LM.Server.{Client, Error, Front}
+  alias Mlx.LM.Server.{Client, Drafting, Error, Front}
 
   @table [
     model: {nil, :any},
     name: {nil, :any},
     load: {[], :any},
+    draft: {nil, :any},
+    draft_tokens: {nil, {:optional, {:integer, 1, 64}}},
     slots: {32, {:integer, 1, 256}},
     queue: {256, {:integer, 0, nil}},
     prefill_step: {nil, {:optional, {:integer, 1, nil}}},
@@ -107,11 +109,15 @@ defmodule Mlx.LM.Server do
 
     * `:model` - an `Mlx.LM`, or what `Mlx.LM.load/2` loads
     * `:load` - options of `Mlx.LM.load/2`, default `[]`
+    * `:draft` - a smaller model with the same vocabulary that drafts for all requests, an `Mlx.LM` or what `Mlx.LM.load/2`
+      loads, with the `:form` and `:type` of `:load`; default `nil`. Both models have caches of all positions. See "Drafts" of
+      `Mlx.LM.events/3`
+    * `:draft_tokens` - how many tokens it drafts at most, for requests that do not say; default 4
     * `:name` - as that of `GenServer.start_link/3`, default `nil`
     * `:slots` - the most requests that are decoded at once, default 32
     * `:queue` - the most requests that wait, default 256
-    * `:prefill_step` - how many tokens of a prompt are read between two tokens of the others; by default 128 on a CPU and
-      512 on a GPU
+    * `:prefill_step` - how many tokens of prompts are read between two tokens of the others, of one prompt or of several
+      short ones; by default 128 on a CPU and 512 on a GPU
     * `:memory` - the most bytes for the caches of requests; by default half of what `Mlx.Memory.limit/0` leaves beside the
       model
     * `:prompt_cache` - the most bytes for what is kept of earlier prompts and answers, 0 for none; by default a quarter
@@ -128,7 +134,7 @@ defmodule Mlx.LM.Server do
 
   defp settings!(options, function) do
     options = Options.complete(options, function, OptionTable.defaults(@table))
-    Mlx.Arguments.CalledFunction.name("Mlx.#{function}", fn -> OptionTable.check!(@table, options) end)
+    CalledFunction.name("Mlx.#{function}", fn -> OptionTable.check!(@table, options) end)
 
     if not (is_struct(options[:model], Mlx.LM) or is_binary(options[:model])) do
       raise ArgumentError,
@@ -139,6 +145,19 @@ defmodule Mlx.LM.Server do
     if not (options[:prompts] == nil or is_binary(options[:prompts])) do
       raise ArgumentError,
             "Mlx.#{function}: expected :prompts to be the path of a folder, or nil, got: #{Given.text(options[:prompts])}"
+    end
+
+    if not (options[:draft] == nil or is_struct(options[:draft], Mlx.LM) or is_binary(options[:draft])) do
+      raise ArgumentError,
+            "Mlx.#{function}: expected :draft to be an Mlx.LM, a path or name of a model, or nil, got: " <>
+              Given.text(options[:draft])
+    end
+
+    # What is not loaded yet is looked at when it is.
+    if options[:draft] == nil or (is_struct(options[:draft]) and is_struct(options[:model])) do
+      CalledFunction.name("Mlx.#{function}", fn ->
+        Drafting.model!(options[:draft], options[:draft_tokens], options[:model])
+      end)
     end
 
     settings = Map.new(options)
@@ -152,8 +171,9 @@ defmodule Mlx.LM.Server do
   Options: `:max_tokens`, `:stop`, `:stop_ids`, `:ignore_eos`, `:special`, `:template` and those of `Mlx.LM.Sampler`, as
   `Mlx.LM.events/3` takes them, and
 
-    * `:draft`, `:draft_tokens` - drafts from the prompt and the text so far, `:prompt` or `{:ngram, options}`, as in
-      `Mlx.LM.events/3`; for models whose caches have all positions, and without `:grammar`
+    * `:draft`, `:draft_tokens` - drafts of the server's draft model, `:model`, or from the prompt and the text so far,
+      `:prompt` or `{:ngram, options}`, as in `Mlx.LM.events/3`, or `false` for none; for models whose caches have all
+      positions, and without `:grammar`. By default `:model` where the server has one and there is no `:grammar`
     * `:grammar` - what the text has to be: an `Mlx.LM.Grammar`, or a compiled one, whose masks are computed while MLX
       computes; default `nil`
     * `:priority` - an integer; requests of a greater one go first, default 0
@@ -223,8 +243,8 @@ defmodule Mlx.LM.Server do
     * `:memory` - `:limit`, the bytes that caches may take, and `:reserved`, those of the requests at work at their longest
     * `:stopping` - whether it takes no more requests
     * `:counters` - since its start: `:requests`, each of which ends as one of `:answered`, `:refused`, `:cancelled` and
-      `:failed`; `:accepted`, those that were not refused at once; and `:prompt_tokens`,
-      `:cached_tokens` and `:generated_tokens` of those that were answered
+      `:failed`; `:accepted`, those that were not refused at once; and `:prompt_tokens`, `:cached_tokens`,
+      `:generated_tokens`, `:drafted_tokens` and `:accepted_tokens`, which are drafts, of those that were answered
   """
   @spec info(server()) :: info()
   def info(server), do: call!(server, :info, "Mlx.LM.Server.info")

@@ -1,130 +1,23 @@
 defmodule Mlx.LM.SpeculationTest do
   use ExUnit.Case, async: true
 
-  alias Mlx.LM.{Checkpoint, Decoder, Decoding, Families, RotatingCache, Sampler, StateCache, Tokenizer}
-  alias Mlx.LM.Families.Fields
+  import Mlx.Test.ChiSquare, only: [counts: 2, deviation: 1]
+  import Mlx.Test.RandomModel, only: [lm: 2, lm: 3, near: 3, tokenizer: 0, tokenizer: 1, transitions: 2]
+
+  alias Mlx.LM.{Checkpoint, Decoder, Decoding, RotatingCache, Sampler, StateCache}
   alias Mlx.LM.Sampler.Distribution
   alias Mlx.LM.Speculation.{Ngrams, Rejection}
+  alias Mlx.Test.{ChiSquare, RandomModel}
 
   @moduletag :tmp_dir
 
   @script Path.expand("../../oracle/speculation.py", __DIR__)
-  @words 12
-
-  # A Llama of the words t0, t1, ... with random weights.
-  @llama %{
-    "model_type" => "llama",
-    "hidden_size" => 32,
-    "num_hidden_layers" => 2,
-    "intermediate_size" => 48,
-    "num_attention_heads" => 2,
-    "num_key_value_heads" => 1,
-    "rms_norm_eps" => 1.0e-5,
-    "vocab_size" => @words,
-    "max_position_embeddings" => 4096,
-    "tie_word_embeddings" => false
-  }
-
-  @windowed Map.merge(@llama, %{
-              "model_type" => "gemma3_text",
-              "head_dim" => 16,
-              "sliding_window" => 8,
-              "sliding_window_pattern" => 2,
-              "num_hidden_layers" => 2,
-              "query_pre_attn_scalar" => 16
-            })
-
-  @recurrent %{
-    "model_type" => "mamba2",
-    "vocab_size" => @words,
-    "hidden_size" => 32,
-    "num_hidden_layers" => 2,
-    "state_size" => 16,
-    "conv_kernel" => 4,
-    "expand" => 2,
-    "head_dim" => 16,
-    "num_heads" => 4,
-    "n_groups" => 1,
-    "time_step_limit" => [0.0, 10.0],
-    "layer_norm_epsilon" => 1.0e-5,
-    "use_bias" => false,
-    "use_conv_bias" => true,
-    "tie_word_embeddings" => true
-  }
-
-  defp tokenizer(words \\ for(n <- 0..(@words - 1), do: "t#{n}")) do
-    vocabulary = words |> Enum.with_index() |> Map.new()
-
-    %{
-      "model" => %{"type" => "WordLevel", "vocab" => vocabulary, "unk_token" => hd(words)},
-      "pre_tokenizer" => %{"type" => "WhitespaceSplit"}
-    }
-    |> JSON.encode!()
-    |> Tokenizer.from_json()
-  end
-
-  defp lm(config, seed, options \\ []) do
-    {family, fields} = Families.find(Fields.new(config))
-    decoder = Decoder.new(family.config(fields))
-    scale = options[:scale] || 0.4
-
-    random = fn path, array, count ->
-      key = Mlx.Random.key(seed * 1000 + count)
-      random = Mlx.Random.normal(array.shape, scale: scale, key: key)
-      # Without what attention gives, a token depends on the one before it, and on no other.
-      zero? = options[:memoryless] && path =~ "o_proj"
-      {if(zero?, do: Mlx.zeros(array.shape), else: random), count + 1}
-    end
-
-    flat = decoder |> Map.take([:model, :lm_head]) |> Mlx.Tree.flatten()
-    {arrays, _count} = Enum.map_reduce(flat, 0, fn {path, array}, count -> random.(path, array, count) end)
-    {decoder, []} = Mlx.Tree.map_reduce(decoder, arrays, fn _array, [array | rest] -> {array, rest} end)
-
-    %Mlx.LM{
-      name: "tiny #{seed}",
-      model: decoder,
-      decode: Decoding.compile(decoder),
-      tokenizer: tokenizer(),
-      template: nil
-    }
-  end
-
-  # Another model that is often of the same opinion.
-  defp near(%Mlx.LM{model: model} = lm, seed, scale) do
-    {model, _count} =
-      Mlx.Tree.map_reduce(model, 0, fn array, count ->
-        noise = Mlx.Random.normal(array.shape, scale: scale, key: Mlx.Random.key(seed * 1000 + count))
-        {Mlx.multiply(array, Mlx.add(noise, 1)), count + 1}
-      end)
-
-    %{lm | name: "near", model: model, decode: Decoding.compile(model)}
-  end
+  @words RandomModel.words()
+  @llama RandomModel.llama()
+  @windowed RandomModel.windowed()
+  @recurrent RandomModel.recurrent()
 
   defp told(response), do: Map.take(response, [:text, :ids, :finish_reason, :generated_tokens, :prompt_tokens])
-
-  # How far a chi-square statistic is from what is expected of it, in standard deviations. `counts` and `probabilities` are
-  # of the same cells; those that are hardly expected are taken together.
-  defp deviation(rows) do
-    {chi, freedom} =
-      for {counts, probabilities} <- rows, reduce: {0.0, 0} do
-        {chi, freedom} ->
-          total = Enum.sum(counts)
-          cells = for {count, p} <- Enum.zip(counts, probabilities), do: {count, p * total}
-          for {count, expected} <- cells, expected == 0.0, do: assert(count == 0)
-          {rare, common} = Enum.split_with(cells, fn {_count, expected} -> expected < 5 end)
-          cells = [Enum.reduce(rare, {0, 0.0}, fn {c, e}, {count, sum} -> {count + c, sum + e} end) | common]
-          cells = Enum.filter(cells, fn {_count, expected} -> expected >= 1 end)
-          parts = for {count, expected} <- cells, do: (count - expected) ** 2 / expected
-          {chi + Enum.sum(parts), freedom + length(parts) - 1}
-      end
-
-    (chi - freedom) / :math.sqrt(2 * freedom)
-  end
-
-  defp counts(ids, size) do
-    found = Enum.frequencies(ids)
-    for id <- 0..(size - 1), do: Map.get(found, id, 0)
-  end
 
   describe "rejection" do
     @samples 20_000
@@ -367,20 +260,6 @@ defmodule Mlx.LM.SpeculationTest do
       assert Enum.map(a.logprobs, & &1.id) == a.ids
     end
 
-    # The probabilities of the next token after each token, of a model without memory.
-    defp transitions(lm, options) do
-      for id <- 0..(@words - 1) do
-        {logits, _caches} = Decoder.call(lm.model, Mlx.array([[id]]), Decoder.caches(lm.model))
-        {_row, p} = Distribution.of(Sampler.new(options), logits, Mlx.Random.key(0))
-        p |> Mlx.to_list() |> hd()
-      end
-    end
-
-    defp pairs(ids) do
-      by_token = ids |> Enum.zip(tl(ids)) |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
-      for id <- 0..(@words - 1), do: counts(Map.get(by_token, id, []), @words)
-    end
-
     @tag timeout: 300_000
     test "has the model's distribution: chi-square over 20,000 tokens" do
       small = Map.merge(@llama, %{"num_hidden_layers" => 1, "hidden_size" => 16, "intermediate_size" => 16})
@@ -395,7 +274,7 @@ defmodule Mlx.LM.SpeculationTest do
           end
 
         expected = transitions(lm, options)
-        found = for response <- responses, do: pairs([2 | response.ids])
+        found = for response <- responses, do: ChiSquare.pairs([2 | response.ids], @words)
         found = Enum.zip_with(found, fn rows -> Enum.zip_with(rows, &Enum.sum/1) end)
         visited = for {row, p} <- Enum.zip(found, expected), Enum.sum(row) > 0, do: {row, p}
         assert abs(deviation(visited)) < 4

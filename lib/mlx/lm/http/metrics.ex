@@ -24,7 +24,9 @@ defmodule Mlx.LM.HTTP.Metrics do
      [:counters, :cancelled]},
     {"mlx_server_failed_total", "counter", "Requests that failed.", [:counters, :failed]},
     {"mlx_server_prompt_tokens_total", "counter", "Tokens of prompts that were answered.", [:counters, :prompt_tokens]},
-    {"mlx_server_generated_tokens_total", "counter", "Tokens that were generated.", [:counters, :generated_tokens]}
+    {"mlx_server_generated_tokens_total", "counter", "Tokens that were generated.", [:counters, :generated_tokens]},
+    {"mlx_server_drafted_tokens_total", "counter", "Tokens that were drafted.", [:counters, :drafted_tokens]},
+    {"mlx_server_accepted_tokens_total", "counter", "Drafted tokens that were accepted.", [:counters, :accepted_tokens]}
   ]
 
   # An answer is counted where a counter is, at `path * classes + class`.

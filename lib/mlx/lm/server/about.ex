@@ -5,9 +5,13 @@ defmodule Mlx.LM.Server.About do
   # has ended, however that ended.
 
   alias Mlx.LM.{ChatTemplate, Tokenizer}
-  alias Mlx.LM.Server.Drafting
+  alias Mlx.LM.Server.Batch
+  alias Mlx.LM.Speculation.Settings
 
-  @enforce_keys [:name, :tokenizer, :template, :context_length, :drafts?]
+  @typep draft :: Settings.t() | nil
+
+  # `drafts?` says whether rows of the model can have drafts, and `draft_tokens` how many its draft model makes by default.
+  @enforce_keys [:name, :tokenizer, :template, :context_length, :drafts?, :draft_tokens]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -15,18 +19,20 @@ defmodule Mlx.LM.Server.About do
           tokenizer: Tokenizer.t(),
           template: ChatTemplate.t() | nil,
           context_length: pos_integer(),
-          drafts?: boolean()
+          drafts?: boolean(),
+          draft_tokens: pos_integer() | nil
         }
 
-  @doc "Keeps what is to be known of a model for the calling process, until that ends."
-  @spec put(Mlx.LM.t()) :: t()
-  def put(%Mlx.LM{} = lm) do
+  @doc "Keeps what is to be known of a model and its drafts for the calling process, until that ends."
+  @spec put(Mlx.LM.t(), draft) :: t()
+  def put(%Mlx.LM{} = lm, draft \\ nil) do
     about = %__MODULE__{
       name: lm.name,
       tokenizer: lm.tokenizer,
       template: lm.template,
       context_length: lm.model.config.context_length,
-      drafts?: Drafting.possible?(lm.model)
+      drafts?: Batch.forgets?(lm.model),
+      draft_tokens: draft && draft.most
     }
 
     server = self()

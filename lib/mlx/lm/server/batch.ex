@@ -12,7 +12,7 @@ defmodule Mlx.LM.Server.Batch do
   # these; how many positions the rows have are an array. A free slot has read nothing: what it computes goes nowhere.
 
   alias Mlx.{Array, Tree}
-  alias Mlx.LM.{Cache, Decoder}
+  alias Mlx.LM.{Cache, Decoder, KeyValueCache}
   alias Mlx.LM.Server.Slots
 
   # After so many steps with fewer rows than half of the slots, there are fewer slots.
@@ -33,24 +33,26 @@ defmodule Mlx.LM.Server.Batch do
           slack: non_neg_integer()
         }
 
-  @doc "The step of a model, which batches of it share."
-  @spec compile(Decoder.t()) :: step
-  def compile(model) do
+  @doc "The step of a model, which batches of it share. `fit` makes of its logits what is wanted of them."
+  @spec compile(Decoder.t(), (Array.t() -> Array.t())) :: step
+  def compile(model, fit \\ & &1) do
     empty = Decoder.caches(model)
-    Mlx.compile(&decode(model, empty, &1, &2, &3), donate: [1])
+    Mlx.compile(&decode({model, empty, fit}, &1, &2, &3), donate: [1])
   end
 
-  defp decode(model, empty, %Array{shape: {_slots, _count}} = ids, buffers, lengths) do
+  defp decode({model, empty, fit}, ids, buffers, lengths) do
     caches = Enum.zip_with(empty, buffers, &Cache.put_buffers(&1, &2, lengths))
-    {logits, caches} = Decoder.logits(model, ids, caches)
-    {logits, Enum.map(caches, &Cache.buffers/1)}
-  end
-
-  defp decode(model, empty, tokens, buffers, lengths) do
-    caches = Enum.zip_with(empty, buffers, &Cache.put_buffers(&1, &2, lengths))
-    {logits, caches} = Decoder.call(model, Mlx.new_axis(tokens, 1), caches)
+    {logits, caches} = logits(model, ids, caches)
+    logits = fit.(logits)
     {Mlx.as_type(Mlx.argmax(logits, axis: -1), :s32), logits, Enum.map(caches, &Cache.buffers/1)}
   end
+
+  defp logits(model, %Array{shape: {_slots, _count}} = ids, caches), do: Decoder.logits(model, ids, caches)
+  defp logits(model, tokens, caches), do: Decoder.call(model, Mlx.new_axis(tokens, 1), caches)
+
+  @doc "Whether rows of a model can forget their last positions, as many as they like: its caches have all positions."
+  @spec forgets?(Decoder.t()) :: boolean()
+  def forgets?(model), do: model |> Decoder.caches() |> Enum.all?(&is_struct(&1, KeyValueCache))
 
   @doc "A batch without rows."
   @spec new(Decoder.t(), step) :: t()
@@ -120,20 +122,25 @@ defmodule Mlx.LM.Server.Batch do
   end
 
   @doc """
-  Reads several tokens of each row, `{slots, count}`. Returns the logits `{slots, count, vocabulary}` and the batch, whose rows
-  have read none of them until `advance/3` says how many. Nothing is evaluated.
+  Reads several tokens of each row, `{slots, count}`. Returns the most probable tokens after each of them, `{slots, count}`,
+  the logits `{slots, count, vocabulary}`, and the batch, whose rows have read none of them until `put_length/3` says how
+  many. Nothing is evaluated.
   """
-  @spec check(t(), Array.t()) :: {Array.t(), t()}
+  @spec check(t(), Array.t()) :: {Array.t(), Array.t(), t()}
   def check(%__MODULE__{} = batch, %Array{shape: {_slots, count}} = ids) do
     batch = with_room(batch, count)
-    {logits, buffers} = batch.step.(ids, Enum.map(batch.caches, &Cache.buffers/1), lengths(batch))
-    {logits, %{batch | caches: Enum.zip_with(batch.empty, buffers, &Cache.put_buffers(&1, &2, 0))}}
+    {greedy, logits, buffers} = batch.step.(ids, Enum.map(batch.caches, &Cache.buffers/1), lengths(batch))
+    {greedy, logits, %{batch | caches: Enum.zip_with(batch.empty, buffers, &Cache.put_buffers(&1, &2, 0))}}
   end
 
-  @doc "The batch in which a row has read so many tokens more."
-  @spec advance(t(), reference(), pos_integer()) :: t()
-  def advance(%__MODULE__{} = batch, ref, count) do
-    %{batch | rows: Map.update!(batch.rows, ref, fn {slot, length} -> {slot, length + count} end)}
+  @doc "How many tokens a row has read."
+  @spec read(t(), reference()) :: pos_integer()
+  def read(%__MODULE__{rows: rows}, ref), do: rows |> Map.fetch!(ref) |> elem(1)
+
+  @doc "The batch in which a row has read so many tokens, whatever it has read beyond them."
+  @spec put_length(t(), reference(), pos_integer()) :: t()
+  def put_length(%__MODULE__{} = batch, ref, length) do
+    %{batch | rows: Map.update!(batch.rows, ref, fn {slot, _length} -> {slot, length} end)}
   end
 
   # One row alone is an array without axes, for which caches have the fastest attention.
@@ -158,6 +165,18 @@ defmodule Mlx.LM.Server.Batch do
 
   def tokens(%__MODULE__{slots: slots}, by_slot),
     do: Mlx.array(for(slot <- 0..(slots - 1), do: Map.get(by_slot, slot, 0)), type: :s32)
+
+  @doc "What `check/2` reads, of slots with up to `count` tokens each; the others do not matter."
+  @spec ids(t(), %{non_neg_integer() => [non_neg_integer(), ...]}, pos_integer()) :: Array.t()
+  def ids(%__MODULE__{slots: slots}, by_slot, count) do
+    Mlx.array(
+      for slot <- 0..(slots - 1) do
+        ids = Map.get(by_slot, slot, [])
+        ids ++ List.duplicate(0, count - length(ids))
+      end,
+      type: :s32
+    )
+  end
 
   @doc "The batch with the tokens `{slots}` that its rows read next."
   @spec put_tokens(t(), Array.t()) :: t()

@@ -21,8 +21,11 @@ defmodule Mlx.LM.Server.Choosing do
 
   @doc "Another such function for a sampler with functions of the user's own, of which nobody else has use."
   @spec compile(t(), Sampler.t()) :: t()
-  def compile(shared, %Sampler{logits_processors: [], sampler: nil}), do: shared
-  def compile(_shared, _sampler), do: compile()
+  def compile(shared, sampler), do: if(shared?(sampler), do: shared, else: compile())
+
+  @doc "Whether a sampler has no functions of the user's own."
+  @spec shared?(Sampler.t()) :: boolean()
+  def shared?(%Sampler{logits_processors: processors, sampler: sampler}), do: processors == [] and sampler == nil
 
   @doc "Whether a sampler takes the most probable token and needs nothing else."
   @spec greedy?(Sampler.t()) :: boolean()

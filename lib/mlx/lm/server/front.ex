@@ -11,15 +11,16 @@ defmodule Mlx.LM.Server.Front do
 
   use GenServer
 
+  alias Mlx.Arguments.CalledFunction
   alias Mlx.LM.Server
-  alias Mlx.LM.Server.{About, Entry, Error, Group, Intake, PromptFiles, Room, Runner, Waiting}
+  alias Mlx.LM.Server.{About, Drafting, Entry, Error, Group, Intake, PromptFiles, Room, Runner, Waiting}
   alias Mlx.Telemetry
 
   # How often a runner may break down within this time, in ms.
   @most_crashes 3
   @crash_window 10_000
 
-  @enforce_keys [:lm, :about, :settings, :room, :waiting]
+  @enforce_keys [:lm, :draft, :about, :settings, :room, :waiting]
   defstruct @enforce_keys ++
               [
                 :runner,
@@ -41,20 +42,24 @@ defmodule Mlx.LM.Server.Front do
     :failed,
     :prompt_tokens,
     :cached_tokens,
-    :generated_tokens
+    :generated_tokens,
+    :drafted_tokens,
+    :accepted_tokens
   ]
 
   @impl true
   def init(settings) do
     Process.flag(:trap_exit, true)
     lm = lm(settings)
+    draft = draft(settings, lm)
     if settings.group != nil, do: Group.join(settings.group)
 
     state = %__MODULE__{
       lm: lm,
-      about: About.put(lm),
+      draft: draft,
+      about: About.put(lm, draft),
       settings: settings,
-      room: Room.new(lm.model, settings),
+      room: Room.new([lm.model | List.wrap(draft && draft.draft.model)], settings),
       waiting: Waiting.new(),
       counters: Map.new(@counters, &{&1, 0})
     }
@@ -65,7 +70,15 @@ defmodule Mlx.LM.Server.Front do
   defp lm(%{model: %Mlx.LM{} = lm}), do: lm
   defp lm(%{model: name, load: options}), do: Mlx.LM.load(name, options)
 
-  defp start_runner(state, contexts), do: %{state | runner: Runner.start_link(state.lm, state.settings, contexts)}
+  # A drafting model is of the same form and type.
+  defp draft(%{draft: draft, draft_tokens: count, load: options}, lm) do
+    draft = if is_binary(draft), do: Mlx.LM.load(draft, Keyword.take(options, [:form, :type])), else: draft
+    CalledFunction.name("Mlx.LM.Server.start_link", fn -> Drafting.model!(draft, count, lm) end)
+  end
+
+  defp start_runner(state, contexts) do
+    %{state | runner: Runner.start_link(state.lm, state.draft, state.settings, contexts)}
+  end
 
   @impl true
   def handle_call({:submit, ref, target, owner, prompt, options, called}, _from, state) do
@@ -221,23 +234,21 @@ defmodule Mlx.LM.Server.Front do
   defp deliver(state, ref, {:done, response} = event) do
     entry = Map.fetch!(state.requests, ref)
 
-    Telemetry.execute(
-      [:server, :stop],
-      %{
-        duration: System.monotonic_time() - entry.came,
-        prompt_tokens: response.prompt_tokens,
-        cached_tokens: response.cached_tokens,
-        generated_tokens: response.generated_tokens
-      },
-      %{server: state.about.name, reason: response.finish_reason}
-    )
+    drafts = response.speculation || %{drafted: 0, accepted: 0}
 
-    state
-    |> count(:answered)
-    |> count(:prompt_tokens, response.prompt_tokens)
-    |> count(:cached_tokens, response.cached_tokens)
-    |> count(:generated_tokens, response.generated_tokens)
-    |> finish(ref, event)
+    tokens = %{
+      prompt_tokens: response.prompt_tokens,
+      cached_tokens: response.cached_tokens,
+      generated_tokens: response.generated_tokens,
+      drafted_tokens: drafts.drafted,
+      accepted_tokens: drafts.accepted
+    }
+
+    measurements = Map.put(tokens, :duration, System.monotonic_time() - entry.came)
+    metadata = %{server: state.about.name, reason: response.finish_reason}
+    Telemetry.execute([:server, :stop], measurements, metadata)
+    state = Enum.reduce(tokens, count(state, :answered), fn {name, number}, state -> count(state, name, number) end)
+    finish(state, ref, event)
   end
 
   defp deliver(state, ref, {:error, reason, text}) do

@@ -37,10 +37,7 @@ defmodule Mlx.LM.Server.PromptCache do
   """
   @spec take(t(), [non_neg_integer(), ...]) :: {[Cache.t()], t()} | {nil, t()}
   def take(%__MODULE__{} = cache, ids) do
-    {whole, common} = TokenTrie.find(cache.trie, ids)
-    most = length(ids) - 1
-
-    case best(cache, Enum.find(whole, fn {length, _id} -> length <= most end), common, most) do
+    case find(cache, ids) do
       nil ->
         {nil, cache}
 
@@ -48,6 +45,22 @@ defmodule Mlx.LM.Server.PromptCache do
         caches = for kept <- cache.entries[id].caches, do: kept |> copy() |> trimmed(length)
         {caches, used(cache, id)}
     end
+  end
+
+  @doc "Of how many tokens `take/2` has caches."
+  @spec known(t(), [non_neg_integer(), ...]) :: non_neg_integer()
+  def known(%__MODULE__{} = cache, ids) do
+    case find(cache, ids) do
+      nil -> 0
+      {length, _id} -> length
+    end
+  end
+
+  # The entry that knows the most of the tokens but for the last one, and how many these are.
+  defp find(cache, ids) do
+    {whole, common} = TokenTrie.find(cache.trie, ids)
+    most = length(ids) - 1
+    best(cache, Enum.find(whole, fn {length, _id} -> length <= most end), common, most)
   end
 
   defp best(cache, whole, {count, id}, most) do

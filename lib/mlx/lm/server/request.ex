@@ -7,7 +7,6 @@ defmodule Mlx.LM.Server.Request do
   alias Mlx.LM.{Answer, Sampler, StopStrings, Tokenizer}
   alias Mlx.LM.Sampler.{OptionTable, SpecialTokens}
   alias Mlx.LM.Server.{About, Constraint, Drafting, Error}
-  alias Mlx.LM.Speculation.Settings
 
   @table [
     max_tokens: {256, {:integer, 1, nil}},
@@ -41,7 +40,7 @@ defmodule Mlx.LM.Server.Request do
   ]
   defstruct @enforce_keys
 
-  @typep draft :: Settings.t() | nil
+  @typep draft :: %{draft: :model | {:ngram, keyword()}, most: pos_integer()} | nil
 
   @type t :: %__MODULE__{
           ids: [Tokenizer.id(), ...],
@@ -89,7 +88,7 @@ defmodule Mlx.LM.Server.Request do
       end_ids: end_ids,
       special: complete[:special],
       constraint: Constraint.new(complete[:grammar], about.tokenizer, end_ids),
-      draft: Drafting.settings!(complete, about.name, about.drafts?),
+      draft: Drafting.settings!(complete, about),
       sampling: sampling,
       priority: complete[:priority],
       deadline: complete[:deadline],

@@ -19,15 +19,27 @@ defmodule Mlx.LM.Server.Room do
 
   @opaque t :: %__MODULE__{parts: [part], limit: pos_integer(), taken: %{reference() => pos_integer()}}
 
-  @doc "The room of a server with these settings, of which `:memory` is the limit in bytes; nil for what MLX has free now."
-  @spec new(Decoder.t(), map()) :: t()
-  def new(model, settings) do
-    %__MODULE__{parts: Enum.flat_map(CacheChoice.shapes(model), &parts/1), limit: settings.memory || free(2)}
-  end
+  @doc """
+  The room of a server of these models, which read the same, with settings of which `:memory` is the limit in bytes; nil for
+  what MLX has free now.
+  """
+  @spec new([Decoder.t(), ...], map()) :: t()
+  def new(models, settings),
+    do: %__MODULE__{parts: Enum.flat_map(models, &parts_of/1), limit: settings.memory || free(2)}
 
-  @doc "The most bytes of what is kept of earlier prompts, of settings with `:prompt_cache`."
-  @spec prompt_cache(map()) :: non_neg_integer()
-  def prompt_cache(settings), do: settings.prompt_cache || free(1)
+  defp parts_of(model), do: Enum.flat_map(CacheChoice.shapes(model), &parts/1)
+
+  @doc """
+  The most bytes of what is kept of earlier prompts for each model, of settings with `:prompt_cache`: they can keep the same.
+  """
+  @spec prompt_caches([Decoder.t(), ...], map()) :: [non_neg_integer()]
+  def prompt_caches([_model], settings), do: [settings.prompt_cache || free(1)]
+
+  def prompt_caches(models, settings) do
+    limit = settings.prompt_cache || free(1)
+    bytes = for model <- models, do: bytes(%__MODULE__{parts: parts_of(model), limit: limit}, 1, 1)
+    for part <- bytes, do: div(limit * part, Enum.sum(bytes))
+  end
 
   # So many quarters of what is left. One stays for what a step computes.
   defp free(quarters), do: max(div((Mlx.Memory.limit() - Mlx.Memory.active()) * quarters, 4), 1)

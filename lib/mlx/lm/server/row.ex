@@ -54,10 +54,14 @@ defmodule Mlx.LM.Server.Row do
     }
   end
 
-  defp ngrams(%{draft: nil}), do: nil
-
   defp ngrams(%{draft: %{draft: {:ngram, options}}} = request),
     do: options |> Ngrams.new() |> Ngrams.append(request.ids)
+
+  defp ngrams(_request), do: nil
+
+  @doc "How many tokens the text has, with the prompt."
+  @spec total(t()) :: pos_integer()
+  def total(%__MODULE__{request: request, left: left}), do: request.prompt + request.most - left
 
   @doc "The tokens of the prompt and those that came, with `id` at the end, but no more than `length`."
   @spec read(t(), non_neg_integer(), pos_integer()) :: [non_neg_integer()]
@@ -78,7 +82,7 @@ defmodule Mlx.LM.Server.Row do
         {events, %{row | answer: answer, constraint: constraint, left: row.left - 1}}
 
       {:done, events, response} ->
-        figures = row.ngrams && Map.take(row, [:rounds, :drafted, :accepted])
+        figures = row.request.draft && Map.take(row, [:rounds, :drafted, :accepted])
         {events ++ [{:done, %{response | speculation: figures}}], :done}
     end
   end

@@ -44,14 +44,25 @@ defmodule Mlx.LM.Speculation.DraftModel do
     {token, probabilities, sampler, Enum.map(caches, &Cache.buffers/1)}
   end
 
-  # Models of one vocabulary may have more logits than tokens, and not all as many.
-  defp fitted(%Array{shape: {1, vocabulary}} = logits, vocabulary), do: logits
+  @doc """
+  Logits as another model has them, with a last axis of `vocabulary` elements: models of one vocabulary may have more logits
+  than tokens, and not all as many.
+  """
+  @spec fitted(Array.t(), pos_integer()) :: Array.t()
+  def fitted(%Array{shape: shape, type: type} = logits, vocabulary) do
+    last = tuple_size(shape) - 1
 
-  defp fitted(%Array{shape: {1, size}} = logits, vocabulary) when size > vocabulary,
-    do: Mlx.slice(logits, [0, 0], [1, vocabulary])
+    case elem(shape, last) do
+      ^vocabulary ->
+        logits
 
-  defp fitted(%Array{shape: {1, size}, type: type} = logits, vocabulary) do
-    Mlx.concatenate([logits, Mlx.full({1, vocabulary - size}, :neg_infinity, type: type)], axis: 1)
+      size when size > vocabulary ->
+        Mlx.slice(logits, List.duplicate(0, last + 1), shape |> put_elem(last, vocabulary) |> Tuple.to_list())
+
+      size ->
+        more = Mlx.full(put_elem(shape, last, vocabulary - size), :neg_infinity, type: type)
+        Mlx.concatenate([logits, more], axis: last)
+    end
   end
 
   @doc """

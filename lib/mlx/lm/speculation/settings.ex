@@ -24,9 +24,15 @@ defmodule Mlx.LM.Speculation.Settings do
 
       {draft, count} ->
         refuse_cache!(options[:cache])
-        if options[:grammar], do: raise(ArgumentError, "expected either :draft or :grammar, got both")
+        without_grammar!(options)
         %{draft: draft, most: count || @most[if(is_struct(draft), do: :model, else: :ngram)]}
     end
+  end
+
+  @doc "Raises where there is a grammar, too."
+  @spec without_grammar!(keyword()) :: nil
+  def without_grammar!(options) do
+    if options[:grammar], do: raise(ArgumentError, "expected either :draft or :grammar, got both")
   end
 
   # Caches of the last positions read several tokens in another way than one after the other.

@@ -16,6 +16,7 @@ defmodule Mlx.LM.Speculation.Verdict do
   alias Mlx.LM.Speculation.Rejection
 
   @typep keys :: Array.t() | nil
+  @typep judged :: {Array.t(), Array.t(), [Sampler.t(), ...]}
 
   @doc """
   The sampler of the model's rows, that of the drafts, and the key of the verdict. Their random numbers are independent.
@@ -35,8 +36,17 @@ defmodule Mlx.LM.Speculation.Verdict do
   @doc "The tokens, each with the sampler that chose it, and the sampler after them."
   @spec of([Array.t(), ...], [Array.t()], [Array.t()] | nil, Sampler.t(), keys()) ::
           {[{non_neg_integer(), Sampler.t()}, ...], Sampler.t()}
-  def of(rows, drafts, nil, sampler, _key), do: compared(rows, drafts, sampler)
-  def of(rows, drafts, probabilities, sampler, key), do: rejected(rows, drafts, probabilities, sampler, key)
+  def of(rows, drafts, probabilities, sampler, key) do
+    read(judged(rows, drafts, probabilities, sampler, key), sampler, probabilities != nil)
+  end
+
+  @doc """
+  What `read/3` reads, which is not evaluated: a token for each of the rows, `{count + 1}`, how many of the drafts are accepted,
+  and the samplers.
+  """
+  @spec judged([Array.t(), ...], [Array.t()], [Array.t()] | nil, Sampler.t(), keys()) :: judged
+  def judged(rows, drafts, nil, sampler, _key), do: compared(rows, drafts, sampler)
+  def judged(rows, drafts, probabilities, sampler, key), do: rejected(rows, drafts, probabilities, sampler, key)
 
   defp compared(rows, drafts, sampler) do
     {steps, _sampler} =
@@ -46,21 +56,16 @@ defmodule Mlx.LM.Speculation.Verdict do
       end)
 
     {tokens, samplers} = Enum.unzip(steps)
-    {ids, drafted, samplers} = values(tokens, drafts, samplers)
-    chosen = ids |> Enum.zip(samplers) |> Enum.take(same(ids, drafted) + 1)
-    {_id, sampler} = List.last(chosen)
-    {chosen, sampler}
+    {Mlx.concatenate(tokens), same(tokens, drafts), samplers}
   end
 
-  defp same([id | ids], [id | drafts]), do: 1 + same(ids, drafts)
-  defp same(_ids, _drafts), do: 0
+  # How many of the first tokens are the drafts.
+  defp same(_tokens, []), do: Mlx.array(0)
 
-  # Everything is computed at once.
-  defp values(tokens, drafts, samplers) do
-    parts = for sampler <- samplers, do: Map.take(sampler, [:key, :recent, :last])
-    drafts = if drafts == [], do: Mlx.zeros({0}, type: :s32), else: Mlx.concatenate(drafts)
-    {tokens, drafts, parts} = Mlx.eval({Mlx.concatenate(tokens), drafts, parts})
-    {Mlx.to_list(tokens), Mlx.to_list(drafts), Enum.zip_with(samplers, parts, &Map.merge/2)}
+  defp same(tokens, drafts) do
+    tokens = tokens |> Enum.take(length(drafts)) |> Mlx.concatenate()
+    equal = tokens |> Mlx.equal(Mlx.concatenate(drafts)) |> Mlx.as_type(:s32)
+    equal |> Mlx.cumulative_product(axis: 0) |> Mlx.sum()
   end
 
   defp rejected(rows, drafts, probabilities, sampler, key) do
@@ -84,9 +89,26 @@ defmodule Mlx.LM.Speculation.Verdict do
         Distribution.told(sampler, row, token)
       end)
 
-    {ids, [accepted], told} = values(tokens ++ [next], [accepted], told)
-    chosen = ids |> Enum.zip(told) |> Enum.take(accepted + 1)
-    new = for {id, _sampler} <- chosen, do: id
-    {chosen, Sampler.observe(sampler, Mlx.array([new], type: :s32))}
+    {Mlx.concatenate(tokens ++ [next]), Mlx.squeeze(accepted), told}
+  end
+
+  @doc "The arrays that `read/3` reads."
+  @spec arrays(judged) :: term()
+  def arrays({tokens, accepted, samplers}) do
+    {tokens, accepted, for(sampler <- samplers, do: Map.take(sampler, [:key, :recent, :last]))}
+  end
+
+  @doc "What `of/5` gives, of the sampler before the tokens, and of whether the drafts had probabilities."
+  @spec read(judged, Sampler.t(), boolean()) :: {[{non_neg_integer(), Sampler.t()}, ...], Sampler.t()}
+  def read({_tokens, _accepted, samplers} = judged, sampler, rejected?) do
+    # Everything is computed at once.
+    {tokens, accepted, parts} = judged |> arrays() |> Mlx.eval()
+    samplers = Enum.zip_with(samplers, parts, &Map.merge/2)
+    chosen = tokens |> Mlx.to_list() |> Enum.zip(samplers) |> Enum.take(Mlx.to_number(accepted) + 1)
+    {chosen, if(rejected?, do: observed(sampler, chosen), else: chosen |> List.last() |> elem(1))}
+  end
+
+  defp observed(sampler, chosen) do
+    Sampler.observe(sampler, Mlx.array([for({id, _sampler} <- chosen, do: id)], type: :s32))
   end
 end

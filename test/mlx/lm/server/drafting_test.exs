@@ -88,7 +88,7 @@ defmodule Mlx.LM.Server.DraftingTest do
     grammar = Mlx.LM.Grammar.json()
 
     for {options, words} <- [
-          {[draft: lm], "expected :draft to be :prompt or {:ngram, options} of a server, got a model"},
+          {[draft: lm], "expected :draft to be :model, :prompt, {:ngram, options} or false, got a model"},
           {[draft: 5], "expected :draft to be an Mlx.LM, :prompt or {:ngram, options}, got: 5"},
           {[draft_tokens: 5], "expected :draft with :draft_tokens"},
           {[draft: :prompt, draft_tokens: 65], "expected :draft_tokens to be an integer from 1 to 64, or nil, got: 65"},
@@ -99,7 +99,7 @@ defmodule Mlx.LM.Server.DraftingTest do
     end
 
     assert_raise ArgumentError, ~r/^expected either :draft or :grammar, got both/, fn ->
-      Drafting.settings!([draft: :prompt, grammar: :any], "tiny", true)
+      Drafting.settings!([draft: :prompt, grammar: :any], %{name: "tiny", drafts?: true, draft_tokens: nil})
     end
 
     assert_raise ArgumentError, ~r/: expected either :draft or :grammar, got both/, fn ->
@@ -107,7 +107,27 @@ defmodule Mlx.LM.Server.DraftingTest do
     end
 
     assert_raise ArgumentError, ~r/^expected no :draft, because tiny has recurrent layers or windows/, fn ->
-      Drafting.settings!([draft: :prompt], "tiny", false)
+      Drafting.settings!([draft: :prompt], %{name: "tiny", drafts?: false, draft_tokens: nil})
+    end
+  end
+
+  test "a request with a grammar has no drafts of the draft model, beside others that have", %{lm: lm} do
+    server = start_supervised!({Server, model: lm, draft: lm}, id: :with_draft)
+    grammar = Mlx.LM.Grammar.choices(["abc", "bca"])
+    requests = [@repeating ++ [max_tokens: 60], [max_tokens: 60, draft: false], [max_tokens: 40] ++ @draft]
+    tasks = for options <- requests, do: Task.async(fn -> Server.generate(server, prompt(4), options) end)
+    assert {:ok, %{text: text, speculation: nil}} = Server.generate(server, prompt(5), grammar: grammar, max_tokens: 20)
+    assert text in ["abc", "bca"]
+
+    for {options, {:ok, response}} <- Enum.zip(requests, Task.await_many(tasks, 60_000)) do
+      assert told(response) == told(Mlx.LM.generate(lm, prompt(4), Keyword.take(options, [:max_tokens, :logit_bias])))
+    end
+
+    for options <- [[draft: :model], [draft_tokens: 3]] do
+      assert {:error, %Error{reason: :invalid, message: message}} =
+               Server.generate(server, "a", [grammar: grammar] ++ options)
+
+      assert message == "Mlx.LM.Server.generate: expected either :draft or :grammar, got both"
     end
   end
 end

@@ -41,7 +41,7 @@ defmodule Mlx.LM.Server.NestedCachesTest do
 
     test "the memory that #{type} is given is no less than what its caches take" do
       model = NestedCaches.model(unquote(type))
-      room = Room.new(model, %{memory: 1})
+      room = Room.new([model], %{memory: 1})
 
       for length <- [1, 5, 8, 30, 300] do
         {_logits, caches} = Decoder.call(model, Mlx.array([ServedModels.tokens(length, 3, 40)]), Decoder.caches(model))
