@@ -14,8 +14,8 @@ fail() {
 # took WHAT: the seconds since the last call, and those of processors that the programs took, all together.
 took() {
   now=$(date +%s)
-  times >times
-  processors=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, part, "m"); sum += 60 * part[1] + part[2] } printf "%.1f", sum }' times)
+  times >seconds.txt
+  processors=$(awk 'NR == 2 { for (i = 1; i <= 2; i++) { split($i, part, "m"); sum += 60 * part[1] + part[2] } printf "%.1f", sum }' seconds.txt)
   [ -z "${1:-}" ] || awk -v what="$1" -v wall="$((now - started))" -v now="$processors" -v before="$before" \
     'BEGIN { printf "%s: %d s, and %.1f s of processors\n", what, wall, now - before }'
   started=$(date +%s)
