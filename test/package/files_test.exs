@@ -34,7 +34,7 @@ defmodule Mlx.Package.FilesTest do
 
   test "the scripts of the package call scripts of the package" do
     for path <- ~w(bin/setup bin/build_nif),
-        [name] <- Regex.scan(~r{\$root/([a-z_/.]+[a-z])}, read(path), capture: :all_but_first) do
+        [name] <- Regex.scan(~r{\$root/([a-z][a-z_/.]*[a-z])}, read(path), capture: :all_but_first) do
       assert listed?(name), "#{path} calls #{name}, which is not in the package"
     end
   end
