@@ -109,7 +109,7 @@ build_linux_nif() {
   same_files "$root/c_src" "$1/c_src"
   cmake -S "$1/c_src" -B "$1/nif" -G "$(generator)" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$cxx" \
     -DMLX_DIR="$whole/mlx" -DMLX_C_DIR="$1/mlx-c" -DERTS_INCLUDE_DIR="$(erts_headers)" "${linux_options[@]}" \
-    "-DCMAKE_CXX_FLAGS=-ffile-prefix-map=$1=." -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON '-DCMAKE_INSTALL_RPATH=$ORIGIN/mlx/lib'
+    -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON '-DCMAKE_INSTALL_RPATH=$ORIGIN/mlx/lib'
   cmake --build "$1/nif" --target mlx_nif --parallel "$(getconf _NPROCESSORS_ONLN)"
   rm -rf "$ZIG_LOCAL_CACHE_DIR"
 }
@@ -148,20 +148,12 @@ stage_linux() {
   done
 }
 
-# stage_mac NIF FOLDER: the files of an archive for macOS. llvm's tools sign the library anew.
+# stage_mac NIF FOLDER: the files of an archive for macOS. llvm's tool signs the library anew.
 stage_mac() {
-  local path
   mkdir -p "$2/mlx/lib"
   cp "$1" "$2/mlx_nif.so"
-  rpaths "$1" | while IFS= read -r path; do llvm-install-name-tool-19 -delete_rpath "$path" "$2/mlx_nif.so"; done
-  llvm-install-name-tool-19 -add_rpath @loader_path/mlx/lib "$2/mlx_nif.so"
   llvm-strip-19 -x "$2/mlx_nif.so"
   cp "$whole/mlx/lib/libmlx.dylib" "$whole/mlx/lib/mlx.metallib" "$2/mlx/lib"
-}
-
-rpaths() {
-  llvm-objdump-19 --macho --private-headers "$1" |
-    awk '$1 == "cmd" { this = $2 } this == "LC_RPATH" && $1 == "path" { print $2 }'
 }
 
 # stage_licences FOLDER: of all that is in the archive.

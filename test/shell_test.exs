@@ -67,6 +67,8 @@ defmodule ShellTest do
   @exceptions [
     {"setup/cache.sh", ~r/command -v sha256sum/, "shasum where it is not there"},
     {"setup/cache.sh", ~r/flock -n 9/, "perl where it is not there"},
+    {"bin/fresh_install", ~r/binfmt_misc/, "Linux only"},
+    {"bin/fresh_install", ~r/chroot "\$folder" .* LC_ALL=C\.UTF-8/, "in Debian"},
     {"setup/locale.sh", ~r/\*\) export LC_ALL=C\.UTF-8/, "not on a Mac"},
     {"bin/sanitize", ~r/timeout --kill-after/, "runs on Linux only"}
   ]

@@ -38,8 +38,13 @@ defmodule Mix.Mlx.LibraryFilesTest do
   end
 
   test "a library that is missing is said with the words that the NIF has for it", %{tmp_dir: priv} do
-    assert message(fn -> LibraryFiles.made_for!(priv, "x86_64-pc-linux-gnu") end) ==
-             "MLX cannot be used: the native library is not at #{priv}/mlx_nif.so; `mix compile --force` builds it"
+    for check <- [&LibraryFiles.there!/1, &LibraryFiles.made_for!(&1, "x86_64-pc-linux-gnu")] do
+      assert message(fn -> check.(priv) end) ==
+               "MLX cannot be used: the native library is not at #{priv}/mlx_nif.so; `mix compile --force` builds it"
+    end
+
+    FileTree.write!(priv, %{"mlx_nif.so" => "it"})
+    assert LibraryFiles.there!(priv) == Path.join(priv, "mlx_nif.so")
   end
 
   test "MLX without its kernels for Metal is told", %{tmp_dir: priv} do
@@ -76,7 +81,7 @@ defmodule Mix.Mlx.LibraryFilesTest do
   test "each of these is a check of the doctor" do
     names = for {name, _check, _advice} <- Examination.checks(), do: name
 
-    for name <- ["native library", "files of MLX", "quarantine", "NIF", "MLX", "GPU", "Erlang/OTP"],
+    for name <- ["native library", "processor", "files of MLX", "quarantine", "NIF", "MLX", "GPU", "Erlang/OTP"],
         do: assert(name in names)
   end
 end

@@ -28,7 +28,8 @@ defmodule Mix.Mlx.Examination do
       {"platform", &platform/0, "use Linux (x86_64, aarch64) with glibc, or macOS 14 or newer on Apple Silicon"},
       {"Elixir", &elixir/0, "install Elixir 1.18 or newer"},
       {"Erlang/OTP", &otp/0, "install Erlang/OTP 26 or newer"},
-      {"native library", &made_for/0, "use an Erlang for this machine's processor, and then " <> @rebuild},
+      {"native library", &there/0, @rebuild},
+      {"processor", &made_for/0, "use an Erlang for this machine's processor, and then " <> @rebuild},
       {"files of MLX", &mlx_files/0, @rebuild},
       {"quarantine", &quarantine/0, "run `xattr -dr com.apple.quarantine` on the folders of these files: #{priv()}"},
       {"NIF", &nif/0, @rebuild},
@@ -96,6 +97,7 @@ defmodule Mix.Mlx.Examination do
     System.otp_release()
   end
 
+  defp there, do: LibraryFiles.there!(priv())
   defp made_for, do: LibraryFiles.made_for!(priv(), to_string(:erlang.system_info(:system_architecture)))
   defp mlx_files, do: LibraryFiles.mlx!(priv())
   defp quarantine, do: LibraryFiles.quarantine!(priv())

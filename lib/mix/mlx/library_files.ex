@@ -8,6 +8,16 @@ defmodule Mix.Mlx.LibraryFiles do
   @elf %{62 => "x86_64", 183 => "aarch64"}
   @mach_o %{0x01000007 => "x86_64", 0x0100000C => "aarch64"}
 
+  @doc "The file of the library, where there is one."
+  @spec there!(Path.t()) :: Path.t()
+  def there!(priv) do
+    file = Path.join(priv, "mlx_nif.so")
+    if not File.exists?(file), do: raise(missing(priv))
+    file
+  end
+
+  defp missing(priv), do: "MLX cannot be used: " <> LoadFailure.reason(~c"", Path.join(priv, "mlx_nif"))
+
   @doc "What the library is made for, where that is what this VM, of a name such as `x86_64-pc-linux-gnu`, is made for."
   @spec made_for!(Path.t(), String.t()) :: String.t()
   def made_for!(priv, architecture) do
@@ -32,7 +42,7 @@ defmodule Mix.Mlx.LibraryFiles do
         "no system: it is no library"
 
       {:error, _none} ->
-        raise "MLX cannot be used: " <> LoadFailure.reason(~c"", Path.join(priv, "mlx_nif"))
+        raise missing(priv)
     end
   end
 

@@ -1,6 +1,6 @@
 defmodule Mlx.LM.ConversionOfGGUFArchitecturesTest do
   # Files of all architectures become folders that Python's mlx-lm loads.
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.GGUFCases
   alias Mlx.IO.GGUFMetadata

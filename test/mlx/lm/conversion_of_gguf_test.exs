@@ -1,5 +1,5 @@
 defmodule Mlx.LM.ConversionOfGGUFTest do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.IO.GGUFMetadata
   alias Mlx.LM.Conversion.TokenizerFiles

@@ -1,5 +1,5 @@
 defmodule Mlx.LM.ConversionTest do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.LM.{Checkpoint, Decoder}
 

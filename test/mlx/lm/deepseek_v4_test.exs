@@ -1,5 +1,5 @@
 defmodule Mlx.LM.DeepseekV4Test do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.LM.{Checkpoint, Decoder}
   alias Mlx.Test.DecoderOutputs

@@ -1,5 +1,5 @@
 defmodule Mlx.LM.FamiliesTest do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.LM.{Checkpoint, Decoder, Families}
   alias Mlx.Test.DecoderOutputs

@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Gemma3Test do
   # Gemma 3 270M of the format Q4_K_M: the model that was not tuned for conversations.
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   @moduletag :gemma
   @moduletag timeout: 900_000

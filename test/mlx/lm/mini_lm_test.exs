@@ -1,5 +1,5 @@
 defmodule Mlx.LM.MiniLMTest do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.EncoderOracle
   alias Mlx.LM.Embedder

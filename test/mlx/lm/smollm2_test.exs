@@ -1,5 +1,5 @@
 defmodule Mlx.LM.SmolLM2Test do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   @moduletag :model
   @moduletag timeout: 900_000

@@ -72,24 +72,31 @@ defmodule Mlx.LM.Tokenizer.CharacterCategory do
 
   newer = for {name, ranges} <- @newer, range <- ranges, code <- range, into: %{}, do: {code, @numbers[name]}
 
-  category = fn
-    surrogate when surrogate in 0xD800..0xDFFF ->
-      @numbers["Cs"]
-
-    # Planes without a character.
-    code when code in 0x40000..0xDFFFF ->
-      @numbers["Cn"]
-
-    code ->
-      case newer do
-        %{^code => number} -> number
-        _other -> @numbers[@erlang[:unicode_util.lookup(code).category]]
-      end
+  category = fn code ->
+    case newer do
+      %{^code => number} -> number
+      _other -> @numbers[@erlang[:unicode_util.lookup(code).category]]
+    end
   end
 
-  # A byte a code point, in pages of 256: `@index` names the page of a code point, and pages that are alike are one.
+  # A byte a code point, in pages of 256: `@index` names the page of a code point, and pages that are alike are one. Most pages are
+  # known as a whole: surrogates, planes without a character, and planes for private use, whose last two code points are no characters.
+  same = fn name -> :binary.copy(<<@numbers[name]>>, 256) end
+  surrogates = same.("Cs")
+  unassigned = same.("Cn")
+  private = same.("Co")
+  last_private = binary_part(private, 0, 254) <> binary_part(unassigned, 0, 2)
+
   pages =
-    for page <- 0..0x10FF, do: for(code <- (page <<< 8)..((page <<< 8) + 255), into: <<>>, do: <<category.(code)>>)
+    for page <- 0..0x10FF do
+      cond do
+        page in 0xD8..0xDF -> surrogates
+        page in 0x400..0xDFF -> unassigned
+        page in [0xFFF, 0x10FF] -> last_private
+        page in 0xF00..0x10FF -> private
+        true -> for code <- (page <<< 8)..((page <<< 8) + 255), into: <<>>, do: <<category.(code)>>
+      end
+    end
 
   distinct = Enum.uniq(pages)
   numbers = distinct |> Enum.with_index() |> Map.new()
@@ -104,6 +111,13 @@ defmodule Mlx.LM.Tokenizer.CharacterCategory do
     number = :binary.at(@index, page) <<< 8 ||| :binary.at(@index, page + 1)
     :binary.at(@pages, number <<< 8 ||| (code &&& 255))
   end
+
+  @doc """
+  For a table of one's own: the index, two bytes for each page of 256 code points, which are the number of the page among the
+  pages that are different, and these pages, of a number of a category for each code point.
+  """
+  @spec tables() :: {binary, binary}
+  def tables, do: {@index, @pages}
 
   @doc """
   The bits of the categories of a name, one category such as `Lu` or a group of them such as `L`; `nil` for an unknown one.

@@ -1,5 +1,5 @@
 defmodule Mlx.LM.Quantization.FamiliesTest do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   import Mlx.Test.DecoderOutputs, only: [distance: 2]
 

@@ -1,6 +1,6 @@
 defmodule Mlx.LM.Server.FamiliesTest do
   # Models of all kinds in batches: each row computes what it computes alone.
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   import Mlx.Test.DecoderOutputs, only: [distance: 2]
 

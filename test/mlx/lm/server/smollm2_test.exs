@@ -1,5 +1,5 @@
 defmodule Mlx.LM.Server.SmolLM2Test do
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   alias Mlx.LM.{Grammar, Server}
 
