@@ -27,12 +27,12 @@ std::atomic<int> users{0};
 std::vector<ErlNifFunc> all_functions() {
   std::vector<ErlNifFunc> all;
   for (const auto& table :
-       {creation_operations(),  elementwise_operations(), fast_operations(),         fft_operations(),
-        indexing_operations(),  linalg_operations(),      products_operations(),     random_operations(),
-        reduction_operations(), shape_operations(),       array_functions(),         control_flow_functions(),
-        device_functions(),     distributed_functions(),  function_file_functions(), io_functions(),
-        kernel_functions(),     memory_functions(),       term_cache_functions(),    term_table_functions(),
-        transform_functions(),  unsafe_functions()}) {
+       {creation_operations(),    elementwise_operations(), fast_operations(),       fft_operations(),
+        indexing_operations(),    linalg_operations(),      products_operations(),   random_operations(),
+        reduction_operations(),   shape_operations(),       array_functions(),       compilation_functions(),
+        control_flow_functions(), device_functions(),       distributed_functions(), function_file_functions(),
+        io_functions(),           kernel_functions(),       memory_functions(),      term_table_functions(),
+        transform_functions(),    unsafe_functions()}) {
     all.insert(all.end(), table.begin(), table.end());
   }
   return all;

@@ -8,7 +8,6 @@
 #include <array>
 #include <format>
 #include <iterator>
-#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -60,17 +59,20 @@ class CompiledFunction::Graph {
   std::size_t node_count() const { return nodes_.size(); }
 
   void call(std::span<const mlx_array> inputs, std::vector<ArrayHandle>& results) const {
-    std::vector<std::optional<mx::array>> arrays(place_count_);
+    // Those of the call and of this graph are not counted once more, and those that are made do not move.
+    std::vector<const mx::array*> arrays(place_count_);
+    std::vector<mx::array> made;
+    made.reserve(made_count_);
     for (std::size_t index = 0; index < inputs_.size(); ++index) {
-      arrays[index] = array_of(inputs[index]);
+      arrays[index] = &array_of(inputs[index]);
       check_input(inputs_[index], *arrays[index]);
     }
     for (const auto& [place, constant] : constants_) {
-      arrays[place] = constant;
+      arrays[place] = &constant;
     }
-    const auto put = [&arrays](const Node& node, std::vector<mx::array> made) {
-      for (std::size_t index = 0; index < made.size(); ++index) {
-        arrays[node.outputs[index]] = std::move(made[index]);
+    const auto put = [&](const Node& node, std::vector<mx::array> outputs) {
+      for (std::size_t index = 0; index < node.outputs.size(); ++index) {
+        arrays[node.outputs[index]] = &made.emplace_back(std::move(outputs.at(index)));
       }
     };
     for (const Node& node : nodes_) {
@@ -83,8 +85,9 @@ class CompiledFunction::Graph {
         put(node, node.deferred->run(node_inputs));
         continue;
       }
+      const std::size_t output = node.outputs[0];
       if (shapeless_ && reduces_nothing(*node.primitive, node_inputs)) {
-        arrays[node.outputs[0]] = mx::astype(node_inputs.front(), node.types[0], node.primitive->stream());
+        arrays[output] = &made.emplace_back(mx::astype(node_inputs.front(), node.types[0], node.primitive->stream()));
         continue;
       }
       if (node.outputs.size() > 1) {
@@ -93,9 +96,10 @@ class CompiledFunction::Graph {
         continue;
       }
       mx::Shape shape = shapeless_ ? node.primitive->output_shapes(node_inputs)[0] : node.shapes[0];
-      arrays[node.outputs[0]].emplace(std::move(shape), node.types[0], node.primitive, std::move(node_inputs));
+      arrays[output] = &made.emplace_back(std::move(shape), node.types[0], node.primitive, std::move(node_inputs));
     }
     const std::size_t first = results.size();
+    results.reserve(first + outputs_.size());
     for (const std::size_t output : outputs_) {
       results.push_back(handle_of(*arrays[output]));
     }
@@ -179,6 +183,7 @@ class CompiledFunction::Graph {
     for (const mx::array& input : array.inputs()) {
       node.inputs.push_back(places_of_.at(input.id()));
     }
+    made_count_ += array.outputs().size();
     for (const mx::array& output : array.outputs()) {
       node.outputs.push_back(add_place(output));
       node.shapes.push_back(output.shape());
@@ -190,6 +195,8 @@ class CompiledFunction::Graph {
   const bool shapeless_;
   std::vector<Kind> inputs_;
   std::size_t place_count_ = 0;
+  // By the nodes.
+  std::size_t made_count_ = 0;
   std::vector<std::pair<std::size_t, mx::array>> constants_;
   std::vector<Node> nodes_;
   std::vector<std::size_t> outputs_;

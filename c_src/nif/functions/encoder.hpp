@@ -30,7 +30,7 @@ class Encoder {
   Encoder(ErlNifEnv* env, const std::shared_ptr<Graph>& graph, mlx_stream stream, NodeTraits traits, bool view)
       : env_(env), graph_(graph), stream_(stream), traits_(traits), view_(view) {}
 
-  ERL_NIF_TERM encode(ArrayHandle& array) {
+  ERL_NIF_TERM encode(ArrayHandle& array, ArrayStructs* structs = nullptr) {
     const std::uint64_t bytes = size_in_bytes(array.get());
     if (bytes == 0) {
       repair(array);
@@ -44,7 +44,7 @@ class Encoder {
     if (device_of(stream_) == MLX_CPU) {
       graph_->use_cpu();
     }
-    return make_array(env_, std::move(array), graph_, stream_, traits, next_trace());
+    return make_array(env_, std::move(array), graph_, stream_, traits, next_trace(), structs);
   }
 
   ERL_NIF_TERM encode(ArrayVectorHandle& arrays) {
@@ -53,11 +53,18 @@ class Encoder {
   }
 
   ERL_NIF_TERM encode(std::vector<ArrayHandle>& arrays) {
-    std::vector<ERL_NIF_TERM> terms;
-    for (ArrayHandle& array : arrays) {
-      terms.push_back(encode(array));
-    }
+    const std::vector<ERL_NIF_TERM> terms = encode_all(arrays);
     return enif_make_list_from_array(env_, terms.data(), static_cast<unsigned>(terms.size()));
+  }
+
+  std::vector<ERL_NIF_TERM> encode_all(std::vector<ArrayHandle>& arrays) {
+    std::vector<ERL_NIF_TERM> terms;
+    terms.reserve(arrays.size());
+    ArrayStructs structs(env_);
+    for (ArrayHandle& array : arrays) {
+      terms.push_back(encode(array, &structs));
+    }
+    return terms;
   }
 
   // The results are on a tape from here on.

@@ -1,6 +1,7 @@
 // Decodes operands, and makes the structs that Elixir has of arrays.
 #include "nif/resources/arrays.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "core/handles/array_lists.hpp"
@@ -113,13 +114,23 @@ mlx_stream Decoder<mlx_stream>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   return stream->get();
 }
 
+ERL_NIF_TERM ArrayStructs::make(ERL_NIF_TERM reference, mlx_array array) {
+  const bool alike = last_ != 0 && mlx_array_dtype(array) == mlx_array_dtype(last_array_) &&
+                     std::ranges::equal(shape_of(array), shape_of(last_array_));
+  if (!alike || enif_make_map_update(env_, last_, atoms.ref, reference, &last_) == 0) {
+    last_ = make_struct(env_, reference, array);
+  }
+  last_array_ = array;
+  return last_;
+}
+
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
-                        NodeTraits traits, Trace trace) {
+                        NodeTraits traits, Trace trace, ArrayStructs* structs) {
   const mlx_array array = handle.get();
   Holding holding = hold(calling_process(env), array, !traits.valueless);
   const ERL_NIF_TERM reference =
       Resource<Array>::make(env, std::move(handle), graph, stream, traits, std::move(trace), std::move(holding));
-  return make_struct(env, reference, array);
+  return structs == nullptr ? make_struct(env, reference, array) : structs->make(reference, array);
 }
 
 Register record_operand(Tape& tape, const Operand& operand) {

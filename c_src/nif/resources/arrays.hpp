@@ -116,9 +116,23 @@ struct Decoder<ArrayKind> {
   }
 };
 
+// The structs of the results of one call. Those of arrays of the same shape and type share all but the reference.
+class ArrayStructs {
+ public:
+  explicit ArrayStructs(ErlNifEnv* env) : env_(env) {}
+
+  // `array` is that of the reference.
+  ERL_NIF_TERM make(ERL_NIF_TERM reference, mlx_array array);
+
+ private:
+  ErlNifEnv* env_;
+  ERL_NIF_TERM last_ = 0;
+  mlx_array last_array_{};
+};
+
 // An `%Mlx.Array{}` of a node of the graph.
 ERL_NIF_TERM make_array(ErlNifEnv* env, ArrayHandle handle, const std::shared_ptr<Graph>& graph, mlx_stream stream,
-                        NodeTraits traits = {}, Trace trace = {});
+                        NodeTraits traits = {}, Trace trace = {}, ArrayStructs* structs = nullptr);
 
 // The register of an operand on a tape.
 Register record_operand(Tape& tape, const Operand& operand);

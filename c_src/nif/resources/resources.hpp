@@ -12,10 +12,10 @@
 #include "core/transforms/function_file.hpp"
 #include "core/transforms/vmap_rules.hpp"
 #include "nif/resources/arrays.hpp"
+#include "nif/resources/compiled_calls.hpp"
 #include "nif/resources/execution.hpp"
 #include "nif/resources/resource.hpp"
 #include "nif/terms/term.hpp"
-#include "nif/terms/term_cache.hpp"
 #include "nif/terms/term_table.hpp"
 
 namespace mlx_nif {
@@ -82,8 +82,9 @@ inline bool open_resources(ErlNifEnv* env) {
          Resource<StreamResource>::open(env, "stream") && Resource<GroupResource>::open(env, "group") &&
          Resource<Kernel>::open(env, "kernel") && Resource<TapeResource>::open(env, "tape") &&
          Resource<ProgramResource>::open(env, "program") && Resource<InstructionResource>::open(env, "instruction") &&
-         Resource<CompiledResource>::open(env, "compiled_function") && Resource<TermCache>::open(env, "cache") &&
-         Resource<TermTable>::open(env, "table") && Resource<VmapRulesResource>::open(env, "vmap_rules") &&
+         Resource<CompiledResource>::open(env, "compiled_function") &&
+         Resource<CompiledCalls>::open(env, "compiled_calls") && Resource<TermTable>::open(env, "table") &&
+         Resource<VmapRulesResource>::open(env, "vmap_rules") &&
          Resource<ImportedResource>::open(env, "imported_function") &&
          Resource<ExecutionResource>::open(env, "execution");
 }

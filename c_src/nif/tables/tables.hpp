@@ -19,6 +19,7 @@ std::vector<ErlNifFunc> reduction_operations();
 std::vector<ErlNifFunc> shape_operations();
 
 std::vector<ErlNifFunc> array_functions();
+std::vector<ErlNifFunc> compilation_functions();
 std::vector<ErlNifFunc> control_flow_functions();
 std::vector<ErlNifFunc> device_functions();
 std::vector<ErlNifFunc> distributed_functions();
@@ -26,7 +27,6 @@ std::vector<ErlNifFunc> function_file_functions();
 std::vector<ErlNifFunc> io_functions();
 std::vector<ErlNifFunc> kernel_functions();
 std::vector<ErlNifFunc> memory_functions();
-std::vector<ErlNifFunc> term_cache_functions();
 std::vector<ErlNifFunc> term_table_functions();
 std::vector<ErlNifFunc> transform_functions();
 std::vector<ErlNifFunc> unsafe_functions();

@@ -4,15 +4,16 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/handles/array_lists.hpp"
 #include "core/handles/expression.hpp"
 #include "core/recording/tracing.hpp"
-#include "core/threads/deep_thread.hpp"
-#include "nif/functions/encoder.hpp"
 #include "nif/functions/function.hpp"
+#include "nif/functions/instruction_call.hpp"
 #include "nif/resources/arrays.hpp"
 #include "nif/resources/resources.hpp"
 #include "nif/tables/tables.hpp"
@@ -45,15 +46,22 @@ ERL_NIF_TERM begin_tape(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return make_tape(env, tape, placeholders);
 }
 
-// Placeholders that only have a shape and a type.
+// Placeholders that only have a shape and a type: those of one kind, one after another, are one node.
 ERL_NIF_TERM begin_tape_without_values(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto tape = std::make_shared<Tape>(decode<std::string>(env, argv[0]));
   const mlx_stream stream = current_streams::of_caller(env);
+  const auto graph = std::make_shared<Graph>();
+  std::optional<ArrayKind> last;
+  ArrayHandle placeholder;
+  ArrayStructs structs(env);
   std::vector<ERL_NIF_TERM> placeholders;
-  for (const ArrayKind& kind : decode<std::vector<ArrayKind>>(env, argv[1])) {
-    ArrayHandle placeholder = placeholder_of(kind);
-    placeholders.push_back(make_array(env, std::move(placeholder), std::make_shared<Graph>(), stream,
-                                      {.valueless = true}, {tape, tape->add_input()}));
+  for (ArrayKind& kind : decode<std::vector<ArrayKind>>(env, argv[1])) {
+    if (kind != last) {
+      placeholder = placeholder_of(kind);
+      last = std::move(kind);
+    }
+    placeholders.push_back(make_array(env, share(placeholder.get()), graph, stream, {.valueless = true},
+                                      {tape, tape->add_input()}, &structs));
   }
   return make_tape(env, tape, placeholders);
 }
@@ -181,55 +189,6 @@ InstructionPointer custom_function(ErlNifEnv* env, ProgramPointer program, const
                                      decode_optional_program(env, argv[2]), decode_optional_vmap_rules(env, argv[3]));
 }
 
-// What the instruction does depends on values, and its inputs are not traced.
-struct HasToBeExecuted : ArgumentError {
-  HasToBeExecuted() : ArgumentError("what depends on values has to be executed") {}
-};
-
-// Building more than this takes too long for a normal scheduler.
-constexpr std::size_t most_nodes_built_inline = 500;
-
-ERL_NIF_TERM run_instruction(ErlNifEnv* env, InstructionPointer instruction, ERL_NIF_TERM list) {
-  if (instruction->traits().nodes > most_nodes_built_inline) {
-    require_dirty_scheduler();
-  }
-  const PinnedArrays operands(env, list);
-  Tape* const tape = innermost_tape(operands.all());
-  if (tape != nullptr) {
-    if (InstructionPointer other = instruction->recorded_as()) {
-      instruction = std::move(other);
-    }
-  }
-  const InstructionTraits traits = instruction->traits();
-  if (traits.dynamic && tape == nullptr) {
-    throw HasToBeExecuted();
-  }
-  GraphLock lock(operands.all(), on_dirty_scheduler);
-  NodeTraits result_traits{.fallible = traits.fallible, .valueless = traits.dynamic};
-  std::vector<mlx_array> inputs;
-  for (const Array* array : operands.all()) {
-    inherit(result_traits, *array, tape);
-    inputs.push_back(array->get());
-  }
-  std::vector<ArrayHandle> results;
-  with_stack_for(traits.depth,
-                 [&] { traits.dynamic ? instruction->infer(inputs, results) : instruction->run(inputs, results); });
-  const std::shared_ptr<Graph>& graph = lock.join();
-  graph->add_nodes(traits.nodes);
-  if (traits.uses_cpu) {
-    graph->use_cpu();
-  }
-  Encoder encoder(env, graph, current_streams::of_caller(env), result_traits, false);
-  if (tape != nullptr) {
-    std::vector<Register> registers;
-    for (Array* array : operands.all()) {
-      registers.push_back(tape->register_of(*array, Resource<Array>::share));
-    }
-    encoder.trace(*tape, tape->add_step(std::move(instruction), std::move(registers), results.size()));
-  }
-  return encoder.encode(results);
-}
-
 // {rules, function, inputs}: what has to be recorded before the instruction can be run.
 ERL_NIF_TERM encode(ErlNifEnv* env, const NeedsVmapRule& needed) {
   const auto& function = *static_cast<const KeptTerm*>(needed.rules->function().get());
@@ -242,7 +201,7 @@ ERL_NIF_TERM encode(ErlNifEnv* env, const NeedsVmapRule& needed) {
 ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto& function = decode_resource<InstructionResource>(env, argv[0], "a transformed function");
   try {
-    return run_instruction(env, function.instruction, argv[1]);
+    return make_list(env, call_instruction(env, function.instruction, PinnedArrays(env, argv[1]).all()));
   } catch (const NeedsDirtyScheduler&) {
     throw;
   } catch (const NeedsVmapRule& needed) {
@@ -251,31 +210,6 @@ ERL_NIF_TERM apply_instruction(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     return enif_make_tuple2(env, atoms.execute, make_binary(env, function.name));
   } catch (...) {
     throw ErrorOf{function.name, std::current_exception()};
-  }
-}
-
-constexpr const char* compiled_expected = "a compiled function";
-
-// The last argument: the same function compiled for other arguments, the latest first.
-ERL_NIF_TERM compile(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  std::vector<CompiledFunction::NumbersPointer> former_numbers;
-  for_each_element(env, argv[2], [&](ERL_NIF_TERM former) {
-    former_numbers.push_back(decode_resource<CompiledResource>(env, former, compiled_expected).function->numbers());
-  });
-  return Resource<CompiledResource>::make(
-      env, std::make_shared<CompiledFunction>(decode<std::shared_ptr<const Program>>(env, argv[0]),
-                                              decode<bool>(env, argv[1]), 0, std::move(former_numbers)));
-}
-
-// The results of a compiled function for a list of arrays.
-ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  const auto& compiled = decode_resource<CompiledResource>(env, argv[0], compiled_expected);
-  try {
-    return run_instruction(env, compiled.function, argv[1]);
-  } catch (const NeedsDirtyScheduler&) {
-    throw;
-  } catch (...) {
-    throw ErrorOf{"Mlx.compile", std::current_exception()};
   }
 }
 
@@ -298,8 +232,6 @@ std::vector<ErlNifFunc> transform_functions() {
       function<"vmap_rules_new", 1, vmap_rules_new>(),
       function<"vmap_rule_insert", 5, vmap_rule_insert>(),
       function<"apply_instruction", 2, apply_instruction>(),
-      function<"compile", 3, compile>(),
-      function<"call_compiled", 2, call_compiled>(),
   };
 }
 

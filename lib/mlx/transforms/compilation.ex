@@ -131,36 +131,47 @@ defmodule Mlx.Transforms.Compilation do
   end
 
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated} = options, arguments) do
-    form = {Replacement.wanted?(), Form.of(arguments, shapeless)}
-    {compiled, captured, result} = Native.cache_find(cache, form) || record(cache, form, fun, options, arguments)
-    results = run(compiled, Tree.arrays(arguments) ++ captured)
-    if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), results)
-    result |> Tree.with_arrays(results) |> Replacement.received(arguments)
+    key = {Replacement.wanted?(), arguments}
+
+    result =
+      case Native.cache_call(cache, key, shapeless) do
+        {:ok, result} -> result
+        nil -> run(record(cache, key, fun, options, arguments), arguments)
+        in_parts -> run(in_parts, arguments)
+      end
+
+    if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), Tree.arrays(result))
+    Replacement.received(result, arguments)
   end
 
-  defp run({:in_parts, instruction}, inputs), do: Recording.run(instruction, inputs)
-  defp run(compiled, inputs), do: Native.call_compiled(compiled, inputs)
+  defp run({compiled, captured, result}, arguments) do
+    Tree.with_arrays(result, run_native(compiled, Tree.arrays(arguments) ++ captured))
+  end
+
+  defp run_native({:in_parts, instruction}, inputs), do: Recording.run(instruction, inputs)
+  defp run_native(compiled, inputs), do: Native.call_compiled(compiled, inputs)
 
   # What is traced may be computed again.
   defp donate(arguments, results) do
     if not Native.is_traced(results), do: arguments |> Tree.arrays() |> Enum.each(&Native.deallocate/1)
   end
 
-  defp record(cache, form, fun, options, arguments) do
+  defp record(cache, key, fun, options, arguments) do
     Telemetry.span(:compile, "Mlx.compile", Recording.shapes(arguments), %{compiled: fun}, fn ->
-      compile(cache, form, fun, options, arguments)
+      compile(cache, key, fun, options, arguments)
     end)
   end
 
   # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.
-  defp compile(cache, form, fun, %{shapeless: shapeless, keep: keep}, arguments) do
+  defp compile(cache, key, fun, %{shapeless: shapeless, keep: keep}, arguments) do
     recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), Replacement.carried(fun))
     CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
     formers = for {compiled, _captured, _result} when is_reference(compiled) <- Native.cache_latest(cache), do: compiled
     entry = {compiled(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
     KernelProgress.watch()
     # A group has a limit.
-    Native.cache_insert(cache, form, if(keep, do: :all, else: Form.without_numbers(form)), entry)
+    group = if keep, do: :all, else: key |> Form.of(shapeless) |> Form.without_numbers()
+    Native.cache_insert(cache, key, shapeless, group, entry)
   end
 
   # Of a function that exchanges arrays with other processes, MLX compiles what is between the exchanges.

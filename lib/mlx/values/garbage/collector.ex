@@ -42,7 +42,10 @@ defmodule Mlx.Values.Garbage.Collector do
     GenServer.call(__MODULE__, :collect_overfull, @patience)
   catch
     # It is not there, or collects something else: nobody waits for these processes a second time.
-    :exit, _reason -> forget(others(Native.overfull_processes()))
+    :exit, _reason ->
+      makers = others(Native.overfull_processes())
+      GenServer.cast(__MODULE__, {:collect, makers})
+      forget(makers)
   end
 
   # A library that does not load says so in each call.
@@ -60,6 +63,9 @@ defmodule Mlx.Values.Garbage.Collector do
   def handle_call(:collect_overfull, _from, state) do
     {:reply, :ok, state |> collect(others(Native.overfull_processes())) |> look_again()}
   end
+
+  @impl true
+  def handle_cast({:collect, makers}, state), do: {:noreply, state |> collect(makers) |> look_again()}
 
   @impl true
   def handle_info(:memory_grew, state), do: {:noreply, state |> relieve(threshold()) |> look_again()}
@@ -114,7 +120,7 @@ defmodule Mlx.Values.Garbage.Collector do
   end
 
   defp collect(state, makers, others \\ []) do
-    processes = for({process, _bytes} <- makers, do: process) ++ others
+    processes = makers ++ for(process <- others, do: {process, 0})
     requests = if on?(), do: Requests.collect(state.requests, processes), else: state.requests
     forget(makers)
     %{state | requests: requests}
