@@ -62,7 +62,7 @@ defmodule Mlx.LM.Quantization.Packing do
   @doc "How the quantized layers are packed, by their paths."
   @spec packings(Decoder.t()) :: %{String.t() => keyword()}
   def packings(decoder) do
-    for {path, %kind{} = layer} <- Mlx.NN.layers(parts(decoder)), kind in @packed ++ @rotated, into: %{} do
+    for {path, %kind{} = layer} <- Mlx.NN.layers(parts(decoder)), kind in (@packed ++ @rotated), into: %{} do
       {path, QuantizedMatrix.packing(layer)}
     end
   end
