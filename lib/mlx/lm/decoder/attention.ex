@@ -16,6 +16,8 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.Arguments.Options
   alias Mlx.LM.{CachePair, KeyValueCache, QuantizedCache, RotatingCache, StateCache}
 
+  alias Mlx.LM.Decoder.Attention.{OutputGate, Projections}
+
   alias Mlx.LM.Decoder.{
     BlockIndexer,
     CappedAttention,
@@ -28,8 +30,6 @@ defmodule Mlx.LM.Decoder.Attention do
     RoPE,
     Temperature
   }
-
-  alias Mlx.NN.Activations
 
   @options [
     width: nil,
@@ -226,7 +226,10 @@ defmodule Mlx.LM.Decoder.Attention do
   def call(%__MODULE__{takes: name} = attention, %Array{shape: {batch, length, _width}} = x, nil, step)
       when name != nil do
     {keys, values, mask, start} = Map.fetch!(step, name)
-    queries = rotate(attention, heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x)), start)
+
+    queries =
+      rotate(attention, Projections.heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x)), start)
+
     queries = if attention.norm_of == :rotated, do: NN.Layer.call(attention.q_norm, queries), else: queries
     y = output(attention, queries, keys, values, mask)
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
@@ -246,7 +249,7 @@ defmodule Mlx.LM.Decoder.Attention do
   end
 
   def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
-    {queries, keys, values, gate, step} = projections(attention, x, step)
+    {queries, keys, values, gate, step} = Projections.call(attention, x, step)
     {keys, values, step} = mixed(attention.mixture, keys, values, step)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
     queries = Temperature.call(attention.temperature, queries, cache.length)
@@ -254,7 +257,7 @@ defmodule Mlx.LM.Decoder.Attention do
     {y, cache, step} = attend(attention, queries, keys, values, cache, step)
     y = if eps = attention.head_output_norm, do: Fast.rms_norm(y, nil, eps: eps), else: y
     y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
-    y = outer_gate(attention, gated(y, gate), x)
+    y = OutputGate.call(attention, y, gate, x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
     {NN.Layer.call(attention.o_proj, y), cache, step}
   end
@@ -266,7 +269,7 @@ defmodule Mlx.LM.Decoder.Attention do
   # Rotated queries and keys, and values.
   @spec prepared(t(), Array.t(), non_neg_integer() | Array.t()) :: {Array.t(), Array.t(), Array.t()}
   def prepared(%__MODULE__{} = attention, x, start) do
-    {queries, keys, values, nil, _step} = projections(attention, x, %{})
+    {queries, keys, values, nil, _step} = Projections.call(attention, x, %{})
     {queries, keys} = rotated(attention, queries, keys, start)
     {queries, keys, values}
   end
@@ -281,98 +284,6 @@ defmodule Mlx.LM.Decoder.Attention do
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: nil}, values), do: values
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: scale}, values), do: Mlx.multiply(values, scale)
   defp value_norm(%__MODULE__{value_norm: eps}, values), do: Fast.rms_norm(values, nil, eps: eps)
-
-  # Queries and keys before the rotation, values, the gate of the outputs, and the step.
-  defp projections(%__MODULE__{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x, step) do
-    queries = clipped(attention, NN.Layer.call(attention.q_proj, x))
-    {keys, values, step} = keys_and_values(attention, x, step)
-    {queries, gate} = without_gate(attention, queries)
-    shape = {batch, length, attention.key_value_heads, attention.value_size}
-
-    {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape(shape) |> swap(), gate, step}
-  end
-
-  # Without norms of their own, queries and keys stay together until they are rotated.
-  defp projections(%__MODULE__{q_norm: nil, mixture: nil} = attention, %Array{shape: {batch, length, _width}} = x, step) do
-    %{heads: heads, key_value_heads: shared} = attention
-
-    all =
-      attention
-      |> clipped(NN.Layer.call(attention.qkv_proj, x))
-      |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
-
-    [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
-    rotated = if attention.qk_norm, do: NN.Layer.call(attention.qk_norm, rotated), else: rotated
-    {{:together, rotated}, nil, values, nil, step}
-  end
-
-  defp projections(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, step) do
-    %{heads: heads, key_value_heads: shared, head_size: size} = attention
-
-    [queries, keys, values] =
-      attention
-      |> clipped(NN.Layer.call(attention.qkv_proj, x))
-      |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
-
-    {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil, step}
-  end
-
-  defp keys_and_values(%__MODULE__{shares: {:takes, name}}, _x, step) do
-    {keys, values} = Map.fetch!(step, name)
-    {keys, values, step}
-  end
-
-  defp keys_and_values(%__MODULE__{} = attention, x, step) do
-    keys = clipped(attention, NN.Layer.call(attention.k_proj, x))
-    values = if attention.v_proj, do: clipped(attention, NN.Layer.call(attention.v_proj, x)), else: keys
-
-    case attention.shares do
-      {:gives, name} -> {keys, values, Map.put(step, name, {keys, values})}
-      nil -> {keys, values, step}
-    end
-  end
-
-  defp heads(%__MODULE__{head_size: size, norm_of: norm_of}, norm, %Array{shape: {batch, length, features}} = x) do
-    shape = {batch, length, div(features, size), size}
-
-    case norm_of do
-      _any when norm == nil -> x |> Mlx.reshape(shape) |> swap()
-      :whole -> norm |> NN.Layer.call(x) |> Mlx.reshape(shape) |> swap()
-      :rotated -> x |> Mlx.reshape(shape) |> swap()
-      _heads -> norm |> NN.Layer.call(Mlx.reshape(x, shape)) |> swap()
-    end
-  end
-
-  defp without_gate(%__MODULE__{gated: false}, queries), do: {queries, nil}
-
-  defp without_gate(%__MODULE__{heads: heads, head_size: size}, %Array{shape: {batch, length, _}} = queries) do
-    [queries, gate] = queries |> Mlx.reshape({batch, length, heads, 2 * size}) |> Mlx.split(2, axis: -1)
-    {Mlx.reshape(queries, {batch, length, heads * size}), Mlx.reshape(gate, {batch, length, heads * size})}
-  end
-
-  defp gated(y, nil), do: y
-  defp gated(y, gate), do: Mlx.multiply(y, Mlx.sigmoid(gate))
-
-  defp outer_gate(%__MODULE__{gate: nil}, y, _x), do: y
-
-  defp outer_gate(%__MODULE__{gate: {of, activation}} = attention, %Array{shape: {batch, length, features}} = y, x) do
-    gate = activated(activation, NN.Layer.call(attention.g_proj, x))
-
-    if of == :features do
-      Mlx.multiply(y, gate)
-    else
-      y = Mlx.reshape(y, {batch, length, attention.heads, attention.head_size})
-      y |> Mlx.multiply(Mlx.new_axis(gate, -1)) |> Mlx.reshape({batch, length, features})
-    end
-  end
-
-  defp activated(:sigmoid, gate), do: Mlx.sigmoid(gate)
-  defp activated(:softplus, gate), do: gate |> Mlx.as_type(:f32) |> Activations.softplus() |> Mlx.as_type(gate.type)
-
-  defp clipped(%__MODULE__{clip: nil}, x), do: x
-  defp clipped(%__MODULE__{clip: most}, x), do: Mlx.clip(x, -most, most)
 
   # {batch, length, heads, features} <-> {batch, heads, length, features}
   defp swap(x), do: Mlx.transpose(x, axes: [0, 2, 1, 3])
