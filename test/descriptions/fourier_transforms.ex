@@ -151,7 +151,9 @@ defmodule Mlx.Descriptions.FourierTransforms do
     x = random("x", shape: shape, type: one_of([:f32, :f16, :s32]), values: :finite)
     {mode, one_sided} = {one_of([:reflect, :constant, :edge]), flag()}
     options = [length: length, mode: mode, one_sided: one_sided]
-    {[x, options ++ elixir], call("stft", [x, {:n_fft, length}, {:pad_mode, mode}, {:onesided, one_sided} | python])}
+    # MLX takes no frames of a view with strides.
+    rows = {:python, Python.call("mx.contiguous", [x])}
+    {[x, options ++ elixir], call("stft", [rows, {:n_fft, length}, {:pad_mode, mode}, {:onesided, one_sided} | python])}
   end
 
   defp istft do

@@ -46,7 +46,7 @@ defmodule Mlx.LM.Decoder do
 
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
-  alias Mlx.LM.{Cache, CachePair, CacheRows, KeyValueCache, PackedCache}
+  alias Mlx.LM.{Cache, CachePair, CacheRows, CompressedCache, KeyValueCache, PackedCache}
   alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
 
   @derive {Inspect, only: [:config]}
@@ -206,6 +206,7 @@ defmodule Mlx.LM.Decoder do
 
   defp unstored(%KeyValueCache{} = cache), do: %{cache | stored: false}
   defp unstored(%CachePair{} = pair), do: %{pair | first: unstored(pair.first), second: unstored(pair.second)}
+  defp unstored(%CompressedCache{} = cache), do: %{cache | entries: unstored(cache.entries)}
   defp unstored(cache), do: cache
 
   # Caches have read nothing and keep nothing, so that the block's own are gone with it. What has a gradient is an argument.

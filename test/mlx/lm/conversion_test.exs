@@ -14,7 +14,7 @@ defmodule Mlx.LM.ConversionTest do
   # Those that are other numbers afterwards: what mlx-lm bounds when it runs, and what it never reads.
   @other_numbers ["gemma3n"]
   # Those that are packed already.
-  @packed ["bitnet"]
+  @packed ["bitnet", "prism_hadamard_qwen35", "prism_hadamard_qwen35-head"]
 
   defp python(arguments) do
     {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@script | arguments], stderr_to_stdout: true)

@@ -65,6 +65,10 @@ defmodule Mlx.LM.Decoder.EntryIndexer do
   @doc "The numbers of the `top` greatest of each row."
   @spec best(Array.t(), pos_integer()) :: Array.t()
   def best(%Array{shape: {batch, length, _count}} = worth, top) do
-    worth |> Mlx.negate() |> Mlx.argpartition(top - 1) |> Mlx.slice([0, 0, 0], [batch, length, top])
+    worth
+    |> Mlx.negate()
+    |> Mlx.argpartition(top - 1)
+    |> Mlx.slice([0, 0, 0], [batch, length, top])
+    |> Mlx.stop_gradient()
   end
 end

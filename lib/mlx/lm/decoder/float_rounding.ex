@@ -1,7 +1,8 @@
 defmodule Mlx.LM.Decoder.FloatRounding do
   @moduledoc false
   # Numbers that are rounded to floats of 8 and 4 bits with a scale for each block, as models do that were trained with them.
-  # What has no whole number of blocks stays as it is.
+  # What has no whole number of blocks stays as it is. Derivatives go through the rounding as if it were not there, as in the
+  # training of such models (Bengio and others, 2013, "Estimating or propagating gradients").
 
   alias Mlx.Array
 
@@ -55,7 +56,11 @@ defmodule Mlx.LM.Decoder.FloatRounding do
 
   defp by_blocks(%Array{shape: shape, type: type} = x, block, rounded) do
     if rem(Mlx.axis_size(x, -1), block) == 0 do
-      x |> Mlx.as_type(:f32) |> Mlx.reshape({:auto, block}) |> rounded.() |> Mlx.reshape(shape) |> Mlx.as_type(type)
+      of_blocks = fn x ->
+        x |> Mlx.as_type(:f32) |> Mlx.reshape({:auto, block}) |> rounded.() |> Mlx.reshape(shape) |> Mlx.as_type(type)
+      end
+
+      Mlx.custom_function(of_blocks, vjp: fn [_x], cotangent, _rounded -> [cotangent] end).(x)
     else
       x
     end

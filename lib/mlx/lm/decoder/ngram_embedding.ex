@@ -17,7 +17,7 @@ defmodule Mlx.LM.Decoder.NgramEmbedding do
   alias Mlx.LM.Decoder.Parameter
   alias Mlx.LM.StateCache
 
-  @enforce_keys [:embedders, :post_projs, :vocabulary, :longest]
+  @enforce_keys [:embedders, :post_projs, :vocabulary, :longest, :rows]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{}
@@ -42,13 +42,14 @@ defmodule Mlx.LM.Decoder.NgramEmbedding do
     [width, vocabulary, longest, tables, size, rows] =
       Options.without_stream(options, :"LM.Decoder.NgramEmbedding.new", defaults)
 
-    all = 0..(tables * (longest - 1) - 1)
+    rows = for table <- 0..(tables * (longest - 1) - 1), do: rows + 2 * table + 1
 
     %__MODULE__{
-      embedders: for(table <- all, do: Parameter.embedding(rows + 2 * table + 1, size)),
-      post_projs: for(_table <- all, do: Parameter.linear(size, width)),
+      embedders: for(rows <- rows, do: Parameter.embedding(rows, size)),
+      post_projs: for(_rows <- rows, do: Parameter.linear(size, width)),
       vocabulary: vocabulary,
-      longest: longest
+      longest: longest,
+      rows: rows
     }
   end
 
@@ -63,10 +64,10 @@ defmodule Mlx.LM.Decoder.NgramEmbedding do
     tables = length(layer.embedders)
 
     y =
-      [layer.embedders, layer.post_projs, 0..(tables - 1)]
-      |> Enum.zip_reduce(x, fn [table, matrix, number], y ->
+      [layer.embedders, layer.post_projs, layer.rows, 0..(tables - 1)]
+      |> Enum.zip_reduce(x, fn [table, matrix, rows, number], y ->
         seen = Enum.take(back, 2 + div(number * (longest - 1), tables))
-        row = row(seen, layer.vocabulary, Mlx.axis_size(table.weight, 0))
+        row = row(seen, layer.vocabulary, rows)
         Mlx.add(y, NN.Layer.call(matrix, NN.Layer.call(table, row)))
       end)
       |> Mlx.divide(1 + tables)
