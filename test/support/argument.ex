@@ -35,7 +35,7 @@ defmodule Mlx.Argument do
   def specials do
     ~w(reference pid function array_reference stream_reference stream deallocated array_of_other_reference
        array_of_stream_reference stream_of_array_reference placeholder placeholder_without_value ended_placeholder
-       tape program instruction compiled_function cache table vmap_rules
+       tape program instruction compiled_function compiled_entry cache table vmap_rules
        example_call imported_function execution loop_condition loop_body)a
   end
 
@@ -70,7 +70,15 @@ defmodule Mlx.Argument do
   defp special(:tape), do: elem(shape_only_tape(), 0)
   defp special(:instruction), do: Native.program_value_and_grad(special(:program), [0])
   defp special(:compiled_function), do: Native.compile(special(:program), false, [])
-  defp special(:cache), do: Native.cache_new(2)
+  defp special(:compiled_entry), do: {special(:compiled_function), [], %{sum: sample(), name: "sum"}}
+
+  # It has what `compiled_entry` says for a list of one array.
+  defp special(:cache) do
+    cache = Native.cache_new(2)
+    Native.cache_insert(cache, [build_array({4, 4}, :f32, :varied, :plain)], false, :group, special(:compiled_entry))
+    cache
+  end
+
   defp special(:table), do: Native.table_new(%{"a" => 1, nil => :none})
   defp special(:execution), do: Native.execute(special(:instruction), [build_array({4, 4}, :f32, :varied, :lazy)], :tag)
 

@@ -259,12 +259,26 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:binary), do: :binary.copy(<<7>>, pick([0, 1, 4, 8, 16, 64]))
   defp plausible(:device), do: pick([:cpu, :gpu])
 
-  defp plausible(kind) when kind in [:cache, :compiled_function, :instruction, :program, :tape], do: {:special, kind}
+  defp plausible(kind) when kind in [:cache, :compiled_entry, :compiled_function, :instruction, :program, :tape],
+    do: {:special, kind}
 
   defp plausible(kind) when kind in [:example_call, :imported_function, :vmap_rules, :execution, :table],
     do: {:special, kind}
 
   defp plausible(:map), do: pick([%{}, %{1 => 2.0}, Map.new(1..100, &{&1, [&1]}), %{%{} => {}, "a" => self()}])
+
+  defp plausible(:container) do
+    arrays = plausible(:arrays)
+
+    pick([
+      arrays,
+      [arrays | pick([1, 2.0, "tail"])],
+      %{1 => arrays, "a" => %{b: arrays}},
+      plausible(:map),
+      [array({4, 4})]
+    ])
+  end
+
   defp plausible(:loop_condition), do: {:special, pick([:loop_condition, :program])}
   defp plausible(:compiled_functions), do: some(2, fn -> {:special, :compiled_function} end)
   defp plausible(:optional_arrays), do: pick([nil, plausible(:arrays)])

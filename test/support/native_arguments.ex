@@ -44,7 +44,7 @@ defmodule Mlx.NativeArguments do
     {~w(size)a, ~w(cache_new)a},
     {~w(cache)a, ~w(cache_latest)a},
     {~w(cache container flag)a, ~w(cache_call)a},
-    {~w(cache container flag text text)a, ~w(cache_insert)a},
+    {~w(cache container flag text compiled_entry)a, ~w(cache_insert)a},
     {~w(map)a, ~w(table_new)a},
     {~w(table text)a, ~w(table_find)a},
     {~w(array)a, ~w(deallocate is_available item to_binary to_pointer)a},
@@ -104,7 +104,9 @@ defmodule Mlx.NativeArguments do
   def default(:binary), do: <<0, 1, 2, 3>>
   def default(:cache), do: {:special, :cache}
   def default(:compiled_function), do: {:special, :compiled_function}
+  def default(:compiled_entry), do: {:special, :compiled_entry}
   def default(:compiled_functions), do: [{:special, :compiled_function}]
+  def default(:container), do: [array({4, 4})]
   def default(:device), do: :cpu
   def default(:flag), do: false
   def default(:group), do: {:special, :group}
