@@ -42,10 +42,7 @@ defmodule Mlx.Values.Garbage.Collector do
     GenServer.call(__MODULE__, :collect_overfull, @patience)
   catch
     # It is not there, or collects something else: nobody waits for these processes a second time.
-    :exit, _reason ->
-      makers = others(Native.overfull_processes())
-      GenServer.cast(__MODULE__, {:collect, makers})
-      forget(makers)
+    :exit, _reason -> forget(others(Native.overfull_processes()))
   end
 
   # A library that does not load says so in each call.
@@ -63,9 +60,6 @@ defmodule Mlx.Values.Garbage.Collector do
   def handle_call(:collect_overfull, _from, state) do
     {:reply, :ok, state |> collect(others(Native.overfull_processes())) |> look_again()}
   end
-
-  @impl true
-  def handle_cast({:collect, makers}, state), do: {:noreply, state |> collect(makers) |> look_again()}
 
   @impl true
   def handle_info(:memory_grew, state), do: {:noreply, state |> relieve(threshold()) |> look_again()}
@@ -120,7 +114,7 @@ defmodule Mlx.Values.Garbage.Collector do
   end
 
   defp collect(state, makers, others \\ []) do
-    processes = makers ++ for(process <- others, do: {process, 0})
+    processes = for({process, _bytes} <- makers, do: process) ++ others
     requests = if on?(), do: Requests.collect(state.requests, processes), else: state.requests
     forget(makers)
     %{state | requests: requests}

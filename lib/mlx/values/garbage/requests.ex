@@ -5,14 +5,7 @@ defmodule Mlx.Values.Garbage.Requests do
   #
   # To collect a process with a large heap takes long, so it rests afterwards: collections take a tenth of its time at
   # most. A process that runs a native function is collected at the end of that, however long it takes. So the clock of
-  # a full collection starts with the answer to a collection of the young generation, which was asked for first. On a busy
-  # machine the answer may be long in coming because another program has the cores: a collection has taken no longer than
-  # the virtual machine has computed meanwhile.
-
-  # What a process had made is told of again when the answer comes, since it may come after all waiting: what is left then
-  # shows whether the collection was worth its time.
-
-  alias Mlx.Native
+  # a full collection starts with the answer to a collection of the young generation, which was asked for first.
 
   # How long who asks waits, in milliseconds.
   @patience 20
@@ -23,30 +16,21 @@ defmodule Mlx.Values.Garbage.Requests do
   defstruct open: %{}, resting: %{}
 
   @typep milliseconds :: integer()
-  @typep moment :: {now :: milliseconds(), computed :: milliseconds()}
 
-  @typedoc """
-  The requests that are open, with their processes, when these began and what they had made, and when the rest of processes
-  ends.
-  """
+  @typedoc "The requests that are open, with their processes and when these began, and when the rest of processes ends."
   @type t :: %__MODULE__{
-          open: %{reference() => {pid(), moment(), bytes :: non_neg_integer()}},
+          open: %{reference() => {pid(), milliseconds()}},
           resting: %{pid() => milliseconds()}
         }
 
-  @doc "Collects those of the processes that do not rest, each with the bytes that it made, and returns soon in any case."
-  @spec collect(t(), [{pid(), bytes :: non_neg_integer()}]) :: t()
+  @doc "Collects those of the processes that do not rest, and returns soon in any case."
+  @spec collect(t(), [pid()]) :: t()
   def collect(%__MODULE__{} = requests, processes) do
     now = now()
     requests = %{requests | resting: Map.reject(requests.resting, fn {_process, ending} -> ending < now end)}
-    busy = for {_request, {process, _started, _bytes}} <- requests.open, into: MapSet.new(), do: process
-
-    asked =
-      for {process, bytes} <- processes,
-          not (process == self() or process in busy or is_map_key(requests.resting, process)),
-          into: %{},
-          do: {ask(process), {process, moment(), bytes}}
-
+    busy = for {_request, {process, _started}} <- requests.open, into: MapSet.new(), do: process
+    wanted = Enum.reject(processes, &(&1 == self() or &1 in busy or is_map_key(requests.resting, &1)))
+    asked = Map.new(wanted, &{ask(&1), {&1, now}})
     requests = await(%{requests | open: Map.merge(requests.open, asked)}, map_size(requests.open), now + @patience)
     # What was collected is freed as soon as the schedulers are free.
     Process.sleep(1)
@@ -57,14 +41,13 @@ defmodule Mlx.Values.Garbage.Requests do
   @spec answered(t(), reference() | {:young, reference()}) :: t()
   def answered(%__MODULE__{} = requests, {:young, request}) do
     # A process that is collected while it runs may give its answers the other way round.
-    open = Map.replace_lazy(requests.open, request, fn {process, _asked, bytes} -> {process, moment(), bytes} end)
+    open = Map.replace_lazy(requests.open, request, fn {process, _asked} -> {process, now()} end)
     %{requests | open: open}
   end
 
   def answered(%__MODULE__{} = requests, request) do
-    {{process, started, bytes}, open} = Map.pop!(requests.open, request)
-    if bytes > 0, do: Native.collected(process, bytes)
-    duration = duration(started, moment())
+    {{process, started}, open} = Map.pop!(requests.open, request)
+    duration = now() - started
     rest = min(@rest_per_duration * duration, @longest_rest)
     resting = if duration > @patience, do: Map.put(requests.resting, process, now() + rest), else: requests.resting
     %{requests | open: open, resting: resting}
@@ -88,13 +71,6 @@ defmodule Mlx.Values.Garbage.Requests do
     else
       requests
     end
-  end
-
-  defp duration({started, computed_before}, {ended, computed}), do: min(ended - started, computed - computed_before)
-
-  defp moment do
-    {computed, _since_last_asked} = :erlang.statistics(:runtime)
-    {now(), computed}
   end
 
   defp now, do: System.monotonic_time(:millisecond)
