@@ -1,7 +1,8 @@
 defmodule Mlx.LM.Decoder.CandidateIndexer do
   @moduledoc """
-  The choice of compressed entries for several layers (`Mlx.LM.Decoder.SharedEntries`): as `Mlx.LM.Decoder.EntryIndexer`, by
-  keys that are made of the entries before they rotate, and of which both sides are rounded to 4 bits:
+  The choice of compressed entries for several layers of `Mlx.LM.Decoder.CompressedAttention`: as
+  `Mlx.LM.Decoder.EntryIndexer`, by keys that are made of the entries before they rotate, and of which both sides are rounded
+  to 4 bits:
 
       key = rotate(k_norm(k_proj(entry)))
 

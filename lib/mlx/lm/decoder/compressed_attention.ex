@@ -11,8 +11,7 @@ defmodule Mlx.LM.Decoder.CompressedAttention do
   where each group of heads has a matrix of its own in `o_a_proj`, and each head a score of its own that takes attention
   from all positions. The last features of a head rotate.
 
-  In DeepSeek V4.1 several layers share entries and what is chosen of them (`Mlx.LM.Decoder.SharedEntries`), and keys are
-  rounded to 8 bits.
+  In DeepSeek V4.1 several layers share entries and what is chosen of them, and keys are rounded to 8 bits.
 
   Source: DeepSeek-AI, "DeepSeek-V4" (2026), section 2.3.
   """
