@@ -11,14 +11,12 @@ import importlib.util
 import json
 import pathlib
 import sys
-import types
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
+from small_models import stand_in
 
-package = types.ModuleType("mlx_lm")
-package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
-sys.modules["mlx_lm"] = package
+stand_in("mlx_lm", importlib.util.find_spec("mlx_lm").submodule_search_locations)
 cache = importlib.import_module("mlx_lm.models.cache")
 
 STEPS = 24

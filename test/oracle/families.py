@@ -20,13 +20,11 @@ import mlx.nn as nn
 import newest_families
 import recurrent_families
 from mlx.utils import tree_flatten, tree_map
-from small_models import BASE, random_weight
+from small_models import BASE, random_weight, stand_in
 
 # The models need nothing of what the package itself imports, nor the package of OLMo's authors.
 sys.modules["hf_olmo"] = types.ModuleType("hf_olmo")
-package = types.ModuleType("mlx_lm")
-package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
-sys.modules["mlx_lm"] = package
+stand_in("mlx_lm", importlib.util.find_spec("mlx_lm").submodule_search_locations)
 
 PROMPT, STEPS, WINDOW = 40, 16, 16
 # The lengths of the prompts of cases whose names end so.

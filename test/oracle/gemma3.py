@@ -10,15 +10,14 @@ import types
 
 import mlx.core as mx
 import mlx.nn as nn
+from small_models import stand_in
 
 # What the package gguf imports to fetch models, and to show progress, and does not need here.
 for name in ["requests", "tqdm", "yaml"]:
     sys.modules.setdefault(name, types.ModuleType(name))
 
 # The model needs nothing of what the package itself imports.
-package = types.ModuleType("mlx_lm")
-package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
-sys.modules["mlx_lm"] = package
+stand_in("mlx_lm", importlib.util.find_spec("mlx_lm").submodule_search_locations)
 
 import gguf  # noqa: E402
 from mlx_lm.models import gemma3_text  # noqa: E402

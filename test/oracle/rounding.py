@@ -7,14 +7,12 @@
 import importlib
 import importlib.util
 import sys
-import types
 
 import mlx.core as mx
+from small_models import stand_in
 
 # The module needs nothing of what the package itself imports.
-package = types.ModuleType("mlx_lm")
-package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
-sys.modules["mlx_lm"] = package
+stand_in("mlx_lm", importlib.util.find_spec("mlx_lm").submodule_search_locations)
 theirs = importlib.import_module("mlx_lm.models.deepseek_v41")
 
 MIDDLES = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, 6.0, -0.25, -2.5, 0.0, 448.0, 464.0, 6.5, 1e-9, -6.0]

@@ -11,15 +11,13 @@ import importlib.util
 import json
 import pathlib
 import sys
-import types
 from unittest import mock
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
+from small_models import stand_in
 
-package = types.ModuleType("mlx_lm")
-package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
-sys.modules["mlx_lm"] = package
+stand_in("mlx_lm", importlib.util.find_spec("mlx_lm").submodule_search_locations)
 
 # The function needs no tokenizer, and nothing from a hub.
 for name in ["transformers", "mlx_lm.tokenizer_utils", "mlx_lm.utils", "mlx_lm.processors"]:

@@ -7,12 +7,11 @@ import importlib
 import importlib.util
 import json
 import sys
-import types
+
+from small_models import stand_in
 
 # The package itself asks for more than its parsers do.
-package = types.ModuleType("mlx_lm")
-package.__path__ = importlib.util.find_spec("mlx_lm").submodule_search_locations
-sys.modules["mlx_lm"] = package
+stand_in("mlx_lm", importlib.util.find_spec("mlx_lm").submodule_search_locations)
 
 
 def calls(case):

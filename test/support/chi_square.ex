@@ -41,4 +41,26 @@ defmodule Mlx.Test.ChiSquare do
     by_token = ids |> Enum.zip(tl(ids)) |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
     for id <- 0..(size - 1), do: counts(Map.get(by_token, id, []), size)
   end
+
+  @doc "How often each token comes after each in all of the texts."
+  @spec pairs_of_all([[non_neg_integer()]], pos_integer()) :: [[non_neg_integer()]]
+  def pairs_of_all(texts, size) do
+    texts |> Enum.map(&pairs(&1, size)) |> Enum.zip_with(fn rows -> Enum.zip_with(rows, &Enum.sum/1) end)
+  end
+
+  @doc "The deviation of such pairs from the probabilities that each token has after each."
+  @spec deviation_of_pairs([[non_neg_integer()]], [[float()]]) :: float()
+  def deviation_of_pairs(pairs, probabilities) do
+    deviation(for {row, p} <- Enum.zip(pairs, probabilities), Enum.sum(row) > 0, do: {row, p})
+  end
+
+  @doc "The same, of tokens that came often, from a model that the texts are not of: it may give a token that came no probability."
+  @spec deviation_from_another([[non_neg_integer()]], [[float()]]) :: float()
+  def deviation_from_another(pairs, probabilities) do
+    deviation(
+      for {row, p} <- Enum.zip(pairs, probabilities),
+          Enum.sum(row) > 20,
+          do: {row, for(x <- p, do: max(x, 1.0e-6))}
+    )
+  end
 end

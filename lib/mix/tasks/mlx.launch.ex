@@ -9,8 +9,8 @@ defmodule Mix.Tasks.Mlx.Launch do
       mix mlx.launch --hosts 10.0.0.1,10.0.0.2 program.exs
       mix mlx.launch -n 2 mix mlx.lora --model SmolLM2 --data data
 
-  Each runs `mix run` with the program and whatever follows it, or the task of Mix that follows `mix`, and is one process of the ring that
-  `Mlx.Distributed.init/1` gives it. Each line of its output, and of its errors, comes with the rank in front:
+  Each runs `mix run` with the program and whatever follows it, or the task of Mix that follows `mix`, and is one process of
+  the ring that `Mlx.Distributed.init/1` gives it. Each line of its output, and of its errors, comes with the rank in front:
 
       [0] epoch 1: loss 0.31
       [1] epoch 1: loss 0.31

@@ -33,15 +33,16 @@ defmodule Mix.Tasks.Mlx.Lora do
     * `--seed` - of adapters, order and dropout, default 0
     * `--report-every`, `--validate-every`, `--save-every` - after how many steps, default 10, 200 and 100
     * `--validation-batches` - the most batches of a validation, default 25; -1 is all
-    * `--resume` - go on where a training with the same output ended or was killed, to the same bytes. It needs the same
-      options, but for `--steps` and those of what is shown, validated and saved
+    * `--resume` - go on where a training with the same output ended or was killed, to the same bytes. All other options have
+      to be the same. Only `--steps`, and how often it reports, validates and saves, may change
     * `--test` - the loss on `test.jsonl` at the end
     * `--plot` - an SVG file for the curves
     * `--json` - write an object of JSON with the losses and figures at the end, and nothing else
     * `--help`, `-h` - list the options
 
   The output has `adapters.safetensors` and `adapter_config.json`, as mlx-lm has them, and `training.safetensors` and
-  `training.json`, from which `--resume` goes on. `mix mlx.launch -n 2 mix mlx.lora ...` trains in two processes, which share each batch.
+  `training.json`, from which `--resume` goes on. `mix mlx.launch -n 2 mix mlx.lora ...` trains in two processes, which share
+  each batch.
 
   Wrong options, and a model or data that can't be read, end it with exit status 1.
 

@@ -273,18 +273,10 @@ defmodule Mlx.LM.SpeculationTest do
             Mlx.LM.generate(lm, [1, 2], options)
           end
 
-        expected = transitions(lm, options)
-        found = for response <- responses, do: ChiSquare.pairs([2 | response.ids], @words)
-        found = Enum.zip_with(found, fn rows -> Enum.zip_with(rows, &Enum.sum/1) end)
-        visited = for {row, p} <- Enum.zip(found, expected), Enum.sum(row) > 0, do: {row, p}
-        assert abs(deviation(visited)) < 4
+        pairs = ChiSquare.pairs_of_all(for(response <- responses, do: [2 | response.ids]), @words)
+        assert abs(ChiSquare.deviation_of_pairs(pairs, transitions(lm, options))) < 4
         # The drafts would not have it.
-        wrong =
-          for {row, p} <- Enum.zip(found, transitions(draft, options)),
-              Enum.sum(row) > 20,
-              do: {row, for(x <- p, do: max(x, 1.0e-6))}
-
-        assert deviation(wrong) > 50
+        assert ChiSquare.deviation_from_another(pairs, transitions(draft, options)) > 50
 
         accepted = Enum.sum(for response <- responses, do: response.speculation.accepted)
         drafted = Enum.sum(for response <- responses, do: response.speculation.drafted)

@@ -2,7 +2,7 @@ defmodule Mlx.LM.Server.DraftModelTest do
   # A draft model of a server: the answers are those of single generations, and their distribution is that of the model.
   use ExUnit.Case, async: true
 
-  import Mlx.Test.ChiSquare, only: [deviation: 1, pairs: 2]
+  import Mlx.Test.ChiSquare, only: [deviation_from_another: 2, deviation_of_pairs: 2, pairs_of_all: 2]
   import Mlx.Test.RandomModel, only: [lm: 2, lm: 3, near: 3, transitions: 2]
 
   alias Mlx.LM.Server
@@ -123,18 +123,10 @@ defmodule Mlx.LM.Server.DraftModelTest do
     requests = for seed <- 1..32, do: {[1, 2], [seed: seed, max_tokens: 640] ++ sampling}
     responses = answers(server, requests, 16)
     assert Enum.sum(for response <- responses, do: length(response.ids)) > 20_000
-    found = for response <- responses, do: pairs([2 | response.ids], @words)
-    found = Enum.zip_with(found, fn rows -> Enum.zip_with(rows, &Enum.sum/1) end)
-    visited = for {row, p} <- Enum.zip(found, transitions(lm, sampling)), Enum.sum(row) > 0, do: {row, p}
-    assert abs(deviation(visited)) < 4
-
+    pairs = pairs_of_all(for(response <- responses, do: [2 | response.ids]), @words)
+    assert abs(deviation_of_pairs(pairs, transitions(lm, sampling))) < 4
     # The drafts would not have it.
-    wrong =
-      for {row, p} <- Enum.zip(found, transitions(draft, sampling)),
-          Enum.sum(row) > 20,
-          do: {row, for(x <- p, do: max(x, 1.0e-6))}
-
-    assert deviation(wrong) > 50
+    assert deviation_from_another(pairs, transitions(draft, sampling)) > 50
     [drafted, accepted] = for key <- [:drafted, :accepted], do: Enum.sum(for r <- responses, do: r.speculation[key])
     assert accepted > drafted * 0.3 and accepted < drafted * 0.9
   end
