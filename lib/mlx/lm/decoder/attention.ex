@@ -232,7 +232,7 @@ defmodule Mlx.LM.Decoder.Attention do
 
     queries = if attention.norm_of == :rotated, do: NN.Layer.call(attention.q_norm, queries), else: queries
     y = output(attention, queries, keys, values, mask)
-    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
+    y = y |> Mlx.swap_axes(1, 2) |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     {NN.Layer.call(attention.o_proj, y), nil, step}
   end
 
@@ -256,7 +256,7 @@ defmodule Mlx.LM.Decoder.Attention do
     {keys, values} = KeyRounding.call(attention.rounding, keys, value_norm(attention, values))
     {y, cache, step} = attend(attention, queries, keys, values, cache, step)
     y = if eps = attention.head_output_norm, do: Fast.rms_norm(y, nil, eps: eps), else: y
-    y = y |> swap() |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
+    y = y |> Mlx.swap_axes(1, 2) |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
     y = OutputGate.call(attention, y, gate, x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
     {NN.Layer.call(attention.o_proj, y), cache, step}
@@ -284,9 +284,6 @@ defmodule Mlx.LM.Decoder.Attention do
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: nil}, values), do: values
   defp value_norm(%__MODULE__{value_norm: nil, value_scale: scale}, values), do: Mlx.multiply(values, scale)
   defp value_norm(%__MODULE__{value_norm: eps}, values), do: Fast.rms_norm(values, nil, eps: eps)
-
-  # {batch, length, heads, features} <-> {batch, heads, length, features}
-  defp swap(x), do: Mlx.transpose(x, axes: [0, 2, 1, 3])
 
   defp rotated(%__MODULE__{heads: heads} = attention, {:together, both}, nil, offset) do
     [queries, keys] = attention |> rotate(both, offset) |> Mlx.split([heads], axis: 1)

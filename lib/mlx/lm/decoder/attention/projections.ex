@@ -18,7 +18,7 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
     shape = {batch, length, attention.key_value_heads, attention.value_size}
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape(shape) |> swap(), gate, step}
+     values |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2), gate, step}
   end
 
   # Without norms of their own, queries and keys stay together until they are rotated.
@@ -30,7 +30,7 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
       |> clipped(NN.Layer.call(attention.qkv_proj, x))
       |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
 
-    [rotated, values] = all |> swap() |> Mlx.split([heads + shared], axis: 1)
+    [rotated, values] = all |> Mlx.swap_axes(1, 2) |> Mlx.split([heads + shared], axis: 1)
     rotated = if attention.qk_norm, do: NN.Layer.call(attention.qk_norm, rotated), else: rotated
     {{:together, rotated}, nil, values, nil, step}
   end
@@ -44,7 +44,7 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
       |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape({batch, length, shared, size}) |> swap(), nil, step}
+     values |> Mlx.reshape({batch, length, shared, size}) |> Mlx.swap_axes(1, 2), nil, step}
   end
 
   defp keys_and_values(%Attention{shares: {:takes, name}}, _x, step) do
@@ -68,10 +68,10 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
     shape = {batch, length, div(features, size), size}
 
     case norm_of do
-      _any when norm == nil -> x |> Mlx.reshape(shape) |> swap()
-      :whole -> norm |> NN.Layer.call(x) |> Mlx.reshape(shape) |> swap()
-      :rotated -> x |> Mlx.reshape(shape) |> swap()
-      _heads -> norm |> NN.Layer.call(Mlx.reshape(x, shape)) |> swap()
+      _any when norm == nil -> x |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2)
+      :whole -> norm |> NN.Layer.call(x) |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2)
+      :rotated -> x |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2)
+      _heads -> norm |> NN.Layer.call(Mlx.reshape(x, shape)) |> Mlx.swap_axes(1, 2)
     end
   end
 
@@ -84,7 +84,4 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
 
   defp clipped(%Attention{clip: nil}, x), do: x
   defp clipped(%Attention{clip: most}, x), do: Mlx.clip(x, -most, most)
-
-  # {batch, length, heads, features} <-> {batch, heads, length, features}
-  defp swap(x), do: Mlx.transpose(x, axes: [0, 2, 1, 3])
 end
