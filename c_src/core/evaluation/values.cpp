@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "core/evaluation/device_memory.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/handles/array_lists.hpp"
@@ -29,6 +30,29 @@ bool is_row_major(mlx_array array) {
   return result;
 }
 
+bool moves_slowly(mlx_array array) {
+  return array_of(array).buffer_size() > most_bytes_moved_briefly;
+}
+
+// Where buffers move, keeps the scheduling off. Throws NeedsDirtyScheduler when it would have to wait and must not.
+std::unique_lock<std::mutex> lock_buffers(Waiting waiting) {
+  std::unique_lock lock(Scheduling::instance().mutex, std::defer_lock);
+  if (buffers_stay()) {
+    return lock;
+  }
+  if (waiting == Waiting::unlimited) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    throw NeedsDirtyScheduler();
+  }
+  return lock;
+}
+
+// Moves the buffer where it is not the host's, too.
+std::span<const std::byte> data_of(mlx_array row_major) {
+  return {reinterpret_cast<const std::byte*>(mlx_array_data_uint8(row_major)), mlx_array_nbytes(row_major)};
+}
+
 }  // namespace
 
 ArrayHandle row_major_value(Array& array, Waiting waiting) {
@@ -47,19 +71,28 @@ bool buffers_stay() {
 }
 
 std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting) {
-  const std::size_t size = mlx_array_nbytes(row_major);
-  if (size == 0) {
+  if (mlx_array_nbytes(row_major) == 0) {
     return {};
   }
-  std::unique_lock lock(Scheduling::instance().mutex, std::defer_lock);
-  if (!buffers_stay()) {
-    if (waiting == Waiting::unlimited) {
-      lock.lock();
-    } else if (array_of(row_major).buffer_size() > most_bytes_moved_briefly || !lock.try_lock()) {
-      throw NeedsDirtyScheduler();
-    }
+  if (!buffers_stay() && waiting == Waiting::brief && moves_slowly(row_major)) {
+    throw NeedsDirtyScheduler();
   }
-  return {reinterpret_cast<const std::byte*>(mlx_array_data_uint8(row_major)), size};
+  const auto lock = lock_buffers(waiting);
+  return data_of(row_major);
+}
+
+void copy_bytes(mlx_array row_major, std::span<std::byte> target, Waiting waiting) {
+  if (target.empty()) {
+    return;
+  }
+  const auto lock = lock_buffers(waiting);
+  if (!buffers_stay() && copy_from_gpu(row_major, target)) {
+    return;
+  }
+  if (!buffers_stay() && waiting == Waiting::brief && moves_slowly(row_major)) {
+    throw NeedsDirtyScheduler();
+  }
+  std::ranges::copy(data_of(row_major).first(target.size()), target.begin());
 }
 
 std::size_t size_of_buffers(std::span<Array* const> arrays) {

@@ -19,6 +19,9 @@ bool buffers_stay();
 // The bytes of such a value. Where buffers move, this is as good as scheduling.
 std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting);
 
+// Copies them, as many as there is room for. Of what is in the memory of a GPU nothing moves.
+void copy_bytes(mlx_array row_major, std::span<std::byte> target, Waiting waiting);
+
 // The bytes of the buffers of evaluated arrays, each buffer once.
 std::size_t size_of_buffers(std::span<Array* const> arrays);
 

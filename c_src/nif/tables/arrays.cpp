@@ -1,6 +1,9 @@
 // Values into arrays, evaluation, and arrays into values.
+#include <array>
 #include <bit>
+#include <complex>
 #include <cstring>
+#include <span>
 
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/values.hpp"
@@ -92,14 +95,18 @@ ERL_NIF_TERM buffer_size(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 ERL_NIF_TERM read_binary(ErlNifEnv* env, const Pin& array) {
   check_size(array.get()->get());
   ArrayHandle value = row_major_value(*array.get(), waiting_here());
-  const auto bytes = bytes_of(value.get(), waiting_here());
-  if (bytes.size() >= least_bytes_shared && buffers_stay()) {
+  const std::size_t size = mlx_array_nbytes(value.get());
+  if (size >= least_bytes_shared && buffers_stay()) {
+    const auto bytes = bytes_of(value.get(), waiting_here());
     return Resource<SharedBytes>::make_binary(env, bytes.data(), bytes.size(), SharedBytes{std::move(value)});
   }
-  if (bytes.size() > most_bytes_copied_inline) {
+  if (size > most_bytes_copied_inline) {
     require_dirty_scheduler();
   }
-  return make_binary(env, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  ERL_NIF_TERM binary;
+  auto* const bytes = reinterpret_cast<std::byte*>(enif_make_new_binary(env, size, &binary));
+  copy_bytes(value.get(), {bytes, size}, waiting_here());
+  return binary;
 }
 
 ERL_NIF_TERM to_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
@@ -156,7 +163,10 @@ ERL_NIF_TERM read_item(ErlNifEnv* env, const Pin& array) {
   }
   const mlx_dtype type = mlx_array_dtype(handle);
   const ArrayHandle value = row_major_value(*array.get(), waiting_here());
-  return make_element(env, bytes_of(value.get(), waiting_here()), type);
+  std::array<std::byte, sizeof(std::complex<float>)> element;
+  const auto bytes = std::span(element).first(mlx_array_nbytes(value.get()));
+  copy_bytes(value.get(), bytes, waiting_here());
+  return make_element(env, bytes, type);
 }
 
 ERL_NIF_TERM item(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {

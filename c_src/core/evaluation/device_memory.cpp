@@ -1,0 +1,101 @@
+// Asks CUDA's driver, which MLX has loaded, since MLX's library shows nothing of CUDA's runtime.
+#include "core/evaluation/device_memory.hpp"
+
+#include <dlfcn.h>
+
+#include <map>
+#include <mutex>
+#include <type_traits>
+
+#include "core/handles/mlx_objects.hpp"
+
+namespace mlx_nif {
+namespace {
+
+// What the buffer of an array points to on CUDA: `CudaBuffer` of the pinned MLX's backend/cuda/allocator.h, which
+// includes headers of CUDA.
+struct CudaBuffer {
+  std::byte* data;
+  std::size_t size;
+  // -1 for memory that host and GPU share.
+  int device;
+};
+
+// The driver's functions have had these names and types since CUDA 4. 0 is success.
+class Driver {
+ public:
+  static Driver& instance() {
+    // Never destroyed, as the driver's own objects.
+    static Driver* const driver = new Driver;
+    return *driver;
+  }
+
+  bool copy(std::span<std::byte> target, const std::byte* source, int device) {
+    return copy_to_host_ != nullptr && has_context(device) &&
+           copy_to_host_(target.data(), reinterpret_cast<Address>(source), target.size()) == 0;
+  }
+
+ private:
+  using Address = unsigned long long;
+  using Context = void*;
+  using CurrentContext = int(Context*);
+  using SetContext = int(Context);
+  using RetainContext = int(Context*, int device);
+  using CopyToHost = int(void* target, Address source, std::size_t size);
+
+  Driver() {
+#ifdef __linux__
+    void* const library = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    if (library == nullptr) {
+      return;
+    }
+    const auto find = [library](auto*& function, const char* name) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+      return function != nullptr;
+    };
+    CopyToHost* copy_to_host = nullptr;
+    if (find(current_context_, "cuCtxGetCurrent") && find(set_context_, "cuCtxSetCurrent") &&
+        find(retain_context_, "cuDevicePrimaryCtxRetain") && find(copy_to_host, "cuMemcpyDtoH_v2")) {
+      copy_to_host_ = copy_to_host;
+    }
+#endif
+  }
+
+  // A thread that has used CUDA before has one. Else it gets what CUDA's runtime gives it: the primary one of the
+  // device.
+  bool has_context(int device) {
+    Context context = nullptr;
+    if (current_context_(&context) != 0) {
+      return false;
+    }
+    return context != nullptr || ((context = primary_context(device)) != nullptr && set_context_(context) == 0);
+  }
+
+  // MLX holds it to the end of the process, too.
+  Context primary_context(int device) {
+    const std::lock_guard lock(mutex_);
+    Context& context = primary_contexts_[device];
+    if (context == nullptr && retain_context_(&context, device) != 0) {
+      context = nullptr;
+    }
+    return context;
+  }
+
+  CurrentContext* current_context_ = nullptr;
+  SetContext* set_context_ = nullptr;
+  RetainContext* retain_context_ = nullptr;
+  CopyToHost* copy_to_host_ = nullptr;
+  std::mutex mutex_;
+  std::map<int, Context> primary_contexts_;
+};
+
+}  // namespace
+
+bool copy_from_gpu(mlx_array row_major, std::span<std::byte> target) {
+  const mlx::core::array& array = array_of(row_major);
+  const auto* buffer = static_cast<const CudaBuffer*>(array.buffer().ptr());
+  return buffer != nullptr && buffer->device >= 0 &&
+         Driver::instance().copy(target, buffer->data + array.offset(), buffer->device);
+}
+
+}  // namespace mlx_nif
