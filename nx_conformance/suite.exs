@@ -5,6 +5,8 @@ defmodule Mlx.NxConformance.Suite do
 
   # The slowest tests take minutes where every operation is evaluated on its own.
   @timeout 600_000
+  # A process that a test waits for may wait itself for a kernel that another test has compiled for a GPU.
+  @message_timeout 10_000
 
   @doc "Loads these test files and what supports them; tests with one of these tags will not be run."
   @spec load([Path.t()], [atom()]) :: :ok
@@ -17,7 +19,7 @@ defmodule Mlx.NxConformance.Suite do
       autorun: false,
       exclude: excluded,
       formatters: [Results.Formatter],
-      assert_receive_timeout: 1000,
+      assert_receive_timeout: @message_timeout,
       timeout: @timeout,
       seed: 0
     )

@@ -37,6 +37,8 @@ struct Convolution {
   std::vector<int> input_dilation;
   int groups;
   bool flip;
+  // Whether it is made of patches of the input, as a product of matrices.
+  bool multiplies_patches = false;
 };
 
 // MLX takes one value, or none, for all axes.
@@ -75,10 +77,38 @@ void simplify(Convolution& convolution, std::size_t axis, std::int64_t padded) {
   }
 }
 
-// MLX convolves f64 in f32. Here it is a product of matrices, whose sizes are not those of other shapes.
+// MLX convolves f64 in f32. A product of matrices is none whose sizes are those of other shapes.
 bool is_double(const Convolution& convolution) {
   return !portable() &&
          (mlx_array_dtype(convolution.input) == MLX_FLOAT64 || mlx_array_dtype(convolution.weight) == MLX_FLOAT64);
+}
+
+// For CUDA, MLX keeps a plan for each geometry.
+bool plans_are_kept(mlx_stream s) {
+  static const bool cuda = has_cuda();
+  return cuda && device_of(s) == MLX_GPU;
+}
+
+std::int64_t steps_along(const Convolution& convolution, std::size_t axis, std::int64_t padded) {
+  const std::int64_t kernel = dilated(shape_of(convolution.weight)[axis + 1], convolution.kernel_dilation[axis]);
+  return padded < kernel ? 0 : ((padded - kernel) / convolution.stride[axis]) + 1;
+}
+
+// For CUDA, MLX keeps a plan for each alignment of the arrays, and then copies those whose order is another one. It
+// gives arrays of up to 8 bytes any alignment, others always the same.
+bool plans_ignore_alignment(const Convolution& convolution, std::span<const std::int64_t> padded, mlx_stream s) {
+  constexpr std::size_t small = 8;
+  if (!plans_are_kept(s)) {
+    return false;
+  }
+  std::size_t steps = 1;
+  for (std::size_t axis = 0; axis < padded.size(); ++axis) {
+    steps *= static_cast<std::size_t>(steps_along(convolution, axis, padded[axis]));
+  }
+  const std::size_t outputs = steps * static_cast<std::size_t>(shape_of(convolution.input).front()) *
+                              static_cast<std::size_t>(shape_of(convolution.weight).front());
+  return std::min({mlx_array_nbytes(convolution.input), mlx_array_nbytes(convolution.weight),
+                   outputs * mlx_array_itemsize(convolution.input)}) <= small;
 }
 
 // On a CPU, MLX copies the padded input, and then each patch of it that the kernel sees.
@@ -89,10 +119,8 @@ void check_memory(const Convolution& convolution, std::span<const std::int64_t> 
       static_cast<double>(is_double(convolution) ? sizeof(double) : sizeof(float)) * input.front() * input.back();
   double copy = patches;
   for (std::size_t axis = 0; axis < padded.size(); ++axis) {
-    const auto steps =
-        (padded[axis] - dilated(weight[axis + 1], convolution.kernel_dilation[axis])) / convolution.stride[axis] + 1;
     copy *= static_cast<double>(padded[axis]);
-    patches *= static_cast<double>(std::max<std::int64_t>(steps, 0)) * weight[axis + 1];
+    patches *= static_cast<double>(steps_along(convolution, axis, padded[axis])) * weight[axis + 1];
   }
   const auto limit = static_cast<double>(array_limit());
   if (std::max(copy, patches) > limit) {
@@ -145,11 +173,10 @@ bool has_gaps(const Convolution& convolution) {
   return std::ranges::any_of(convolution.input_dilation, [](int dilation) { return dilation != 1; });
 }
 
-// For CUDA, MLX keeps a plan for each geometry, and takes two that differ in the gaps of the input only for the same:
-// the other plan reads and writes elsewhere.
-bool plans_ignore_gaps(mlx_stream s) {
-  static const bool cuda = has_cuda();
-  return cuda && device_of(s) == MLX_GPU;
+// For CUDA, MLX takes two plans that differ in the gaps of the input only for the same: the other one reads and writes
+// elsewhere.
+bool plans_ignore_gaps(const Convolution& convolution, mlx_stream s) {
+  return has_gaps(convolution) && plans_are_kept(s);
 }
 
 // Zeros behind each element of an axis but the last.
@@ -223,9 +250,9 @@ ArrayHandle places_of_steps(const Convolution& convolution, std::size_t axis, in
 }
 
 // The product of what each step sees with the weights. The input is prepared.
-int convolve_in_double(mlx_array* result, const Convolution& convolution, mlx_stream s) {
+int multiply_patches(mlx_array* result, const Convolution& convolution, mlx_dtype type, mlx_stream s) {
   const int axes = static_cast<int>(convolution.stride.size());
-  ArrayHandle patches = mlx_nif::apply(mlx_astype, convolution.input, MLX_FLOAT64, s);
+  ArrayHandle patches = mlx_nif::apply(mlx_astype, convolution.input, type, s);
   std::vector<int> order{0};
   for (int axis = 0; axis < axes; ++axis) {
     const int place = (2 * axis) + 1;
@@ -239,7 +266,7 @@ int convolve_in_double(mlx_array* result, const Convolution& convolution, mlx_st
   }
   const ArrayHandle ordered = mlx_nif::apply(mlx_transpose_axes, patches.get(), order.data(), order.size(), s);
   const ArrayHandle rows = mlx_nif::apply(mlx_flatten, ordered.get(), axes + 1, -1, s);
-  const ArrayHandle weight = mlx_nif::apply(mlx_astype, convolution.weight, MLX_FLOAT64, s);
+  const ArrayHandle weight = mlx_nif::apply(mlx_astype, convolution.weight, type, s);
   const ArrayHandle flat = mlx_nif::apply(mlx_flatten, weight.get(), 1, -1, s);
   return mlx_matmul(result, rows.get(), mlx_nif::apply(mlx_swapaxes, flat.get(), 0, 1, s).get(), s);
 }
@@ -253,21 +280,20 @@ int convolve_in_mlx(mlx_array* result, const Convolution& convolution, mlx_strea
 }
 
 int convolve_group(mlx_array* result, const Convolution& convolution, mlx_stream s) {
-  if (!is_double(convolution)) {
+  if (!convolution.multiplies_patches) {
     return convolve_in_mlx(result, convolution, s);
   }
   // It checks its arguments.
   ArrayHandle checked;
   check(convolve_in_mlx(checked.out(), convolution, s));
-  return mlx_array_dtype(checked.get()) == MLX_FLOAT64 && !has_no_elements(checked.get())
-             ? convolve_in_double(result, convolution, s)
-             : mlx_array_set(result, checked.get());
+  return has_no_elements(checked.get()) ? mlx_array_set(result, checked.get())
+                                        : multiply_patches(result, convolution, mlx_array_dtype(checked.get()), s);
 }
 
 // Mapped over an axis of the weights, MLX mixes the groups.
 int convolve(mlx_array* result, const Convolution& convolution, mlx_stream s) {
   const int groups = convolution.groups;
-  const bool by_groups = mapping() || is_double(convolution);
+  const bool by_groups = mapping() || convolution.multiplies_patches;
   if (!by_groups || groups == 1 || shape_of(convolution.input).back() % groups != 0 ||
       shape_of(convolution.weight).front() % groups != 0) {
     return convolve_group(result, convolution, s);
@@ -329,9 +355,10 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
     check_common_multiples(convolution, axis);
   }
   check_memory(convolution, padded);
+  convolution.multiplies_patches = is_double(convolution) || plans_ignore_alignment(convolution, padded, s);
   ArrayHandle prepared;
-  if (is_double(convolution) || (differentiating() && derivative_is_wrong(convolution, padded)) ||
-      (has_gaps(convolution) && plans_ignore_gaps(s))) {
+  if (convolution.multiplies_patches || (differentiating() && derivative_is_wrong(convolution, padded)) ||
+      plans_ignore_gaps(convolution, s)) {
     prepared = prepared_input(convolution, padded, s);
     convolution.input = prepared.get();
     std::ranges::fill(convolution.padding_low, 0);

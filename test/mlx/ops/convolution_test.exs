@@ -16,6 +16,23 @@ defmodule Mlx.Ops.ConvolutionTest do
     end
   end
 
+  test "arrays of a few bytes, whose order is another one, wherever they are" do
+    for count <- 1..40, reduce: [] do
+      kept ->
+        input = Mlx.transpose(Mlx.reshape(Mlx.arange(8, type: :f32), {2, 2, 2}), axes: [0, 2, 1])
+        kernel = Mlx.broadcast(Mlx.array(1.0 * count), {1, 1, 2})
+        result = Mlx.conv(input, kernel)
+        assert Mlx.to_flat_list(result) == Enum.map([2.0, 4.0, 10.0, 12.0], &(&1 * count))
+
+        {of_input, of_kernel} =
+          Mlx.grad(&Mlx.sum(Mlx.conv(&1, &2)), argnums: [0, 1]).(input, kernel)
+
+        assert Mlx.to_flat_list(of_input) == List.duplicate(1.0 * count, 8)
+        assert Mlx.to_flat_list(of_kernel) == [10.0, 18.0]
+        [result, of_input, of_kernel | kept]
+    end
+  end
+
   test "one, two and three axes" do
     x = wave({2, 9, 4})
     w = wave({3, 3, 4})
