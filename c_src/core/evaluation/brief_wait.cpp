@@ -22,6 +22,8 @@ using Clock = std::chrono::steady_clock;
 
 // What is done in no time is seen sooner by asking than by sleeping, which takes longer to wake up from.
 constexpr auto longest_spin = std::chrono::microseconds(60);
+// A GPU needs longer for a small step of training, and nobody is woken up at its end.
+constexpr auto longest_spin_for_gpu = std::chrono::microseconds(250);
 constexpr auto longest_sleep = std::chrono::microseconds(500);
 
 // The end of what CPU streams have to do by now, for which a normal scheduler may wait a short time; MLX's own waiting
@@ -90,11 +92,12 @@ void sleep_until(Clock::time_point end, const UnsettledArrays& arrays) {
 
 void wait_briefly(const UnsettledArrays& arrays) {
   const auto start = Clock::now();
-  if (spin_until(start + longest_spin, [&] { return arrays.all_arrived(); })) {
+  const bool gpu = on_gpu(arrays);
+  if (spin_until(start + (gpu ? longest_spin_for_gpu : longest_spin), [&] { return arrays.all_arrived(); })) {
     return;
   }
   // A GPU tells nobody of the end of its work within a time.
-  if (on_gpu(arrays)) {
+  if (gpu) {
     throw NeedsDirtyScheduler();
   }
   sleep_until(start + longest_sleep, arrays);
@@ -102,7 +105,7 @@ void wait_briefly(const UnsettledArrays& arrays) {
 
 void spin_until_arrival(std::span<const ArrayHandle> arrays) {
   if (Streams::instance().has(MLX_GPU)) {
-    spin_until(Clock::now() + longest_spin, [&] {
+    spin_until(Clock::now() + longest_spin_for_gpu, [&] {
       return std::ranges::all_of(arrays, [](const ArrayHandle& array) { return has_arrived(array.get()); });
     });
   }
