@@ -299,7 +299,7 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
       const mx::array& array = array_of(input);
       placeholders.emplace_back(array.shape(), array.dtype(), nullptr, std::vector<mx::array>{});
     }
-    on_deep_thread(program_->traits().nodes, [&] {
+    with_stack_for(program_->traits().nodes, [&] {
       const auto scope = shapeless_ ? std::make_unique<const Portable>() : nullptr;
       const auto run = [this](const std::vector<mx::array>& arrays) {
         auto outputs = arrays_of(borrow(program_->run(borrow(arrays))));

@@ -67,13 +67,13 @@ std::vector<std::shared_ptr<const CompiledCall>> CompiledCalls::latest() const {
   return calls;
 }
 
-std::shared_ptr<const CompiledCall> CompiledCalls::insert(const FlatContainer& arguments, ERL_NIF_TERM value) {
+void CompiledCalls::insert(const FlatContainer& arguments, ERL_NIF_TERM value) {
   auto call = std::make_shared<const CompiledCall>(arguments, value);
   // Their end frees arrays and graphs, which is not done under the lock.
   std::vector<std::shared_ptr<const CompiledCall>> dropped;
   const std::lock_guard lock(mutex_);
-  if (auto former = use_entry(arguments)) {
-    return former;
+  if (use_entry(arguments) != nullptr) {
+    return;
   }
   const auto others =
       entries([&](const CompiledCall& other) { return one_group_ || other.differs_in_numbers_only(*call); });
@@ -81,8 +81,7 @@ std::shared_ptr<const CompiledCall> CompiledCalls::insert(const FlatContainer& a
     dropped.push_back(entry->second.call);
     entries_.erase(entry);
   }
-  entries_.emplace(arguments.form_hash(), Entry{.call = call, .last_use = ++uses_});
-  return call;
+  entries_.emplace(arguments.form_hash(), Entry{.call = std::move(call), .last_use = ++uses_});
 }
 
 std::shared_ptr<const CompiledCall> CompiledCalls::use_entry(const FlatContainer& arguments) {

@@ -57,8 +57,8 @@ class CompiledCalls {
   // Those that were used last, no more than a group may have, the latest in front.
   std::vector<std::shared_ptr<const CompiledCall>> latest() const;
 
-  // Keeps what is there already, and returns what is there then.
-  std::shared_ptr<const CompiledCall> insert(const FlatContainer& arguments, ERL_NIF_TERM value);
+  // Keeps what is there already.
+  void insert(const FlatContainer& arguments, ERL_NIF_TERM value);
 
  private:
   struct Entry {

@@ -76,7 +76,10 @@ ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const bool shapeless = decode<bool>(env, argv[2]);
   return as_compiled([&] {
     const FlatContainer arguments(env, argv[1], shapeless);
-    return arguments.is_ordered() ? cache.insert(arguments, argv[3])->copy_value(env) : argv[3];
+    if (arguments.is_ordered()) {
+      cache.insert(arguments, argv[3]);
+    }
+    return atoms.ok;
   });
 }
 

@@ -133,15 +133,22 @@ defmodule Mlx.Transforms.Compilation do
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated} = options, arguments) do
     key = {Replacement.wanted?(), arguments}
 
-    result =
-      case Native.cache_call(cache, key, shapeless) do
-        {:ok, result} -> result
-        nil -> run(record(cache, key, fun, options, arguments), arguments)
-        in_parts -> run(in_parts, arguments)
+    {:ok, result} =
+      with nil <- call_recorded(cache, key, shapeless, arguments) do
+        recorded = record(cache, key, fun, options, arguments)
+        # Others may have had the cache drop it.
+        with nil <- call_recorded(cache, key, shapeless, arguments), do: {:ok, run(recorded, arguments)}
       end
 
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), Tree.arrays(result))
     Replacement.received(result, arguments)
+  end
+
+  defp call_recorded(cache, key, shapeless, arguments) do
+    case Native.cache_call(cache, key, shapeless) do
+      {_in_parts, _captured, _result} = recorded -> {:ok, run(recorded, arguments)}
+      result_or_nil -> result_or_nil
+    end
   end
 
   defp run({compiled, captured, result}, arguments) do
@@ -171,7 +178,8 @@ defmodule Mlx.Transforms.Compilation do
     formers = for {compiled, _captured, _result} when is_reference(compiled) <- Native.cache_latest(cache), do: compiled
     entry = {compiled(recorded.program, shapeless, formers), recorded.captured, form_of(recorded.result)}
     KernelProgress.watch()
-    Native.cache_insert(cache, key, shapeless, entry)
+    :ok = Native.cache_insert(cache, key, shapeless, entry)
+    entry
   end
 
   # The container without the contents of its arrays.
