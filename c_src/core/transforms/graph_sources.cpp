@@ -37,7 +37,7 @@ GraphSources::GraphSources(std::vector<mx::array>& outputs) {
   while (!open.empty()) {
     mx::array& array = *open.back();
     open.pop_back();
-    if (!array.has_primitive() || !seen.insert(array.id()).second) {
+    if (!array.has_primitive() || !seen.insert(array.id())) {
       continue;
     }
     take_inputs(array);
