@@ -13,7 +13,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include "core/array/reaper.hpp"
 #include "core/guards/long_sums.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/mlx_objects.hpp"
@@ -35,8 +34,6 @@ namespace mx = mlx::core;
 // The evaluation of a first result makes kernels: so long nothing is evaluated on a normal scheduler.
 constexpr int calls_that_may_make_kernels = 16;
 constexpr std::size_t nodes_while_kernels_are_made = 1000;
-
-constexpr std::size_t most_nodes_freed_inline = 100;
 
 // Each thread has a cache of MLX's own, where one function is at a time, and nothing stays.
 constexpr std::uintptr_t only_function = 1;
@@ -245,13 +242,7 @@ CompiledFunction::CompiledFunction(std::shared_ptr<const Program> program, bool 
   }
 }
 
-// A garbage collection would take as long for a long function as to compile it.
-CompiledFunction::~CompiledFunction() {
-  if (program_->traits().nodes > most_nodes_freed_inline) {
-    using Parts = std::pair<std::shared_ptr<const Program>, std::unique_ptr<const Graph>>;
-    Reaper::instance().take(std::make_shared<Parts>(std::move(program_), std::move(graph_)));
-  }
-}
+CompiledFunction::~CompiledFunction() = default;
 
 InstructionTraits CompiledFunction::traits() const {
   InstructionTraits traits = program_->traits();

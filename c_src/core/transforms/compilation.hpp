@@ -42,7 +42,7 @@ class CompiledFunction final : public Instruction {
 
   const Graph& compiled_for(std::span<const mlx_array> inputs) const;
 
-  std::shared_ptr<const Program> program_;
+  const std::shared_ptr<const Program> program_;
   const bool shapeless_;
   const int calls_before_;
 
