@@ -2,7 +2,6 @@ defmodule Mlx.TransformsTest do
   # Whether functions are compiled is a setting of the virtual machine.
   use ExUnit.Case, async: false
 
-  doctest Mlx.Transforms.Form
 
   defp number(array), do: Mlx.to_number(array)
 

@@ -74,8 +74,8 @@ defmodule Mlx.Argument do
 
   # It has what `compiled_entry` says for a list of one array.
   defp special(:cache) do
-    cache = Native.cache_new(2)
-    Native.cache_insert(cache, [build_array({4, 4}, :f32, :varied, :plain)], false, :group, special(:compiled_entry))
+    cache = Native.cache_new(2, false)
+    Native.cache_insert(cache, [build_array({4, 4}, :f32, :varied, :plain)], false, special(:compiled_entry))
     cache
   end
 

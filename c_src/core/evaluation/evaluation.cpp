@@ -113,8 +113,15 @@ class Evaluation {
     return used;
   }
 
-  // Of a small graph for a GPU.
-  std::optional<GraphStructure> structure() const {
+  // Of a small graph for a GPU. Under the locks of the graphs, until something of it is scheduled.
+  const std::optional<GraphStructure>& structure() const {
+    if (!structure_) {
+      structure_.emplace(find_structure());
+    }
+    return *structure_;
+  }
+
+  std::optional<GraphStructure> find_structure() const {
     if (!Streams::instance().has(MLX_GPU) || has_many_nodes()) {
       return std::nullopt;
     }
@@ -219,11 +226,12 @@ class Evaluation {
       return {};
     }
     std::unique_lock<std::mutex> lock;
-    const std::optional<GraphStructure> graph = structure();
+    const std::optional<GraphStructure>& graph = structure();
+    const bool familiar = is_familiar(graph);
     try {
       wait_for_inputs(outputs);
       lock = Scheduling::instance().lock(waiting_);
-      schedule_undisturbed(outputs, is_familiar(graph) ? Kernels::are_there : Kernels::may_be_made);
+      schedule_undisturbed(outputs, familiar ? Kernels::are_there : Kernels::may_be_made);
     } catch (const Error& error) {
       lock = {};
       // MLX has waited for what it had scheduled by then, and the rest can be scheduled again. What may have failed
@@ -235,7 +243,7 @@ class Evaluation {
       }
       throw;
     }
-    if (graph) {
+    if (graph && !familiar) {
       FamiliarGraphs::instance().add(*graph);
     }
     arrays_.for_each([](const Array& array) { array.graph().evaluated(); });
@@ -282,6 +290,8 @@ class Evaluation {
 
   const UnsettledArrays arrays_;
   const Waiting waiting_;
+  // Once it was asked for.
+  mutable std::optional<std::optional<GraphStructure>> structure_;
 };
 
 }  // namespace

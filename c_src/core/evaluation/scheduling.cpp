@@ -22,10 +22,12 @@ constexpr int most_disturbances = 8;
 
 constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
 
+constexpr std::size_t gpu_stack_bytes = std::size_t{64} << 20;
+
 // What drives a GPU can compile kernels, which overflows the stack of a scheduler: it has a thread of its own.
 void drive(const std::function<void()>& work) {
   if (Streams::instance().has(MLX_GPU)) {
-    static DeepThread* const thread = new DeepThread;
+    static DeepThread* const thread = new DeepThread(gpu_stack_bytes);
     thread->run(work);
   } else {
     work();

@@ -4,21 +4,18 @@
 #include <mlx/primitives.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <iterator>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "core/handles/mlx_objects.hpp"
+#include "core/handles/node_ids.hpp"
 
 namespace mlx_nif {
 
 inline bool is_unscheduled(const mlx::core::array& node) {
   return node.status() == mlx::core::array::Status::unscheduled;
 }
-
-using NodeIds = std::unordered_set<std::uintptr_t>;
 
 // Calls `visit` once with each operation that the results are computed by, down to the arrays in `known`. What `visit`
 // puts in the place of an operation's inputs is not visited.
@@ -28,7 +25,7 @@ void for_each_node(std::vector<mlx::core::array> results, NodeIds known, const V
   while (!open.empty()) {
     mlx::core::array node = std::move(open.back());
     open.pop_back();
-    if (!node.has_primitive() || !known.insert(node.id()).second) {
+    if (!node.has_primitive() || !known.insert(node.id())) {
       continue;
     }
     for (const mlx::core::array& sibling : node.siblings()) {
@@ -50,7 +47,7 @@ void for_each_scheduled_input(std::vector<mlx::core::array> outputs, const Visit
     open.pop_back();
     if (!is_unscheduled(node)) {
       visit(node);
-    } else if (seen.insert(node.id()).second) {
+    } else if (seen.insert(node.id())) {
       std::ranges::copy(node.inputs(), std::back_inserter(open));
     }
   }

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
+#include <typeinfo>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -283,11 +284,11 @@ class FusedKernel final : public mx::Primitive {
 }  // namespace
 
 std::shared_ptr<mx::Primitive> with_fallback(std::shared_ptr<mx::Primitive> primitive) {
-  auto compiled = std::dynamic_pointer_cast<mx::Compiled>(primitive);
-  if (!compiled || compiled->device() != mx::Device::cpu) {
+  mx::Primitive& made = *primitive;
+  if (typeid(made) != typeid(mx::Compiled) || made.device() != mx::Device::cpu) {
     return primitive;
   }
-  return std::make_shared<FusedKernel>(std::move(compiled));
+  return std::make_shared<FusedKernel>(std::static_pointer_cast<mx::Compiled>(std::move(primitive)));
 }
 
 std::string last_kernel_failure() {

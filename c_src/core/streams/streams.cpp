@@ -7,6 +7,7 @@
 #include <format>
 
 #include "core/handles/error.hpp"
+#include "core/handles/mlx_objects.hpp"
 #include "core/streams/environment.hpp"
 #include "core/streams/late_failure.hpp"
 
@@ -132,11 +133,7 @@ StreamHandle Streams::make(mlx_device_type type) {
 }
 
 mlx_device_type device_of(mlx_stream stream) {
-  DeviceHandle device;
-  check(mlx_stream_get_device(device.out(), stream));
-  mlx_device_type type = MLX_CPU;
-  check(mlx_device_get_type(&type, device.get()));
-  return type;
+  return on_cpu(stream_of(stream)) ? MLX_CPU : MLX_GPU;
 }
 
 bool has_cuda() {

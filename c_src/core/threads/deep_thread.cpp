@@ -19,13 +19,14 @@
 namespace mlx_nif {
 namespace {
 
-constexpr std::size_t gpu_stack_bytes = std::size_t{64} << 20;
-
 // A level of MLX's recursion takes some 300 bytes, and an operation that MLX makes of others is several levels deep.
 constexpr std::size_t stack_bytes_per_node = 4096;
 constexpr std::size_t stack_bytes_of_the_rest = std::size_t{64} << 10;
 constexpr std::size_t least_stack_bytes = std::size_t{1} << 20;
 constexpr std::size_t most_stack_bytes = std::size_t{16} << 30;
+
+// Most work needs no deeper stack, and of this one every page may be in use for ever.
+constexpr std::size_t kept_stack_bytes = std::size_t{16} << 20;
 
 // The page of Apple Silicon. Darwin refuses a stack that is no multiple of its page.
 constexpr std::size_t stack_granularity = std::size_t{16} << 10;
@@ -117,6 +118,30 @@ std::exception_ptr failure_of(const std::function<void()>& work) {
   }
 }
 
+// A thread that waits for work: to start one takes as long as to compile a small function, and its first allocations are
+// slow. Who finds it at work starts another.
+class KeptThread {
+ public:
+  // False when it is at work.
+  bool try_run(const std::function<void()>& work) {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (lock.owns_lock()) {
+      thread_.run(work);
+    }
+    return lock.owns_lock();
+  }
+
+  // Never destroyed, as the thread does not end.
+  static KeptThread& instance() {
+    static KeptThread* const thread = new KeptThread;
+    return *thread;
+  }
+
+ private:
+  std::mutex mutex_;
+  DeepThread thread_{kept_stack_bytes};
+};
+
 }  // namespace
 
 std::size_t stack_bytes_for(std::size_t nodes) {
@@ -139,17 +164,20 @@ void with_stack_for(std::size_t nodes, const std::function<void()>& work) {
 }
 
 void on_deep_thread(std::size_t nodes, const std::function<void()>& work) {
+  const std::size_t stack_bytes = stack_bytes_for(nodes);
+  if (stack_bytes <= kept_stack_bytes && KeptThread::instance().try_run(work)) {
+    return;
+  }
   std::exception_ptr error;
-  const pthread_t thread = start(stack_bytes_for(nodes), [&] { error = failure_of(work); });
-  // To its end, when what MLX keeps for a thread is gone, too.
+  const pthread_t thread = start(stack_bytes, [&] { error = failure_of(work); });
   pthread_join(thread, nullptr);
   if (error) {
     std::rethrow_exception(error);
   }
 }
 
-DeepThread::DeepThread() {
-  start_deep_thread(gpu_stack_bytes, [this] { serve(); });
+DeepThread::DeepThread(std::size_t stack_bytes) {
+  start_deep_thread(stack_bytes, [this] { serve(); });
 }
 
 void DeepThread::run(const std::function<void()>& work) {

@@ -21,14 +21,14 @@ void start_deep_thread(std::size_t stack_bytes, std::function<void()> body);
 // for so many nodes; throws Error when no stack would be.
 void with_stack_for(std::size_t nodes, const std::function<void()>& work);
 
-// The same, always on a thread of its own.
+// The same, always on another thread. Of what MLX keeps for a thread nothing may be left when the work is done: the next
+// work may come to the same one.
 void on_deep_thread(std::size_t nodes, const std::function<void()>& work);
 
-// A thread that does one piece of work after another. Encoding for a GPU can compile kernels, which overflows the stack
-// of a scheduler, too.
+// A thread that does one piece of work after another.
 class DeepThread {
  public:
-  DeepThread();
+  explicit DeepThread(std::size_t stack_bytes);
   DeepThread(const DeepThread&) = delete;
   DeepThread& operator=(const DeepThread&) = delete;
 

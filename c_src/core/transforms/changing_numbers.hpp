@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "core/transforms/graph_sources.hpp"
+
 namespace mlx_nif {
 
 // MLX writes the numbers of a compiled function into the source of its kernels: another number is another kernel, which
@@ -19,9 +21,9 @@ class Numbers {
  public:
   using Pointer = std::shared_ptr<const Numbers>;
 
-  // The numbers that a graph takes, where those that differ from earlier recordings become inputs. `formers`: the
+  // The numbers that a graph takes, one for each use, where those that differ from earlier recordings become inputs. `formers`: the
   // numbers of these, of which the first that has as many of the same types is compared.
-  static Pointer make_inputs(const std::vector<mlx::core::array>& outputs, std::span<const Pointer> formers);
+  static Pointer make_inputs(const GraphSources& sources, std::span<const Pointer> formers);
 
  private:
   struct Number {
@@ -32,7 +34,7 @@ class Numbers {
     bool changing;
   };
 
-  explicit Numbers(std::span<const mlx::core::array> numbers);
+  explicit Numbers(const std::vector<GraphSources::NumberUse>& uses);
   bool resembles(const Numbers& other) const;
   void compare(const Numbers* former);
 

@@ -9,6 +9,7 @@
 #include <format>
 #include <iterator>
 #include <string_view>
+#include <typeinfo>
 #include <unordered_map>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "core/recording/run_purpose.hpp"
 #include "core/threads/deep_thread.hpp"
 #include "core/transforms/changing_numbers.hpp"
+#include "core/transforms/graph_sources.hpp"
 #include "core/transforms/merged_sources.hpp"
 #include "core/transforms/transforms.hpp"
 
@@ -33,8 +35,12 @@ namespace mx = mlx::core;
 constexpr int calls_that_may_make_kernels = 16;
 constexpr std::size_t nodes_while_kernels_are_made = 1000;
 
-// A thread has a cache of MLX's own, which ends with the thread.
+// Each thread has a cache of MLX's own, where one function is at a time, and nothing stays.
 constexpr std::uintptr_t only_function = 1;
+
+struct ForgetCompiled {
+  ~ForgetCompiled() { mx::detail::compile_erase(mx::detail::compile_cache(), only_function); }
+};
 
 }  // namespace
 
@@ -62,7 +68,7 @@ class CompiledFunction::Graph {
     // Those of the call and of this graph are not counted once more, and those that are made do not move.
     std::vector<const mx::array*> arrays(place_count_);
     std::vector<mx::array> made;
-    made.reserve(made_count_);
+    made.reserve(output_kinds_.size());
     for (std::size_t index = 0; index < inputs_.size(); ++index) {
       arrays[index] = &array_of(inputs[index]);
       check_input(inputs_[index], *arrays[index]);
@@ -71,32 +77,32 @@ class CompiledFunction::Graph {
       arrays[place] = &constant;
     }
     const auto put = [&](const Node& node, std::vector<mx::array> outputs) {
-      for (std::size_t index = 0; index < node.outputs.size(); ++index) {
-        arrays[node.outputs[index]] = &made.emplace_back(std::move(outputs.at(index)));
+      for (std::size_t index = 0; index < node.output_count; ++index) {
+        arrays[node.first_output + index] = &made.emplace_back(std::move(outputs.at(index)));
       }
     };
     for (const Node& node : nodes_) {
       std::vector<mx::array> node_inputs;
-      node_inputs.reserve(node.inputs.size());
-      for (const std::size_t input : node.inputs) {
+      node_inputs.reserve(node.input_count);
+      for (const std::size_t input : std::span(input_places_).subspan(node.first_input, node.input_count)) {
         node_inputs.push_back(*arrays[input]);
       }
       if (node.deferred != nullptr) {
         put(node, node.deferred->run(node_inputs));
         continue;
       }
-      const std::size_t output = node.outputs[0];
+      const mx::array*& output = arrays[node.first_output];
+      const auto& [known_shape, type] = output_kinds_[node.first_kind];
       if (shapeless_ && reduces_nothing(*node.primitive, node_inputs)) {
-        arrays[output] = &made.emplace_back(mx::astype(node_inputs.front(), node.types[0], node.primitive->stream()));
+        output = &made.emplace_back(mx::astype(node_inputs.front(), type, node.primitive->stream()));
         continue;
       }
-      if (node.outputs.size() > 1) {
-        auto shapes = shapeless_ ? node.primitive->output_shapes(node_inputs) : node.shapes;
-        put(node, mx::array::make_arrays(std::move(shapes), node.types, node.primitive, node_inputs));
+      if (node.output_count > 1) {
+        put(node, make_several(node, node_inputs));
         continue;
       }
-      mx::Shape shape = shapeless_ ? node.primitive->output_shapes(node_inputs)[0] : node.shapes[0];
-      arrays[output] = &made.emplace_back(std::move(shape), node.types[0], node.primitive, std::move(node_inputs));
+      mx::Shape shape = shapeless_ ? node.primitive->output_shapes(node_inputs)[0] : known_shape;
+      output = &made.emplace_back(std::move(shape), type, node.primitive, std::move(node_inputs));
     }
     const std::size_t first = results.size();
     results.reserve(first + outputs_.size());
@@ -113,13 +119,30 @@ class CompiledFunction::Graph {
     std::shared_ptr<mx::Primitive> primitive;
     // The primitive, if it is such.
     const Deferred* deferred;
-    std::vector<std::size_t> inputs;
-    std::vector<std::size_t> outputs;
-    std::vector<mx::Shape> shapes;
-    std::vector<mx::Dtype> types;
+    // In `input_places_`.
+    std::size_t first_input;
+    std::size_t input_count;
+    // The places of its outputs, one after another.
+    std::size_t first_output;
+    std::size_t output_count;
+    // In `output_kinds_`.
+    std::size_t first_kind;
   };
 
   using Kind = std::pair<mx::Shape, mx::Dtype>;
+
+  std::vector<mx::array> make_several(const Node& node, const std::vector<mx::array>& inputs) const {
+    std::vector<mx::Shape> shapes;
+    std::vector<mx::Dtype> types;
+    for (const auto& [shape, type] : std::span(output_kinds_).subspan(node.first_kind, node.output_count)) {
+      shapes.push_back(shape);
+      types.push_back(type);
+    }
+    if (shapeless_) {
+      shapes = node.primitive->output_shapes(inputs);
+    }
+    return mx::array::make_arrays(std::move(shapes), types, node.primitive, inputs);
+  }
 
   // MLX reads memory that is not its own for axes of one element only. Where shapes are known it leaves such a
   // reduction out.
@@ -146,9 +169,9 @@ class CompiledFunction::Graph {
 
   // The node of the array after those of its inputs, without recursion.
   void add(const mx::array& output) {
-    std::vector<mx::array> open{output};
+    std::vector<const mx::array*> open{&output};
     while (!open.empty()) {
-      const mx::array array = open.back();
+      const mx::array& array = *open.back();
       if (is_added(array)) {
         open.pop_back();
       } else if (!array.has_primitive()) {
@@ -161,7 +184,7 @@ class CompiledFunction::Graph {
         bool ready = true;
         for (const mx::array& input : array.inputs()) {
           if (!is_added(input)) {
-            open.push_back(input);
+            open.push_back(&input);
             ready = false;
           }
         }
@@ -173,32 +196,36 @@ class CompiledFunction::Graph {
     }
   }
 
-  void add_node(mx::array array) {
-    Node node{.primitive = with_fallback(array.primitive_ptr()),
-              .deferred = dynamic_cast<const Deferred*>(&array.primitive()),
-              .inputs = {},
-              .outputs = {},
-              .shapes = {},
-              .types = {}};
+  void add_node(const mx::array& array) {
+    const mx::Primitive& primitive = array.primitive();
+    nodes_.push_back({.primitive = with_fallback(array.primitive_ptr()),
+                      .deferred = typeid(primitive) == typeid(Deferred) ? static_cast<const Deferred*>(&primitive) : nullptr,
+                      .first_input = input_places_.size(),
+                      .input_count = array.inputs().size(),
+                      .first_output = place_count_,
+                      .output_count = array.siblings().size() + 1,
+                      .first_kind = output_kinds_.size()});
     for (const mx::array& input : array.inputs()) {
-      node.inputs.push_back(places_of_.at(input.id()));
+      input_places_.push_back(places_of_.at(input.id()));
     }
-    made_count_ += array.outputs().size();
-    for (const mx::array& output : array.outputs()) {
-      node.outputs.push_back(add_place(output));
-      node.shapes.push_back(output.shape());
-      node.types.push_back(output.dtype());
+    const auto add_output = [this](const mx::array& output) {
+      add_place(output);
+      output_kinds_.emplace_back(output.shape(), output.dtype());
+    };
+    if (array.siblings().empty()) {
+      add_output(array);
+    } else {
+      std::ranges::for_each(array.outputs(), add_output);
     }
-    nodes_.push_back(std::move(node));
   }
 
   const bool shapeless_;
   std::vector<Kind> inputs_;
   std::size_t place_count_ = 0;
-  // By the nodes.
-  std::size_t made_count_ = 0;
   std::vector<std::pair<std::size_t, mx::array>> constants_;
   std::vector<Node> nodes_;
+  std::vector<std::size_t> input_places_;
+  std::vector<Kind> output_kinds_;
   std::vector<std::size_t> outputs_;
   // While it is made.
   std::unordered_map<std::uintptr_t, std::size_t> places_of_;
@@ -263,15 +290,17 @@ const CompiledFunction::Graph& CompiledFunction::compiled_for(std::span<const ml
       const mx::array& array = array_of(input);
       placeholders.emplace_back(array.shape(), array.dtype(), nullptr, std::vector<mx::array>{});
     }
-    on_deep_thread(program_->traits().nodes, [&] {
+    with_stack_for(program_->traits().nodes, [&] {
       const auto scope = shapeless_ ? std::make_unique<const Portable>() : nullptr;
       const auto run = [this](const std::vector<mx::array>& arrays) {
         auto outputs = arrays_of(borrow(program_->run(borrow(arrays))));
-        numbers_ = Numbers::make_inputs(outputs, former_numbers_);
+        const GraphSources sources(outputs);
+        numbers_ = Numbers::make_inputs(sources, former_numbers_);
+        merge_sources(sources);
         cast_real_parts(outputs);
-        merge_sources(outputs);
         return outputs;
       };
+      const ForgetCompiled forget;
       const auto compiled = mx::detail::compile(run, only_function, shapeless_);
       graph_ = std::make_unique<const Graph>(placeholders, compiled(placeholders), shapeless_);
     });

@@ -42,7 +42,7 @@ std::vector<mx::array> open_nodes(std::span<const mlx_array> arrays) {
     open.pop_back();
     if (inputs_visited) {
       ordered.push_back(node);
-    } else if (is_unscheduled(node) && node.has_primitive() && visited.insert(node.id()).second) {
+    } else if (is_unscheduled(node) && node.has_primitive() && visited.insert(node.id())) {
       for (const mx::array& sibling : node.siblings()) {
         visited.insert(sibling.id());
       }

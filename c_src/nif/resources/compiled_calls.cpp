@@ -10,10 +10,9 @@
 
 namespace mlx_nif {
 
-CompiledCall::CompiledCall(const FlatContainer& arguments, ERL_NIF_TERM group, ERL_NIF_TERM value)
+CompiledCall::CompiledCall(const FlatContainer& arguments, ERL_NIF_TERM value)
     : env_(enif_alloc_env()),
       form_(env_.get(), arguments),
-      group_(enif_make_copy(env_.get(), group)),
       value_(enif_make_copy(env_.get(), value)) {
   take_apart();
 }
@@ -68,22 +67,21 @@ std::vector<std::shared_ptr<const CompiledCall>> CompiledCalls::latest() const {
   return calls;
 }
 
-std::shared_ptr<const CompiledCall> CompiledCalls::insert(const FlatContainer& arguments, ERL_NIF_TERM group,
-                                                          ERL_NIF_TERM value) {
-  auto call = std::make_shared<const CompiledCall>(arguments, group, value);
+void CompiledCalls::insert(const FlatContainer& arguments, ERL_NIF_TERM value) {
+  auto call = std::make_shared<const CompiledCall>(arguments, value);
   // Their end frees arrays and graphs, which is not done under the lock.
   std::vector<std::shared_ptr<const CompiledCall>> dropped;
   const std::lock_guard lock(mutex_);
-  if (auto former = use_entry(arguments)) {
-    return former;
+  if (use_entry(arguments) != nullptr) {
+    return;
   }
-  const auto others = entries([&](const CompiledCall& other) { return other.is_in(group); });
+  const auto others =
+      entries([&](const CompiledCall& other) { return one_group_ || other.differs_in_numbers_only(*call); });
   for (const auto& entry : others | std::views::drop(most_of_a_group_ - 1)) {
     dropped.push_back(entry->second.call);
     entries_.erase(entry);
   }
-  entries_.emplace(arguments.form_hash(), Entry{.call = call, .last_use = ++uses_});
-  return call;
+  entries_.emplace(arguments.form_hash(), Entry{.call = std::move(call), .last_use = ++uses_});
 }
 
 std::shared_ptr<const CompiledCall> CompiledCalls::use_entry(const FlatContainer& arguments) {

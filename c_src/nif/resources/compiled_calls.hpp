@@ -21,10 +21,10 @@ namespace mlx_nif {
 class CompiledCall {
  public:
   // `value`: what Elixir knows of it, `{compiled, captured, result}`.
-  CompiledCall(const FlatContainer& arguments, ERL_NIF_TERM group, ERL_NIF_TERM value);
+  CompiledCall(const FlatContainer& arguments, ERL_NIF_TERM value);
 
   bool is_for(const FlatContainer& arguments) const { return form_.is_of(arguments); }
-  bool is_in(ERL_NIF_TERM group) const { return enif_is_identical(group_, group) != 0; }
+  bool differs_in_numbers_only(const CompiledCall& other) const { return form_.differs_in_numbers_only(other.form_); }
   ERL_NIF_TERM copy_value(ErlNifEnv* env) const { return enif_make_copy(env, value_); }
 
   // Null when it is no function that is compiled as a whole.
@@ -38,18 +38,18 @@ class CompiledCall {
 
   OwnEnvironment env_;
   const ContainerForm form_;
-  const ERL_NIF_TERM group_;
   const ERL_NIF_TERM value_;
   std::shared_ptr<CompiledFunction> function_;
   std::vector<Array*> captured_;
   std::optional<ContainerTemplate> result_;
 };
 
-// Any number of processes may use one. It has a few entries. They are in groups, which are terms; of each it keeps so
-// many as were used last.
+// Any number of processes may use one. It has a few entries. Those whose arguments differ in numbers only are a group, or
+// all are one; of each group it keeps so many as were used last.
 class CompiledCalls {
  public:
-  explicit CompiledCalls(std::size_t most_of_a_group) : most_of_a_group_(most_of_a_group) {}
+  CompiledCalls(std::size_t most_of_a_group, bool one_group)
+      : most_of_a_group_(most_of_a_group), one_group_(one_group) {}
 
   // The entry for arguments of this form, or null.
   std::shared_ptr<const CompiledCall> find(const FlatContainer& arguments);
@@ -57,8 +57,8 @@ class CompiledCalls {
   // Those that were used last, no more than a group may have, the latest in front.
   std::vector<std::shared_ptr<const CompiledCall>> latest() const;
 
-  // Keeps what is there already, and returns what is there then.
-  std::shared_ptr<const CompiledCall> insert(const FlatContainer& arguments, ERL_NIF_TERM group, ERL_NIF_TERM value);
+  // Keeps what is there already.
+  void insert(const FlatContainer& arguments, ERL_NIF_TERM value);
 
  private:
   struct Entry {
@@ -73,6 +73,7 @@ class CompiledCalls {
   std::vector<Entries::const_iterator> entries(const Wanted& wanted) const;
 
   const std::size_t most_of_a_group_;
+  const bool one_group_;
   mutable std::mutex mutex_;
   Entries entries_;
   std::uint64_t uses_ = 0;

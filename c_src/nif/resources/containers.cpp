@@ -157,6 +157,28 @@ ContainerForm::ContainerForm(ErlNifEnv* env, const FlatContainer& container)
   for (const Array* element : container.arrays()) {
     arrays_.push_back(kind_of(element->get()));
   }
+  for (const ContainerPart& part : parts_) {
+    if (part.kind == ContainerPart::map) {
+      numbers_.insert(numbers_.end(), part.size, NumberKind::none);
+    } else if (part.kind == ContainerPart::term) {
+      numbers_.push_back(number_kind(env, terms_[numbers_.size()]));
+    }
+  }
+}
+
+// Atoms stand for the numbers that the VM's floats cannot be.
+ContainerForm::NumberKind ContainerForm::number_kind(ErlNifEnv* env, ERL_NIF_TERM term) {
+  const auto is = [term](ERL_NIF_TERM atom) { return enif_is_identical(term, atom) != 0; };
+  switch (enif_term_type(env, term)) {
+    case ERL_NIF_TERM_TYPE_INTEGER:
+      return NumberKind::integer;
+    case ERL_NIF_TERM_TYPE_FLOAT:
+      return NumberKind::floating;
+    case ERL_NIF_TERM_TYPE_ATOM:
+      return is(atoms.nan) || is(atoms.infinity) || is(atoms.neg_infinity) ? NumberKind::floating : NumberKind::none;
+    default:
+      return NumberKind::none;
+  }
 }
 
 bool ContainerForm::is_of(const FlatContainer& container) const {
@@ -169,6 +191,25 @@ bool ContainerForm::is_of(const FlatContainer& container) const {
   return any_shape_ == container.any_shape_ && std::ranges::equal(parts_, container.parts_) &&
          std::ranges::equal(arrays_, container.arrays(), has_form) &&
          std::ranges::equal(terms_, container.terms_, same);
+}
+
+bool ContainerForm::differs_in_numbers_only(const ContainerForm& other) const {
+  const auto same_kind = [this](const ArrayKind& a, const ArrayKind& b) {
+    return any_shape_ ? a.type == b.type && a.shape.size() == b.shape.size() : a == b;
+  };
+  if (any_shape_ != other.any_shape_ || parts_ != other.parts_ || terms_.size() != other.terms_.size() ||
+      !std::ranges::equal(arrays_, other.arrays_, same_kind)) {
+    return false;
+  }
+  for (std::size_t index = 0; index < terms_.size(); ++index) {
+    const bool alike = numbers_[index] == NumberKind::none
+                           ? enif_is_identical(terms_[index], other.terms_[index]) != 0
+                           : numbers_[index] == other.numbers_[index];
+    if (!alike) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // The steps are found from the last to the first, each part in front of what it is made of.

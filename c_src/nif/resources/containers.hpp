@@ -69,10 +69,19 @@ class ContainerForm {
 
   bool is_of(const FlatContainer& container) const;
 
+  // Nothing but numbers that are neither keys of maps nor elements of arrays distinguishes the two, if anything does.
+  bool differs_in_numbers_only(const ContainerForm& other) const;
+
  private:
+  enum class NumberKind : std::uint8_t { none, integer, floating };
+
+  static NumberKind number_kind(ErlNifEnv* env, ERL_NIF_TERM term);
+
   bool any_shape_;
   std::vector<ContainerPart> parts_;
   std::vector<ERL_NIF_TERM> terms_;
+  // What each of the terms is, if it is no key of a map.
+  std::vector<NumberKind> numbers_;
   std::vector<ArrayKind> arrays_;
 };
 

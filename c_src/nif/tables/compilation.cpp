@@ -54,12 +54,13 @@ ERL_NIF_TERM call_compiled(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   });
 }
 
+// For so many entries of a group. The second argument: whether all are one group.
 ERL_NIF_TERM cache_new(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto most = decode<std::size_t>(env, argv[0]);
   if (most == 0) {
     throw ArgumentError("expected a cache of at least one term");
   }
-  return Resource<CompiledCalls>::make(env, most);
+  return Resource<CompiledCalls>::make(env, most, decode<bool>(env, argv[1]));
 }
 
 ERL_NIF_TERM cache_latest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
@@ -75,7 +76,10 @@ ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const bool shapeless = decode<bool>(env, argv[2]);
   return as_compiled([&] {
     const FlatContainer arguments(env, argv[1], shapeless);
-    return arguments.is_ordered() ? cache.insert(arguments, argv[3], argv[4])->copy_value(env) : argv[4];
+    if (arguments.is_ordered()) {
+      cache.insert(arguments, argv[3]);
+    }
+    return atoms.ok;
   });
 }
 
@@ -112,8 +116,8 @@ ERL_NIF_TERM cache_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 std::vector<ErlNifFunc> compilation_functions() {
   return {
       function<"compile", 3, compile>(),           function<"call_compiled", 2, call_compiled>(),
-      function<"cache_new", 1, cache_new>(),       function<"cache_call", 3, cache_call>(),
-      function<"cache_latest", 1, cache_latest>(), function<"cache_insert", 5, cache_insert>(),
+      function<"cache_new", 2, cache_new>(),       function<"cache_call", 3, cache_call>(),
+      function<"cache_latest", 1, cache_latest>(), function<"cache_insert", 4, cache_insert>(),
   };
 }
 

@@ -4,10 +4,10 @@ defmodule Mlx.Transforms.Compilation do
 
   use Mlx.Ops.Topic, title: "Compiling functions"
 
-  alias Mlx.{Native, Telemetry, Tree}
+  alias Mlx.{Array, Native, Telemetry, Tree}
   alias Mlx.Arguments.{Arity, CalledFunction, Given, Options}
   alias Mlx.NonFinite.Operations
-  alias Mlx.Transforms.{Form, KernelMaking, KernelProgress, Recording, Replacement}
+  alias Mlx.Transforms.{KernelMaking, KernelProgress, Recording, Replacement}
 
   @disabled {__MODULE__, :disabled}
 
@@ -72,8 +72,8 @@ defmodule Mlx.Transforms.Compilation do
     require_positions!(donate, arity)
     require_count!(keep)
     KernelMaking.allow()
-    cache = Native.cache_new(keep || @most_forms)
-    Arity.function(arity, &call(cache, fun, %{shapeless: shapeless, donate: donate, keep: keep}, &1))
+    cache = Native.cache_new(keep || @most_forms, keep != nil)
+    Arity.function(arity, &call(cache, fun, %{shapeless: shapeless, donate: donate}, &1))
   end
 
   defp require_positions!(positions, arity) do
@@ -133,15 +133,22 @@ defmodule Mlx.Transforms.Compilation do
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated} = options, arguments) do
     key = {Replacement.wanted?(), arguments}
 
-    result =
-      case Native.cache_call(cache, key, shapeless) do
-        {:ok, result} -> result
-        nil -> run(record(cache, key, fun, options, arguments), arguments)
-        in_parts -> run(in_parts, arguments)
+    {:ok, result} =
+      with nil <- call_recorded(cache, key, shapeless, arguments) do
+        recorded = record(cache, key, fun, options, arguments)
+        # Others may have had the cache drop it.
+        with nil <- call_recorded(cache, key, shapeless, arguments), do: {:ok, run(recorded, arguments)}
       end
 
     if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), Tree.arrays(result))
     Replacement.received(result, arguments)
+  end
+
+  defp call_recorded(cache, key, shapeless, arguments) do
+    case Native.cache_call(cache, key, shapeless) do
+      {_in_parts, _captured, _result} = recorded -> {:ok, run(recorded, arguments)}
+      result_or_nil -> result_or_nil
+    end
   end
 
   defp run({compiled, captured, result}, arguments) do
@@ -157,22 +164,26 @@ defmodule Mlx.Transforms.Compilation do
   end
 
   defp record(cache, key, fun, options, arguments) do
-    Telemetry.span(:compile, "Mlx.compile", Recording.shapes(arguments), %{compiled: fun}, fn ->
-      compile(cache, key, fun, options, arguments)
+    shapes = Recording.shapes(arguments)
+
+    Telemetry.span(:compile, "Mlx.compile", shapes, %{compiled: fun}, fn ->
+      compile(cache, key, fun, options, arguments, shapes)
     end)
   end
 
   # For another number `fun` may do something else, so it is recorded for each. The kernels are the same.
-  defp compile(cache, key, fun, %{shapeless: shapeless, keep: keep}, arguments) do
-    recorded = Recording.without_values("Mlx.compile", arguments, Recording.shapes(arguments), Replacement.carried(fun))
+  defp compile(cache, key, fun, %{shapeless: shapeless}, arguments, shapes) do
+    recorded = Recording.without_values("Mlx.compile", arguments, shapes, Replacement.carried(fun))
     CalledFunction.name("Mlx.compile", ["Mlx.eval"], fn -> Recording.evaluate_captured(recorded.captured) end)
     formers = for {compiled, _captured, _result} when is_reference(compiled) <- Native.cache_latest(cache), do: compiled
-    entry = {compiled(recorded.program, shapeless, formers), recorded.captured, Form.of(recorded.result, false)}
+    entry = {compiled(recorded.program, shapeless, formers), recorded.captured, form_of(recorded.result)}
     KernelProgress.watch()
-    # A group has a limit.
-    group = if keep, do: :all, else: key |> Form.of(shapeless) |> Form.without_numbers()
-    Native.cache_insert(cache, key, shapeless, group, entry)
+    :ok = Native.cache_insert(cache, key, shapeless, entry)
+    entry
   end
+
+  # The container without the contents of its arrays.
+  defp form_of(container), do: Tree.map(container, fn %Array{} = array -> %Array{array | ref: nil} end)
 
   # Of a function that exchanges arrays with other processes, MLX compiles what is between the exchanges.
   defp compiled(program, shapeless, formers) do
