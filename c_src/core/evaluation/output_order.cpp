@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <unordered_map>
 #include <utility>
 
 #include "core/handles/nodes.hpp"
@@ -18,46 +17,99 @@ namespace {
 // MLX takes as many abreast, whatever their order.
 constexpr std::size_t few = 20;
 
+// The depths of nodes. It is asked once for each input of each node, and a third of the time that std::unordered_map takes
+// for that would be felt in a short step of a large network.
+class DepthTable {
+ public:
+  DepthTable() : entries_(1024) {}
+
+  // That of a node, which is 0 when it was not there before.
+  int& of(const mlx::core::array& node) {
+    if (2 * used_ >= entries_.size()) {
+      grow();
+    }
+    Entry& entry = find(node.id());
+    if (entry.id == 0) {
+      entry.id = node.id();
+      ++used_;
+    }
+    return entry.depth;
+  }
+
+ private:
+  struct Entry {
+    std::uintptr_t id = 0;
+    int depth = 0;
+  };
+
+  // The entry, or the free one where it belongs. The low bits of addresses are alike.
+  Entry& find(std::uintptr_t id) {
+    std::size_t place = (id >> 4) * 0x9E3779B97F4A7C15 >> 20;
+    while (true) {
+      Entry& entry = entries_[place++ & (entries_.size() - 1)];
+      if (entry.id == id || entry.id == 0) {
+        return entry;
+      }
+    }
+  }
+
+  void grow() {
+    const std::vector<Entry> former = std::exchange(entries_, std::vector<Entry>(4 * entries_.size()));
+    for (const Entry& entry : former) {
+      if (entry.id != 0) {
+        find(entry.id) = entry;
+      }
+    }
+  }
+
+  // Their number is a power of two.
+  std::vector<Entry> entries_;
+  std::size_t used_ = 0;
+};
+
 // How many operations follow each other up to a node, of those that are still to be scheduled.
 class Depths {
  public:
   int of(const mlx::core::array& output) {
-    enter(output);
-    while (!open_.empty()) {
-      auto& [node, next_input] = open_.back();
-      if (const auto& inputs = node->inputs(); next_input < inputs.size()) {
-        enter(inputs[next_input++]);
+    // What is below the output is below a visit that stays.
+    open_.assign(1, Visit{});
+    look_at(output);
+    while (open_.size() > 1) {
+      if (Visit& last = open_.back(); last.next_input < last.node->inputs().size()) {
+        look_at(last.node->inputs()[last.next_input++]);
       } else {
-        depths_[node->id()] = 1 + greatest(inputs);
+        const int depth = last.depth + 1;
+        depths_.of(*last.node) = depth;
         open_.pop_back();
+        raise_last(depth);
       }
     }
-    return known(output);
+    return open_.back().depth;
   }
 
  private:
-  void enter(const mlx::core::array& node) {
-    if (is_unscheduled(node) && depths_.try_emplace(node.id(), 0).second) {
-      open_.emplace_back(&node, 0);
-    }
-  }
-
-  int known(const mlx::core::array& node) const {
-    const auto found = depths_.find(node.id());
-    return found == depths_.end() ? 0 : found->second;
-  }
-
-  int greatest(const std::vector<mlx::core::array>& nodes) const {
+  // Its depth is that of the deepest input so far. The graph holds the node.
+  struct Visit {
+    const mlx::core::array* node = nullptr;
+    std::size_t next_input = 0;
     int depth = 0;
-    for (const mlx::core::array& node : nodes) {
-      depth = std::max(depth, known(node));
+  };
+
+  void look_at(const mlx::core::array& node) {
+    if (!is_unscheduled(node)) {
+      return;
     }
-    return depth;
+    if (const int depth = depths_.of(node); depth > 0) {
+      raise_last(depth);
+    } else {
+      open_.push_back(Visit{&node});
+    }
   }
 
-  std::unordered_map<std::uintptr_t, int> depths_;
-  // Nodes with the number of the input that is next to be looked at. The graph holds them.
-  std::vector<std::pair<const mlx::core::array*, std::size_t>> open_;
+  void raise_last(int depth) { open_.back().depth = std::max(open_.back().depth, depth); }
+
+  DepthTable depths_;
+  std::vector<Visit> open_;
 };
 
 }  // namespace
