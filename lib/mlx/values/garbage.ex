@@ -80,9 +80,10 @@ defmodule Mlx.Values.Garbage do
     Telemetry.execute([:memory, :collect], taken(held))
   end
 
+  # What the last collection left. Of a process that runs, `:heap_size` is what it has room for.
   defp bytes_on_heap do
     {:garbage_collection_info, sizes} = Process.info(self(), :garbage_collection_info)
-    (sizes[:heap_size] + sizes[:old_heap_size]) * :erlang.system_info(:wordsize)
+    (sizes[:recent_size] + sizes[:old_heap_size]) * :erlang.system_info(:wordsize)
   end
 
   # What was collected is freed as soon as the scheduler is free.
