@@ -144,7 +144,7 @@ stage_linux() {
   for file in "$whole/$libraries"/libblas-* "$whole/$libraries"/liblapack-*; do
     blas=$(basename "$file")
     "$ZIG" cc -target "$TARGET" -shared -nostdlib -s "$1/blas/openblas.o" "$1/blas/gemm.o" \
-      "$2/$libraries/libscipy_openblas.so" -o "$2/$libraries/$blas" -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN'
+      "$2/$libraries/libscipy_openblas.so" -lc -o "$2/$libraries/$blas" -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN'
   done
 }
 

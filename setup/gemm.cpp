@@ -1,34 +1,54 @@
 // What MLX asks BLAS for, the products of matrices, on OpenBLAS. Two things are decided here.
 //
-// A product that is soon done takes the thread that asks for it, and no other. OpenBLAS's threads wait for each other
-// in the middle of a product, so that where another program has the core of one of them, all of them wait for its turn.
-// Their number can be set, but only for the whole process, in which several threads of MLX multiply at a time. Of a
-// batch OpenBLAS gives each product one thread, and the first product the thread that asks: so a product that is soon
-// done is asked for as a batch of one.
+// A product that takes long is cut into pieces, which several threads compute (see workers.hpp). All others take the
+// thread that asks for them, as does each piece. OpenBLAS would take its own threads, whose number can be set only for
+// the whole process. But of a batch OpenBLAS gives each product one thread, and the first product the thread that asks:
+// so it is asked for batches of one.
 //
 // A product of a real matrix and a vector is left to gemv. OpenBLAS's gemm rearranges the matrix first, which there
 // takes several times as long as the product: a language model that writes a token does little else.
 
 #include <algorithm>
 
+#include "workers.hpp"
+
 namespace {
 
 enum { row_major = 101, no_transpose = 111, transpose = 112 };
 
+struct Complex {
+  float real, imaginary;
+};
+
+// How long a multiplication takes, beside one of f32.
+template <class Element>
+constexpr int cost = 1;
+template <>
+constexpr int cost<double> = 2;
+template <>
+constexpr int cost<Complex> = 4;
+
 // A product of at most as many multiplications of f32, or of others that take as long, is soon done: a second thread
-// would save up to 0.2 ms, and may have to be waited for 4 ms and more.
+// would save up to 0.1 ms, and has to be woken.
 constexpr double soon_done = 1 << 24;
 
-// The number of elements from which all threads multiply a matrix and a vector: they gain little, as memory is what
+// What a piece has at least. A thread takes several, so that one that is late leaves the others little to wait for.
+constexpr double smallest_piece = 1 << 22;
+constexpr int pieces_of_thread = 4;
+constexpr int shortest_side = 32;
+
+// The number of elements from which several threads multiply a matrix and a vector: they gain little, as memory is what
 // bounds the product.
 constexpr long large = 1L << 26;
 
 // OpenBLAS's gemv takes one thread for fewer than 460,800 elements. (On Neoverse V1 and V2 it has other limits.)
-constexpr long piece = 460000;
+constexpr long most_elements = 460000;
 
-template <class Element, class Scalar>
-using Gemm = void(int order, int op_a, int op_b, int m, int n, int k, Scalar alpha, const Element* a, int lda,
-                  const Element* b, int ldb, Scalar beta, Element* c, int ldc);
+constinit Workers workers;
+
+template <class Element>
+using Gemm = void(int order, int op_a, int op_b, int m, int n, int k, Element alpha, const Element* a, int lda,
+                  const Element* b, int ldb, Element beta, Element* c, int ldc);
 
 template <class Element>
 using GemmBatch = void(int order, const int* op_a, const int* op_b, const int* m, const int* n, const int* k,
@@ -42,49 +62,62 @@ using Gemv = void(int order, int op, int rows, int columns, Real alpha, const Re
 }  // namespace
 
 extern "C" {
-Gemm<float, float> scipy_cblas_sgemm, cblas_sgemm;
-Gemm<double, double> scipy_cblas_dgemm, cblas_dgemm;
-Gemm<void, const void*> scipy_cblas_cgemm, cblas_cgemm;
+Gemm<float> cblas_sgemm;
+Gemm<double> cblas_dgemm;
+void cblas_cgemm(int order, int op_a, int op_b, int m, int n, int k, const Complex* alpha, const Complex* a, int lda,
+                 const Complex* b, int ldb, const Complex* beta, Complex* c, int ldc);
 GemmBatch<float> scipy_cblas_sgemm_batch;
 GemmBatch<double> scipy_cblas_dgemm_batch;
-GemmBatch<void> scipy_cblas_cgemm_batch;
+GemmBatch<Complex> scipy_cblas_cgemm_batch;
 Gemv<float> scipy_cblas_sgemv;
 Gemv<double> scipy_cblas_dgemv;
 }
 
 namespace {
 
-// Complex numbers are given by their address in any case.
-const float* address(const float& number) {
-  return &number;
-}
-const double* address(const double& number) {
-  return &number;
-}
-const void* address(const void* number) {
-  return number;
+// The beginning of a part, of so many equal ones of a length.
+long beginning(long length, int parts, int part) {
+  return length * part / parts;
 }
 
-// c = alpha op(A) op(B) + beta c, where `cost` is how long a multiplication takes beside one of f32.
-template <auto all_threads, auto batch, int cost, class Element, class Scalar>
-void gemm(int order, int op_a, int op_b, int m, int n, int k, Scalar alpha, const Element* a, int lda, const Element* b,
-          int ldb, Scalar beta, Element* c, int ldc) {
-  if (static_cast<double>(m) * n * k * cost > soon_done) {
-    all_threads(order, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  } else {
+// c = alpha op(A) op(B) + beta c, all stored in rows.
+template <auto batch, class Element>
+void gemm(int op_a, int op_b, int m, int n, int k, Element alpha, const Element* a, int lda, const Element* b, int ldb,
+          Element beta, Element* c, int ldc) {
+  const auto alone = [&](int rows, int columns, const Element* a, const Element* b, Element* c) {
     const int one = 1;
-    batch(order, &op_a, &op_b, &m, &n, &k, address(alpha), &a, &lda, &b, &ldb, address(beta), &c, &ldc, one, &one);
+    batch(row_major, &op_a, &op_b, &rows, &columns, &k, &alpha, &a, &lda, &b, &ldb, &beta, &c, &ldc, one, &one);
+  };
+  const double multiplications = static_cast<double>(m) * n * k * cost<Element>;
+  const int threads = Workers::threads();
+  if (multiplications > soon_done && threads > 1) {
+    // The less a piece differs from a square, the less of A and B is rearranged for it.
+    const double pieces = std::min(multiplications / smallest_piece, 1.0 * threads * pieces_of_thread);
+    int down = 1, across = 1;
+    while (down * across < pieces && std::max(m / down, n / across) >= 2 * shortest_side) {
+      (m / down >= n / across ? down : across) *= 2;
+    }
+    const auto piece = [&](int number) {
+      const long row = beginning(m, down, number / across), row_end = beginning(m, down, number / across + 1);
+      const long column = beginning(n, across, number % across),
+                 column_end = beginning(n, across, number % across + 1);
+      alone(row_end - row, column_end - column, a + row * (op_a == no_transpose ? lda : 1),
+            b + column * (op_b == no_transpose ? 1 : ldb), c + row * ldc + column);
+    };
+    if (workers.run(down * across, piece)) {
+      return;
+    }
   }
+  alone(m, n, a, b, c);
 }
 
-// y = alpha op(A) x + beta y, where A is stored in so many rows and columns. It is multiplied in pieces, each of which
-// takes one thread.
+// y = alpha op(A) x + beta y, where A is stored in so many rows and columns. OpenBLAS multiplies it in blocks, each of
+// which takes one thread.
 template <auto multiply, class Real>
-void gemv(int op, int rows, int columns, Real alpha, const Real* a, int lda, const Real* x, int stride_x, Real beta,
-          Real* y, int stride_y) {
-  bool whole = static_cast<long>(rows) * columns >= large;
-  long width = whole ? columns : std::clamp<long>(columns, 1, piece);
-  long height = whole ? rows : piece / width;
+void gemv_alone(int op, long rows, long columns, Real alpha, const Real* a, int lda, const Real* x, int stride_x,
+                Real beta, Real* y, int stride_y) {
+  const long width = std::clamp<long>(columns, 1, most_elements);
+  const long height = most_elements / width;
   for (long row = 0; row < rows; row += height) {
     for (long column = 0; column < columns; column += width) {
       long in = op == no_transpose ? column : row;
@@ -96,20 +129,51 @@ void gemv(int op, int rows, int columns, Real alpha, const Real* a, int lda, con
   }
 }
 
-// The product of two matrices, of which one may be a vector.
-template <auto multiply, auto matrices, class Real>
-void product(int order, int op_a, int op_b, int m, int n, int k, Real alpha, const Real* a, int lda, const Real* b,
-             int ldb, Real beta, Real* c, int ldc) {
-  if (order == row_major && n == 1 && k > 0) {
+template <auto multiply, class Real>
+void gemv(int op, int rows, int columns, Real alpha, const Real* a, int lda, const Real* x, int stride_x, Real beta,
+          Real* y, int stride_y) {
+  const int threads = Workers::threads();
+  if (static_cast<long>(rows) * columns >= large && threads > 1) {
+    const bool plain = op == no_transpose;
+    const int outputs = plain ? rows : columns;
+    const int pieces = std::min(outputs, threads * pieces_of_thread);
+    const auto piece = [&](int number) {
+      const long begin = beginning(outputs, pieces, number), count = beginning(outputs, pieces, number + 1) - begin;
+      gemv_alone<multiply>(op, plain ? count : rows, plain ? columns : count, alpha, a + begin * (plain ? lda : 1), lda,
+                           x, stride_x, beta, y + begin * stride_y, stride_y);
+    };
+    if (workers.run(pieces, piece)) {
+      return;
+    }
+  }
+  gemv_alone<multiply>(op, rows, columns, alpha, a, lda, x, stride_x, beta, y, stride_y);
+}
+
+// Stored in columns, the same numbers are the transposed matrices: c' = op(B)' op(A)'.
+template <auto rows_of, class Element>
+void in_rows(int order, int op_a, int op_b, int m, int n, int k, Element alpha, const Element* a, int lda,
+             const Element* b, int ldb, Element beta, Element* c, int ldc) {
+  if (order == row_major) {
+    rows_of(op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  } else {
+    rows_of(op_b, op_a, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc);
+  }
+}
+
+// The product of two matrices of real numbers, of which one may be a vector.
+template <auto multiply, auto batch, class Real>
+void product(int op_a, int op_b, int m, int n, int k, Real alpha, const Real* a, int lda, const Real* b, int ldb,
+             Real beta, Real* c, int ldc) {
+  if (n == 1 && k > 0) {
     bool plain = op_a == no_transpose;
     gemv<multiply>(op_a, plain ? m : k, plain ? k : m, alpha, a, lda, b, op_b == no_transpose ? ldb : 1, beta, c, ldc);
-  } else if (order == row_major && m == 1 && k > 0) {
+  } else if (m == 1 && k > 0) {
     // The transposed product: c' = op(B)' a'.
     bool plain = op_b == no_transpose;
     gemv<multiply>(plain ? transpose : no_transpose, plain ? k : n, plain ? n : k, alpha, b, ldb, a,
                    op_a == no_transpose ? 1 : lda, beta, c, 1);
   } else {
-    matrices(order, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    gemm<batch>(op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   }
 }
 
@@ -118,18 +182,18 @@ void product(int order, int op_a, int op_b, int m, int n, int k, Real alpha, con
 extern "C" {
 void cblas_sgemm(int order, int op_a, int op_b, int m, int n, int k, float alpha, const float* a, int lda,
                  const float* b, int ldb, float beta, float* c, int ldc) {
-  product<scipy_cblas_sgemv, gemm<scipy_cblas_sgemm, scipy_cblas_sgemm_batch, 1, float, float>>(
-      order, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  in_rows<product<scipy_cblas_sgemv, scipy_cblas_sgemm_batch, float>>(order, op_a, op_b, m, n, k, alpha, a, lda, b, ldb,
+                                                                      beta, c, ldc);
 }
 
 void cblas_dgemm(int order, int op_a, int op_b, int m, int n, int k, double alpha, const double* a, int lda,
                  const double* b, int ldb, double beta, double* c, int ldc) {
-  product<scipy_cblas_dgemv, gemm<scipy_cblas_dgemm, scipy_cblas_dgemm_batch, 2, double, double>>(
-      order, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  in_rows<product<scipy_cblas_dgemv, scipy_cblas_dgemm_batch, double>>(order, op_a, op_b, m, n, k, alpha, a, lda, b,
+                                                                       ldb, beta, c, ldc);
 }
 
-void cblas_cgemm(int order, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int lda,
-                 const void* b, int ldb, const void* beta, void* c, int ldc) {
-  gemm<scipy_cblas_cgemm, scipy_cblas_cgemm_batch, 4>(order, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+void cblas_cgemm(int order, int op_a, int op_b, int m, int n, int k, const Complex* alpha, const Complex* a, int lda,
+                 const Complex* b, int ldb, const Complex* beta, Complex* c, int ldc) {
+  in_rows<gemm<scipy_cblas_cgemm_batch, Complex>>(order, op_a, op_b, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
 }
 }

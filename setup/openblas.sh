@@ -12,7 +12,7 @@ have_openblas() {
 # openblas_key: a checksum of all that the library is made of, and of how.
 openblas_key() {
   {
-    (cd "$root" && file_sums setup/gemm.cpp setup/openblas.S setup/openblas.sh)
+    (cd "$root" && file_sums setup/gemm.cpp setup/workers.hpp setup/openblas.S setup/openblas.sh)
     version_of scipy-openblas32
   } | sha256
 }
@@ -40,7 +40,7 @@ try_openblas() {
     get_openblas &&
     "$cxx" -shared -nostdlib -fPIC -O2 -x assembler-with-cpp "$root/setup/openblas.S" \
       -x c++ -std=c++20 -fno-exceptions -fno-rtti "$root/setup/gemm.cpp" -o "$trial/$libraries/$blas" \
-      -L"$trial/$libraries" -lscipy_openblas -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN' &&
+      -L"$trial/$libraries" -lscipy_openblas -lc -Wl,-soname,"$blas" -Wl,-rpath,'$ORIGIN' &&
     ln -s "$blas" "$trial/$libraries/$lapack" &&
     mlx_loads "$1"
 }

@@ -4,7 +4,9 @@
 #include <sched.h>
 
 #include <chrono>
+#include <vector>
 
+#include "core/evaluation/output_order.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/handles/nodes.hpp"
@@ -74,8 +76,9 @@ void between_schedules(const std::function<void()>& work) {
 // schedule. No node on a GPU may have an input of f64; and these are computed on a CPU.
 void schedule_outputs(std::span<const mlx_array> outputs, Kernels kernels) {
   ArrayVectorHandle ordered(mlx_vector_array_new());
+  const std::vector<mlx_array> needed = in_order_of_need(outputs);
   const auto append = [&](bool doubles) {
-    for (const mlx_array output : outputs) {
+    for (const mlx_array output : needed) {
       if (is_unscheduled(array_of(output)) && (mlx_array_dtype(output) == MLX_FLOAT64) == doubles) {
         check(mlx_vector_array_append_value(ordered.get(), output));
       }

@@ -22,8 +22,9 @@ defmodule Mlx.Values.Garbage do
   # What is left of the dead arrays after a collection of the young generation.
   @little 1_048_576
 
-  # A full collection is worth its time for this many times as many bytes as the heap has: to let as much memory lie fallow
-  # costs about as much, since each new page of memory has to be cleared.
+  # A full collection is worth its time for this many times as many bytes as there are on the heap, which is copied: to let
+  # as much memory lie fallow costs about as much, since each new page of memory has to be cleared. What the heap has room for
+  # beyond that costs nothing.
   @bytes_per_byte_of_heap 4
 
   # What MLX says when it gets no buffer: of the number of buffers on Metal, and of memory on a GPU and on any device.
@@ -68,7 +69,7 @@ defmodule Mlx.Values.Garbage do
       left < @little ->
         Native.collected(self(), bytes)
 
-      left > @bytes_per_byte_of_heap * heap_bytes() ->
+      left > @bytes_per_byte_of_heap * bytes_on_heap() ->
         run_collection(type: :major)
         Native.collected(self(), bytes)
 
@@ -79,9 +80,10 @@ defmodule Mlx.Values.Garbage do
     Telemetry.execute([:memory, :collect], taken(held))
   end
 
-  defp heap_bytes do
-    {:total_heap_size, words} = Process.info(self(), :total_heap_size)
-    words * :erlang.system_info(:wordsize)
+  # What the last collection left. Of a process that runs, `:heap_size` is what it has room for.
+  defp bytes_on_heap do
+    {:garbage_collection_info, sizes} = Process.info(self(), :garbage_collection_info)
+    (sizes[:recent_size] + sizes[:old_heap_size]) * :erlang.system_info(:wordsize)
   end
 
   # What was collected is freed as soon as the scheduler is free.

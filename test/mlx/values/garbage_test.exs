@@ -67,6 +67,17 @@ defmodule Mlx.Values.GarbageTest do
     assert greatest_growth(nil, 60) <= 2 * @megabytes * 1024 * 1024
   end
 
+  test "so are those that are old, where little else is on the heap, however large it is" do
+    step = fn ->
+      array = Mlx.eval(Mlx.zeros({@megabytes * 1024 * 1024}, type: :u8))
+      # The second one takes it to the old heap.
+      for _ <- 1..2, do: :erlang.garbage_collect(self(), type: :minor)
+      array.shape
+    end
+
+    assert peak(fn -> for _ <- 1..10, do: step.() end) <= 2 * @megabytes * 1024 * 1024
+  end
+
   describe "an evaluation lets go of what no process reaches" do
     test "of a lazy chain" do
       assert peak(fn -> ones() |> chain() |> Mlx.eval() end) <= 3 * @megabytes * 1024 * 1024
