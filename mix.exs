@@ -64,8 +64,10 @@ defmodule Mlx.MixProject do
     apply(Mlx.Package.Precompile, :run, [arguments])
   end
 
-  defp elixirc_paths(:test), do: ["lib", "test/support", "test/descriptions", "conformance/elixir"]
-  defp elixirc_paths(_env), do: ["lib"]
+  defp elixirc_paths(:test), do: elixirc_paths(:dev) ++ ["test/support", "test/descriptions", "conformance/elixir"]
+
+  # The topics of `Mlx` come first. It waits for them, takes the longest, and would be compiled alone after all others.
+  defp elixirc_paths(_env), do: ["lib/mlx/ops", "lib/mlx/values", "lib/mlx/transforms", "lib"]
 
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do

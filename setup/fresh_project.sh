@@ -23,6 +23,7 @@ took() {
 }
 
 took
+began=$started
 mix new fresh >new.log
 cd fresh
 awk '/defp deps do/ { print "  defp deps, do: [{:mlx, path: \"../mlx\"}]"; inside = 1 } !inside { print } inside && /^  end/ { inside = 0 }' \
@@ -41,6 +42,7 @@ case $answer in
     ;;
   *) fail "Mlx.add(1, 2) gives: $answer" ;;
 esac
+echo "from mix new to the answer: $((started - began)) s"
 mix release --quiet --path ../release || fail 'there is no release'
 took 'mix release'
 cd ..

@@ -7,6 +7,7 @@ defmodule Mlx.Arguments.Mismatch do
   # functions of `Mlx` when those of a topic take no such arguments.
 
   alias Mlx.Arguments.{ArgumentType, Given}
+  alias Mlx.Ops.Topic
 
   defmacro __using__(_options) do
     quote do
@@ -19,11 +20,15 @@ defmodule Mlx.Arguments.Mismatch do
   @doc false
   def __on_definition__(env, :def, name, arguments, guards, body) do
     documented = match?({_line, text} when is_binary(text), Module.get_attribute(env.module, :doc))
-    takes_all = body != nil and guards == [] and Enum.all?(arguments, &variable?/1)
+    takes_all = takes_all?(arguments, guards, body)
     Module.put_attribute(env.module, :clauses, {{name, length(arguments)}, documented, takes_all})
   end
 
   def __on_definition__(_env, _kind, _name, _arguments, _guards, _body), do: :ok
+
+  @doc "Whether a clause takes whatever it is given. All three are what `@on_definition` tells of it."
+  @spec takes_all?([Macro.t()], [Macro.t()], term()) :: boolean()
+  def takes_all?(arguments, guards, body), do: body != nil and guards == [] and Enum.all?(arguments, &variable?/1)
 
   defp variable?({:\\, _, [argument, _default]}), do: variable?(argument)
   defp variable?({name, _, context}), do: is_atom(name) and is_atom(context)
@@ -68,20 +73,18 @@ defmodule Mlx.Arguments.Mismatch do
   end
 
   @doc """
-  Raises for an error of `function`, which a function of the same name in `module` called, when no clause took the
-  arguments. Any other error is raised again.
+  Raises for what was raised in `module.name`, which calls the function of the same name in `topic`: when no clause of that
+  function took the arguments, this error tells of it. Any other error is raised again.
   """
-  @spec reraise(Exception.t(), Exception.stacktrace(), {module(), atom()}, module(), [ArgumentType.t()]) :: no_return()
-  def reraise(error, stacktrace, {topic, name}, module, types) do
-    case stacktrace do
-      [{^topic, ^name, arguments, _location} | rest] when is_list(arguments) ->
-        message = "#{inspect(module)}.#{name}: #{message(arguments, types)}"
-        Kernel.reraise(ArgumentError, [message: message], [{module, name, length(arguments), []} | rest])
-
-      _inside ->
-        Kernel.reraise(error, stacktrace)
-    end
+  @spec reraise(term(), Exception.stacktrace(), module(), module(), atom()) :: no_return()
+  def reraise(:function_clause, [{topic, name, arguments, _place} | rest], topic, module, name)
+      when is_list(arguments) do
+    types = Topic.types(topic, name, length(arguments))
+    message = "#{inspect(module)}.#{name}: #{message(arguments, types)}"
+    Kernel.reraise(ArgumentError, [message: message], [{module, name, length(arguments), []} | rest])
   end
+
+  def reraise(reason, stacktrace, _topic, _module, _name), do: :erlang.raise(:error, reason, stacktrace)
 
   defp message(arguments, types) do
     case arguments

@@ -10,6 +10,8 @@ defmodule Mlx.Ops.Topic do
   #
   # Arguments that no clause of a topic's function takes are told of as those of the public function: see `Mlx.Arguments.Mismatch`.
 
+  alias Mlx.Arguments.Mismatch
+
   @doc "Collects the documented functions of the module that uses it. Option: `:title`."
   defmacro __using__(title: title) do
     quote do
@@ -17,13 +19,17 @@ defmodule Mlx.Ops.Topic do
       def __topic_title__, do: unquote(title)
 
       Module.register_attribute(__MODULE__, :topic, accumulate: true)
+      Module.register_attribute(__MODULE__, :takes_all, accumulate: true)
       @on_definition Mlx.Ops.Topic
       @before_compile Mlx.Ops.Topic
     end
   end
 
   @doc false
-  def __on_definition__(env, :def, name, arguments, _guards, _body) do
+  def __on_definition__(env, :def, name, arguments, guards, body) do
+    if Mismatch.takes_all?(arguments, guards, body),
+      do: Module.put_attribute(env.module, :takes_all, {name, length(arguments)})
+
     with {_line, text} when is_binary(text) <- Module.get_attribute(env.module, :doc) do
       Module.put_attribute(env.module, :topic, {name, Enum.map(arguments, &argument/1), text})
     end
@@ -35,12 +41,13 @@ defmodule Mlx.Ops.Topic do
   defmacro __before_compile__(env) do
     specs = Module.get_attribute(env.module, :spec)
     native = Module.get_attribute(env.module, :native, [])
+    take_all = Module.get_attribute(env.module, :takes_all)
 
     functions =
       for {name, arguments, text} <- Enum.reverse(Module.get_attribute(env.module, :topic)) do
         specs = for {:spec, spec, _} <- specs, of?(spec, name, arguments), do: expand(spec, env)
         if specs == [] and native[name] == nil, do: without_spec!(env.module, name, arguments)
-        {name, arguments, text, specs, native[name]}
+        {name, arguments, text, specs, native[name], {name, length(arguments)} in take_all}
       end
 
     quote do
@@ -64,9 +71,21 @@ defmodule Mlx.Ops.Topic do
     end
   end
 
-  defp public({name, arguments, text, specs, nil}, topic) do
+  @doc "The types of the arguments of a function of a topic."
+  @spec types(module(), atom(), arity()) :: [Macro.t()]
+  def types(topic, name, arity) do
+    Enum.find_value(topic.__topic__(), fn {function, arguments, _text, specs, _native, _takes_all} ->
+      if function == name and length(arguments) == arity, do: types(specs)
+    end)
+  end
+
+  defp types([{:when, _, [spec, _variables]} | _]), do: types([spec])
+  defp types([{:"::", _, [{_name, _, types}, _result]} | _]), do: types
+
+  defp public({name, arguments, text, specs, nil, takes_all}, topic) do
     variables = Enum.map(arguments, &without_default/1)
     call = quote(do: unquote(topic).unquote(name)(unquote_splicing(variables)))
+    body = checked(call, name, variables, topic)
 
     quote do
       @doc unquote(text)
@@ -74,27 +93,27 @@ defmodule Mlx.Ops.Topic do
       unquote_splicing(for spec <- specs, do: quote(do: @spec(unquote(spec))))
 
       def unquote(name)(unquote_splicing(arguments)) do
-        unquote(checked(call, name, variables, topic))
-      rescue
-        error in FunctionClauseError ->
-          function = {unquote(topic), unquote(name)}
-
-          Mlx.Arguments.Mismatch.reraise(
-            error,
-            __STACKTRACE__,
-            function,
-            __MODULE__,
-            unquote(Macro.escape(types(specs)))
-          )
+        unquote(if takes_all, do: body, else: refusing(body, topic, name))
       end
     end
   end
 
-  defp public({name, arguments, text, _specs, native}, topic) do
+  defp public({name, arguments, text, _specs, native, _takes_all}, topic) do
     quote do
       @doc unquote(text)
       @doc topic: unquote(topic.__topic_title__())
       operation unquote(name)(unquote_splicing(Enum.drop(arguments, -1))), unquote(native)
+    end
+  end
+
+  # A function that takes whatever it is given has no clause that is missed.
+  defp refusing(body, topic, name) do
+    quote do
+      try do
+        unquote(body)
+      catch
+        :error, reason -> Mismatch.reraise(reason, __STACKTRACE__, unquote(topic), __MODULE__, unquote(name))
+      end
     end
   end
 
@@ -126,10 +145,6 @@ defmodule Mlx.Ops.Topic do
 
   defp without_default({:\\, _, [argument, _default]}), do: argument
   defp without_default(argument), do: argument
-
-  # The types of the arguments.
-  defp types([{:when, _, [spec, _variables]} | _]), do: types([spec])
-  defp types([{:"::", _, [{_name, _, types}, _result]} | _]), do: types
 
   defp of?({:when, _, [spec, _types]}, name, arguments), do: of?(spec, name, arguments)
   defp of?({:"::", _, [{name, _, types}, _result]}, name, arguments), do: length(types) == length(arguments)

@@ -27,7 +27,7 @@ defmodule Mlx.Ops.TopicTest do
   end
 
   test "remembers documented functions, with names and defaults of arguments, and specs without aliases" do
-    assert [{:rain, rain_arguments, "Rain.", [rain_spec], nil}, {:snow, snow_arguments, "Snow.", [_], nil}] =
+    assert [{:rain, rain_arguments, "Rain.", [rain_spec], nil, false}, {:snow, snow_arguments, "Snow.", [_], nil, true}] =
              Weather.__topic__()
 
     assert Enum.map(rain_arguments, &Macro.to_string/1) == ["array", "options \\\\ []"]

@@ -9,7 +9,9 @@ defmodule Mlx.LM.Grammar.CharacterClasses do
   of_categories = fn names ->
     bits = names |> Enum.map(&CharacterCategory.mask/1) |> Enum.reduce(&Bitwise.bor/2)
 
-    0..0x10FFFF
+    # The planes between have no characters, and those behind them are for private use.
+    0..0x3FFFF
+    |> Enum.concat(0xE0000..0xEFFFF)
     |> Enum.reduce([], fn code, ranges ->
       case {CharacterCategory.in?(code, bits), ranges} do
         {false, ranges} -> ranges

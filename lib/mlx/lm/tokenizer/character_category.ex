@@ -70,12 +70,15 @@ defmodule Mlx.LM.Tokenizer.CharacterCategory do
        [0x1FAC6..0x1FAC6, 0x1FADC..0x1FADC, 0x1FADF..0x1FADF, 0x1FAE9..0x1FAE9, 0x1FBCB..0x1FBEF]}
   ]
 
-  newer = for {name, ranges} <- @newer, range <- ranges, code <- range, into: %{}, do: {code, @numbers[name]}
+  # An attribute is copied each time that it is read here.
+  {number_of, erlang} = {@numbers, @erlang}
+
+  newer = for {name, ranges} <- @newer, range <- ranges, code <- range, into: %{}, do: {code, number_of[name]}
 
   category = fn code ->
     case newer do
       %{^code => number} -> number
-      _other -> @numbers[@erlang[:unicode_util.lookup(code).category]]
+      _other -> number_of[erlang[:unicode_util.lookup(code).category]]
     end
   end
 
