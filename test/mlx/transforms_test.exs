@@ -2,7 +2,6 @@ defmodule Mlx.TransformsTest do
   # Whether functions are compiled is a setting of the virtual machine.
   use ExUnit.Case, async: false
 
-
   defp number(array), do: Mlx.to_number(array)
 
   describe "gradients" do
