@@ -11,12 +11,14 @@ import sys
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optimizers
+import numpy as np
 from mlx_lm.quant import awq, dwq, dynamic_quant, gptq
 from mlx_lm.utils import load, quantize_model, save
 
 METHOD, MODEL, FOLDER, TOKENS = sys.argv[1:5]
 BITS, HIGH_BITS = int(sys.argv[5]), int(sys.argv[6])
 BITS_PER_WEIGHT, LEARNING_RATE, BATCH_SIZE = float(sys.argv[7]), float(sys.argv[8]), int(sys.argv[9])
+SEED = 1
 GROUP_SIZE = int(os.environ.get("GROUP_SIZE", "64"))
 
 
@@ -75,7 +77,13 @@ elif METHOD == "dynamic":
 elif METHOD == "dwq":
     whole, _ = load(MODEL)
     model, config = rounded(config)
-    windows = [(window, 0) for window in tokens.tolist()]
+    # mlx-lm reads batches in a random order, and leaves out what the last token foretells. So that it learns the same as Mlx does
+    # in each step, batches stand where it looks for them, with a token more at the end of each window.
+    count = len(tokens) // BATCH_SIZE
+    np.random.seed(SEED)
+    places = np.argsort(np.random.permutation(count)).tolist()
+    windows = [(window + [0], 0) for window in tokens.tolist()]
+    windows = [windows[BATCH_SIZE * place + row] for place in places for row in range(BATCH_SIZE)]
     dwq.dwq_quantize(
         model,
         lambda batch, _index, split: whole(batch),
@@ -83,8 +91,8 @@ elif METHOD == "dwq":
         windows,
         windows[:BATCH_SIZE],
         BATCH_SIZE,
-        tokens.shape[1],
-        seed=1,
+        tokens.shape[1] + 1,
+        seed=SEED,
         dtype=mx.float32,
     )
 

@@ -261,6 +261,8 @@ defmodule Mlx.LM do
     * `:start` - of `:dwq`: the method that gives what is trained, `:round` (default), `:gptq` or `:awq`
     * `:steps`, `:learning_rate`, `:temperature` - of `:dwq`: how many steps are made, by default one for each batch; default
       1.0e-5; and by what logits are divided, default 2.0
+    * `:seed` - of `:dwq`: shuffles the windows of the text, which are read in this order, default 0; `nil` leaves them in the
+      order of the text
     * `:report` - of `:dwq`: a function of the number of a step, and the divergence from the whole model before it
     * `:high_bits`, `:bits_per_weight` - of `:dynamic`: the bits of the layers that have more, by default the next after `:bits`;
       and how many bits there are for each number of the model in the end, scales and all others counted, default 5.0

@@ -22,6 +22,7 @@ defmodule Mix.Tasks.Mlx.Quantize do
       the end, default 5.0
     * `--start`, `--steps`, `--learning-rate`, `--temperature` - of `dwq`: `round` (default), `gptq` or `awq`; how many steps
       are made, by default one for each batch; default 1.0e-5; and default 2.0
+    * `--seed` - of `dwq`: shuffles the windows of the text, default 0
     * `--gradient-checkpoint` - of `dwq` and `dynamic`: less memory for more time
     * `--grid`, `--[no-]clip` - of `awq`: how many scales are tried, default 20; and whether numbers are bounded, default yes
     * `--dequantize` - unpack what is quantized, to quantize it anew
@@ -58,6 +59,7 @@ defmodule Mix.Tasks.Mlx.Quantize do
     steps: {:integer, "N", "dwq: how many steps are made, by default one for each batch"},
     learning_rate: {:float, "X", "dwq: default 1.0e-5"},
     temperature: {:float, "T", "dwq: by which logits are divided, default 2.0"},
+    seed: {:integer, "N", "dwq: shuffles the windows of the text, default 0"},
     gradient_checkpoint: {:boolean, nil, "dwq, dynamic: less memory for more time"},
     grid: {:integer, "N", "awq: how many scales are tried, default 20"},
     clip: {:yes_or_no, nil, "awq: whether numbers are bounded, default yes"},

@@ -2,6 +2,7 @@ defmodule Mlx.LM.QuantizationMethodsTest do
   use ExUnit.Case, async: true
 
   alias Mlx.LM.{Checkpoint, Decoder}
+  alias Mlx.LM.Quantization.Calibration
   alias Mlx.TinyLlama
 
   @moduletag :tmp_dir
@@ -112,6 +113,35 @@ defmodule Mlx.LM.QuantizationMethodsTest do
     end
   end
 
+  test "dwq reads the windows in the order of a seed", context do
+    tokenizer = Calibration.tokenizer(context.model)
+
+    rows = fn seed ->
+      for batch <- Calibration.batches(tokenizer, context.text, @small ++ [seed: seed]),
+          row <- Mlx.to_list(batch),
+          do: row
+    end
+
+    [none, first, second] = for seed <- [nil, 1, 2], do: rows.(seed)
+    assert length(none) == 12
+    assert rows.(1) == first
+    assert length(Enum.uniq([none, first, second])) == 3
+    for shuffled <- [first, second], do: assert(Enum.sort(shuffled) == Enum.sort(none))
+
+    test = self()
+
+    losses =
+      for seed <- [nil, 1, 1, 2] do
+        options = [method: :dwq, bits: 3, steps: 1, seed: seed, report: fn 1, loss -> send(test, {:first, loss}) end]
+        quantize(context, "seed-#{System.unique_integer([:positive])}", options)
+        assert_received {:first, loss}
+        loss
+      end
+
+    assert [a, b, b, c] = losses
+    assert length(Enum.uniq([a, b, c])) == 3
+  end
+
   test "layers have the settings that are wanted, with each method", context do
     where = fn path, _layer ->
       cond do
@@ -196,6 +226,8 @@ defmodule Mlx.LM.QuantizationMethodsTest do
           {[method: :dwq, calibration: "a text", start: :dynamic],
            ~r/expected :start to be one of :round, :gptq, :awq/},
           {[method: :dwq, calibration: "a text", learning_rate: 0], ~r/expected :learning_rate to be/},
+          {[method: :dwq, calibration: "a text", seed: -1], ~r/expected :seed to be an integer from 0/},
+          {[method: :gptq, calibration: "a text", seed: 1], ~r/method :gptq has no option :seed/},
           {[method: :round, calibration: "a text"], ~r/method :round reads no :calibration/},
           {:none, ~r/keyword list/}
         ] do

@@ -2,13 +2,13 @@ defmodule Mlx.LM.Quantization.Calibration do
   @moduledoc false
   # The text by which a model is quantized, as batches of windows of tokens of one length.
 
-  alias Mlx.Array
+  alias Mlx.{Array, Random}
   alias Mlx.IO.GGUFMetadata
   alias Mlx.LM.Tokenizer
 
   @doc """
   Batches `{count, length}` of a text, or of texts that follow each other. The windows are taken from all over the text. A text
-  that is shorter than a window is one.
+  that is shorter than a window is one. The option `:seed`, where it is there, shuffles the windows.
   """
   @spec batches(Tokenizer.t(), String.t() | [String.t()], keyword()) :: [Array.t()]
   def batches(tokenizer, texts, options) do
@@ -19,7 +19,7 @@ defmodule Mlx.LM.Quantization.Calibration do
       case Enum.chunk_every(ids, length, length, :discard) do
         [] when length(ids) < 2 -> raise Mlx.Error, "the :calibration has #{length(ids)} tokens, expected 2 or more"
         [] -> [ids]
-        windows -> spread(windows, options[:windows])
+        windows -> windows |> spread(options[:windows]) |> shuffled(options[:seed])
       end
 
     for batch <- Enum.chunk_every(windows, options[:batch_size]), do: Mlx.array(batch, type: :s32)
@@ -31,6 +31,13 @@ defmodule Mlx.LM.Quantization.Calibration do
     count = length(windows)
     places = MapSet.new(0..(min(most, count) - 1), &div(&1 * count, min(most, count)))
     for {window, place} <- Enum.with_index(windows), place in places, do: window
+  end
+
+  defp shuffled(windows, nil), do: windows
+
+  defp shuffled(windows, seed) do
+    order = windows |> length() |> Random.permutation(key: Random.key(seed)) |> Mlx.to_list()
+    for number <- order, do: Enum.at(windows, number)
   end
 
   @doc "The tokenizer of a source that is converted: a folder, with or without a GGUF file in it, or a GGUF file."

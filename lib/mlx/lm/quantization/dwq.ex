@@ -19,6 +19,7 @@ defmodule Mlx.LM.Quantization.DWQ do
       steps: {nil, {:optional, {:integer, 1, nil}}},
       learning_rate: {1.0e-5, {:number_over, 0, 1}},
       temperature: {2.0, {:number_over, 0, 1000}},
+      seed: {0, {:optional, :seed}},
       gradient_checkpoint: {false, :boolean},
       report: {nil, {:optional, {:function, 2}}}
     ]
@@ -42,7 +43,8 @@ defmodule Mlx.LM.Quantization.DWQ do
     end
 
     steps = options[:steps] || length(context.batches)
-    loss = &loss(open(student), decoder, &1, &2, context)
+    open = open(student)
+    loss = &loss(open, decoder, &1, &2, context)
     Distillation.with_arrays(student, in_type(train(parameters, loss, steps, context), context.type))
   end
 
