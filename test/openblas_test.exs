@@ -23,14 +23,14 @@ defmodule OpenblasTest do
     assert blas(["products"]) == {"ok\n", 0}
   end
 
-  test "a product that is soon done wakes no thread of OpenBLAS" do
+  test "a product that is soon done starts and wakes no thread" do
     assert blas(["threads", 64, 128, 784]) == {"0\n", 0}
     assert blas(["threads", 256, 256, 256]) == {"0\n", 0}
   end
 
   # On Neoverse V1 and V2 OpenBLAS has limits of its own.
   if :erlang.system_info(:system_architecture) |> to_string() |> String.starts_with?("x86_64") do
-    test "a product of a matrix and a vector wakes none either, when it is computed in pieces" do
+    test "a product of a matrix and a vector starts and wakes none either, when it is computed in pieces" do
       assert blas(["threads", 1, 2000, 900]) == {"0\n", 0}
     end
   end
