@@ -176,6 +176,50 @@ defmodule Mlx.TransformsTest do
       assert_received {:recorded, 2}
     end
 
+    test "tells apart integers and other numbers, and numbers that are keys, in what differs in numbers only" do
+      parent = self()
+
+      recorded? = fn fun, arguments ->
+        apply(fun, arguments)
+        receive(do: (:recorded -> true), after: (0 -> false))
+      end
+
+      fun = Mlx.compile(fn x, _any -> send(parent, :recorded) && Mlx.negate(x) end)
+      x = Mlx.array(1.0)
+      others = [[0], [{0.5, "a"}], %{0 => 1}, %{1 => 1}, [nil]]
+      for other <- others, do: assert(recorded?.(fun, [x, other]))
+      for n <- 1..32, do: assert(recorded?.(fun, [x, [n]]))
+      for n <- 1..31, do: assert(recorded?.(fun, [x, [n / 2]]))
+      for n <- [:nan, :infinity], do: assert(recorded?.(fun, [x, [n]]))
+      assert recorded?.(fun, [x, [0]])
+      assert recorded?.(fun, [x, [0.5]])
+      for other <- tl(others), do: refute(recorded?.(fun, [x, other]))
+
+      any_shape = Mlx.compile(fn x, n -> send(parent, :recorded) && Mlx.add(x, n) end, shapeless: true)
+      for n <- 1..33, do: assert(recorded?.(any_shape, [Mlx.ones({n}), n]))
+      assert recorded?.(any_shape, [Mlx.ones({33}), 1])
+    end
+
+    test "merges equal numbers, and not those that were equal at another call" do
+      uses = fn x, a, b ->
+        [
+          Mlx.add(Mlx.multiply(x, a), Mlx.multiply(Mlx.exp(x), b)),
+          Mlx.subtract(Mlx.multiply(Mlx.reshape(x, {3, 1}), a), b),
+          Mlx.add(Mlx.arange(3), Mlx.multiply(Mlx.arange(3), a))
+        ]
+      end
+
+      compiled = Mlx.compile(uses)
+      x = Mlx.array([1.0, 2.0, 3.0])
+
+      for {a, b} <- [{0.5, 0.5}, {0.5, 0.75}, {0.75, 0.5}, {0.75, 0.75}, {2, 0.5}, {2, 2}] do
+        for {result, expected} <- Enum.zip(compiled.(x, a, b), uses.(x, a, b)) do
+          assert {result.shape, result.type} == {expected.shape, expected.type}
+          assert number(Mlx.all_close(result, expected))
+        end
+      end
+    end
+
     test "shapeless, records once for each number of axes" do
       parent = self()
 

@@ -118,8 +118,8 @@ std::exception_ptr failure_of(const std::function<void()>& work) {
   }
 }
 
-// A thread that waits for work: to start one takes as long as to compile a small function, and its first allocations are
-// slow. Who finds it at work starts another.
+// A thread that waits for work: to start one takes as long as to compile a small function, and its first allocations
+// are slow. Who finds it at work starts another.
 class KeptThread {
  public:
   // False when it is at work.

@@ -21,8 +21,8 @@ void start_deep_thread(std::size_t stack_bytes, std::function<void()> body);
 // for so many nodes; throws Error when no stack would be.
 void with_stack_for(std::size_t nodes, const std::function<void()>& work);
 
-// The same, always on another thread. Of what MLX keeps for a thread nothing may be left when the work is done: the next
-// work may come to the same one.
+// The same, always on another thread. Of what MLX keeps for a thread nothing may be left when the work is done: the
+// next work may come to the same one.
 void on_deep_thread(std::size_t nodes, const std::function<void()>& work);
 
 // A thread that does one piece of work after another.

@@ -21,8 +21,8 @@ class Numbers {
  public:
   using Pointer = std::shared_ptr<const Numbers>;
 
-  // The numbers that a graph takes, one for each use, where those that differ from earlier recordings become inputs. `formers`: the
-  // numbers of these, of which the first that has as many of the same types is compared.
+  // The numbers that a graph takes, one for each use, where those that differ from earlier recordings become inputs.
+  // `formers`: the numbers of these, of which the first that has as many of the same types is compared.
   static Pointer make_inputs(const GraphSources& sources, std::span<const Pointer> formers);
 
  private:

@@ -198,13 +198,14 @@ class CompiledFunction::Graph {
 
   void add_node(const mx::array& array) {
     const mx::Primitive& primitive = array.primitive();
-    nodes_.push_back({.primitive = with_fallback(array.primitive_ptr()),
-                      .deferred = typeid(primitive) == typeid(Deferred) ? static_cast<const Deferred*>(&primitive) : nullptr,
-                      .first_input = input_places_.size(),
-                      .input_count = array.inputs().size(),
-                      .first_output = place_count_,
-                      .output_count = array.siblings().size() + 1,
-                      .first_kind = output_kinds_.size()});
+    nodes_.push_back(
+        {.primitive = with_fallback(array.primitive_ptr()),
+         .deferred = typeid(primitive) == typeid(Deferred) ? static_cast<const Deferred*>(&primitive) : nullptr,
+         .first_input = input_places_.size(),
+         .input_count = array.inputs().size(),
+         .first_output = place_count_,
+         .output_count = array.siblings().size() + 1,
+         .first_kind = output_kinds_.size()});
     for (const mx::array& input : array.inputs()) {
       input_places_.push_back(places_of_.at(input.id()));
     }

@@ -64,7 +64,7 @@ std::uint64_t bits_of(const Scalar& number) {
 // The arrays of the numbers that a thread used last. To make one takes a quarter of the time of an operation.
 class RecentNumbers {
  public:
-  ArrayHandle array_of(const Scalar& number, std::optional<mlx_dtype> peer) {
+  ArrayHandle make(const Scalar& number, std::optional<mlx_dtype> peer) {
     const Key key{number.index(), bits_of(number), peer};
     const auto recent = std::ranges::find(numbers_, key, &Number::key);
     if (recent != numbers_.end() && recent->array) {
@@ -92,12 +92,12 @@ class RecentNumbers {
 };
 
 // Where there is a GPU, the memory of an array may move while it is used.
-ArrayHandle array_of(const Scalar& number, std::optional<mlx_dtype> peer) {
+ArrayHandle make_number(const Scalar& number, std::optional<mlx_dtype> peer) {
   if (Streams::instance().has(MLX_GPU)) {
     return make_weak_scalar(number, peer);
   }
   thread_local RecentNumbers recent;
-  return recent.array_of(number, peer);
+  return recent.make(number, peer);
 }
 
 }  // namespace
@@ -125,7 +125,7 @@ Operand Operand::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
 
 void Operand::materialize(std::optional<mlx_dtype> peer) {
   if (number_) {
-    constant_ = array_of(*number_, peer);
+    constant_ = make_number(*number_, peer);
   }
 }
 

@@ -11,9 +11,7 @@
 namespace mlx_nif {
 
 CompiledCall::CompiledCall(const FlatContainer& arguments, ERL_NIF_TERM value)
-    : env_(enif_alloc_env()),
-      form_(env_.get(), arguments),
-      value_(enif_make_copy(env_.get(), value)) {
+    : env_(enif_alloc_env()), form_(env_.get(), arguments), value_(enif_make_copy(env_.get(), value)) {
   take_apart();
 }
 

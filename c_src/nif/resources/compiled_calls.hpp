@@ -44,8 +44,8 @@ class CompiledCall {
   std::optional<ContainerTemplate> result_;
 };
 
-// Any number of processes may use one. It has a few entries. Those whose arguments differ in numbers only are a group, or
-// all are one; of each group it keeps so many as were used last.
+// Any number of processes may use one. It has a few entries. Those whose arguments differ in numbers only are a group,
+// or all are one; of each group it keeps so many as were used last.
 class CompiledCalls {
  public:
   CompiledCalls(std::size_t most_of_a_group, bool one_group)

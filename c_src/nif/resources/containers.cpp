@@ -202,9 +202,8 @@ bool ContainerForm::differs_in_numbers_only(const ContainerForm& other) const {
     return false;
   }
   for (std::size_t index = 0; index < terms_.size(); ++index) {
-    const bool alike = numbers_[index] == NumberKind::none
-                           ? enif_is_identical(terms_[index], other.terms_[index]) != 0
-                           : numbers_[index] == other.numbers_[index];
+    const bool alike = numbers_[index] == NumberKind::none ? enif_is_identical(terms_[index], other.terms_[index]) != 0
+                                                           : numbers_[index] == other.numbers_[index];
     if (!alike) {
       return false;
     }

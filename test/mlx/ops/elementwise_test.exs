@@ -151,6 +151,23 @@ defmodule Mlx.Ops.ElementwiseTest do
   # MLX computes `a ^ b ^ b` for booleans in memory that it reuses.
   defp wrong_in_python?(name, type, number), do: name == :bitwise_xor and type == :bool and is_boolean(number)
 
+  test "numbers that are used again and again keep their sign, their kind and the type that they take" do
+    x = Mlx.array([1.0, 2.0])
+
+    for _ <- 1..3 do
+      assert Mlx.to_list(Mlx.divide(x, 0.0)) == [:infinity, :infinity]
+      assert Mlx.to_list(Mlx.divide(x, -0.0)) == [:neg_infinity, :neg_infinity]
+      assert Mlx.to_list(Mlx.divide(x, :nan)) == [:nan, :nan]
+
+      for {number, type, expected} <- [{1, :u8, :u8}, {1.0, :u8, :f32}, {1, :f16, :f16}, {1.0, :f16, :f16}] do
+        assert Mlx.add(Mlx.ones({2}, type: type), number).type == expected
+      end
+
+      assert Mlx.add(Mlx.array(true), true).type == :bool
+      assert Mlx.to_number(Mlx.add(Mlx.add(0.0, 1.5), Mlx.add(1.5, 1.5))) == 4.5
+    end
+  end
+
   test "booleans are xored also where MLX could reuse their memory" do
     for n <- [1, 5, 40] do
       a = Samples.array({n}, :bool)
