@@ -46,7 +46,7 @@ defmodule Mlx.LM.Tokenizer do
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.FilePath
   alias Mlx.LM.Tokenizer.{AddedTokens, Decoder, Definition, Folder, GGUF, LoneBytes, Model, Normalizer, PreTokenizer}
-  alias Mlx.LM.Tokenizer.{Padding, PostProcessor, StreamDecoder, Table, Truncation}
+  alias Mlx.LM.Tokenizer.{Heap, Padding, PostProcessor, StreamDecoder, Table, Truncation}
 
   @typedoc "A token's number."
   @type id :: non_neg_integer
@@ -197,7 +197,9 @@ defmodule Mlx.LM.Tokenizer do
     edge(bos, tokenizer.front, tokenizer.bos) ++ ids ++ edge(eos, tokenizer.back, tokenizer.eos)
   end
 
-  defp ids(tokenizer, text, special) do
+  defp ids(tokenizer, text, special), do: Heap.roomy(byte_size(text), fn -> all_ids(tokenizer, text, special) end)
+
+  defp all_ids(tokenizer, text, special) do
     {text, lone} = LoneBytes.hide(text)
 
     {encoded, _cache} =

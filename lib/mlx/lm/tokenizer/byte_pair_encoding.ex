@@ -12,19 +12,21 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
 
   @behaviour Model
 
-  @enforce_keys [:ids, :merges, :bytes, :fallback, :unknown, :fuse, :prefix, :suffix, :whole_words]
+  @enforce_keys [:ids, :ascii, :merges, :bytes, :fallback, :unknown, :fuse, :prefix, :suffix, :whole_words]
   defstruct @enforce_keys
 
   @typep table :: Table.t()
+  @typep merges :: Merges.t()
 
   @typedoc """
-  The vocabulary, and the merges by pair of tokens; the token of each byte where words are bytes; the tokens that stand
+  The vocabulary, and its ids of the characters of ASCII; the merges by pair of tokens; the token of each byte where words are bytes; the tokens that stand
   for bytes; the unknown token, and whether neighbours of that kind are one; what is written in front of characters inside
   of a word and behind its last one; and whether a word that is itself a token is that token whatever the merges say.
   """
   @type t :: %__MODULE__{
           ids: table,
-          merges: table,
+          ascii: tuple,
+          merges: merges,
           bytes: tuple | nil,
           fallback: tuple | nil,
           unknown: String.t() | nil,
@@ -85,6 +87,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
 
     %__MODULE__{
       ids: Table.new(ids),
+      ascii: List.to_tuple(for(code <- 0..127, do: ids[<<code>>])),
       merges: Merges.new(merges, byte_size(prefix), ids),
       bytes: if(options[:bytes], do: List.to_tuple(for(byte <- 0..255, do: ids[ByteAlphabet.character(byte)]))),
       fallback: if(options[:fallback], do: ByteTokens.new(ids)),

@@ -44,13 +44,14 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.Beginning do
     do: {Enum.reverse(tokens), {text, prefix, unknown}}
 
   defp characters(<<code::utf8, rest::binary>>, prefix, model, lone, unknown, left, tokens) do
-    character = <<code::utf8>>
-    size = byte_size(character)
-    character = written(character, prefix, if(rest == "", do: model.suffix, else: ""))
+    size = size(code)
+    suffix = if rest == "", do: model.suffix, else: ""
     left = left - 1
 
-    case Table.get(model.ids, character) do
+    case id(model, code, prefix, suffix) do
       nil ->
+        character = prefix <> <<code::utf8>> <> suffix
+
         case ByteTokens.of(model.fallback, if(lone, do: LoneBytes.show(character), else: character)) do
           nil ->
             {unknown, tokens} = unknown(unknown_id(model), size, unknown, model.fuse, tokens)
@@ -67,8 +68,14 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.Beginning do
     end
   end
 
-  defp written(character, "", ""), do: character
-  defp written(character, prefix, suffix), do: prefix <> character <> suffix
+  defp id(%{ascii: ascii}, code, "", "") when code < 128, do: elem(ascii, code)
+  defp id(%{ids: ids}, code, "", ""), do: Table.get(ids, <<code::utf8>>)
+  defp id(%{ids: ids}, code, prefix, suffix), do: Table.get(ids, prefix <> <<code::utf8>> <> suffix)
+
+  defp size(code) when code < 0x80, do: 1
+  defp size(code) when code < 0x800, do: 2
+  defp size(code) when code < 0x10000, do: 3
+  defp size(_code), do: 4
 
   # The unknown token that waits behind one more unknown character, and the tokens.
   defp unknown(nil, _size, waiting, _fuse, tokens), do: {waiting, tokens}
