@@ -8,7 +8,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
 
   alias Mlx.Arguments.Given
   alias Mlx.LM.Tokenizer.{ByteAlphabet, ByteTokens, Fields, LoneBytes, Model, Table}
-  alias Mlx.LM.Tokenizer.BytePairEncoding.{Beginning, LongWord, Merges, ShortWord}
+  alias Mlx.LM.Tokenizer.BytePairEncoding.{Beginning, ByteWord, LongWord, Merges, ShortWord}
 
   @behaviour Model
 
@@ -103,10 +103,12 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   Where words can be cut without a change to their tokens: a character, before which no token goes on but behind some
   characters, which are the second. Nil where that does not hold.
 
-  With SentencePiece's vocabularies a whole text is one word, which `▁` cuts into small ones.
+  With SentencePiece's vocabularies a whole text is one word, which `▁` cuts into small ones. A word that a character is left
+  out of stays whole, because that moves the places of all tokens behind it; see `Beginning`.
   """
   @spec cuts(t, Model.vocabulary()) :: {String.t(), MapSet.t(char)} | nil
-  def cuts(%{bytes: nil, prefix: "", suffix: "", whole_words: false}, %{"▁" => _id} = vocabulary) do
+  def cuts(%{bytes: nil, prefix: "", suffix: "", whole_words: false, unknown: unknown}, %{"▁" => _id} = vocabulary)
+      when unknown != nil do
     {"▁", for({token, _id} <- vocabulary, code <- before(token), into: MapSet.new(), do: code)}
   end
 
@@ -120,8 +122,16 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   @impl Model
   def encode(model, word, lone) do
     case whole(model, word, lone) do
-      nil -> merged(model, word, lone)
+      nil -> for token <- merged(model, word, lone), do: Merges.id(token)
       id -> [id]
+    end
+  end
+
+  @impl Model
+  def places(model, word, lone) do
+    case whole(model, word, lone) do
+      nil -> model |> merged(word, lone) |> places(model, word, lone)
+      id -> [{id, 0, byte_size(word), nil}]
     end
   end
 
@@ -133,14 +143,30 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
 
   defp merged(%{merges: merges} = model, word, lone) when byte_size(word) <= @short do
     case Beginning.part(model, Beginning.word(model, word, lone), lone) do
-      {[], nil} -> []
-      {[token], nil} -> [Merges.id(token)]
-      {tokens, nil} -> tokens |> ShortWord.first(length(tokens), merges) |> ShortWord.merged(merges) |> ShortWord.ids()
+      {[_, _ | _] = tokens, nil} ->
+        tokens |> ShortWord.first(length(tokens), merges) |> ShortWord.merged(merges) |> ShortWord.tokens()
+
+      {one_or_none, nil} ->
+        one_or_none
     end
   end
 
-  defp merged(model, word, lone), do: model |> LongWord.merged(Beginning.word(model, word, lone), lone) |> ids([])
+  defp merged(model, word, lone),
+    do: model |> LongWord.merged(Beginning.word(model, word, lone), lone) |> Enum.reverse()
 
-  defp ids([token | tokens], ids), do: ids(tokens, [Merges.id(token) | ids])
-  defp ids([], ids), do: ids
+  defp places(tokens, %{bytes: bytes}, word, lone) do
+    sizes = for token <- tokens, do: Merges.size(token)
+
+    if bytes == nil or (not lone and Enum.sum(sizes) == byte_size(word)) do
+      {places, _at} =
+        Enum.map_reduce(tokens, 0, fn token, at ->
+          to = at + Merges.size(token)
+          {{Merges.id(token), at, to, nil}, to}
+        end)
+
+      places
+    else
+      ByteWord.places(tokens, bytes, word, lone)
+    end
+  end
 end

@@ -3,6 +3,8 @@ defmodule Mlx.LM.Tokenizer.Unigram do
   # The tokens whose scores have the largest sum. A character that is no token has a score below all of them; neighbours
   # of that kind are one unknown token.
 
+  import Mlx.LM.Tokenizer.CharacterSize
+
   alias Mlx.LM.Tokenizer.{ByteTokens, Fields, LoneBytes, Model, Table, Trie}
 
   @behaviour Model
@@ -61,11 +63,24 @@ defmodule Mlx.LM.Tokenizer.Unigram do
   end
 
   @impl Model
-  def encode(model, word, lone) do
-    word
-    |> forward(0, %{0 => {0.0, 0, nil}}, model, [])
-    |> backward(byte_size(word), word, model.unknown, nil, [])
-    |> Enum.flat_map(&ids(model, &1, lone))
+  def encode(model, word, lone), do: word |> pieces(model) |> Enum.flat_map(&elem(ids(model, &1, lone), 0))
+
+  @impl Model
+  def places(model, word, lone) do
+    {places, _at} =
+      word
+      |> pieces(model)
+      |> Enum.flat_map_reduce(0, fn piece, at ->
+        to = at + byte_size(piece)
+        {ids, written} = ids(model, piece, lone)
+        {for(id <- ids, do: {id, at, to, written}), to}
+      end)
+
+    places
+  end
+
+  defp pieces(word, model) do
+    word |> forward(0, %{0 => {0.0, 0, nil}}, model, []) |> backward(byte_size(word), word, model.unknown, nil, [])
   end
 
   # The best way to each place where a character begins, the last first: the place, where its last token begins, and that
@@ -118,11 +133,6 @@ defmodule Mlx.LM.Tokenizer.Unigram do
     end
   end
 
-  defp size(code) when code < 0x80, do: 1
-  defp size(code) when code < 0x800, do: 2
-  defp size(code) when code < 0x10000, do: 3
-  defp size(_code), do: 4
-
   # The pieces of the best way; `to` is the end of the run of unknown characters that was begun.
   defp backward(_ways, 0, _word, _unknown, nil, pieces), do: pieces
   defp backward(_ways, 0, word, _unknown, to, pieces), do: [binary_part(word, 0, to) | pieces]
@@ -138,10 +148,17 @@ defmodule Mlx.LM.Tokenizer.Unigram do
 
   defp backward([_between | ways], at, word, unknown, to, pieces), do: backward(ways, at, word, unknown, to, pieces)
 
+  # The unknown token is written as what is unknown.
   defp ids(model, piece, lone) do
     case Table.get(model.ids, piece) do
-      nil -> ByteTokens.of(model.bytes, if(lone, do: LoneBytes.show(piece), else: piece)) || [model.unknown]
-      id -> [id]
+      nil ->
+        case ByteTokens.of(model.bytes, if(lone, do: LoneBytes.show(piece), else: piece)) do
+          nil -> {[model.unknown], piece}
+          ids -> {ids, nil}
+        end
+
+      id ->
+        {[id], nil}
     end
   end
 

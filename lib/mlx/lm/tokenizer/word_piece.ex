@@ -43,14 +43,18 @@ defmodule Mlx.LM.Tokenizer.WordPiece do
   end
 
   @impl Model
-  def encode(model, word, _lone) do
-    with false <- longer?(word, model.most), ids when ids != nil <- whole(model, word) || pieces(model, word, 0, []) do
-      ids
+  def encode(model, word, lone), do: for({id, _from, _to, _written} <- places(model, word, lone), do: id)
+
+  @impl Model
+  def places(model, word, _lone) do
+    with false <- longer?(word, model.most),
+         places when places != nil <- whole(model, word) || pieces(model, word, 0, 0, []) do
+      places
     else
       _unknown ->
         case Table.get(model.ids, model.unknown) do
           nil -> raise Mlx.Error, message: "the vocabulary has no unknown token #{inspect(model.unknown)}"
-          id -> [id]
+          id -> [{id, 0, byte_size(word), nil}]
         end
     end
   end
@@ -63,17 +67,21 @@ defmodule Mlx.LM.Tokenizer.WordPiece do
   defp whole(model, word) do
     case Table.get(model.ids, word) do
       nil -> nil
-      id -> [id]
+      id -> [{id, 0, byte_size(word), nil}]
     end
   end
 
-  defp pieces(_model, "", _node, ids), do: Enum.reverse(ids)
-  defp pieces(_model, _rest, nil, _ids), do: nil
+  defp pieces(_model, "", _node, _at, places), do: Enum.reverse(places)
+  defp pieces(_model, _rest, nil, _at, _places), do: nil
 
-  defp pieces(model, word, node, ids) do
+  defp pieces(model, word, node, at, places) do
     case longest(word, node, model.trie, nil) do
-      nil -> nil
-      {id, rest} -> pieces(model, rest, model.inside, [id | ids])
+      nil ->
+        nil
+
+      {id, rest} ->
+        to = at + byte_size(word) - byte_size(rest)
+        pieces(model, rest, model.inside, to, [{id, at, to, nil} | places])
     end
   end
 

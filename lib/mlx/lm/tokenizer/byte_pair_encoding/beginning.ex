@@ -2,6 +2,8 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.Beginning do
   @moduledoc false
   # The tokens that a word begins as, of its bytes or characters, in parts: those of a long word are never all there.
 
+  import Mlx.LM.Tokenizer.CharacterSize
+
   alias Mlx.LM.Tokenizer.{BytePairEncoding, ByteTokens, LoneBytes, Table}
   alias Mlx.LM.Tokenizer.BytePairEncoding.Merges
 
@@ -71,11 +73,6 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.Beginning do
   defp id(%{ascii: ascii}, code, "", "") when code < 128, do: elem(ascii, code)
   defp id(%{ids: ids}, code, "", ""), do: Table.get(ids, <<code::utf8>>)
   defp id(%{ids: ids}, code, prefix, suffix), do: Table.get(ids, prefix <> <<code::utf8>> <> suffix)
-
-  defp size(code) when code < 0x80, do: 1
-  defp size(code) when code < 0x800, do: 2
-  defp size(code) when code < 0x10000, do: 3
-  defp size(_code), do: 4
 
   # The unknown token that waits behind one more unknown character, and the tokens.
   defp unknown(nil, _size, waiting, _fuse, tokens), do: {waiting, tokens}
