@@ -2,7 +2,7 @@
 
     encodings.py FOLDER    reads FOLDER/cases.json, a list of {"file", "texts", "add_special"}: a tokenizer.json, texts or pairs of
                            them, and whether special tokens are added; writes a list of JSON with the encodings of each, as lists
-                           of ids, types, special ones and the mask, or null where texts cannot be encoded so
+                           of ids, types, special ones, the mask and the offsets, or null where texts cannot be encoded so
 """
 
 import json
@@ -24,7 +24,7 @@ def encodings(case):
         batch = tokenizers[file].encode_batch(texts, add_special_tokens=case["add_special"])
     except Exception:
         return None
-    return [[e.ids, e.type_ids, e.special_tokens_mask, e.attention_mask] for e in batch]
+    return [[e.ids, e.type_ids, e.special_tokens_mask, e.attention_mask, e.offsets] for e in batch]
 
 
 cases = json.loads((folder / "cases.json").read_text())

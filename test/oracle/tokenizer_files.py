@@ -186,13 +186,15 @@ def attempt(function):
 
 def case(tokenizer):
     string = text()
-    ids = attempt(lambda: tokenizer.encode(string).ids)
-    if ids is None:
+    encoding = attempt(lambda: tokenizer.encode(string))
+    if encoding is None:
         return {"text": string, "ids": None}
+    ids = encoding.ids
     others = [R.choice(list(tokenizer.get_vocab().values())) for _ in range(R.randrange(1, 12))]
     return {
         "text": string,
         "ids": ids,
+        "offsets": encoding.offsets,
         "decoded": attempt(lambda: tokenizer.decode(ids, skip_special_tokens=False)),
         "without_special": attempt(lambda: tokenizer.decode(ids, skip_special_tokens=True)),
         "others": others,

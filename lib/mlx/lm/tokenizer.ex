@@ -45,8 +45,8 @@ defmodule Mlx.LM.Tokenizer do
 
   alias Mlx.Arguments.{CalledFunction, Given, Options}
   alias Mlx.IO.FilePath
-  alias Mlx.LM.Tokenizer.{AddedTokens, Decoder, Definition, Folder, GGUF, LoneBytes, Model, Normalizer, PreTokenizer}
-  alias Mlx.LM.Tokenizer.{Padding, PostProcessor, StreamDecoder, Table, Truncation}
+  alias Mlx.LM.Tokenizer.{AddedTokens, Decoder, Decoding, Definition, Edges, Encodings, Folder, GGUF, Model}
+  alias Mlx.LM.Tokenizer.{Normalizer, Padding, PostProcessor, PreTokenizer, StreamDecoder, Table, Tokens, Truncation}
 
   @typedoc "A token's number."
   @type id :: non_neg_integer
@@ -62,14 +62,27 @@ defmodule Mlx.LM.Tokenizer do
   @typep padding :: Padding.t()
 
   @typedoc """
-  A text or a pair of texts as a model reads it, with four lists of the same length:
+  A text or a pair of texts as a model reads it, with lists of the same length:
 
     * `:ids` - the tokens
     * `:types` - 0 for tokens of the first text, 1 for those of the second, or what the file says
     * `:special` - 1 for tokens that were put around texts, and for padding
     * `:mask` - 0 for padding
+    * `:offsets` - with the option of this name, the part of the text that each token stands for: where it begins and where
+      it ends, in characters (code points). Tokens that were put around texts and padding have `{0, 0}`
+    * `:byte_offsets` - with the same option, these parts in bytes
   """
-  @type encoding :: %{ids: [id], types: [non_neg_integer], special: [0 | 1], mask: [0 | 1]}
+  @type encoding :: %{
+          required(:ids) => [id],
+          required(:types) => [non_neg_integer],
+          required(:special) => [0 | 1],
+          required(:mask) => [0 | 1],
+          optional(:offsets) => [offset],
+          optional(:byte_offsets) => [offset]
+        }
+
+  @typedoc "Where the part of a text begins, and where what is behind it does."
+  @type offset :: {non_neg_integer, non_neg_integer}
 
   @type t :: %__MODULE__{
           tokens: table,
@@ -193,39 +206,10 @@ defmodule Mlx.LM.Tokenizer do
   def encode(%__MODULE__{} = tokenizer, text, options) when is_binary(text) do
     defaults = [special: true, bos: tokenizer.add_bos, eos: tokenizer.add_eos]
     [special, bos, eos] = Options.without_stream(options, :"LM.Tokenizer.encode", defaults)
-    ids = CalledFunction.name("Mlx.LM.Tokenizer.encode", fn -> ids(tokenizer, text, special) end)
-    edge(bos, tokenizer.front, tokenizer.bos) ++ ids ++ edge(eos, tokenizer.back, tokenizer.eos)
+    ids = CalledFunction.name("Mlx.LM.Tokenizer.encode", fn -> Tokens.ids(tokenizer, text, special) end)
+    {front, back} = Edges.of(tokenizer, bos, eos)
+    front ++ ids ++ back
   end
-
-  defp ids(tokenizer, text, special) do
-    {text, lone} = LoneBytes.hide(text)
-
-    {encoded, _cache} =
-      tokenizer.added
-      |> AddedTokens.split(:raw, text, true, special)
-      |> Enum.flat_map(&normalized(&1, tokenizer, special, lone))
-      |> Enum.reduce({[], %{}}, fn
-        {text, first}, {encoded, cache} ->
-          words = PreTokenizer.split(tokenizer.pre_tokenizer, text, first, lone)
-          Model.encode(tokenizer.model, words, lone, cache, encoded)
-
-        id, {encoded, cache} ->
-          {[[id] | encoded], cache}
-      end)
-
-    encoded |> Enum.reverse() |> :lists.append()
-  end
-
-  defp normalized({text, first}, %{normalizer: normalizer, added: added}, special, lone) do
-    first = first and Normalizer.keeps_start?(normalizer, text)
-    AddedTokens.split(added, :normalized, Normalizer.apply(normalizer, text, lone), first, special)
-  end
-
-  defp normalized(id, _tokenizer, _special, _lone), do: [id]
-
-  defp edge(true, [], id) when id != nil, do: [id]
-  defp edge(true, ids, _id), do: ids
-  defp edge(_add, _ids, _id), do: []
 
   @doc """
   The tokens of a text or of a pair of texts, `{a, b}`, with their types, as the file says: `t:encoding/0`.
@@ -241,6 +225,10 @@ defmodule Mlx.LM.Tokenizer do
     * `:padding` - how to fill up: `:file` (default), nil, or a keyword list of `:length` (a number of tokens, or `:longest`,
       default, of the batch), `:multiple_of`, `:id` (by default the padding token of the file), `:type` (default 0) and
       `:direction` (`:right`, default, or `:left`)
+    * `:offsets` - whether to tell which part of the text each token stands for, default false. Offsets are those of the
+      package `tokenizers`: of the text as it was given, before a normalizer changed it. A character that becomes several
+      tokens is the part of each of them. White space at the ends of tokens is left out where the file says so
+      (`trim_offsets`). In a text that is not UTF-8 each byte outside of a character counts as a character
 
   Raises `ArgumentError` where texts cannot be cut like that.
 
@@ -252,14 +240,17 @@ defmodule Mlx.LM.Tokenizer do
       %{ids: [0, 2, 2, 1, 3, 1], types: [0, 0, 0, 0, 1, 1], special: [1, 0, 0, 1, 0, 1], mask: [1, 1, 1, 1, 1, 1]}
       iex> Mlx.LM.Tokenizer.encoding(tokenizer, "a b a", truncation: [max_length: 4], padding: [length: 5]).ids
       [0, 2, 3, 1, 0]
+      iex> encoding = Mlx.LM.Tokenizer.encoding(tokenizer, "é a", offsets: true)
+      iex> {encoding.offsets, encoding.byte_offsets}
+      {[{0, 0}, {0, 1}, {2, 3}, {0, 0}], [{0, 0}, {0, 2}, {3, 4}, {0, 0}]}
 
-  Python: `tokenizers.Tokenizer.encode`.
+  Python: `tokenizers.Tokenizer.encode`, and `offsets` of what it gives.
   """
   @spec encoding(t, binary | {binary, binary}, keyword) :: encoding
   def encoding(tokenizer, text, options \\ [])
 
   def encoding(%__MODULE__{} = tokenizer, text, options) when is_binary(text) or is_tuple(text) do
-    [encoding] = batch(tokenizer, [text], options, :encoding)
+    [encoding] = Encodings.batch(tokenizer, [text], options, :encoding)
     encoding
   end
 
@@ -272,56 +263,7 @@ defmodule Mlx.LM.Tokenizer do
   def encodings(tokenizer, texts, options \\ [])
 
   def encodings(%__MODULE__{} = tokenizer, texts, options) when length(texts) >= 0,
-    do: batch(tokenizer, texts, options, :encodings)
-
-  defp batch(tokenizer, texts, options, function) do
-    called = "Mlx.LM.Tokenizer.#{function}"
-    defaults = [special: true, add_special: true, truncation: :file, padding: :file]
-    options = Options.complete(options, :"LM.Tokenizer.#{function}", defaults)
-
-    for name <- [:special, :add_special], not is_boolean(options[name]) do
-      raise ArgumentError, "#{called}: expected #{inspect(name)} to be true or false, got: #{Given.text(options[name])}"
-    end
-
-    truncation = Truncation.option(options[:truncation], tokenizer.truncation, called)
-    padding = Padding.option(options[:padding], tokenizer.padding_settings, tokenizer.padding, called)
-    template = template(tokenizer)
-
-    encodings =
-      for text <- texts do
-        texts = texts!(text, called)
-        kind = if tuple_size(texts) == 2, do: :pair, else: :single
-        added = if options[:add_special], do: PostProcessor.count(template, kind), else: 0
-        parts = for text <- Tuple.to_list(texts), do: named_ids(tokenizer, text, options[:special], called)
-        parts = Truncation.cut(truncation, List.to_tuple(parts), added, called)
-        {ids, types, special} = PostProcessor.apply(template, parts, options[:add_special])
-        %{ids: ids, types: types, special: special, mask: List.duplicate(1, length(ids))}
-      end
-
-    Padding.fill(encodings, padding)
-  end
-
-  defp named_ids(tokenizer, text, special, called),
-    do: CalledFunction.name(called, fn -> ids(tokenizer, text, special) end)
-
-  defp texts!(text, _called) when is_binary(text), do: {text}
-  defp texts!({a, b}, _called) when is_binary(a) and is_binary(b), do: {a, b}
-
-  defp texts!(other, called) do
-    raise ArgumentError, "#{called}: expected a string, or a pair of strings {a, b}, got: #{Given.text(other)}"
-  end
-
-  @doc false
-  # What is put around texts. GGUF files only say whether a token begins texts, or ends them.
-  @spec template(t) :: template
-  def template(%__MODULE__{template: nil} = tokenizer) do
-    PostProcessor.around(
-      edge(tokenizer.add_bos, tokenizer.front, tokenizer.bos),
-      edge(tokenizer.add_eos, tokenizer.back, tokenizer.eos)
-    )
-  end
-
-  def template(%__MODULE__{template: template}), do: template
+    do: Encodings.batch(tokenizer, texts, options, :encodings)
 
   @doc """
   The text of a list of tokens. Bytes that are not UTF-8 become `U+FFFD`.
@@ -335,19 +277,7 @@ defmodule Mlx.LM.Tokenizer do
 
   def decode(%__MODULE__{} = tokenizer, ids, options) when length(ids) >= 0 do
     special = special!(options, :decode)
-    CalledFunction.name("Mlx.LM.Tokenizer.decode", fn -> text(tokenizer, ids, special) end)
-  end
-
-  defp text(tokenizer, ids, special) do
-    {texts, state} =
-      Enum.flat_map_reduce(ids, Decoder.start(tokenizer.decoder), fn id, state ->
-        case written(tokenizer, id, special, :decode) do
-          nil -> {[], state}
-          token -> state |> Decoder.push(token) |> then(fn {text, state} -> {[text], state} end)
-        end
-      end)
-
-    IO.iodata_to_binary([texts, Decoder.flush(state)])
+    CalledFunction.name("Mlx.LM.Tokenizer.decode", fn -> Decoding.text(tokenizer, ids, special) end)
   end
 
   @doc """
@@ -383,28 +313,7 @@ defmodule Mlx.LM.Tokenizer do
   @spec bytes(t, id, keyword) :: binary
   def bytes(tokenizer, id, options \\ [])
 
-  def bytes(%__MODULE__{} = tokenizer, id, options) do
-    case written(tokenizer, id, special!(options, :bytes), :bytes) do
-      nil -> ""
-      token -> Decoder.bytes(tokenizer.decoder, token)
-    end
-  end
-
-  @doc false
-  # A token as the decoder takes it, or nil for a special one that is left out.
-  def written(%__MODULE__{} = tokenizer, id, special, function) do
-    case found(tokenizer.decoded, id) || Table.get(tokenizer.tokens, id) do
-      nil ->
-        raise ArgumentError,
-              "Mlx.LM.Tokenizer.#{function}: token #{Given.text(id)} is not in the vocabulary of #{tokenizer.tokens.size} tokens"
-
-      token ->
-        if special or Table.get(tokenizer.special, id) == nil, do: token
-    end
-  end
-
-  defp found(%{size: 0}, _id), do: nil
-  defp found(table, id), do: Table.get(table, id)
+  def bytes(%__MODULE__{} = tokenizer, id, options), do: Decoding.bytes(tokenizer, id, special!(options, :bytes))
 
   defp special!(options, function) do
     [special] = Options.without_stream(options, :"LM.Tokenizer.#{function}", special: true)

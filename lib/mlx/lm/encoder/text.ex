@@ -5,7 +5,7 @@ defmodule Mlx.LM.Encoder.Text do
   alias Mlx.Arguments.Given
   alias Mlx.LM.Encoder.{Checkpoint, Config}
   alias Mlx.LM.Tokenizer
-  alias Mlx.LM.Tokenizer.PostProcessor
+  alias Mlx.LM.Tokenizer.{Edges, PostProcessor}
 
   @enforce_keys [:tokenizer, :encode, :front, :back, :separators, :typed]
   defstruct @enforce_keys
@@ -54,7 +54,7 @@ defmodule Mlx.LM.Encoder.Text do
   # The empty text has nothing but special tokens, and another text has some of them behind it.
   defp with_special_tokens(tokenizer, encode, config) do
     typed = config.token_types > 1
-    if tokenizer != nil and typed, do: check_types!(Tokenizer.template(tokenizer).pair, config.token_types)
+    if tokenizer != nil and typed, do: check_types!(Edges.template(tokenizer).pair, config.token_types)
     special = encode.("")
     back = common(Enum.reverse(special), Enum.reverse(encode.("a")))
 
@@ -90,7 +90,7 @@ defmodule Mlx.LM.Encoder.Text do
   @doc "How many special tokens a pair has."
   @spec special_of_pair(t()) :: non_neg_integer()
   def special_of_pair(%__MODULE__{tokenizer: %Tokenizer{} = tokenizer}),
-    do: PostProcessor.count(Tokenizer.template(tokenizer), :pair)
+    do: PostProcessor.count(Edges.template(tokenizer), :pair)
 
   def special_of_pair(%__MODULE__{front: front, back: back, separators: separators}) do
     length(front) + (separators + 1) * length(back)

@@ -3,7 +3,7 @@ defmodule Mlx.LM.Tokenizer.AddedTokens do
   # Tokens that were added to a vocabulary, such as `<|im_end|>`. They are looked for in a text before it is cut: those that
   # are normalized in the normalized text, the others in the text as it is.
 
-  alias Mlx.LM.Tokenizer.{CharacterCategory, Fields, Normalizer, Table}
+  alias Mlx.LM.Tokenizer.{CharacterCategory, Fields, Normalizer, Piece, Table}
   alias Mlx.LM.Tokenizer.Normalizer.Composition
 
   @enforce_keys [:patterns, :tokens]
@@ -105,35 +105,45 @@ defmodule Mlx.LM.Tokenizer.AddedTokens do
   defp pattern(tokens), do: tokens |> Map.keys() |> :binary.compile_pattern()
 
   @doc """
-  A text as texts and ids in turn, each text with whether it is the beginning of all text. With `special` false, special
-  tokens are text.
+  A text as texts and tokens in turn: a text with whether it is the beginning of all text, and a token as its id with the text
+  that it stands for. With `special` false, special tokens are text.
   """
-  @spec split(t, :raw | :normalized, String.t(), boolean, boolean) :: [{String.t(), boolean} | non_neg_integer]
-  def split(added, kind, text, first, special) do
+  @spec split(t, :raw | :normalized, Piece.t(), boolean, boolean) :: [
+          {Piece.t(), boolean} | {non_neg_integer, Piece.t()}
+        ]
+  def split(added, kind, piece, first, special) do
+    text = Piece.text(piece)
+
     case added.patterns[kind] do
-      nil -> if text == "", do: [], else: [{text, first}]
-      pattern -> text |> :binary.matches(pattern) |> parts(added.tokens[kind], text, 0, first, special, [])
+      nil -> if text == "", do: [], else: [{piece, first}]
+      pattern -> text |> :binary.matches(pattern) |> parts(added.tokens[kind], {piece, text}, 0, first, special, [])
     end
   end
 
-  defp parts([], _tokens, text, from, first, _special, parts) do
-    Enum.reverse(text(text, from, byte_size(text), first, parts))
+  defp parts([], _tokens, {_piece, text} = whole, from, first, _special, parts) do
+    Enum.reverse(text(whole, from, byte_size(text), first, parts))
   end
 
-  defp parts([{at, size} | matches], tokens, text, from, first, special, parts) do
+  defp parts([{at, size} | matches], tokens, {piece, text} = whole, from, first, special, parts) do
     token = Table.get(tokens, binary_part(text, at, size))
 
     if (token.special and not special) or (token.word and not alone?(text, at, at + size)) do
-      parts(matches, tokens, text, from, first, special, parts)
+      parts(matches, tokens, whole, from, first, special, parts)
     else
       start = if token.left, do: max(before_spaces(text, at), from), else: at
       stop = if token.right, do: behind_spaces(text, at + size), else: at + size
-      parts(matches, tokens, text, stop, first, special, [token.id | text(text, from, start, first, parts)])
+      [written] = Piece.parts(piece, [{start, stop - start}])
+
+      parts(matches, tokens, whole, stop, first, special, [{token.id, written} | text(whole, from, start, first, parts)])
     end
   end
 
-  defp text(_text, from, to, _first, parts) when from >= to, do: parts
-  defp text(text, from, to, first, parts), do: [{binary_part(text, from, to - from), first and from == 0} | parts]
+  defp text(_whole, from, to, _first, parts) when from >= to, do: parts
+
+  defp text({piece, _text}, from, to, first, parts) do
+    [part] = Piece.parts(piece, [{from, to - from}])
+    [{part, first and from == 0} | parts]
+  end
 
   defp alone?(text, from, to), do: not word?(last(text, from)) and not word?(first(text, to))
 

@@ -12,6 +12,15 @@ defmodule Mlx.LM.Tokenizer.Model do
   @doc "The tokens of a word that is not empty. `lone` says whether bytes are written as characters."
   @callback encode(t, String.t(), boolean) :: [non_neg_integer]
 
+  @typedoc """
+  A token of a word: its id, where it begins and ends in the word, in bytes, and how it is written where that is not how the
+  vocabulary writes it.
+  """
+  @type place :: {non_neg_integer, non_neg_integer, non_neg_integer, String.t() | nil}
+
+  @doc "The same tokens, with their places."
+  @callback places(t, String.t(), boolean) :: [place]
+
   @modules %{"BPE" => BytePairEncoding, "Unigram" => Unigram, "WordLevel" => WordLevel, "WordPiece" => WordPiece}
 
   # Packed with its rank, a token has 24 bits.
@@ -82,6 +91,21 @@ defmodule Mlx.LM.Tokenizer.Model do
       _new ->
         ids = module.encode(model, word, lone)
         words(words, module, model, lone, Map.put(cache, word, ids), [ids | encoded])
+    end
+  end
+
+  @doc "The tokens of a word with their places, and the cache with them."
+  @spec places(t, String.t(), boolean, map) :: {[place], map}
+  def places(_model, "", _lone, cache), do: {[], cache}
+
+  def places(%module{} = model, word, lone, cache) do
+    case cache do
+      %{^word => places} ->
+        {places, cache}
+
+      _new ->
+        places = module.places(model, word, lone)
+        {places, Map.put(cache, word, places)}
     end
   end
 end

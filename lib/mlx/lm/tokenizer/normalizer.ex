@@ -2,7 +2,8 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
   @moduledoc false
   # What is done to a text before it is cut: the object `normalizer` of a `tokenizer.json`.
 
-  alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, Growth, LoneBytes, OlderCategories, Pattern, PatternField, Sequence}
+  alias Mlx.LM.Tokenizer.{Aligned, ByteAlphabet, Fields, Growth, LoneBytes, OlderCategories, Pattern}
+  alias Mlx.LM.Tokenizer.{PatternField, Piece, Sequence}
   alias Mlx.LM.Tokenizer.Normalizer.{Bert, CharacterMap, Composition}
 
   @opaque t :: [term]
@@ -79,11 +80,17 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
   def composed, do: [:nfc]
 
   @doc "The text that is cut. `lone` says whether bytes are written as characters."
-  @spec apply(t, String.t(), boolean) :: String.t()
-  def apply([], text, _lone), do: text
+  @spec apply(t, piece, boolean) :: piece when piece: Piece.t()
+  def apply([], piece, _lone), do: piece
 
-  def apply(steps, text, lone) do
-    Enum.reduce(steps, text, fn step, current -> step |> step(current, lone) |> Growth.check(text) end)
+  def apply(steps, piece, lone) do
+    text = Piece.text(piece)
+
+    Enum.reduce(steps, piece, fn step, current ->
+      current = step(step, current, lone)
+      current |> Piece.text() |> Growth.check(text)
+      current
+    end)
   end
 
   @doc "Whether the text that is cut still begins with the character that the text began with."
@@ -97,24 +104,45 @@ defmodule Mlx.LM.Tokenizer.Normalizer do
 
   def keeps_start?(_steps, _text), do: true
 
-  defp step(form, text, _lone) when form in [:nfc, :nfd, :nfkc, :nfkd], do: Composition.apply(text, form)
-  defp step(:lowercase, text, _lone), do: String.downcase(text)
-  defp step({:strip, left, right}, text, _lone), do: text |> strip_left(left) |> strip_right(right)
+  defp step(form, piece, _lone) when form in [:nfc, :nfd, :nfkc, :nfkd], do: Composition.apply(piece, form)
+  defp step(:lowercase, piece, _lone), do: Piece.written(piece, &String.downcase/1)
+  defp step({:strip, left, right}, piece, _lone), do: stripped(piece, left, right)
+  defp step(:strip_accents, piece, _lone), do: Piece.written(piece, &strip_accents/1)
 
-  defp step(:strip_accents, text, _lone),
+  defp step({:replace, pattern, content}, text, _lone) when is_binary(text), do: Pattern.replace(pattern, text, content)
+
+  defp step({:replace, pattern, content}, %Aligned{text: text} = aligned, _lone) do
+    Aligned.replace(aligned, for({at, size, true} <- Pattern.tiles(pattern, text), do: {at, size}), content)
+  end
+
+  defp step({:prepend, _prefix}, "", _lone), do: ""
+  defp step({:prepend, prefix}, text, _lone) when is_binary(text), do: prefix <> text
+  defp step({:prepend, prefix}, aligned, _lone), do: Aligned.prepend(aligned, prefix)
+  defp step({:map, map}, text, _lone) when is_binary(text), do: CharacterMap.apply(map, text)
+  defp step({:map, map}, aligned, _lone), do: Aligned.changed(aligned, CharacterMap.changes(map, aligned.text))
+  defp step(:nmt, piece, _lone), do: Piece.written(piece, &nmt_text/1)
+  defp step(:bytes, piece, false), do: Piece.written(piece, &ByteAlphabet.text/1)
+  defp step(:bytes, piece, true), do: Piece.written(piece, &ByteAlphabet.text(LoneBytes.show(&1)))
+  defp step(%Bert{} = bert, piece, _lone), do: Bert.apply(bert, piece)
+
+  defp strip_accents(text),
     do: for(<<code::utf8 <- text>>, not OlderCategories.mark?(code), into: "", do: <<code::utf8>>)
 
-  defp step({:replace, pattern, content}, text, _lone), do: Pattern.replace(pattern, text, content)
-  defp step({:prepend, _prefix}, "", _lone), do: ""
-  defp step({:prepend, prefix}, text, _lone), do: prefix <> text
-  defp step({:map, map}, text, _lone), do: CharacterMap.apply(map, text)
-  defp step(:nmt, text, _lone), do: for(<<code::utf8 <- text>>, into: "", do: nmt(code))
-  defp step(:bytes, text, lone), do: ByteAlphabet.text(if lone, do: LoneBytes.show(text), else: text)
-  defp step(%Bert{} = bert, text, _lone), do: Bert.apply(bert, text)
+  defp nmt_text(text), do: for(<<code::utf8 <- text>>, into: "", do: nmt(code))
 
   for range <- @removed_by_nmt, do: defp(nmt(code) when code in unquote(Macro.escape(range)), do: "")
   for range <- @spaces_of_nmt, do: defp(nmt(code) when code in unquote(Macro.escape(range)), do: " ")
   defp nmt(code), do: <<code::utf8>>
+
+  defp stripped(piece, left, right) do
+    text = Piece.text(piece)
+    rest = strip_left(text, left)
+    without = strip_right(rest, right)
+
+    if is_binary(piece),
+      do: without,
+      else: Aligned.keep(piece, byte_size(text) - byte_size(rest), byte_size(without))
+  end
 
   defp strip_left(<<code::utf8, rest::binary>> = text, true),
     do: if(Composition.white?(code), do: strip_left(rest, true), else: text)

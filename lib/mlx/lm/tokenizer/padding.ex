@@ -79,7 +79,7 @@ defmodule Mlx.LM.Tokenizer.Padding do
         else: settings.length
 
     length = multiple(length, settings.multiple_of)
-    values = %{ids: settings.id, types: settings.type, special: 1, mask: 0}
+    values = %{ids: settings.id, types: settings.type, special: 1, mask: 0, offsets: {0, 0}, byte_offsets: {0, 0}}
     for encoding <- encodings, do: filled(encoding, length - length(encoding.ids), values, settings.direction)
   end
 

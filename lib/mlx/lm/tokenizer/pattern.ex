@@ -29,27 +29,24 @@ defmodule Mlx.LM.Tokenizer.Pattern do
   end
 
   @doc """
-  The whole text in pieces, each with whether it is a match. Only a match, or the one piece of an empty text, is empty.
+  The whole text in pieces, each its place, its size and whether it is a match. Only a match, or the one piece of an empty
+  text, is empty.
 
       iex> {:ok, digits} = Mlx.LM.Tokenizer.Pattern.regex("\\\\d+")
       iex> Mlx.LM.Tokenizer.Pattern.tiles(digits, "a12b")
-      [{"a", false}, {"12", true}, {"b", false}]
+      [{0, 1, false}, {1, 2, true}, {3, 1, false}]
   """
-  @spec tiles(t, String.t()) :: [{String.t(), boolean}]
-  def tiles(_pattern, ""), do: [{"", false}]
-  def tiles(pattern, text), do: pattern |> matches(text) |> tiles(text, 0, [])
+  @spec tiles(t, String.t()) :: [{non_neg_integer, non_neg_integer, boolean}]
+  def tiles(_pattern, ""), do: [{0, 0, false}]
+  def tiles(pattern, text), do: pattern |> matches(text) |> tiles(byte_size(text), 0, [])
 
-  defp tiles([{at, size} | matches], text, from, tiles) do
-    tiles = if at > from, do: [{binary_part(text, from, at - from), false} | tiles], else: tiles
-    tiles(matches, text, at + size, [{binary_part(text, at, size), true} | tiles])
+  defp tiles([{at, size} | matches], end_at, from, tiles) do
+    tiles = if at > from, do: [{from, at - from, false} | tiles], else: tiles
+    tiles(matches, end_at, at + size, [{at, size, true} | tiles])
   end
 
-  defp tiles([], text, from, tiles) do
-    case byte_size(text) - from do
-      0 -> Enum.reverse(tiles)
-      size -> Enum.reverse([{binary_part(text, from, size), false} | tiles])
-    end
-  end
+  defp tiles([], end_at, end_at, tiles), do: Enum.reverse(tiles)
+  defp tiles([], end_at, from, tiles), do: Enum.reverse([{from, end_at - from, false} | tiles])
 
   @doc "Replaces every match."
   @spec replace(t, String.t(), String.t()) :: String.t()
@@ -57,7 +54,9 @@ defmodule Mlx.LM.Tokenizer.Pattern do
   def replace({:string, string}, text, content), do: :binary.replace(text, string, content, [:global])
 
   def replace(pattern, text, content) do
-    for {piece, match} <- tiles(pattern, text), into: "", do: if(match, do: content, else: piece)
+    for {at, size, match} <- tiles(pattern, text),
+        into: "",
+        do: if(match, do: content, else: binary_part(text, at, size))
   end
 
   defp matches({:string, ""}, _text), do: []

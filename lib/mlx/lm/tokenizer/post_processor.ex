@@ -5,10 +5,10 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
   #
   # It is a template: a list of pieces, which are a text with the type of its tokens, or a token with its type.
 
-  alias Mlx.LM.Tokenizer.Fields
+  alias Mlx.LM.Tokenizer.{Fields, Trimming}
 
   @type piece :: {:a | :b, non_neg_integer} | {non_neg_integer, non_neg_integer}
-  @type t :: %{single: [piece], pair: [piece]}
+  @type t :: %{single: [piece], pair: [piece], trims: [Trimming.step()]}
 
   @kinds ~w(Sequence ByteLevel TemplateProcessing BertProcessing RobertaProcessing)
   @deepest 20
@@ -17,7 +17,7 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
 
   @doc "Reads the post-processor; `nil` is one that adds nothing."
   @spec read(term, String.t()) :: t
-  def read(object, place), do: read(object, place, 0) || @plain
+  def read(object, place), do: (read(object, place, 0) || @plain) |> Map.put(:trims, Trimming.read(object, place))
 
   # Nil for a part that adds nothing.
   defp read(nil, _place, _depth), do: nil
@@ -119,7 +119,7 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
   @spec around([non_neg_integer], [non_neg_integer]) :: t
   def around(front, back) do
     pieces = fn text, type -> for(piece <- front ++ [text] ++ back, do: {piece, type}) end
-    %{single: pieces.(:a, 0), pair: pieces.(:a, 0) ++ pieces.(:b, 1)}
+    %{single: pieces.(:a, 0), pair: pieces.(:a, 0) ++ pieces.(:b, 1), trims: []}
   end
 
   @doc "The tokens in front of a single text, and those behind."
@@ -135,11 +135,12 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
 
   @doc """
   The tokens of a text or a pair with those of the template, their types, and whether each is of the template. Without
-  `add`, the template only gives types.
+  `add`, the template only gives types. A token of the template is what `token` makes of its id.
   """
-  @spec apply(t, {[non_neg_integer]} | {[non_neg_integer], [non_neg_integer]}, boolean) ::
-          {[non_neg_integer], [non_neg_integer], [0 | 1]}
-  def apply(template, texts, add) do
+  @spec apply(t, {[token]} | {[token], [token]}, boolean, (non_neg_integer -> token)) ::
+          {[token], [non_neg_integer], [0 | 1]}
+        when token: term
+  def apply(template, texts, add, token) do
     pieces = if tuple_size(texts) == 2, do: template.pair, else: template.single
 
     parts =
@@ -147,7 +148,7 @@ defmodule Mlx.LM.Tokenizer.PostProcessor do
         case piece do
           :a -> {elem(texts, 0), type, 0}
           :b -> {elem(texts, 1), type, 0}
-          id -> {[id], type, 1}
+          id -> {[token.(id)], type, 1}
         end
       end
 

@@ -6,7 +6,7 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   # take the last step, the alphabet of bytes, upon itself.
 
   alias Mlx.LM.Tokenizer.{ByteAlphabet, Fields, LoneBytes, Pattern, PatternField, Scripts, Sequence, Split}
-  alias Mlx.LM.Tokenizer.{Growth, WordScanner}
+  alias Mlx.LM.Tokenizer.{Piece, WordScanner}
   alias Mlx.LM.Tokenizer.Pattern.CharacterSet
 
   @opaque t :: [term]
@@ -166,66 +166,72 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   The words of a text. `first` says whether the text is the beginning of all text, `lone` whether bytes are written as
   characters.
   """
-  @spec split(t, String.t(), boolean, boolean) :: [String.t()]
-  def split(steps, text, first, lone) do
-    {texts, _first} = Enum.reduce(steps, {[text], first}, &step(&1, &2, lone))
-    texts
+  @spec split(t, Piece.t(), boolean, boolean) :: [Piece.t()]
+  def split(steps, piece, first, lone) do
+    {pieces, _first} = Enum.reduce(steps, {[piece], first}, &step(&1, &2, lone))
+    pieces
   end
 
-  defp step({:scan, kind}, {texts, first}, _lone), do: {each(texts, &WordScanner.split(&1, kind)), first}
-  defp step(:bytes, {texts, first}, false), do: {Enum.map(texts, &ByteAlphabet.text/1), first}
-  defp step(:bytes, {texts, first}, true), do: {Enum.map(texts, &ByteAlphabet.text(LoneBytes.show(&1))), first}
-  defp step({:prefix, prefix}, {texts, first}, _lone), do: {Enum.map(texts, &prefixed(&1, prefix)), first}
+  defp step({:scan, kind}, {pieces, first}, _lone), do: {each(pieces, &WordScanner.split(&1, kind)), first}
 
-  defp step({:split, _source, pattern, behaviour, inverted}, texts, _lone) do
-    by_tiles(texts, behaviour, fn text ->
+  defp step(:bytes, {pieces, first}, lone) do
+    write = if lone, do: &ByteAlphabet.text(LoneBytes.show(&1)), else: &ByteAlphabet.text/1
+    {Enum.map(pieces, &Piece.written(&1, write)), first}
+  end
+
+  defp step({:prefix, prefix}, {pieces, first}, _lone), do: {Enum.map(pieces, &Piece.prefixed(&1, prefix)), first}
+
+  defp step({:split, _source, pattern, behaviour, inverted}, pieces, _lone) do
+    by_tiles(pieces, behaviour, fn text ->
       tiles = Pattern.tiles(pattern, text)
-      if inverted, do: Enum.map(tiles, fn {part, match} -> {part, not match} end), else: tiles
+      if inverted, do: Enum.map(tiles, fn {at, size, match} -> {at, size, not match} end), else: tiles
     end)
   end
 
-  defp step({:characters, set, behaviour}, texts, _lone), do: by_tiles(texts, behaviour, &Split.characters(&1, set))
+  defp step({:characters, set, behaviour}, pieces, _lone), do: by_tiles(pieces, behaviour, &Split.characters(&1, set))
 
-  defp step(:words_and_others, texts, _lone) do
+  defp step(:words_and_others, pieces, _lone) do
     white = CharacterSet.new(CharacterSet.space())
     word = CharacterSet.new(@word)
-    texts |> by_tiles(:removed, &Split.characters(&1, white)) |> by_tiles(:isolated, &Split.runs(&1, word))
+    pieces |> by_tiles(:removed, &Split.characters(&1, white)) |> by_tiles(:isolated, &Split.runs(&1, word))
   end
 
-  defp step({:metaspace, replacement, scheme, cuts}, {texts, first}, _lone) do
-    texts =
-      texts
+  defp step({:metaspace, replacement, scheme, cuts}, {pieces, first}, _lone) do
+    pieces =
+      pieces
       |> Enum.with_index()
-      |> Enum.map(fn {text, index} ->
-        text = :binary.replace(text, " ", replacement, [:global])
-        if scheme == :always or (scheme == :first and first and index == 0), do: prefixed(text, replacement), else: text
+      |> Enum.map(fn {piece, index} ->
+        piece = Piece.replaced(piece, " ", replacement)
+        prefixed = scheme == :always or (scheme == :first and first and index == 0)
+        if prefixed, do: Piece.prefixed(piece, replacement), else: piece
       end)
 
     if cuts do
-      by_tiles({texts, first}, :merged_with_next, &Pattern.tiles(Pattern.string(replacement), &1))
+      by_tiles({pieces, first}, :merged_with_next, &Pattern.tiles(Pattern.string(replacement), &1))
     else
-      {texts, first}
+      {pieces, first}
     end
   end
 
-  defp step(:scripts, {texts, first}, _lone), do: {each(texts, &Scripts.split/1), first}
-  defp step({:fixed, length}, {texts, first}, _lone), do: {each(texts, &fixed(&1, length)), first}
-  defp step({:cut, character, behind}, {texts, first}, _lone), do: {each(texts, &cut(&1, character, behind)), first}
+  defp step(:scripts, {pieces, first}, _lone), do: {each(pieces, &Scripts.split/1), first}
+  defp step({:fixed, length}, {pieces, first}, _lone), do: {each(pieces, &fixed(&1, length)), first}
+  defp step({:cut, character, behind}, {pieces, first}, _lone), do: {each(pieces, &cut(&1, character, behind)), first}
 
-  defp each(texts, split), do: Enum.flat_map(texts, split)
+  defp each(pieces, split), do: Enum.flat_map(pieces, &Piece.cut(&1, split))
 
-  defp by_tiles({[text], first}, behaviour, tiles) do
-    {parts, starts} = text |> tiles.() |> Split.parts(behaviour)
+  defp by_tiles({[piece], first}, behaviour, tiles) do
+    {parts, starts} = parts(piece, behaviour, tiles)
     {parts, first and starts}
   end
 
-  defp by_tiles({texts, first}, behaviour, tiles) do
-    {parts, starts} = texts |> Enum.map(&Split.parts(tiles.(&1), behaviour)) |> Enum.unzip()
+  defp by_tiles({pieces, first}, behaviour, tiles) do
+    {parts, starts} = pieces |> Enum.map(&parts(&1, behaviour, tiles)) |> Enum.unzip()
     {Enum.concat(parts), first and starts != [] and hd(starts)}
   end
 
-  defp prefixed(text, prefix) do
-    if String.starts_with?(text, prefix), do: text, else: Growth.check(prefix <> text, text)
+  defp parts(piece, behaviour, tiles) do
+    {parts, starts} = piece |> Piece.text() |> tiles.() |> Split.parts(behaviour)
+    {Piece.parts(piece, parts), starts}
   end
 
   defp fixed(text, length) do
@@ -250,15 +256,22 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   # Cuts
 
   defp cut(text, character, behind) do
-    {parts, from} =
-      text
-      |> :binary.matches(character)
-      |> Enum.flat_map_reduce(0, fn {at, _size}, from ->
-        if at > from and last(text, at) not in behind, do: {[binary_part(text, from, at - from)], at}, else: {[], from}
-      end)
-
-    parts ++ [binary_part(text, from, byte_size(text) - from)]
+    <<code::utf8>> = character
+    text |> :binary.matches(character) |> cut(text, {behind, code in behind}, 0, 0, [])
   end
+
+  # `to` is where the last of the characters ended. Most often none is cut from another one.
+  defp cut([{at, size} | matches], text, {_others, true} = behind, from, at, parts) when at > 0,
+    do: cut(matches, text, behind, from, at + size, parts)
+
+  defp cut([{at, size} | matches], text, {behind, _own} = all, from, _to, parts) do
+    if at > from and last(text, at) not in behind,
+      do: cut(matches, text, all, at, at + size, [binary_part(text, from, at - from) | parts]),
+      else: cut(matches, text, all, from, at + size, parts)
+  end
+
+  defp cut([], text, _behind, from, _to, parts),
+    do: Enum.reverse(parts, [binary_part(text, from, byte_size(text) - from)])
 
   defp last(text, at), do: last(text, at, 1)
 

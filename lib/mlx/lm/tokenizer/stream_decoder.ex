@@ -7,7 +7,7 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
 
   alias Mlx.Arguments.{CalledFunction, Options}
   alias Mlx.LM.Tokenizer
-  alias Mlx.LM.Tokenizer.Decoder
+  alias Mlx.LM.Tokenizer.{Decoder, Decoding}
 
   @enforce_keys [:tokenizer, :special, :state]
   defstruct @enforce_keys
@@ -52,7 +52,7 @@ defmodule Mlx.LM.Tokenizer.StreamDecoder do
 
   defp written(decoder, id) do
     CalledFunction.name("Mlx.LM.Tokenizer.StreamDecoder.push", ["Mlx.LM.Tokenizer.decode"], fn ->
-      Tokenizer.written(decoder.tokenizer, id, written?(decoder.special, id), :decode)
+      Decoding.written(decoder.tokenizer, id, written?(decoder.special, id), :decode)
     end)
   end
 

@@ -3,20 +3,23 @@ defmodule Mlx.LM.Tokenizer.Unigram do
   # The tokens whose scores have the largest sum. A character that is no token has a score below all of them; neighbours
   # of that kind are one unknown token.
 
-  alias Mlx.LM.Tokenizer.{ByteTokens, Fields, LoneBytes, Model, Table}
+  import Mlx.LM.Tokenizer.CharacterSize
+
+  alias Mlx.LM.Tokenizer.{ByteTokens, Fields, LoneBytes, Model, Table, Trie}
 
   @behaviour Model
 
   @penalty 10.0
 
-  @enforce_keys [:ids, :prefixes, :unknown, :unknown_score, :bytes]
+  @enforce_keys [:ids, :trie, :scores, :unknown, :unknown_score, :bytes]
   defstruct @enforce_keys
 
   @typep table :: Table.t()
 
   @type t :: %__MODULE__{
           ids: table,
-          prefixes: table,
+          trie: table,
+          scores: binary,
           unknown: non_neg_integer | nil,
           unknown_score: float,
           bytes: tuple | nil
@@ -49,114 +52,113 @@ defmodule Mlx.LM.Tokenizer.Unigram do
   @doc "A model of a vocabulary, the score of each id, the unknown token, and whether bytes stand for unknown characters."
   @spec new(Model.vocabulary(), [float], non_neg_integer | nil, boolean) :: t
   def new(vocabulary, scores, unknown, byte_fallback) do
-    by_id = List.to_tuple(scores)
-
     %__MODULE__{
       ids: Table.new(vocabulary),
-      prefixes: vocabulary |> prefixes(by_id) |> Table.new(),
+      trie: Trie.new(vocabulary),
+      scores: for(score <- scores, into: <<>>, do: <<score::float>>),
       unknown: unknown,
       unknown_score: Enum.min(scores) - @penalty,
       bytes: if(byte_fallback, do: ByteTokens.new(vocabulary))
     }
   end
 
-  # Every beginning of a token: its id and score where it is one itself, and whether a longer token begins with it.
-  defp prefixes(vocabulary, scores) do
-    Enum.reduce(vocabulary, %{}, fn {token, id}, prefixes ->
-      prefixes =
-        Map.update(prefixes, token, {id, elem(scores, id), false}, fn {_id, _score, more} ->
-          {id, elem(scores, id), more}
-        end)
-
-      longer(prefixes, token, shorter(token))
-    end)
-  end
-
-  defp longer(prefixes, _token, ""), do: prefixes
-
-  defp longer(prefixes, token, prefix) do
-    case prefixes do
-      %{^prefix => {_id, _score, true}} ->
-        prefixes
-
-      %{^prefix => {id, score, false}} ->
-        prefixes |> Map.put(prefix, {id, score, true}) |> longer(token, shorter(prefix))
-
-      _new ->
-        prefixes |> Map.put(prefix, {nil, nil, true}) |> longer(token, shorter(prefix))
-    end
-  end
-
-  # Without the last character.
-  defp shorter(""), do: ""
-
-  defp shorter(text) do
-    part = binary_part(text, 0, byte_size(text) - 1)
-    if :binary.last(text) in 0x80..0xBF and part != "", do: shorter(part), else: part
-  end
+  @impl Model
+  def encode(model, word, lone), do: word |> pieces(model) |> Enum.flat_map(&elem(ids(model, &1, lone), 0))
 
   @impl Model
-  def encode(model, word, lone) do
-    best = forward(model, word, word, 0, %{0 => {0.0, nil, nil}})
-    word |> backward(byte_size(word), best, model.unknown, nil, []) |> Enum.flat_map(&ids(model, &1, lone))
+  def places(model, word, lone) do
+    {places, _at} =
+      word
+      |> pieces(model)
+      |> Enum.flat_map_reduce(0, fn piece, at ->
+        to = at + byte_size(piece)
+        {ids, written} = ids(model, piece, lone)
+        {for(id <- ids, do: {id, at, to, written}), to}
+      end)
+
+    places
   end
 
-  defp forward(_model, _word, "", _at, best), do: best
-
-  defp forward(model, word, rest, at, best) do
-    {score, _from, _id} = Map.fetch!(best, at)
-    <<code::utf8, behind::binary>> = rest
-    single = byte_size(rest) - byte_size(behind)
-    {best, known} = tokens(model, rest, single, single, at, score, {best, false})
-    best = if known, do: best, else: better(best, at + single, score + model.unknown_score, at, unknown!(model, code))
-    forward(model, word, behind, at + single, best)
+  defp pieces(word, model) do
+    word |> forward(0, %{0 => {0.0, 0, nil}}, model, []) |> backward(byte_size(word), word, model.unknown, nil, [])
   end
 
-  defp tokens(model, rest, size, single, at, score, {best, known}) do
-    case Table.get(model.prefixes, binary_part(rest, 0, size)) do
-      nil ->
-        {best, known}
+  # The best way to each place where a character begins, the last first: the place, where its last token begins, and that
+  # token. `ahead` has the ways to places that are still to come, which are no more than a token has characters.
+  defp forward(text, at, ahead, model, ways) do
+    {{score, from, id}, ahead} = Map.pop!(ahead, at)
+    ways = [{at, from, id} | ways]
 
-      {id, token_score, more} ->
-        best = if id, do: better(best, at + size, score + token_score, at, id), else: best
-        known = known or (id != nil and size == single)
+    case text do
+      "" ->
+        ways
 
-        case rest do
-          <<_before::binary-size(size), code::utf8, _rest::binary>> when more ->
-            tokens(model, rest, size + byte_size(<<code::utf8>>), single, at, score, {best, known})
+      <<code::utf8, rest::binary>> ->
+        single = at + size(code)
+        {ahead, known} = tokens(text, 0, at, {at, score, single}, {ahead, false}, model)
 
-          _end ->
-            {best, known}
-        end
+        ahead =
+          if known, do: ahead, else: better(ahead, single, score + model.unknown_score, at, unknown!(model, code))
+
+        forward(rest, single, ahead, model, ways)
     end
   end
 
-  defp better(best, at, score, from, id) do
-    case best do
-      %{^at => {other, _from, _id}} when other >= score -> best
-      _worse -> Map.put(best, at, {score, from, id})
+  # All tokens that the text begins with.
+  defp tokens(<<code::utf8, rest::binary>>, node, at, {from, score, single} = start, {ahead, known}, model) do
+    at = at + size(code)
+
+    {next, id} = Trie.step(model.trie, node, code)
+
+    found =
+      if id,
+        do: {better(ahead, at, score + score(model.scores, id), from, id), known or at == single},
+        else: {ahead, known}
+
+    if next, do: tokens(rest, next, at, start, found, model), else: found
+  end
+
+  defp tokens("", _node, _at, _start, found, _model), do: found
+
+  defp score(scores, id) do
+    before = 8 * id
+    <<_before::binary-size(before), score::float, _rest::binary>> = scores
+    score
+  end
+
+  defp better(ahead, at, score, from, id) do
+    case ahead do
+      %{^at => {other, _from, _id}} when other >= score -> ahead
+      _worse -> Map.put(ahead, at, {score, from, id})
     end
   end
 
-  # The pieces of the best path; `unknown` is the end of the run of unknown characters that was begun.
-  defp backward(_word, 0, _best, _id, nil, pieces), do: pieces
-  defp backward(word, 0, _best, _id, to, pieces), do: [binary_part(word, 0, to) | pieces]
+  # The pieces of the best way; `to` is the end of the run of unknown characters that was begun.
+  defp backward(_ways, 0, _word, _unknown, nil, pieces), do: pieces
+  defp backward(_ways, 0, word, _unknown, to, pieces), do: [binary_part(word, 0, to) | pieces]
 
-  defp backward(word, at, best, id, to, pieces) do
-    case Map.fetch!(best, at) do
-      {_score, from, ^id} when id != nil ->
-        backward(word, from, best, id, to || at, pieces)
-
-      {_score, from, _id} ->
-        pieces = if to, do: [binary_part(word, at, to - at) | pieces], else: pieces
-        backward(word, from, best, id, nil, [binary_part(word, from, at - from) | pieces])
+  defp backward([{at, from, id} | ways], at, word, unknown, to, pieces) do
+    if id == unknown and id != nil do
+      backward(ways, from, word, unknown, to || at, pieces)
+    else
+      pieces = if to, do: [binary_part(word, at, to - at) | pieces], else: pieces
+      backward(ways, from, word, unknown, nil, [binary_part(word, from, at - from) | pieces])
     end
   end
 
+  defp backward([_between | ways], at, word, unknown, to, pieces), do: backward(ways, at, word, unknown, to, pieces)
+
+  # The unknown token is written as what is unknown.
   defp ids(model, piece, lone) do
     case Table.get(model.ids, piece) do
-      nil -> ByteTokens.of(model.bytes, if(lone, do: LoneBytes.show(piece), else: piece)) || [model.unknown]
-      id -> [id]
+      nil ->
+        case ByteTokens.of(model.bytes, if(lone, do: LoneBytes.show(piece), else: piece)) do
+          nil -> {[model.unknown], piece}
+          ids -> {ids, nil}
+        end
+
+      id ->
+        {[id], nil}
     end
   end
 

@@ -32,4 +32,7 @@ defmodule Mlx.LM.Tokenizer.WordLevel do
         [id]
     end
   end
+
+  @impl Model
+  def places(model, word, lone), do: for(id <- encode(model, word, lone), do: {id, 0, byte_size(word), nil})
 end

@@ -3,21 +3,21 @@ defmodule Mlx.LM.Tokenizer.WordPiece do
   # The longest token that a word begins with, and then the longest that what is left begins with, up to its end. A word
   # that cannot be made of tokens is the unknown token.
 
-  alias Mlx.LM.Tokenizer.{Fields, Model, Table}
+  alias Mlx.LM.Tokenizer.{Fields, Model, Table, Trie}
 
   @behaviour Model
 
-  @enforce_keys [:ids, :unknown, :prefix, :most, :longest]
+  @enforce_keys [:ids, :trie, :inside, :unknown, :most]
   defstruct @enforce_keys
 
   @typep table :: Table.t()
 
   @type t :: %__MODULE__{
           ids: table,
+          trie: table,
+          inside: non_neg_integer | nil,
           unknown: String.t(),
-          prefix: String.t(),
-          most: non_neg_integer,
-          longest: non_neg_integer
+          most: non_neg_integer
         }
 
   @spec vocabulary(map, String.t()) :: Model.vocabulary()
@@ -37,19 +37,24 @@ defmodule Mlx.LM.Tokenizer.WordPiece do
   @doc "A model of a vocabulary, its unknown token, the prefix of tokens inside of a word, and the most characters of one."
   @spec new(Model.vocabulary(), String.t(), String.t(), non_neg_integer) :: t
   def new(vocabulary, unknown, prefix, most) do
-    longest = vocabulary |> Map.keys() |> Enum.map(&byte_size/1) |> Enum.max()
-    %__MODULE__{ids: Table.new(vocabulary), unknown: unknown, prefix: prefix, most: most, longest: longest}
+    trie = Trie.new(vocabulary)
+    inside = Trie.walk(trie, 0, prefix)
+    %__MODULE__{ids: Table.new(vocabulary), trie: trie, inside: inside, unknown: unknown, most: most}
   end
 
   @impl Model
-  def encode(model, word, _lone) do
-    with false <- longer?(word, model.most), ids when ids != nil <- pieces(model, word, "", []) do
-      ids
+  def encode(model, word, lone), do: for({id, _from, _to, _written} <- places(model, word, lone), do: id)
+
+  @impl Model
+  def places(model, word, _lone) do
+    with false <- longer?(word, model.most),
+         places when places != nil <- whole(model, word) || pieces(model, word, 0, 0, []) do
+      places
     else
       _unknown ->
         case Table.get(model.ids, model.unknown) do
           nil -> raise Mlx.Error, message: "the vocabulary has no unknown token #{inspect(model.unknown)}"
-          id -> [id]
+          id -> [{id, 0, byte_size(word), nil}]
         end
     end
   end
@@ -58,27 +63,34 @@ defmodule Mlx.LM.Tokenizer.WordPiece do
   defp longer?(_word, 0), do: true
   defp longer?(<<_code::utf8, rest::binary>>, most), do: longer?(rest, most - 1)
 
-  defp pieces(_model, "", _prefix, ids), do: Enum.reverse(ids)
-
-  defp pieces(model, rest, prefix, ids) do
-    case longest(model, rest, prefix, boundary(rest, min(byte_size(rest), model.longest))) do
+  # Most words are a token.
+  defp whole(model, word) do
+    case Table.get(model.ids, word) do
       nil -> nil
-      {id, size} -> pieces(model, binary_part(rest, size, byte_size(rest) - size), model.prefix, [id | ids])
+      id -> [{id, 0, byte_size(word), nil}]
     end
   end
 
-  defp longest(_model, _rest, _prefix, 0), do: nil
+  defp pieces(_model, "", _node, _at, places), do: Enum.reverse(places)
+  defp pieces(_model, _rest, nil, _at, _places), do: nil
 
-  defp longest(model, rest, prefix, size) do
-    case Table.get(model.ids, prefix <> binary_part(rest, 0, size)) do
-      nil -> longest(model, rest, prefix, boundary(rest, size - 1))
-      id -> {id, size}
+  defp pieces(model, word, node, at, places) do
+    case longest(word, node, model.trie, nil) do
+      nil ->
+        nil
+
+      {id, rest} ->
+        to = at + byte_size(word) - byte_size(rest)
+        pieces(model, rest, model.inside, to, [{id, at, to, nil} | places])
     end
   end
 
-  # The last place up to `size` where a character ends.
-  defp boundary(text, size) when size == byte_size(text), do: size
+  # The longest token that a text begins with, and what is behind it.
+  defp longest(<<code::utf8, rest::binary>>, node, trie, found) do
+    {next, id} = Trie.step(trie, node, code)
+    found = if id, do: {id, rest}, else: found
+    if next, do: longest(rest, next, trie, found), else: found
+  end
 
-  defp boundary(text, size),
-    do: if(size > 0 and :binary.at(text, size) in 0x80..0xBF, do: boundary(text, size - 1), else: size)
+  defp longest("", _node, _trie, found), do: found
 end

@@ -17,6 +17,8 @@ defmodule Mlx.LM.Tokenizer.WordScanner do
   #         (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|
   #         \\s*[\\r\\n]+|\\s+(?!\\S)|\\s+
 
+  import Mlx.LM.Tokenizer.CharacterSize
+
   alias Mlx.LM.Tokenizer.CharacterClass
 
   @typedoc "How text is cut: the family, and the most digits of a word."
@@ -207,9 +209,4 @@ defmodule Mlx.LM.Tokenizer.WordScanner do
         {size, last, line, :end}
     end
   end
-
-  defp size(code) when code < 0x80, do: 1
-  defp size(code) when code < 0x800, do: 2
-  defp size(code) when code < 0x10000, do: 3
-  defp size(_code), do: 4
 end

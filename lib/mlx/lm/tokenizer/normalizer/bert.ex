@@ -2,7 +2,7 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Bert do
   @moduledoc false
   # The normalizer of BERT: cleans text, puts spaces around Chinese characters, and takes accents and capitals away.
 
-  alias Mlx.LM.Tokenizer.{Fields, OlderCategories}
+  alias Mlx.LM.Tokenizer.{Fields, OlderCategories, Piece}
   alias Mlx.LM.Tokenizer.Normalizer.Composition
 
   @enforce_keys [:clean, :chinese, :accents, :lowercase]
@@ -28,12 +28,14 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Bert do
   def uncased, do: %__MODULE__{clean: true, chinese: true, accents: true, lowercase: true}
 
   @doc "The normalized text."
-  @spec apply(t, String.t()) :: String.t()
-  def apply(bert, text) do
-    text = if bert.clean or bert.chinese, do: for(<<code::utf8 <- text>>, into: "", do: clean(code, bert)), else: text
-    text = if bert.accents, do: strip_accents(text), else: text
-    if bert.lowercase, do: String.downcase(text), else: text
+  @spec apply(t, piece) :: piece when piece: Piece.t()
+  def apply(bert, piece) do
+    piece = if bert.clean or bert.chinese, do: Piece.written(piece, &clean_text(&1, bert)), else: piece
+    piece = if bert.accents, do: piece |> Composition.apply(:nfd) |> Piece.written(&strip_accents/1), else: piece
+    if bert.lowercase, do: Piece.written(piece, &String.downcase/1), else: piece
   end
+
+  defp clean_text(text, bert), do: for(<<code::utf8 <- text>>, into: "", do: clean(code, bert))
 
   defp clean(code, bert) do
     cond do
@@ -45,11 +47,8 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Bert do
     end
   end
 
-  defp strip_accents(text) do
-    for <<code::utf8 <- Composition.apply(text, :nfd)>>, not OlderCategories.nonspacing?(code),
-      into: "",
-      do: <<code::utf8>>
-  end
+  defp strip_accents(text),
+    do: for(<<code::utf8 <- text>>, not OlderCategories.nonspacing?(code), into: "", do: <<code::utf8>>)
 
   for range <-
         [0x4E00..0x9FFF, 0x3400..0x4DBF, 0x20000..0x2A6DF, 0x2A700..0x2B73F, 0x2B740..0x2B81F] ++

@@ -8,6 +8,8 @@ defmodule Mlx.LM.Tokenizer.Normalizer.CharacterMap do
 
   import Bitwise
 
+  alias Mlx.LM.Tokenizer.Aligned
+
   @enforce_keys [:units, :strings]
   defstruct @enforce_keys
 
@@ -23,15 +25,48 @@ defmodule Mlx.LM.Tokenizer.Normalizer.CharacterMap do
 
   @doc "The mapped text."
   @spec apply(t, String.t()) :: String.t()
-  def apply(map, text), do: for(cluster <- String.graphemes(text), into: "", do: cluster(map, cluster))
+  def apply(map, text), do: for({_old, new} <- clusters(text, map), into: "", do: new)
 
-  defp cluster(map, cluster) do
-    with true <- byte_size(cluster) < 6, content when content != nil <- find(map, cluster) do
-      content
-    else
-      _none -> for <<code::utf8 <- cluster>>, into: "", do: find(map, <<code::utf8>>) || <<code::utf8>>
+  @doc "The characters of the mapped text, each with what it stands for."
+  @spec changes(t, String.t()) :: [Aligned.change()]
+  def changes(map, text), do: text |> clusters(map) |> Enum.reduce([], &changes_of/2) |> Enum.reverse()
+
+  # The last of the new characters stands for what they are fewer by, also where it came before.
+  defp changes_of({old, new}, changes) do
+    {old, new} = {String.to_charlist(old), String.to_charlist(new)}
+    more = length(new) - length(old)
+    {same, added} = Enum.split(new, length(new) - max(more, 0))
+    changes = Enum.reduce(added, Enum.reduce(same, changes, &[{&1, 0} | &2]), &[{&1, 1} | &2])
+
+    case changes do
+      [{code, change} | before] when more < 0 -> [{code, change + more} | before]
+      changes -> changes
     end
   end
+
+  # The text in pieces, each with what it becomes.
+  defp clusters(text, map), do: clusters(text, map, [])
+
+  defp clusters("", _map, pieces), do: Enum.reverse(pieces)
+
+  # Characters of ASCII are clusters by themselves, but for line breaks.
+  defp clusters(<<code, next, rest::binary>>, map, pieces) when code < 128 and next < 128 and code != ?\r,
+    do: clusters(<<next, rest::binary>>, map, [character(map, <<code>>) | pieces])
+
+  defp clusters(text, map, pieces) do
+    {cluster, rest} = String.next_grapheme(text)
+    clusters(rest, map, cluster(map, cluster, pieces))
+  end
+
+  defp cluster(map, cluster, pieces) do
+    with true <- byte_size(cluster) < 6, content when content != nil <- find(map, cluster) do
+      [{cluster, content} | pieces]
+    else
+      _none -> for(<<code::utf8 <- cluster>>, reduce: pieces, do: (pieces -> [character(map, <<code::utf8>>) | pieces]))
+    end
+  end
+
+  defp character(map, character), do: {character, find(map, character) || character}
 
   # A unit has a label in its low byte, an offset to its children, and whether a value is among them.
   defp find(map, text), do: walk(map, text, offset(unit(map, 0)))

@@ -4,6 +4,9 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Composition do
 
   import Bitwise
 
+  alias Mlx.LM.Tokenizer.{Aligned, Piece}
+  alias Mlx.LM.Tokenizer.Normalizer.Recomposition
+
   # A character is settled when composition neither changes it nor joins it to what stands before.
   last = 0x2FFFF
 
@@ -37,11 +40,20 @@ defmodule Mlx.LM.Tokenizer.Normalizer.Composition do
   @pages IO.iodata_to_binary(distinct)
 
   @doc "The text in a normal form."
-  @spec apply(String.t(), :nfc | :nfd | :nfkc | :nfkd) :: String.t()
-  def apply(text, :nfc), do: compose(text, text, 0, 0, 0, [])
-  def apply(text, :nfd), do: if(ascii?(text), do: text, else: :unicode.characters_to_nfd_binary(text))
-  def apply(text, :nfkc), do: if(ascii?(text), do: text, else: :unicode.characters_to_nfkc_binary(text))
-  def apply(text, :nfkd), do: if(ascii?(text), do: text, else: :unicode.characters_to_nfkd_binary(text))
+  @spec apply(piece, :nfc | :nfd | :nfkc | :nfkd) :: piece when piece: Piece.t()
+  def apply(%Aligned{text: text} = aligned, form) do
+    case composed(text, form) do
+      ^text -> aligned
+      _other -> Aligned.changed(aligned, Recomposition.changes(text, form))
+    end
+  end
+
+  def apply(text, form), do: composed(text, form)
+
+  defp composed(text, :nfc), do: compose(text, text, 0, 0, 0, [])
+  defp composed(text, :nfd), do: if(ascii?(text), do: text, else: :unicode.characters_to_nfd_binary(text))
+  defp composed(text, :nfkc), do: if(ascii?(text), do: text, else: :unicode.characters_to_nfkc_binary(text))
+  defp composed(text, :nfkd), do: if(ascii?(text), do: text, else: :unicode.characters_to_nfkd_binary(text))
 
   @doc "Whether a character is white space."
   @spec white?(char) :: boolean

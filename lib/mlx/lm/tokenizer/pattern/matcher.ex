@@ -6,6 +6,7 @@ defmodule Mlx.LM.Tokenizer.Pattern.Matcher do
   # pattern that takes far more steps than the text has bytes is stopped.
 
   import Bitwise
+  import Mlx.LM.Tokenizer.CharacterSize
 
   alias Mlx.LM.Tokenizer.Pattern.{CharacterSet, Choice}
 
@@ -181,11 +182,6 @@ defmodule Mlx.LM.Tokenizer.Pattern.Matcher do
       _end -> nil
     end
   end
-
-  defp size(code) when code < 0x80, do: 1
-  defp size(code) when code < 0x800, do: 2
-  defp size(code) when code < 0x10000, do: 3
-  defp size(_code), do: 4
 
   # The place of a number of characters before.
   defp back(_text, at, 0), do: at
