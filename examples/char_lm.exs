@@ -70,7 +70,9 @@ defmodule Examples.CharLM do
     training = train(model, train, test, options)
 
     Options.show_curve(training, options)
-    IO.puts(sample(NN.eval(training.model), train[0..(options.length - 1)], alphabet))
+    written = sample(NN.eval(training.model), train[0..(options.length - 1)], alphabet)
+    # A letter of several bytes may have been cut short.
+    IO.puts(String.replace_invalid(written))
     [{_step, %{loss: loss}} | _] = training.validations
     IO.puts("\nloss on the letters of the test: #{Float.round(loss, 3)}")
     Options.show_accuracy(training, Mlx.size(test), "letters of the test")
