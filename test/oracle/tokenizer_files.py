@@ -1,7 +1,8 @@
 """The PyPI package `tokenizers` as the oracle of tokenizers that Mlx.LM.Tokenizer reads from a `tokenizer.json`.
 
     tokenizer_files.py encode TOKENIZER.json INPUT   a text in base64 a line -> its ids, what they are decoded to, and what
-                                                     without special tokens, the last two in base64, or `error`
+                                                     without special tokens, these two in base64, and the beginnings and ends
+                                                     of the offsets, or `error`
     tokenizer_files.py decode TOKENIZER.json INPUT   ids a line -> what they are decoded to, and what without special tokens, in
                                                      base64
     tokenizer_files.py random SEED COUNT             COUNT random small tokenizers, an object of JSON a line: the file, and
@@ -242,12 +243,13 @@ def encode(source, path):
     tokenizer.no_truncation()
     with open(path) as file:
         for line in file.read().split("\n"):
-            ids = attempt(lambda: tokenizer.encode(base64.b64decode(line).decode()).ids)
-            if ids is None:
+            encoding = attempt(lambda: tokenizer.encode(base64.b64decode(line).decode()))
+            if encoding is None:
                 print("error")
             else:
-                texts = [tokenizer.decode(ids, skip_special_tokens=skip) for skip in [False, True]]
-                print("|".join([" ".join(map(str, ids)), *map(to_line, texts)]))
+                texts = [tokenizer.decode(encoding.ids, skip_special_tokens=skip) for skip in [False, True]]
+                places = [place for offset in encoding.offsets for place in offset]
+                print("|".join([" ".join(map(str, encoding.ids)), *map(to_line, texts), " ".join(map(str, places))]))
 
 
 def decode(source, path):

@@ -104,15 +104,31 @@ defmodule Mlx.TokenizerTexts do
     end
   end
 
-  @doc "The ids, the decoded text, and the one without special tokens, of each text with a `tokenizer.json`."
-  @spec encode(Path.t(), [String.t()]) :: [{[non_neg_integer], String.t(), String.t()}]
+  @doc """
+  What becomes of each text with a `tokenizer.json`: its ids, the decoded text, the one without special tokens, and the offsets.
+  """
+  @spec encode(Path.t(), [String.t()]) :: [
+          %{
+            ids: [non_neg_integer],
+            decoded: String.t(),
+            without_special: String.t(),
+            offsets: [{non_neg_integer, non_neg_integer}]
+          }
+        ]
   def encode(file, texts) do
     for line <- run_with("encode", file, Enum.map_join(texts, "\n", &Base.encode64/1)) do
-      [ids, decoded, without_special] = String.split(line, "|")
-      ids = ids |> String.split() |> Enum.map(&String.to_integer/1)
-      {ids, Base.decode64!(decoded), Base.decode64!(without_special)}
+      [ids, decoded, without_special, places] = String.split(line, "|")
+
+      %{
+        ids: numbers(ids),
+        decoded: Base.decode64!(decoded),
+        without_special: Base.decode64!(without_special),
+        offsets: for([from, to] <- places |> numbers() |> Enum.chunk_every(2), do: {from, to})
+      }
     end
   end
+
+  defp numbers(line), do: line |> String.split() |> Enum.map(&String.to_integer/1)
 
   @doc "What lists of tokens are decoded to with a `tokenizer.json`, and what without special tokens."
   @spec decode(Path.t(), [[non_neg_integer]]) :: [{String.t(), String.t()}]

@@ -32,14 +32,12 @@ defmodule Mlx.LM.Checkpoint do
   use Mlx.Arguments.Mismatch
 
   alias Mlx.{Array, Type}
-  alias Mlx.Arguments.{CalledFunction, Given, Options}
+  alias Mlx.Arguments.{CalledFunction, Options}
   alias Mlx.IO.FilePath
-  alias Mlx.LM.Checkpoint.{Folder, Saved}
-  alias Mlx.LM.{Adapter, Decoder, Families, Imported, JSONFile, Names, Quantization}
+  alias Mlx.LM.{Adapter, Decoder, Families, JSONFile}
+  alias Mlx.LM.Checkpoint.{Filling, Saving, Shards}
   alias Mlx.LM.Decoder.Matrix
   alias Mlx.LM.Families.Fields
-
-  @index "model.safetensors.index.json"
 
   @options [form: nil, type: nil, families: %{}, adapter: nil, fuse: false]
 
@@ -122,23 +120,7 @@ defmodule Mlx.LM.Checkpoint do
     defaults = [type: nil, families: %{}, source: "the tensors"]
     [type, families, source] = Options.without_stream(options, :"LM.Checkpoint.from_tensors", defaults)
     type = if type, do: floating!(type)
-    {family, text} = Families.find(fields, families: families)
-    names = family.names()
-    tensors = Imported.of(tensors, fields, type)
-    tensors = for {name, array} <- tensors, ours = Names.ours(name, names), into: %{}, do: {ours, array}
-    text = Fields.put_new(text, "tie_word_embeddings", not is_map_key(tensors, "lm_head.weight"))
-    config = family.config(text)
-    tensors = tensors |> family.tensors(text) |> without_output(config)
-
-    config
-    |> Decoder.new()
-    |> Quantization.of(tensors, fields, names)
-    |> with_layers(family, text)
-    |> filled(Map.new(tensors, fn {name, array} -> {name, in_type(array, name, type)} end), source)
-  end
-
-  defp with_layers(decoder, family, text) do
-    Map.merge(decoder, decoder |> Map.take([:model, :lm_head]) |> family.layers(text))
+    Filling.model(tensors, fields, type, families, source)
   end
 
   defp floating!(type) do
@@ -153,58 +135,7 @@ defmodule Mlx.LM.Checkpoint do
     type
   end
 
-  defp without_output(tensors, %{tied: false}), do: tensors
-
-  defp without_output(tensors, _tied),
-    do: Map.reject(tensors, fn {name, _array} -> String.starts_with?(name, "lm_head.") end)
-
-  # The scales of some modes are bytes, and packed weights words.
-  defp in_type(array, _name, nil), do: array
-
-  defp in_type(%Array{type: own} = array, _name, type) when own in [:f32, :f16, :bf16, :f64],
-    do: Mlx.as_type(array, type)
-
-  defp in_type(array, _name, _type), do: array
-
   defp default_type, do: if(Mlx.Device.default() == :cpu, do: :f32)
-
-  # Strict loading: the paths of the decoder are the names of the tensors.
-  defp filled(decoder, tensors, source) do
-    wanted = Map.new(Mlx.Tree.flatten(Map.take(decoder, [:model, :lm_head])))
-    missing = for {name, array} <- wanted, not is_map_key(tensors, name), do: "#{name} #{shape(array)} is missing"
-
-    wrong =
-      for {name, %Array{shape: given}} <- tensors, expected = wanted[name], expected.shape != given do
-        "#{name} has the shape #{inspect(given)}, expected #{inspect(expected.shape)}"
-      end
-
-    unknown =
-      for {name, array} <- tensors,
-          not is_map_key(wanted, name),
-          do: "#{name} #{shape(array)} has no place in the model"
-
-    refuse!(missing ++ wrong ++ unknown, source)
-    parts = Mlx.Tree.unflatten(tensors, Map.take(decoder, [:model, :lm_head]))
-    Map.merge(decoder, parts)
-  end
-
-  defp shape(%Array{shape: shape}), do: inspect(shape)
-
-  @shown 8
-
-  defp refuse!([], _source), do: :ok
-
-  defp refuse!(problems, source) do
-    {shown, more} = problems |> Enum.sort() |> Enum.split(@shown)
-    rest = if more == [], do: [], else: ["and #{length(more)} more"]
-    raise Mlx.Error, message: "#{source} does not fit its configuration: #{Enum.join(shown ++ rest, "; ")}"
-  end
-
-  @shard_size 5 * 1024 * 1024 * 1024
-
-  # Files beside the tensors: tokenizers, templates, and how text is generated.
-  @companions ["tokenizer*", "*token*.json", "vocab.*", "merges.txt", "*.tiktoken", "generation_config.json"] ++
-                ["chat_template*", "additional_chat_templates/*.jinja"]
 
   @doc """
   Saves the model that `tree/2` made, changed or not, in a new folder, which `load/2` and Python's `mlx_lm.load` load. The
@@ -232,60 +163,9 @@ defmodule Mlx.LM.Checkpoint do
   @spec save(Decoder.t(), Path.t(), keyword()) :: :ok
   def save(%Decoder{} = decoder, folder, options) do
     folder = FilePath.string!(folder, :"LM.Checkpoint.save")
-    defaults = [config: nil, from: nil, families: %{}, shard_size: @shard_size, progress: nil]
-    options = Options.complete(options, :"LM.Checkpoint.save", defaults)
-
-    CalledFunction.name("Mlx.LM.Checkpoint.save", fn ->
-      check_saving!(options)
-      fields = options[:config]
-      saved = Saved.of(fields, options[:families])
-      content = {Saved.config(saved, fields, decoder, nil), Saved.parameters(decoder)}
-      table = saved |> Saved.tensors(decoder) |> Folder.table()
-      write(folder, content, table, Keyword.put(options, :files, &copy(options[:from], &1)))
-    end)
+    options = Options.complete(options, :"LM.Checkpoint.save", Saving.defaults())
+    CalledFunction.name("Mlx.LM.Checkpoint.save", fn -> Saving.save(decoder, folder, options) end)
   end
-
-  defp check_saving!(options) do
-    if not is_struct(options[:config], Fields) do
-      raise ArgumentError,
-            "expected :config to be the fields of a config.json, as Mlx.LM.Checkpoint.config/1 gives them, got: " <>
-              Given.text(options[:config])
-    end
-
-    if not (is_integer(options[:shard_size]) and options[:shard_size] > 0),
-      do:
-        raise(ArgumentError, "expected :shard_size to be a positive integer, got: #{Given.text(options[:shard_size])}")
-
-    if not (options[:progress] == nil or is_function(options[:progress], 1)),
-      do:
-        raise(
-          ArgumentError,
-          "expected :progress to be a function of 1 argument, got: #{Given.text(options[:progress])}"
-        )
-
-    if options[:from], do: FilePath.string!(options[:from], :"LM.Checkpoint.save")
-    :ok
-  end
-
-  @doc false
-  # Writes what `Mlx.LM.Checkpoint.Folder` has in a table. `:files` of the options is a function that gets the folder.
-  @spec write(Path.t(), {map(), non_neg_integer()}, {:ets.table(), list()}, keyword()) :: :ok
-  def write(folder, {config, parameters}, {table, _kinds} = tensors, options) do
-    report = options[:progress] || fn _progress -> :ok end
-
-    Folder.create(folder, fn temporary ->
-      Folder.write_json(temporary, "config.json", config)
-      options[:files].(temporary)
-      Folder.write_tensors(temporary, tensors, options[:shard_size] || @shard_size, parameters, report)
-    end)
-  after
-    :ets.delete(table)
-  end
-
-  @doc false
-  @spec copy(Path.t() | nil, Path.t()) :: :ok
-  def copy(nil, _folder), do: :ok
-  def copy(from, folder), do: Folder.copy(to_string(from), folder, @companions)
 
   @doc "The fields of the `config.json` of a folder."
   @spec config(Path.t()) :: Fields.t()
@@ -320,35 +200,6 @@ defmodule Mlx.LM.Checkpoint do
   @spec tensors(Path.t()) :: %{String.t() => Array.t()}
   def tensors(folder) do
     folder = FilePath.string!(folder, :"LM.Checkpoint.tensors")
-
-    CalledFunction.name("Mlx.LM.Checkpoint.tensors", fn ->
-      case files(folder) do
-        [] -> raise Mlx.Error, message: "#{folder} has no model.safetensors, and no #{@index}"
-        files -> Enum.reduce(files, %{}, &Map.merge(&2, Mlx.IO.load(&1, format: :safetensors)))
-      end
-    end)
-  end
-
-  defp files(folder) do
-    index = Path.join(folder, @index)
-
-    if File.regular?(index) do
-      map =
-        Fields.under(Fields.new(JSONFile.read!(index), index), "weight_map") ||
-          Fields.refuse(Fields.new(%{}, index), "weight_map", "an object")
-
-      for file <- map.map |> Map.values() |> Enum.uniq() |> Enum.sort(), do: inside!(file, folder, index)
-    else
-      Enum.filter([Path.join(folder, "model.safetensors")], &File.regular?/1)
-    end
-  end
-
-  # An index names files beside it and no others.
-  defp inside!(file, folder, index) do
-    if not is_binary(file) or file in ["", ".", ".."] or Path.basename(file) != file or not String.valid?(file) do
-      raise Mlx.Error, message: "#{index}: expected names of files in weight_map, got: #{Given.text(file)}"
-    end
-
-    Path.join(folder, file)
+    CalledFunction.name("Mlx.LM.Checkpoint.tensors", fn -> Shards.tensors(folder) end)
   end
 end

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Conversion do
   alias Mlx.Arguments.Given
   alias Mlx.Hub
   alias Mlx.LM.{Checkpoint, Decoder}
-  alias Mlx.LM.Checkpoint.{Folder, Saved}
+  alias Mlx.LM.Checkpoint.{Folder, Saved, Saving}
   alias Mlx.LM.Conversion.GGUF
   alias Mlx.LM.Families.Fields
   alias Mlx.LM.Quantization.{Packing, Recipe}
@@ -47,7 +47,7 @@ defmodule Mlx.LM.Conversion do
     recipe = check!(options)
     Folder.check_free!(folder)
     {content, {_table, kinds} = tensors, files} = source |> Hub.resolve() |> prepared({recipe, quantizer}, options)
-    :ok = Checkpoint.write(folder, content, tensors, Keyword.put(options, :files, files))
+    :ok = Saving.write(folder, content, tensors, Keyword.put(options, :files, files))
     {_config, parameters} = content
     bytes = Enum.sum_by(kinds, fn {_name, kind} -> Tuple.product(kind.shape) * Mlx.Type.bytes(kind.type) end)
     %{parameters: parameters, bytes: bytes, bits_per_weight: bytes * 8 / max(parameters, 1)}
@@ -92,7 +92,7 @@ defmodule Mlx.LM.Conversion do
       nil ->
         fields = Checkpoint.config(path)
         type = options[:type] || torch_type(fields)
-        {path |> Checkpoint.tree(families: options[:families]) |> cast(type), fields, &Checkpoint.copy(path, &1)}
+        {path |> Checkpoint.tree(families: options[:families]) |> cast(type), fields, &Saving.copy(path, &1)}
 
       file ->
         GGUF.model(file, options[:type] || :f16)

@@ -12,6 +12,14 @@ defmodule Mlx.LM.Tokenizer.Heap do
   def roomy(bytes, fun) when bytes < @long, do: fun.()
 
   def roomy(_bytes, fun) do
+    {:garbage_collection, settings} = Process.info(self(), :garbage_collection)
+    if room?(settings[:min_heap_size], settings[:max_heap_size].size), do: with_room(fun), else: fun.()
+  end
+
+  # A process that may not have as much as that is left as it is; 0 is no limit.
+  defp room?(least, most), do: least < @room and (most == 0 or most > 4 * @room)
+
+  defp with_room(fun) do
     before = :erlang.process_flag(:min_heap_size, @room)
 
     try do

@@ -58,6 +58,21 @@ defmodule Mlx.LM.Tokenizer.EncodingsTest do
       template([text("A", 0)], [text("A", 0), text("B", 1)]),
       template([text("A", 2), special("[SEP]", 3)], [text("B", 1), special("[SEP]", 5), text("A", 0), cls]),
       template([cls, cls, text("A", 0), special("[SEP]", 1)], [cls, text("A", 0), text("B", 1), text("A", 4)])
+    ] ++ trimming()
+  end
+
+  # White space is trimmed before or behind tokens are put around texts, and perhaps twice.
+  defp trimming do
+    trim = fn prefix -> %{byte_level() | "trim_offsets" => true, "add_prefix_space" => prefix} end
+    sequence = &%{"type" => "Sequence", "processors" => &1}
+
+    [
+      trim.(true),
+      trim.(false),
+      sequence.([bert("BertProcessing"), trim.(true)]),
+      sequence.([trim.(true), bert("BertProcessing"), trim.(false)]),
+      sequence.([roberta(), trim.(true)]),
+      sequence.([%{roberta() | "trim_offsets" => false}, trim.(true)])
     ]
   end
 
@@ -106,15 +121,21 @@ defmodule Mlx.LM.Tokenizer.EncodingsTest do
     {output, 0} = System.cmd("sh", ["-c", ~s(exec "$0" "$@" 2>/dev/null), python, @script, folder])
 
     for encodings <- JSON.decode!(output) do
-      for [ids, types, special, mask] <- encodings || [:error],
-          do: %{ids: ids, types: types, special: special, mask: mask}
+      for [ids, types, special, mask, offsets] <- encodings || [:error],
+          do: %{ids: ids, types: types, special: special, mask: mask, offsets: Enum.map(offsets, &List.to_tuple/1)}
     end
   rescue
     FunctionClauseError -> flunk("the script gave something else than encodings")
   end
 
+  # Without the option, nothing else is different.
   defp ours(tokenizer, texts, options) do
-    Tokenizer.encodings(tokenizer, texts, options)
+    encodings = Tokenizer.encodings(tokenizer, texts, [offsets: true] ++ options)
+
+    assert Enum.map(encodings, &Map.drop(&1, [:offsets, :byte_offsets])) ==
+             Tokenizer.encodings(tokenizer, texts, options)
+
+    Enum.map(encodings, &Map.delete(&1, :byte_offsets))
   rescue
     ArgumentError -> []
   end
@@ -161,7 +182,7 @@ defmodule Mlx.LM.Tokenizer.EncodingsTest do
       [expected] = python(folder, [{file, batch, add}])
       tokenizer = Tokenizer.from_folder(Path.dirname(file))
 
-      for {text, ours, theirs} <- Enum.zip([batch, Tokenizer.encodings(tokenizer, batch, add_special: add), expected]),
+      for {text, ours, theirs} <- Enum.zip([batch, ours(tokenizer, batch, add_special: add), expected]),
           do: assert({file, text, ours} == {file, text, theirs})
     end
   end
@@ -223,6 +244,7 @@ defmodule Mlx.LM.Tokenizer.EncodingsTest do
           {"a", [padding: [multiple_of: 0]], "expected :padding to be"},
           {"a", [padding: [length: 1_000_000_000_000]], "expected :padding to be"},
           {"a", [add_special: 1], "expected :add_special to be true or false, got: 1"},
+          {"a", [offsets: :bytes], "expected :offsets to be true or false, got: :bytes"},
           {{"a", 1}, [], "expected a string, or a pair of strings {a, b}, got: {\"a\", 1}"},
           {"a", [truncation: [max_length: 1]], "expected a length of at least 2, the tokens that are put around"},
           {"a b c", [truncation: [max_length: 4, strategy: :only_second]], "expected a pair of texts"},
@@ -238,6 +260,7 @@ defmodule Mlx.LM.Tokenizer.EncodingsTest do
   test "wrong parts of a file are told with their place" do
     for {changes, problem} <- [
           {%{"truncation" => 3}, "tokenizer.json, truncation has to be an object"},
+          {%{"post_processor" => Map.put(byte_level(), "trim_offsets", 1)}, "post_processor.trim_offsets has to be"},
           {%{"truncation" => %{"max_length" => -3}}, "truncation.max_length has to be an integer that is not negative"},
           {%{"truncation" => %{"max_length" => 3, "strategy" => "x"}}, "truncation.strategy has to be one of"},
           {%{"padding" => %{"strategy" => %{"Fixed" => 1.0e300}}}, "padding.strategy has to be \"BatchLongest\""},

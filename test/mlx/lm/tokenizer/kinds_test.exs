@@ -13,7 +13,7 @@ defmodule Mlx.LM.Tokenizer.KindsTest do
     normalizer != nil and JSON.encode!(pre_tokenizer) =~ ~s("first")
   end
 
-  test "give the ids and texts of the tokenizers package" do
+  test "give the ids, offsets and texts of the tokenizers package" do
     counts =
       for %{"json" => json, "cases" => cases} <- TokenizerTexts.tokenizers(17, 700),
           not (json |> JSON.decode!() |> left_out?()) do
@@ -38,6 +38,9 @@ defmodule Mlx.LM.Tokenizer.KindsTest do
 
   defp compare(%{"text" => text, "ids" => ids} = case, tokenizer, json) do
     assert {json, text, Tokenizer.encode(tokenizer, text)} == {json, text, ids}
+    encoding = Tokenizer.encoding(tokenizer, text, offsets: true)
+    assert {json, text, encoding.ids} == {json, text, ids}
+    assert {json, text, encoding.offsets} == {json, text, Enum.map(case["offsets"], &List.to_tuple/1)}
     same(case["decoded"], fn -> Tokenizer.decode(tokenizer, ids) end, json, ids)
     same(case["without_special"], fn -> Tokenizer.decode(tokenizer, ids, special: false) end, json, ids)
     same(case["others_decoded"], fn -> Tokenizer.decode(tokenizer, case["others"]) end, json, case["others"])

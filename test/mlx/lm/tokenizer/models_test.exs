@@ -12,17 +12,65 @@ defmodule Mlx.LM.Tokenizer.ModelsTest do
 
   defp folder(name), do: Path.join(System.fetch_env!("MLX_TEST_TOKENIZERS"), name)
 
+  # Offsets in bytes, in characters.
+  defp characters(text, offsets) do
+    numbers =
+      for {character, index} <- text |> String.codepoints() |> Enum.with_index(),
+          _byte <- 1..byte_size(character),
+          do: index
+
+    numbers = List.to_tuple(numbers ++ [length(String.codepoints(text))])
+    for {from, to} <- offsets, do: {elem(numbers, from), elem(numbers, to)}
+  end
+
+  # Long texts without a place where a pre-tokenizer cuts most of them.
+  defp long_words do
+    :rand.seed(:exsss, {9, 9, 9})
+    random = fn count, draw -> for _index <- 1..count, into: "", do: draw.() end
+
+    [
+      random.(20_000, fn -> <<Enum.random(?a..?z)>> end),
+      random.(20_000, fn -> <<Enum.random(?0..?9)>> end),
+      random.(7_000, fn -> <<Enum.random(0x4E00..0x9FA5)::utf8>> end),
+      random.(7_000, fn -> Enum.random(~w(的 一 是 在 不 了 有 和 人 这 中 大 为 上 个 国)) end),
+      Base.encode64(:rand.bytes(15_000)),
+      random.(3_000, fn -> Enum.random(~w(the ing er tion a e == ---- 00)) end),
+      random.(300, fn ->
+        String.duplicate(Enum.random(["a", " ", "=", "-", "0", "\t", "▁", "中"]), :rand.uniform(300))
+      end)
+    ] ++ for text <- ["a", "ab", "aab", "0", "=", " ", "😀", "中", "e\u0301", "▁", "Ġ"], do: String.duplicate(text, 5_003)
+  end
+
   for name <- @names do
     @tag :oracle
-    test "#{name} gives the ids and texts of the tokenizers package" do
+    test "#{name} gives the ids and offsets of the tokenizers package for long words" do
+      tokenizer = Tokenizer.from_folder(folder(unquote(name)))
+      texts = long_words()
+      expected = TokenizerTexts.encode(Path.join(folder(unquote(name)), "tokenizer.json"), texts)
+      assert length(expected) == length(texts)
+
+      for {text, expected} <- Enum.zip(texts, expected) do
+        encoding = Tokenizer.encoding(tokenizer, text, truncation: nil, padding: nil, offsets: true)
+        assert Tokenizer.encode(tokenizer, text) == expected.ids
+        assert encoding.ids == expected.ids
+        assert encoding.offsets == expected.offsets
+      end
+    end
+
+    @tag :oracle
+    test "#{name} gives the ids, offsets and texts of the tokenizers package" do
       name = unquote(name)
       tokenizer = Tokenizer.from_folder(folder(name))
       texts = TokenizerTexts.random(@texts, {1, 2, byte_size(name)})
       expected = TokenizerTexts.encode(Path.join(folder(name), "tokenizer.json"), texts)
       assert length(expected) == @texts
 
-      for {text, {ids, decoded, without_special}} <- Enum.zip(texts, expected) do
+      for {text, %{ids: ids, decoded: decoded, without_special: without_special} = expected} <-
+            Enum.zip(texts, expected) do
         assert {text, Tokenizer.encode(tokenizer, text)} == {text, ids}
+        encoding = Tokenizer.encoding(tokenizer, text, truncation: nil, padding: nil, offsets: true)
+        assert {text, encoding.ids, encoding.offsets} == {text, ids, expected.offsets}
+        assert {text, characters(text, encoding.byte_offsets)} == {text, encoding.offsets}
         assert {text, Tokenizer.decode(tokenizer, ids)} == {text, decoded}
         assert {text, Tokenizer.decode(tokenizer, ids, special: false)} == {text, without_special}
         pieces = tokenizer |> Tokenizer.decode_stream(ids) |> Enum.to_list()
@@ -121,7 +169,7 @@ defmodule Mlx.LM.Tokenizer.ModelsTest do
 
     texts = TokenizerTexts.random(1_000, {3, 3, 3})
 
-    for {text, {ids, decoded, _without}} <- Enum.zip(texts, TokenizerTexts.encode(path, texts)) do
+    for {text, %{ids: ids, decoded: decoded}} <- Enum.zip(texts, TokenizerTexts.encode(path, texts)) do
       assert {text, Tokenizer.encode(tokenizer, text)} == {text, ids}
       assert {text, Tokenizer.decode(tokenizer, ids)} == {text, decoded}
     end
