@@ -99,8 +99,7 @@ void gemm(int op_a, int op_b, int m, int n, int k, Element alpha, const Element*
     }
     const auto piece = [&](int number) {
       const long row = beginning(m, down, number / across), row_end = beginning(m, down, number / across + 1);
-      const long column = beginning(n, across, number % across),
-                 column_end = beginning(n, across, number % across + 1);
+      const long column = beginning(n, across, number % across), column_end = beginning(n, across, number % across + 1);
       alone(row_end - row, column_end - column, a + row * (op_a == no_transpose ? lda : 1),
             b + column * (op_b == no_transpose ? 1 : ldb), c + row * ldc + column);
     };

@@ -1,11 +1,11 @@
 // Threads that compute pieces of a product, beside the thread that asks for it.
 //
-// OpenBLAS has threads of its own, which share what they have rearranged. So they wait for each other in the middle of a
-// product, and where another program has the core of one of them, all of them wait for its turn. After a product they
+// OpenBLAS has threads of its own, which share what they have rearranged. So they wait for each other in the middle of
+// a product, and where another program has the core of one of them, all of them wait for its turn. After a product they
 // spin for 26 ms, in which others lack a core, such as the thread that fills the queue of a stream of MLX.
 //
-// These take one piece after the other as long as there are any, and sleep when there are none. A thread that gets no core
-// takes no piece, so that the others compute it.
+// These take one piece after the other as long as there are any, and sleep when there are none. A thread that gets no
+// core takes no piece, so that the others compute it.
 
 #pragma once
 
@@ -24,8 +24,8 @@ class Workers {
   // How many compute at once, with the one that asks.
   static int threads() { return scipy_openblas_get_num_threads(); }
 
-  // Calls work(piece) for each number below `pieces`, on several threads, and waits for the last one. Returns false, and
-  // calls nothing, while they work for another thread: their cores are busy then.
+  // Calls work(piece) for each number below `pieces`, on several threads, and waits for the last one. Returns false,
+  // and calls nothing, while they work for another thread: their cores are busy then.
   template <class Work>
   bool run(int pieces, const Work& work) {
     if (busy_.test_and_set(std::memory_order_acquire)) {
@@ -47,7 +47,8 @@ class Workers {
   }
 
  private:
-  // They receive no signals, which are for the threads of the program. Where the system gives no thread, there are fewer.
+  // They receive no signals, which are for the threads of the program. Where the system gives no thread, there are
+  // fewer.
   void start_threads() {
     if (begun_) {
       return;

@@ -1,6 +1,7 @@
-// MLX computes the outputs from the last to the first, where they are many. So those go last that are computed in few steps:
-// each gradient of a network, which is propagated back from its last layer to its first, is used up by the parameters of
-// its layer as soon as it is there. In another order, such as that of names, most gradients would wait for their turn.
+// MLX computes the outputs from the last to the first, where they are many. So those go last that are computed in few
+// steps: each gradient of a network, which is propagated back from its last layer to its first, is used up by the
+// parameters of its layer as soon as it is there. In another order, such as that of names, most gradients would wait
+// for their turn.
 #include "core/evaluation/output_order.hpp"
 
 #include <algorithm>
@@ -17,8 +18,8 @@ namespace {
 // MLX takes as many abreast, whatever their order.
 constexpr std::size_t few = 20;
 
-// The depths of nodes. It is asked once for each input of each node, and a third of the time that std::unordered_map takes
-// for that would be felt in a short step of a large network.
+// The depths of nodes. It is asked once for each input of each node, and a third of the time that std::unordered_map
+// takes for that would be felt in a short step of a large network.
 class DepthTable {
  public:
   DepthTable() : entries_(1024) {}
