@@ -39,6 +39,21 @@ mx::array make_input(const mx::array& number, const mx::Stream& stream) {
   return {number.shape(), number.dtype(), std::make_shared<NumberInput>(stream, number), {}};
 }
 
+// MLX writes it into the source of a kernel as the integer -0, which is 0.
+bool is_negative_zero(mx::Dtype::Val type, std::uint64_t bits) {
+  switch (type) {
+    case mx::Dtype::Val::float16:
+    case mx::Dtype::Val::bfloat16:
+      return bits == std::uint64_t{1} << 15;
+    case mx::Dtype::Val::float32:
+      return bits == std::uint64_t{1} << 31;
+    case mx::Dtype::Val::float64:
+      return bits == std::uint64_t{1} << 63;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Numbers::Pointer Numbers::make_inputs(const GraphSources& sources, std::span<const Pointer> formers) {
@@ -77,10 +92,11 @@ void Numbers::compare(const Numbers* former) {
   for (std::size_t index = 0; index < numbers_.size(); ++index) {
     Number& number = numbers_[index];
     std::size_t former_place = 0;
+    number.changing = is_negative_zero(number.type, number.bits);
     if (former != nullptr) {
       const Number& before = former->numbers_[index];
       former_place = before.place;
-      number.changing = before.changing || before.bits != number.bits;
+      number.changing |= before.changing || before.bits != number.bits;
     }
     number.place = places.try_emplace({former_place, number.type, number.bits}, index).first->second;
   }

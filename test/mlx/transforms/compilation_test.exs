@@ -52,6 +52,23 @@ defmodule Mlx.Transforms.CompilationTest do
     assert kernel =~ "Erf"
   end
 
+  test "a kernel has zeros of both signs", %{tmp_dir: folder} do
+    values =
+      evaluate(
+        [{"TMPDIR", folder}],
+        quote do
+          for type <- [:f32, :f16, :bf16, :f64], zero <- [0.0, -0.0] do
+            fun = Mlx.compile(&Mlx.divide(Mlx.multiply(&1, 2), Mlx.array(zero, type: type)))
+            Mlx.to_list(fun.(Mlx.array([1.0, -1.0], type: type)))
+          end
+        end
+      )
+
+    assert kernels(folder) != []
+    of_types = for _type <- 1..4, do: [[:infinity, :neg_infinity], [:neg_infinity, :infinity]]
+    assert values == Enum.concat(of_types)
+  end
+
   test "numbers that change share a kernel, also inside of other transforms", %{tmp_dir: folder} do
     {compiled, plain} =
       evaluate(
