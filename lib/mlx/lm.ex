@@ -240,7 +240,7 @@ defmodule Mlx.LM do
   | `:round` | each number to the nearest, as `convert/3` does |
   | `:gptq` | rounds the columns of a matrix one after another, and makes up for each error in the columns that are left (Frantar et al., 2022) |
   | `:awq` | scales features, so that columns that read large ones are rounded with less error, and bounds the numbers of groups (Lin et al., 2023) |
-  | `:dwq` | trains scales and biases to foretell what the whole model does |
+  | `:dwq` | trains scales, biases and all that is not quantized, such as norms, to foretell what the whole model does |
   | `:dynamic` | gives more bits to the layers whose rounding is felt most, by the slope of the divergence from the whole model |
 
   Options of all methods:

@@ -48,12 +48,14 @@ stand_in("mlx_lm.tuner.utils", print_trainable_parameters=lambda _model: None)
 names = ["load", "load_tokenizer", "maybe_set_recommended_wired_limit", "quantize_model", "save", "sharded_load"]
 stand_in("mlx_lm.utils", can_run_metal=mx.metal.is_available, **dict.fromkeys(names))
 dwq = importlib.import_module("mlx_lm.quant.dwq")
+# What is rounded to 16 bits is computed with in 32, as Mlx does on a CPU.
+dwq.tree_map = lambda change, tree: tree_map(lambda x: change(x).astype(mx.float32), tree)
 
 STEPS, ROWS, LENGTH = 8, 2, 24
 
 TIED = {"head_dim": 16, "tie_word_embeddings": True}
 
-# name: (module, what is different from BASE, packing, rate, temperature, type in which the scales are read)
+# name: (module, what is different from BASE, packing, rate, temperature, type to which all that is trained is rounded)
 CASES = {
     "llama": ("llama", {}, {"group_size": 32, "bits": 3}, 1e-3, 2.0, mx.float32),
     "tied": ("qwen3", TIED, {"group_size": 64, "bits": 4}, 1e-4, 1.0, mx.float32),
@@ -65,6 +67,10 @@ CASES = {
 def built(module, config):
     classes = importlib.import_module(f"mlx_lm.models.{module}")
     return classes.Model(classes.ModelArgs.from_dict(dict(config)))
+
+
+def scales(model):
+    return {name: array for name, array in tree_flatten(model.parameters()) if name.endswith((".scales", ".biases"))}
 
 
 def train(folder, module, different, packing, rate, temperature, dtype):
@@ -80,14 +86,8 @@ def train(folder, module, different, packing, rate, temperature, dtype):
     tokens = mx.random.randint(0, config["vocab_size"], (STEPS, ROWS, LENGTH)).astype(mx.int32)
     mx.save_safetensors(str(folder / "tokens.safetensors"), {"tokens": tokens})
 
-    # A product takes the type of what it reads, but rows of an embedding have that of the scales: they stay whole where it is less.
-    nn.quantize(
-        model,
-        class_predicate=lambda _path, layer: hasattr(layer, "to_quantized") and (dtype == mx.float32 or not isinstance(layer, nn.Embedding)),
-        **packing,
-    )
-    model.freeze()
-    start = dict(tree_flatten(model.parameters()))
+    nn.quantize(model, **packing)
+    start = dict(tree_flatten(model.trainable_parameters())) | scales(model)
     rows = mx.concatenate([tokens, mx.zeros((STEPS, ROWS, 1), mx.int32)], axis=-1)
     batches = [(ids, mx.array([[0, LENGTH + 1]] * ROWS)) for ids in rows]
 
@@ -114,8 +114,8 @@ def train(folder, module, different, packing, rate, temperature, dtype):
     mx.distributed.all_sum = add
     losses = [loss.item() for loss in added[::2]]
     assert len(losses) == STEPS + 2 and all(count.item() == ROWS * LENGTH for count in added[1::2])
-    trained = {name: array for name, array in tree_flatten(model.parameters()) if name.endswith((".scales", ".biases"))}
-    result = {f"end.{name}": array.astype(mx.float32) for name, array in trained.items()}
+    trained = dict(tree_flatten(model.trainable_parameters()))
+    result = {f"end.{name}": array for name, array in trained.items()}
     result |= {f"start.{name}": start[name] for name in trained}
     result |= {"losses": mx.array(losses[1:-1]), "first": mx.array([losses[0], losses[-1]])}
     mx.save_safetensors(str(folder / "result.safetensors"), result)

@@ -1,9 +1,9 @@
 defmodule Mlx.LM.Quantization.DWQ do
   @moduledoc false
-  # Trains the scales and biases of a quantized model to foretell what the whole model does: distilled weight quantization. The
-  # codes stay.
+  # Trains a quantized model to foretell what the whole model does: distilled weight quantization. Scales and biases are trained,
+  # and all that is not quantized, such as norms. The codes stay.
 
-  alias Mlx.{Array, Optimizers}
+  alias Mlx.{Array, Optimizers, Type}
   alias Mlx.LM.Decoder
   alias Mlx.LM.Quantization.{AWQ, Distillation, GPTQ, Packing, Unpacked}
   alias Mlx.LM.Sampler.OptionTable
@@ -31,16 +31,16 @@ defmodule Mlx.LM.Quantization.DWQ do
     student = start(decoder, context)
     packings = Packing.packings(student)
 
-    parameters =
-      for {path, %Array{} = array} <- Mlx.Tree.flatten(Map.take(student, [:model, :lm_head])),
-          trained?(path, packings),
-          into: %{},
-          do: {path, Mlx.as_type(array, :f32)}
-
-    if parameters == %{} do
+    if not Enum.any?(packings, fn {_path, packing} -> improvable?(packing) end) do
       raise Mlx.Error,
             "no layer is quantized in the mode :affine with fewer than #{@enough} bits, whose scales could be trained"
     end
+
+    parameters =
+      for {path, %Array{} = array} <- Mlx.Tree.flatten(Map.take(student, [:model, :lm_head])),
+          trained?(path, array, packings),
+          into: %{},
+          do: {path, Mlx.as_type(array, :f32)}
 
     steps = options[:steps] || length(context.batches)
     open = open(student)
@@ -58,10 +58,14 @@ defmodule Mlx.LM.Quantization.DWQ do
 
   defp defaults(module), do: OptionTable.defaults(module.options())
 
-  defp trained?(path, packings) do
-    packing = packings[Path.rootname(path)]
-    Path.extname(path) in [".scales", ".biases"] and packing[:mode] == :affine and packing[:bits] < @enough
+  defp trained?(path, %Array{type: type}, packings) do
+    case packings[Path.rootname(path)] do
+      nil -> Type.fractional?(type)
+      packing -> Path.extname(path) in [".scales", ".biases"] and improvable?(packing)
+    end
   end
+
+  defp improvable?(packing), do: packing[:mode] == :affine and packing[:bits] < @enough
 
   # As it is fastest on the device.
   defp open(student) do
@@ -72,7 +76,7 @@ defmodule Mlx.LM.Quantization.DWQ do
     end
   end
 
-  # The scales are those that will be written.
+  # All is of the type in which it will be written.
   defp loss(student, teacher, parameters, ids, %{options: options, type: type}) do
     targets = Distillation.targets(teacher, ids)
 

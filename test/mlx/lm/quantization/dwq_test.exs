@@ -10,7 +10,7 @@ defmodule Mlx.LM.Quantization.DWQTest do
 
   @script Path.expand("../../../oracle/dwq.py", __DIR__)
 
-  # What dwq.py has in CASES. A scale whose last bits in :f32 differ may become its neighbour in 16 bits, from the fourth step on.
+  # What dwq.py has in CASES. A number whose last bits in :f32 differ may be rounded to its neighbour in 16 bits, sooner or later.
   @cases %{
     "llama" => [packing: [group_size: 32, bits: 3], rate: 1.0e-3, temperature: 2.0, type: :f32, tolerance: 1.0e-5],
     "tied" => [packing: [group_size: 64, bits: 4], rate: 1.0e-4, temperature: 1.0, type: :f32, tolerance: 1.0e-5],
@@ -18,7 +18,9 @@ defmodule Mlx.LM.Quantization.DWQTest do
     "half" => [packing: [group_size: 32, bits: 3], rate: 1.0e-3, temperature: 2.0, type: :bf16, tolerance: 1.0e-2]
   }
 
-  test "each step has the loss of mlx-lm's, the scales are its in the end, and the divergence falls", %{tmp_dir: folder} do
+  test "each step has the loss of mlx-lm's, trained numbers are its in the end, and the divergence falls", %{
+    tmp_dir: folder
+  } do
     {output, status} = System.cmd(System.fetch_env!("MLX_ORACLE_PYTHON"), [@script, folder], stderr_to_stdout: true)
     assert status == 0, output
     assert folder |> File.ls!() |> Enum.sort() == @cases |> Map.keys() |> Enum.sort()
@@ -38,7 +40,7 @@ defmodule Mlx.LM.Quantization.DWQTest do
 
     quantized =
       DWQ.quantize(decoder, %{
-        choose: &chosen(&1, &2, settings),
+        choose: fn _path, layer -> chosen(layer, settings[:packing]) end,
         batches: batches,
         options: Keyword.merge(OptionTable.defaults(DWQ.options()), own),
         type: settings[:type],
@@ -62,21 +64,21 @@ defmodule Mlx.LM.Quantization.DWQTest do
     pairs = for {path, array} <- trained, do: {array, result["start." <> path], result["end." <> path]}
     apart = Enum.sum_by(pairs, fn {ours, _start, theirs} -> total(ours, theirs) end)
     moved = Enum.sum_by(pairs, fn {_ours, start, theirs} -> total(start, theirs) end)
-    assert apart < settings[:tolerance] * moved, "the scales of #{name} are #{apart / moved} of what they moved away"
+
+    assert apart < settings[:tolerance] * moved,
+           "what is trained in #{name} is #{apart / moved} of what they moved away"
   end
 
-  # mlx-lm quantizes the matrix of experts' scores, too. dwq.py says why an embedding stays whole.
-  defp chosen(path, layer, settings) do
-    matrix? = is_map_key(layer, :weight) and tuple_size(layer.weight.shape) > 1
-    whole? = path == "model.embed_tokens" and settings[:type] != :f32
-    if matrix? and not whole?, do: [mode: :affine] ++ settings[:packing], else: false
+  # mlx-lm quantizes the matrix of experts' scores, too.
+  defp chosen(layer, packing) do
+    if is_map_key(layer, :weight) and tuple_size(layer.weight.shape) > 1, do: [mode: :affine] ++ packing, else: false
   end
 
   defp trained(decoder) do
     packed = Packing.packings(decoder)
 
     for {path, array} <- decoder |> Map.take([:model, :lm_head]) |> Mlx.Tree.flatten(),
-        is_map_key(packed, Path.rootname(path)) and Path.extname(path) in [".scales", ".biases"],
+        not is_map_key(packed, Path.rootname(path)) or Path.extname(path) in [".scales", ".biases"],
         into: %{},
         do: {path, array}
   end
