@@ -1,6 +1,6 @@
 for file <- ["rounds.exs", "table.exs"], do: Code.require_file(file, __DIR__)
 
-defmodule Bench.Tokenizers do
+defmodule Bench.Tokenization do
   @moduledoc false
 
   alias Bench.{Rounds, Table}
@@ -30,7 +30,7 @@ defmodule Bench.Tokenizers do
       for name <- if(names == [], do: known(root), else: names) do
         tokenizer = Tokenizer.from_folder(Path.join(root, name))
         arguments = [Path.join([root, name, "tokenizer.json"]) | files]
-        {ours, theirs} = Rounds.compare("tokenizers.py", arguments, @rounds, fn -> measure(tokenizer, texts) end)
+        {ours, theirs} = Rounds.compare("tokenization.py", arguments, @rounds, fn -> measure(tokenizer, texts) end)
         {ours, counts} = Enum.split(ours, length(texts))
         {theirs, ^counts} = Enum.split(theirs, length(texts))
         Table.print(for({kind, _text} <- texts, do: "#{name}, #{kind}"), ours, theirs)
@@ -88,4 +88,4 @@ defmodule Bench.Tokenizers do
   end
 end
 
-Bench.Tokenizers.run(System.argv())
+Bench.Tokenization.run(System.argv())
