@@ -30,7 +30,7 @@ defmodule Bench.Tokenizers do
       for name <- if(names == [], do: known(root), else: names) do
         tokenizer = Tokenizer.from_folder(Path.join(root, name))
         arguments = [Path.join([root, name, "tokenizer.json"]) | files]
-        {ours, theirs} = Rounds.compare("tokenizers.py", arguments, @rounds, fn -> measure(tokenizer, texts) end)
+        {ours, theirs} = Rounds.compare("text_tokens.py", arguments, @rounds, fn -> measure(tokenizer, texts) end)
         {ours, counts} = Enum.split(ours, length(texts))
         {theirs, ^counts} = Enum.split(theirs, length(texts))
         Table.print(for({kind, _text} <- texts, do: "#{name}, #{kind}"), ours, theirs)

@@ -1,7 +1,7 @@
 """The Python side of bench/tokenizers: answers each line with the milliseconds that each text takes, and then
 how many tokens each becomes.
 
-    tokenizers.py TOKENIZER.json TEXT ...    the tokenizer, and files with a text each
+    text_tokens.py TOKENIZER.json TEXT ...    the tokenizer, and files with a text each
 """
 
 import gc
