@@ -25,6 +25,8 @@ defmodule Mlx.LM.Tokenizer.Aligned do
 
   @doc "A part of a text."
   @spec slice(t, non_neg_integer, non_neg_integer) :: t
+  def slice(%{from: from}, at, 0), do: %__MODULE__{text: "", spans: :same, from: from + at, to: from + at}
+
   def slice(%{text: text, spans: :same} = aligned, at, size) do
     from = aligned.from + at
     %{aligned | text: binary_part(text, at, size), from: from, to: from + size}

@@ -1,7 +1,7 @@
 defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   @moduledoc false
-  # Byte-pair encoding: a word is a sequence of bytes or characters, each a token, in which the pair of neighbours that was learned first
-  # is merged into one token until no pair is left that was learned. Of equal pairs the leftmost goes first.
+  # Byte-pair encoding: a word is a sequence of bytes or characters, each a token, in which the pair of neighbours that was
+  # learned first is merged into one token until no pair is left that was learned. Of equal pairs the leftmost goes first.
   #
   # This file says what tokens a word begins as. `ShortWord` merges them, and `LongWord` those of a long word: a text without
   # spaces can be one word.
@@ -19,9 +19,10 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   @typep merges :: Merges.t()
 
   @typedoc """
-  The vocabulary, and its ids of the characters of ASCII; the merges by pair of tokens; the token of each byte where words are bytes; the tokens that stand
-  for bytes; the unknown token, and whether neighbours of that kind are one; what is written in front of characters inside
-  of a word and behind its last one; and whether a word that is itself a token is that token whatever the merges say.
+  The vocabulary, and its ids of the characters of ASCII; the merges by pair of tokens; the token of each byte where words are
+  bytes; the tokens that stand for bytes; the unknown token, and whether neighbours of that kind are one; what is written in
+  front of characters inside of a word and behind its last one; and whether a word that is itself a token is that token
+  whatever the merges say.
   """
   @type t :: %__MODULE__{
           ids: table,
@@ -144,7 +145,8 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
   defp merged(%{merges: merges} = model, word, lone) when byte_size(word) <= @short do
     case Beginning.part(model, Beginning.word(model, word, lone), lone) do
       {[_, _ | _] = tokens, nil} ->
-        tokens |> ShortWord.first(length(tokens), merges) |> ShortWord.merged(merges) |> ShortWord.tokens()
+        {word, _rounds} = tokens |> ShortWord.first(length(tokens), merges) |> ShortWord.merged(merges)
+        ShortWord.tokens(word)
 
       {one_or_none, nil} ->
         one_or_none

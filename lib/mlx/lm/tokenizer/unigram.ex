@@ -107,7 +107,6 @@ defmodule Mlx.LM.Tokenizer.Unigram do
   # All tokens that the text begins with.
   defp tokens(<<code::utf8, rest::binary>>, node, at, {from, score, single} = start, {ahead, known}, model) do
     at = at + size(code)
-
     {next, id} = Trie.step(model.trie, node, code)
 
     found =

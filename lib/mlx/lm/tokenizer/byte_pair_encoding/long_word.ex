@@ -24,17 +24,16 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.LongWord do
   @fewest 6
   @most 16
 
-  # How many windows before are kept, and how often the tokens may be gone through, on average. What takes more is merged as a
-  # whole.
+  # How many windows before are kept, and how often a token may be gone through, on average. What takes more is merged as a whole.
   @kept 16
-  @times 16
+  @rounds 400
 
   @doc "The tokens of a word, in reverse."
   @spec merged(BytePairEncoding.t(), Beginning.rest(), boolean) :: [Merges.token()]
   def merged(%{merges: merges} = model, {text, _prefix, _unknown} = word, lone) do
     next = &Beginning.part(model, &1, lone)
 
-    case windows({[], 0, word, nil, []}, [], {@size, @times * (@longest + byte_size(text))}, {next, merges}) do
+    case windows({[], 0, word, nil, []}, [], {@size, @rounds * (@longest + byte_size(text))}, {next, merges}) do
       :unsettled -> word |> all(next) |> LinkedWord.merged(merges) |> Enum.reverse()
       merged -> merged
     end
@@ -61,8 +60,9 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.LongWord do
   defp windows({[], _count, nil, _first, done}, _earlier, _todo, _word), do: done
 
   defp windows({tokens, count, rest, first, done} = place, earlier, {size, steps}, {_next, merges} = word) do
-    [begin | _] = merged = tokens |> ShortWord.first(size, merges) |> ShortWord.merged(merges) |> ShortWord.tokens()
-    steps = steps - size
+    {merged, rounds} = tokens |> ShortWord.first(size, merges) |> ShortWord.merged(merges)
+    [begin | _] = merged = ShortWord.tokens(merged)
+    steps = steps - size * (rounds + 1)
 
     cond do
       first != nil and begin != first ->

@@ -17,13 +17,15 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.ShortWord do
 
   def first([last | _tokens], _count, _merges), do: [last, none()]
 
-  @doc "The word when no merge is left."
-  @spec merged(t, Merges.t()) :: t
-  def merged(word, merges) do
+  @doc "The word when no merge is left, and how often it was gone through for that."
+  @spec merged(t, Merges.t()) :: {t, non_neg_integer}
+  def merged(word, merges), do: merged(word, merges, 0)
+
+  defp merged(word, merges, rounds) do
     case best(word, none(), 0) do
-      {none(), _times} -> word
-      {best, 1} -> word |> once(best, merges) |> merged(merges)
-      {best, _times} -> word |> everywhere(best, merges) |> merged(merges)
+      {none(), _times} -> {word, rounds}
+      {best, 1} -> word |> once(best, merges) |> merged(merges, rounds + 1)
+      {best, _times} -> word |> everywhere(best, merges) |> merged(merges, rounds + 1)
     end
   end
 
@@ -83,9 +85,4 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.ShortWord do
   @spec tokens(t) :: [Merges.token()]
   def tokens([token, _merge | rest]), do: [token | tokens(rest)]
   def tokens([]), do: []
-
-  @doc "The ids of the tokens."
-  @spec ids(t) :: [non_neg_integer]
-  def ids([token, _merge | rest]), do: [Merges.id(token) | ids(rest)]
-  def ids([]), do: []
 end
