@@ -83,6 +83,17 @@ int start(ErlNifEnv* env, ERL_NIF_TERM wanted) {
   return 0;
 }
 
+// Keeps the library in memory until the process ends, also where the VM refuses it or lets it go: destructors and what
+// is registered for the end of the process are in it, and are called then.
+void stay_loaded() {
+  static const char inside = 0;
+  Dl_info library{};
+  if (dladdr(&inside, &library) != 0) {
+    static void* const held = dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    static_cast<void>(held);
+  }
+}
+
 int load(ErlNifEnv* env, void**, ERL_NIF_TERM wanted) {
   return start(env, wanted);
 }
@@ -103,6 +114,7 @@ void unload(ErlNifEnv*, void*) {
 }  // namespace mlx_nif
 
 extern "C" __attribute__((visibility("default"))) ErlNifEntry* nif_init() {
+  mlx_nif::stay_loaded();
   static std::vector<ErlNifFunc> functions = mlx_nif::all_functions();
   static ErlNifEntry entry{
       .major = ERL_NIF_MAJOR_VERSION,

@@ -139,6 +139,28 @@ defmodule Mlx.Native.LifecycleTest do
       end
     end
 
+    test "as its module lacks functions: it stays in memory, and the virtual machine ends as it should" do
+      library = Path.join(Mix.Project.app_path(), "priv/mlx_nif")
+
+      code =
+        quote do
+          defmodule Module.concat(["Mlx.Native"]) do
+            @on_load :load
+            defp load do
+              {:error, {:bad_lib, text}} = :erlang.load_nif(unquote(to_charlist(library)), true)
+              IO.puts(text)
+            end
+          end
+
+          maps = File.read("/proc/self/maps")
+          IO.puts(maps == {:error, :enoent} or elem(maps, 1) =~ "mlx_nif.so")
+        end
+
+      assert {:exit, 0, output} = ChildVM.run(code, timeout: @timeout)
+      assert output =~ "Function not found 'Elixir.Mlx.Native':"
+      assert output =~ "\ntrue\n"
+    end
+
     test "leaves the version that is in use", %{tmp_dir: folder} do
       application(folder)
 
