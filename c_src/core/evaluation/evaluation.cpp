@@ -226,8 +226,7 @@ class Evaluation {
       return {};
     }
     std::unique_lock<std::mutex> lock;
-    const std::optional<GraphStructure>& graph = structure();
-    const bool familiar = is_familiar(graph);
+    const bool familiar = is_familiar(structure());
     try {
       wait_for_inputs(outputs);
       lock = Scheduling::instance().lock(waiting_);
@@ -243,8 +242,8 @@ class Evaluation {
       }
       throw;
     }
-    if (graph && !familiar) {
-      FamiliarGraphs::instance().add(*graph);
+    if (structure() && !familiar) {
+      FamiliarGraphs::instance().add(*structure());
     }
     arrays_.for_each([](const Array& array) { array.graph().evaluated(); });
     return lock;

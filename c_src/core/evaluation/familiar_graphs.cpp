@@ -1,11 +1,10 @@
 // Hashes the nodes of a graph, operands before the operations on them.
 #include "core/evaluation/familiar_graphs.hpp"
 
-#include <mlx/primitives.h>
-
 #include <functional>
 #include <string_view>
-#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "core/handles/mlx_objects.hpp"
 #include "core/handles/nodes.hpp"
@@ -17,8 +16,7 @@ namespace {
 constexpr std::size_t most_structures = 16384;
 
 // The operations whose kernels follow from types, shapes and layouts alone. Those of others follow from what MLX does
-// not show as well: of fused kernels from their source, of quantized products from their mode, of convolutions from
-// their strides.
+// not show as well: of quantized products from their mode, of convolutions from their strides.
 bool is_plain(std::string_view operation) {
   static const auto* const plain = new std::unordered_set<std::string_view>{
       // Of one operand.
@@ -38,6 +36,14 @@ bool is_plain(std::string_view operation) {
       "ExpandDims", "Flatten", "Full", "Gather", "GatherAxis", "Pad", "RandomBits", "Reshape", "Slice", "SliceUpdate",
       "Squeeze", "StopGradient", "Transpose", "Unflatten"};
   return plain->contains(operation);
+}
+
+// The operations whose kernels follow from their own settings as well. A compiled function calls the same ones each
+// time, so that their address tells them from others. A fused kernel is named after the operations in it.
+bool is_recorded(std::string_view operation) {
+  static const auto* const recorded = new std::unordered_set<std::string_view>{
+      "LayerNorm", "LayerNormVJP", "RMSNorm", "RMSNormVJP", "RoPE", "Scatter", "ScatterAxis"};
+  return operation.starts_with("Compiled") || recorded->contains(operation);
 }
 
 class Hash {
@@ -72,7 +78,7 @@ class Structure {
     return is_unscheduled(array) ? add_operation(array) : add_operand(array);
   }
 
-  GraphStructure value() const { return hash_.value(); }
+  GraphStructure value() { return {.hash = hash_.value(), .recorded = std::move(recorded_)}; }
 
  private:
   bool add_operand(const mlx::core::array& array) {
@@ -88,8 +94,7 @@ class Structure {
     if (!array.has_primitive() || places_.size() >= most_nodes_) {
       return false;
     }
-    mlx::core::Primitive& operation = array.primitive();
-    if (on_cpu(operation.stream()) || !is_plain(operation.name())) {
+    if (on_cpu(array.primitive().stream()) || !add_kind(array.primitive_ptr())) {
       return false;
     }
     for (const mlx::core::array& input : array.inputs()) {
@@ -98,9 +103,24 @@ class Structure {
       }
     }
     add_place(array);
-    hash_.add(std::hash<std::string_view>()(operation.name()));
     hash_.add(array.inputs().size());
     add_form(array);
+    return true;
+  }
+
+  // False when it does not say which kernel there is.
+  bool add_kind(const std::shared_ptr<mlx::core::Primitive>& operation) {
+    const std::string_view name = operation->name();
+    if (is_plain(name)) {
+      hash_.add(std::hash<std::string_view>()(name));
+      return true;
+    }
+    // Nobody else holds an operation that was made for this graph alone.
+    if (!is_recorded(name) || operation.use_count() == 1) {
+      return false;
+    }
+    hash_.add(reinterpret_cast<std::uintptr_t>(operation.get()));
+    recorded_.push_back(operation);
     return true;
   }
 
@@ -113,6 +133,7 @@ class Structure {
 
   const std::size_t most_nodes_;
   Hash hash_;
+  std::vector<std::shared_ptr<mlx::core::Primitive>> recorded_;
   std::unordered_map<std::uintptr_t, std::size_t> places_;
 };
 
@@ -134,17 +155,19 @@ FamiliarGraphs& FamiliarGraphs::instance() {
   return *graphs;
 }
 
-bool FamiliarGraphs::contains(GraphStructure structure) {
+bool FamiliarGraphs::contains(const GraphStructure& structure) {
   const std::lock_guard lock(mutex_);
-  return structures_.contains(structure);
+  return structures_.contains(structure.hash);
 }
 
 void FamiliarGraphs::add(GraphStructure structure) {
+  // What is forgotten ends without the lock.
+  decltype(structures_) forgotten;
   const std::lock_guard lock(mutex_);
   if (structures_.size() >= most_structures) {
-    structures_.clear();
+    forgotten.swap(structures_);
   }
-  structures_.insert(structure);
+  structures_.try_emplace(structure.hash, std::move(structure.recorded));
 }
 
 }  // namespace mlx_nif

@@ -2,18 +2,26 @@
 #pragma once
 
 #include <mlx/c/mlx.h>
+#include <mlx/primitives.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
-#include <unordered_set>
+#include <unordered_map>
+#include <vector>
 
 namespace mlx_nif {
 
-// What the kernels of a graph follow from: its operations, and the types, shapes and layouts of their arrays.
-using GraphStructure = std::uint64_t;
+// What the kernels of a graph follow from.
+struct GraphStructure {
+  // Of its operations, and of the types, shapes and layouts of their arrays.
+  std::uint64_t hash = 0;
+  // The operations that are told from others by their addresses.
+  std::vector<std::shared_ptr<mlx::core::Primitive>> recorded;
+};
 
 // That of the graph that the outputs are computed by. None when it has more nodes, or an operation whose kernels follow
 // from more than that. Under the locks of the graphs.
@@ -25,12 +33,13 @@ class FamiliarGraphs {
  public:
   static FamiliarGraphs& instance();
 
-  bool contains(GraphStructure structure);
+  bool contains(const GraphStructure& structure);
   void add(GraphStructure structure);
 
  private:
   std::mutex mutex_;
-  std::unordered_set<GraphStructure> structures_;
+  // The recorded operations by the hash of their graph. While they are kept, no other has the address of one of them.
+  std::unordered_map<std::uint64_t, std::vector<std::shared_ptr<mlx::core::Primitive>>> structures_;
 };
 
 }  // namespace mlx_nif
