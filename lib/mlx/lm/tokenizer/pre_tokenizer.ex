@@ -93,12 +93,11 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
     if(prefix, do: [{:prefix, " "}], else: []) ++ if(regex, do: [{:scan, WordScanner.gpt2()}], else: []) ++ [:bytes]
   end
 
-  @doc "The steps that cut by a scanner or a regular expression, and make bytes characters."
-  @spec bytes_by(WordScanner.t() | String.t()) :: t
-  def bytes_by(%{} = kind), do: [{:scan, kind}, :bytes]
-  def bytes_by(regex), do: bytes_by_all([regex])
+  @doc "The steps that cut by a scanner, and make bytes characters."
+  @spec bytes_by(WordScanner.t()) :: t
+  def bytes_by(kind), do: [{:scan, kind}, :bytes]
 
-  @doc "The same for several regular expressions, one after the other."
+  @doc "The same by several regular expressions, one after the other."
   @spec bytes_by_all([String.t()]) :: t
   def bytes_by_all(regexes) do
     splits =
