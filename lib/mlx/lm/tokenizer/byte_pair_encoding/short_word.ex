@@ -61,7 +61,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.ShortWord do
 
   # A merge brought this token up between `done` and `rest`. All other merges are worse than the best or are that. So merges with
   # its neighbours go first where they are better, and then this is the leftmost place of the best.
-  defp joined(token, [_merge, before | earlier] = done, rest, times, best, merges) do
+  defp joined(token, [_merge, before | earlier], rest, times, best, merges) do
     merge = Merges.of(merges, before, token)
     next = with_next(token, rest, merges)
 
