@@ -91,22 +91,6 @@ defmodule Mlx.LM.Tokenizer.WordScanner do
       ["it's", " GPTfor", "ALL", " ", "123", "4"]
   """
   @spec split(binary, t) :: [binary]
-  def split(text, %{family: family} = kind) when family in [:words, :lines], do: plain(text, kind, [])
-  def split(text, kind), do: kinds(text, kind, [])
-
-  defp plain(<<>>, _kind, words), do: Enum.reverse(words)
-
-  defp plain(text, kind, words) do
-    size = PlainWord.size(text, kind)
-    <<word::binary-size(size), rest::binary>> = text
-    plain(rest, kind, [word | words])
-  end
-
-  defp kinds(<<>>, _kind, words), do: Enum.reverse(words)
-
-  defp kinds(text, kind, words) do
-    size = KindWord.size(text, kind)
-    <<word::binary-size(size), rest::binary>> = text
-    kinds(rest, kind, [word | words])
-  end
+  def split(text, %{family: family} = kind) when family in [:words, :lines], do: PlainWord.split(text, kind)
+  def split(text, kind), do: KindWord.split(text, kind)
 end

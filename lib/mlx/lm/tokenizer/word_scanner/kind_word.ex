@@ -9,24 +9,35 @@ defmodule Mlx.LM.Tokenizer.WordScanner.KindWord do
   import Mlx.LM.Tokenizer.CharacterSize
 
   alias Mlx.LM.Tokenizer.{CharacterClass, WordScanner}
-  alias Mlx.LM.Tokenizer.WordScanner.{Contraction, Runs}
+  alias Mlx.LM.Tokenizer.WordScanner.PlainWord
 
   @letters [:lower, :upper, :caseless, :mark]
 
-  @doc "The size in bytes of the first word."
-  @spec size(binary, WordScanner.t()) :: pos_integer
-  def size(text, %{family: :cases} = kind) do
+  @doc "The words of a text."
+  @spec split(binary, WordScanner.t()) :: [binary]
+  def split(text, kind), do: words(text, kind, [])
+
+  defp words(<<>>, _kind, words), do: Enum.reverse(words)
+
+  defp words(text, kind, words) do
+    size = word(text, kind)
+    <<word::binary-size(size), rest::binary>> = text
+    words(rest, kind, [word | words])
+  end
+
+  # The size in bytes of the first word.
+  defp word(text, %{family: :cases} = kind) do
     case peek(text) do
-      {:number, size} -> Runs.digits(text, size, kind.numbers - 1)
+      {:number, size} -> PlainWord.digits(text, size, kind.numbers - 1)
       {letter, _size} when letter in @letters -> text |> front(0, nil) |> with_contraction(text, kind)
       {other, size} -> led_by(text, other, size, kind)
     end
   end
 
-  def size(text, %{family: :marks, numbers: numbers}) do
-    with 0 <- Contraction.any_case(text) do
+  defp word(text, %{family: :marks, numbers: numbers}) do
+    with 0 <- PlainWord.any_case_contraction(text) do
       case peek(text) do
-        {:number, size} -> Runs.digits(text, size, numbers - 1)
+        {:number, size} -> PlainWord.digits(text, size, numbers - 1)
         {letter, size} when letter in @letters -> letters(behind(text, size), size)
         {other, size} -> led_by(text, other, size)
       end
@@ -35,24 +46,24 @@ defmodule Mlx.LM.Tokenizer.WordScanner.KindWord do
 
   # A character that is no letter, number or line break may lead a word of letters; a space may lead one of others.
 
-  defp led_by(<<break, _rest::binary>> = text, :space, _size, _kind) when break in [?\r, ?\n], do: Runs.lines(text)
+  defp led_by(<<break, _rest::binary>> = text, :space, _size, _kind) when break in [?\r, ?\n], do: PlainWord.lines(text)
 
   defp led_by(text, other, size, kind) do
     case text |> behind(size) |> front(size, nil) do
-      ^size when other == :other -> Runs.line_breaks(text, Runs.run(text, size, :other), true)
-      ^size -> others_or_lines(text, &Runs.line_breaks(text, Runs.run(text, &1, :other), true))
+      ^size when other == :other -> PlainWord.line_breaks(text, PlainWord.run(text, size, :other), true)
+      ^size -> others_or_lines(text, &PlainWord.line_breaks(text, PlainWord.run(text, &1, :other), true))
       word -> with_contraction(word, text, kind)
     end
   end
 
-  defp led_by(<<break, _rest::binary>> = text, :space, _size) when break in [?\r, ?\n], do: Runs.lines(text)
+  defp led_by(<<break, _rest::binary>> = text, :space, _size) when break in [?\r, ?\n], do: PlainWord.lines(text)
 
   defp led_by(text, other, size) do
     rest = behind(text, size)
 
     case letters(rest, size) do
-      ^size when other == :other -> Runs.line_breaks(text, others(rest, size), false)
-      ^size -> others_or_lines(text, &Runs.line_breaks(text, others(behind(text, &1), &1), false))
+      ^size when other == :other -> PlainWord.line_breaks(text, others(rest, size), false)
+      ^size -> others_or_lines(text, &PlainWord.line_breaks(text, others(behind(text, &1), &1), false))
       word -> word
     end
   end
@@ -60,18 +71,21 @@ defmodule Mlx.LM.Tokenizer.WordScanner.KindWord do
   defp others_or_lines(<<?\s, rest::binary>> = text, others) do
     case peek(rest) do
       {:other, size} -> others.(1 + size)
-      _other -> Runs.lines(text)
+      _other -> PlainWord.lines(text)
     end
   end
 
-  defp others_or_lines(text, _others), do: Runs.lines(text)
+  defp others_or_lines(text, _others), do: PlainWord.lines(text)
 
   defp behind(text, size), do: binary_part(text, size, byte_size(text) - size)
 
   defp with_contraction(size, text, %{contractions: true}) do
     case text do
-      <<_word::binary-size(size), ?', _rest::binary>> -> size + (text |> behind(size) |> Contraction.any_case())
-      _other -> size
+      <<_word::binary-size(size), ?', _rest::binary>> ->
+        size + (text |> behind(size) |> PlainWord.any_case_contraction())
+
+      _other ->
+        size
     end
   end
 
