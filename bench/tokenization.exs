@@ -68,6 +68,9 @@ defmodule Bench.Tokenization do
       {"Chinese of common characters", random(div(@size, 3), fn -> Enum.random(@common) end)},
       {"base64", Base.encode64(:rand.bytes(div(@size * 3, 4)))},
       {"spaces", String.duplicate(" ", @size)},
+      {"spaces and line breaks", String.duplicate(" \n", div(@size, 2))},
+      {"letters of both cases", random(@size, fn -> <<Enum.random(~c"aA") + Enum.random(0..25)>> end)},
+      {"all of ASCII", random(@size, fn -> <<Enum.random(32..126)>> end)},
       {"accents apart", String.duplicate("e\u0301", div(@size, 3))},
       {"guides and sources", prose()}
     ]

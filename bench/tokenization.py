@@ -1,11 +1,7 @@
 """The Python side of bench/tokenization: answers each line with the milliseconds that each text takes, and then
 how many tokens each becomes.
 
-<<<<<<<< HEAD:bench/tokenization.py
     tokenization.py TOKENIZER.json TEXT ...    the tokenizer, and files with a text each
-========
-    text_tokens.py TOKENIZER.json TEXT ...    the tokenizer, and files with a text each
->>>>>>>> tokens:bench/text_tokens.py
 """
 
 import gc

@@ -132,7 +132,10 @@ defmodule Mlx.LM.TokenizerTest do
     "gpt-2" => WordScanner.gpt2(),
     "smollm" => %{WordScanner.gpt2() | numbers: 1},
     "llama-bpe" => WordScanner.llama3(3),
-    "qwen2" => WordScanner.llama3(1)
+    "qwen2" => WordScanner.llama3(1),
+    "gpt-4o" => WordScanner.o200k(),
+    "tekken" => WordScanner.tekken(),
+    "qwen35" => WordScanner.qwen35()
   }
 
   setup_all do

@@ -102,15 +102,15 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding do
 
   @doc """
   Where words can be cut without a change to their tokens: a character, before which no token goes on but behind some
-  characters, which are the second. Nil where that does not hold.
+  characters, which are the keys of the second. Nil where that does not hold.
 
   With SentencePiece's vocabularies a whole text is one word, which `▁` cuts into small ones. A word that a character is left
   out of stays whole, because that moves the places of all tokens behind it; see `Beginning`.
   """
-  @spec cuts(t, Model.vocabulary()) :: {String.t(), MapSet.t(char)} | nil
+  @spec cuts(t, Model.vocabulary()) :: {String.t(), %{char => true}} | nil
   def cuts(%{bytes: nil, prefix: "", suffix: "", whole_words: false, unknown: unknown}, %{"▁" => _id} = vocabulary)
       when unknown != nil do
-    {"▁", for({token, _id} <- vocabulary, code <- before(token), into: MapSet.new(), do: code)}
+    {"▁", for({token, _id} <- vocabulary, code <- before(token), into: %{}, do: {code, true})}
   end
 
   def cuts(_model, _vocabulary), do: nil

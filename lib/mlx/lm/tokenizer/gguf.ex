@@ -16,14 +16,6 @@ defmodule Mlx.LM.Tokenizer.GGUF do
   @control 3
   @user_defined 4
 
-  @gpt4o "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" <>
-           "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" <>
-           "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-  @tekken "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|" <>
-            "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}|" <>
-            " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-  @qwen35 "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" <>
-            "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
   @deepseek3 [
     "\\p{N}{1,3}",
     "[一-龥぀-ゟ゠-ヿ]+",
@@ -50,10 +42,10 @@ defmodule Mlx.LM.Tokenizer.GGUF do
     "falcon3" => @llama3,
     "qwen2" => @qwen2,
     "deepseek-r1-qwen" => @qwen2,
-    "qwen35" => %{@plain | words: [@qwen35], compose: true},
-    "gpt-4o" => %{@plain | words: [@gpt4o], whole_words: true},
-    "llama4" => %{@plain | words: [@gpt4o], whole_words: true, bos: true},
-    "tekken" => %{@plain | words: [@tekken], whole_words: true, bos: true},
+    "qwen35" => %{@plain | words: :qwen35, compose: true},
+    "gpt-4o" => %{@plain | words: :o200k, whole_words: true},
+    "llama4" => %{@plain | words: :o200k, whole_words: true, bos: true},
+    "tekken" => %{@plain | words: :tekken, whole_words: true, bos: true},
     "deepseek-v3" => %{@plain | words: @deepseek3},
     "glm4" => %{@plain | words: {:llama3, 3}},
     "chatglm-bpe" => %{@plain | words: {:llama3, 3}},
@@ -198,6 +190,9 @@ defmodule Mlx.LM.Tokenizer.GGUF do
   defp steps(:gpt2), do: PreTokenizer.bytes_by(WordScanner.gpt2())
   defp steps(:digits), do: PreTokenizer.bytes_by(%{WordScanner.gpt2() | numbers: 1})
   defp steps({:llama3, numbers}), do: PreTokenizer.bytes_by(WordScanner.llama3(numbers))
+  defp steps(:o200k), do: PreTokenizer.bytes_by(WordScanner.o200k())
+  defp steps(:tekken), do: PreTokenizer.bytes_by(WordScanner.tekken())
+  defp steps(:qwen35), do: PreTokenizer.bytes_by(WordScanner.qwen35())
   defp steps(regexes), do: PreTokenizer.bytes_by_all(regexes)
 
   defp merges(metadata) do

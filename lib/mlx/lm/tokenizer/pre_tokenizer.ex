@@ -93,12 +93,11 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
     if(prefix, do: [{:prefix, " "}], else: []) ++ if(regex, do: [{:scan, WordScanner.gpt2()}], else: []) ++ [:bytes]
   end
 
-  @doc "The steps that cut by a scanner or a regular expression, and make bytes characters."
-  @spec bytes_by(WordScanner.t() | String.t()) :: t
-  def bytes_by(%{} = kind), do: [{:scan, kind}, :bytes]
-  def bytes_by(regex), do: bytes_by_all([regex])
+  @doc "The steps that cut by a scanner, and make bytes characters."
+  @spec bytes_by(WordScanner.t()) :: t
+  def bytes_by(kind), do: [{:scan, kind}, :bytes]
 
-  @doc "The same for several regular expressions, one after the other."
+  @doc "The same by several regular expressions, one after the other."
   @spec bytes_by_all([String.t()]) :: t
   def bytes_by_all(regexes) do
     splits =
@@ -159,7 +158,7 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
   The steps with one more, which cuts before each of a character that stands behind none of these others; see
   `BytePairEncoding.cuts/1`.
   """
-  @spec with_cut(t, {String.t(), MapSet.t(char)}) :: t
+  @spec with_cut(t, {String.t(), %{char => true}}) :: t
   def with_cut(steps, {character, behind}), do: steps ++ [{:cut, character, behind}]
 
   @doc """
@@ -257,7 +256,7 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
 
   defp cut(text, character, behind) do
     <<code::utf8>> = character
-    text |> :binary.matches(character) |> cut(text, {behind, code in behind}, 0, 0, [])
+    text |> :binary.matches(character) |> cut(text, {behind, is_map_key(behind, code)}, 0, 0, [])
   end
 
   # `to` is where the last of the characters ended. Most often none is cut from another one.
@@ -265,7 +264,7 @@ defmodule Mlx.LM.Tokenizer.PreTokenizer do
     do: cut(matches, text, behind, from, at + size, parts)
 
   defp cut([{at, size} | matches], text, {behind, _own} = all, from, _to, parts) do
-    if at > from and last(text, at) not in behind,
+    if at > from and not is_map_key(behind, last(text, at)),
       do: cut(matches, text, all, at, at + size, [binary_part(text, from, at - from) | parts]),
       else: cut(matches, text, all, from, at + size, parts)
   end

@@ -1,7 +1,8 @@
 defmodule Mlx.LM.Tokenizer.BytePairEncoding.ShortWord do
   @moduledoc false
   # A word that is scanned for its best merge again and again: a list of its tokens, each with the merge of it and the next
-  # one behind it. The time grows with the square of the length, unless few merges are in many places.
+  # one behind it. The time grows with the square of the length, unless few merges are in many places, or one brings up the
+  # next.
 
   import Mlx.LM.Tokenizer.BytePairEncoding.Merges, only: [none: 0]
 
@@ -25,7 +26,7 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.ShortWord do
     case best(word, none(), 0) do
       {none(), _times} -> {word, rounds}
       {best, 1} -> word |> once(best, merges) |> merged(merges, rounds + 1)
-      {best, _times} -> word |> everywhere(best, merges) |> merged(merges, rounds + 1)
+      {best, times} -> word |> everywhere([], times, best, merges) |> merged(merges, rounds + 1)
     end
   end
 
@@ -48,35 +49,50 @@ defmodule Mlx.LM.Tokenizer.BytePairEncoding.ShortWord do
 
   defp once([token, merge | rest], best, merges), do: [token, merge | once(rest, best, merges)]
 
-  # Merges from left to right, up to where a better merge comes up, or one that is as good and further left.
-  defp everywhere([left, best, right, _merge | rest], best, merges) do
-    token = Merges.joined(left, right, best)
+  # Merges at all places of the best merge, of which `times` are left, from left to right. `done` is the word before, in reverse:
+  # it has no merge that is as good. What stands behind the last place is shared with the word before.
+  defp everywhere(word, done, 0, _best, _merges), do: :lists.reverse(done, word)
 
-    case with_next(token, rest, merges) do
-      merge when merge <= best -> [token, merge | rest]
-      merge -> everywhere(token, merge, rest, best, merges)
-    end
-  end
+  defp everywhere([left, best, right, merge | rest], done, times, best, merges),
+    do: joined(Merges.joined(left, right, best), done, rest, left(times - 1, merge, best), best, merges)
 
-  defp everywhere([token, merge | rest], best, merges), do: everywhere(token, merge, rest, best, merges)
+  defp everywhere([token, merge | rest], done, times, best, merges),
+    do: everywhere(rest, [merge, token | done], times, best, merges)
 
-  # `before` has another merge than the best.
-  defp everywhere(before, _merge, [left, best, right, _next | rest], best, merges) do
-    token = Merges.joined(left, right, best)
+  # A merge brought this token up between `done` and `rest`. All other merges are worse than the best or are that. So merges with
+  # its neighbours go first where they are better, and then this is the leftmost place of the best.
+  defp joined(token, [_merge, before | earlier], rest, times, best, merges) do
     merge = Merges.of(merges, before, token)
     next = with_next(token, rest, merges)
 
-    if merge <= best or next <= best do
-      [before, merge, token, next | rest]
-    else
-      [before, merge | everywhere(token, next, rest, best, merges)]
+    cond do
+      merge <= best and merge <= next ->
+        joined(Merges.joined(before, token, merge), earlier, rest, times, best, merges)
+
+      next <= best ->
+        [right, behind | rest] = rest
+        done = [merge, before | earlier]
+        joined(Merges.joined(token, right, next), done, rest, left(times, behind, best), best, merges)
+
+      true ->
+        everywhere(rest, [next, token, merge, before | earlier], times, best, merges)
     end
   end
 
-  defp everywhere(before, merge, [token, next | rest], best, merges),
-    do: [before, merge | everywhere(token, next, rest, best, merges)]
+  defp joined(token, [], rest, times, best, merges) do
+    case with_next(token, rest, merges) do
+      next when next <= best ->
+        [right, behind | rest] = rest
+        joined(Merges.joined(token, right, next), [], rest, left(times, behind, best), best, merges)
 
-  defp everywhere(before, merge, [], _best, _merges), do: [before, merge]
+      next ->
+        everywhere(rest, [next, token], times, best, merges)
+    end
+  end
+
+  # A place of the best merge goes when the token at it does.
+  defp left(times, best, best), do: times - 1
+  defp left(times, _merge, _best), do: times
 
   defp with_next(_token, [], _merges), do: none()
   defp with_next(token, [next | _rest], merges), do: Merges.of(merges, token, next)
