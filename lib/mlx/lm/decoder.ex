@@ -47,7 +47,7 @@ defmodule Mlx.LM.Decoder do
   alias Mlx.{Array, NN}
   alias Mlx.Arguments.{Given, Options}
   alias Mlx.LM.{Cache, CachePair, CacheRows, CompressedCache, KeyValueCache, PackedCache}
-  alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter}
+  alias Mlx.LM.Decoder.{Block, Config, Factor, ForInference, LayerInputs, Parameter, Rows}
 
   @derive {Inspect, only: [:config]}
   @enforce_keys [:config, :model, :lm_head]
@@ -230,9 +230,10 @@ defmodule Mlx.LM.Decoder do
 
   defp hidden(%__MODULE__{model: model} = decoder, ids, caches, call) do
     {x, step} = enter(decoder, ids, caches)
+    x = if model[:streams], do: x, else: Rows.of(x, model.layers)
     start = {x, {[], caches}, step}
     {x, {used, []}, _step} = Enum.reduce(1..decoder.config.loops, start, &loop(decoder, call, &1, &2))
-    {merged(model[:streams], x), Enum.reverse(used)}
+    {merged(model[:streams], Rows.positions(x)), Enum.reverse(used)}
   end
 
   defp spread(nil, x), do: x
@@ -243,7 +244,7 @@ defmodule Mlx.LM.Decoder do
 
   # The last time ends without the normalisation, which stands before the output.
   defp loop(%__MODULE__{config: config, model: model}, call, number, {x, caches, step}) do
-    x = if number > 1 and config.loop_norm, do: NN.Layer.call(model.norm, x), else: x
+    x = if number > 1 and config.loop_norm, do: Rows.call(model.norm, x), else: x
     step = Map.put(step, :loop, number)
     Enum.reduce(model.layers, {x, caches, step}, fn block, {x, caches, step} -> call.(block, x, caches, step) end)
   end

@@ -16,7 +16,7 @@ defmodule Mlx.LM.Decoder.Attention do
   alias Mlx.Arguments.Options
   alias Mlx.LM.{CachePair, KeyValueCache, QuantizedCache, RotatingCache, StateCache}
 
-  alias Mlx.LM.Decoder.Attention.{OutputGate, Projections}
+  alias Mlx.LM.Decoder.Attention.{Heads, OutputGate, Projections}
 
   alias Mlx.LM.Decoder.{
     BlockIndexer,
@@ -223,16 +223,14 @@ defmodule Mlx.LM.Decoder.Attention do
   def cache(%__MODULE__{window: window}), do: RotatingCache.new(window)
 
   @impl true
-  def call(%__MODULE__{takes: name} = attention, %Array{shape: {batch, length, _width}} = x, nil, step)
-      when name != nil do
+  def call(%__MODULE__{takes: name} = attention, x, nil, step) when name != nil do
     {keys, values, mask, start} = Map.fetch!(step, name)
 
     queries =
       rotate(attention, Projections.heads(attention, attention.q_norm, NN.Layer.call(attention.q_proj, x)), start)
 
     queries = if attention.norm_of == :rotated, do: NN.Layer.call(attention.q_norm, queries), else: queries
-    y = output(attention, queries, keys, values, mask)
-    y = y |> Mlx.swap_axes(1, 2) |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
+    y = attention |> output(queries, keys, values, mask) |> Heads.merge(x)
     {NN.Layer.call(attention.o_proj, y), nil, step}
   end
 
@@ -248,7 +246,7 @@ defmodule Mlx.LM.Decoder.Attention do
     {y, CachePair.put(pair, first, second), Map.delete(step, :seen)}
   end
 
-  def call(%__MODULE__{} = attention, %Array{shape: {batch, length, _width}} = x, cache, step) do
+  def call(%__MODULE__{} = attention, x, cache, step) do
     {queries, keys, values, gate, step} = Projections.call(attention, x, step)
     {keys, values, step} = mixed(attention.mixture, keys, values, step)
     {queries, keys} = rotated(attention, queries, keys, cache.length)
@@ -256,8 +254,7 @@ defmodule Mlx.LM.Decoder.Attention do
     {keys, values} = KeyRounding.call(attention.rounding, keys, value_norm(attention, values))
     {y, cache, step} = attend(attention, queries, keys, values, cache, step)
     y = if eps = attention.head_output_norm, do: Fast.rms_norm(y, nil, eps: eps), else: y
-    y = y |> Mlx.swap_axes(1, 2) |> Mlx.reshape({batch, length, attention.heads * attention.value_size})
-    y = OutputGate.call(attention, y, gate, x)
+    y = OutputGate.call(attention, Heads.merge(y, x), gate, x)
     y = if attention.o_norm, do: NN.Layer.call(attention.o_norm, y), else: y
     {NN.Layer.call(attention.o_proj, y), cache, step}
   end

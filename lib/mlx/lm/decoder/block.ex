@@ -27,8 +27,8 @@ defmodule Mlx.LM.Decoder.Block do
   A part is a mixer (`Mlx.LM.Decoder.Mixer`), or a layer of `Mlx.NN`.
   """
 
-  alias Mlx.{Array, LM, NN}
-  alias Mlx.LM.Decoder.{Mixer, ResidualGate}
+  alias Mlx.{Array, LM}
+  alias Mlx.LM.Decoder.{Mixer, ResidualGate, Rows}
 
   @type branch :: %{
           required(:part) => atom() | [branch()],
@@ -64,7 +64,7 @@ defmodule Mlx.LM.Decoder.Block do
   def mixer?(%module{}), do: Code.ensure_loaded?(module) and function_exported?(module, :cache, 1)
 
   @doc """
-  The outputs for `x`, with the caches that the mixers of the block left, the last one first, those that are not yet
+  The outputs for `x`, `{batch, length, width}`, with the caches that the mixers of the block left, the last one first, those that are not yet
   used, and the step.
   """
   @spec call(t(), Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()) ::
@@ -98,7 +98,7 @@ defmodule Mlx.LM.Decoder.Block do
   end
 
   defp normalized(_block, nil, x), do: x
-  defp normalized(block, name, x), do: NN.Layer.call(Map.fetch!(block, name), x)
+  defp normalized(block, name, x), do: Rows.call(Map.fetch!(block, name), x)
 
   defp part(block, branches, x, caches, step) when is_list(branches), do: sum(block, branches, nil, x, caches, step)
 
@@ -107,7 +107,7 @@ defmodule Mlx.LM.Decoder.Block do
 
     cond do
       not mixer?(part) ->
-        {NN.Layer.call(part, x), {used, left}, step}
+        {Rows.call(part, x), {used, left}, step}
 
       module.cache(part) == nil ->
         {y, nil, step} = module.call(part, x, nil, step)

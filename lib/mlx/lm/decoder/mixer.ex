@@ -27,7 +27,7 @@ defmodule Mlx.LM.Decoder.Mixer do
 
   @doc """
   The outputs for `x`, `{batch, length, width}`, whose positions follow those in the cache, with the cache and the step
-  for what comes next.
+  for what comes next. Attention takes rows of one position each as well, `{batch, width}`.
 
   It builds a graph that does not depend on the length of the cache when that is an array, because it is then compiled
   once for all lengths.

@@ -6,7 +6,7 @@ defmodule Mlx.LM.Decoder.Attention.OutputGate do
   alias Mlx.LM.Decoder.Attention
   alias Mlx.NN.Activations
 
-  @doc "The outputs `{batch, length, features}` behind the gates that there are. `x` is what the attention was called with."
+  @doc "The outputs, `{..., features}`, behind the gates that there are. `x` is what the attention was called with."
   @spec call(Attention.t(), Array.t(), Array.t() | nil, Array.t()) :: Array.t()
   def call(%Attention{} = attention, y, gate, x), do: outer_gate(attention, gated(y, gate), x)
 
@@ -15,14 +15,13 @@ defmodule Mlx.LM.Decoder.Attention.OutputGate do
 
   defp outer_gate(%Attention{gate: nil}, y, _x), do: y
 
-  defp outer_gate(%Attention{gate: {of, activation}} = attention, %Array{shape: {batch, length, features}} = y, x) do
+  defp outer_gate(%Attention{gate: {of, activation}} = attention, %Array{shape: shape} = y, x) do
     gate = activated(activation, NN.Layer.call(attention.g_proj, x))
 
     if of == :features do
       Mlx.multiply(y, gate)
     else
-      y = Mlx.reshape(y, {batch, length, attention.heads, attention.head_size})
-      y |> Mlx.multiply(Mlx.new_axis(gate, -1)) |> Mlx.reshape({batch, length, features})
+      y |> Mlx.unflatten(-1, {attention.heads, -1}) |> Mlx.multiply(Mlx.new_axis(gate, -1)) |> Mlx.reshape(shape)
     end
   end
 

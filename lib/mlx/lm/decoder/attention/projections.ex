@@ -4,6 +4,7 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
 
   alias Mlx.{Array, NN}
   alias Mlx.LM.Decoder.Attention
+  alias Mlx.LM.Decoder.Attention.Heads
 
   @doc """
   Queries and keys before the rotation, values, the gate that `q_proj` gives or `nil`, and the step. Queries and keys that
@@ -11,31 +12,24 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
   """
   @spec call(Attention.t(), Array.t(), map()) ::
           {Array.t() | {:together, Array.t()}, Array.t() | nil, Array.t(), Array.t() | nil, map()}
-  def call(%Attention{qkv_proj: nil} = attention, %Array{shape: {batch, length, _width}} = x, step) do
+  def call(%Attention{qkv_proj: nil} = attention, x, step) do
     queries = clipped(attention, NN.Layer.call(attention.q_proj, x))
     {keys, values, step} = keys_and_values(attention, x, step)
     {queries, gate} = without_gate(attention, queries)
-    shape = {batch, length, attention.key_value_heads, attention.value_size}
 
     {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2), gate, step}
+     Heads.split(values, attention.value_size), gate, step}
   end
 
   # Without norms of their own, queries and keys stay together until they are rotated.
-  def call(%Attention{q_norm: nil, mixture: nil} = attention, %Array{shape: {batch, length, _width}} = x, step) do
-    %{heads: heads, key_value_heads: shared} = attention
-
-    all =
-      attention
-      |> clipped(NN.Layer.call(attention.qkv_proj, x))
-      |> Mlx.reshape({batch, length, heads + 2 * shared, attention.head_size})
-
-    [rotated, values] = all |> Mlx.swap_axes(1, 2) |> Mlx.split([heads + shared], axis: 1)
+  def call(%Attention{q_norm: nil, mixture: nil} = attention, x, step) do
+    all = attention |> clipped(NN.Layer.call(attention.qkv_proj, x)) |> Heads.split(attention.head_size)
+    [rotated, values] = Mlx.split(all, [attention.heads + attention.key_value_heads], axis: 1)
     rotated = if attention.qk_norm, do: NN.Layer.call(attention.qk_norm, rotated), else: rotated
     {{:together, rotated}, nil, values, nil, step}
   end
 
-  def call(%Attention{} = attention, %Array{shape: {batch, length, _width}} = x, step) do
+  def call(%Attention{} = attention, x, step) do
     %{heads: heads, key_value_heads: shared, head_size: size} = attention
 
     [queries, keys, values] =
@@ -43,8 +37,8 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
       |> clipped(NN.Layer.call(attention.qkv_proj, x))
       |> Mlx.split([heads * size, (heads + shared) * size], axis: -1)
 
-    {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys),
-     values |> Mlx.reshape({batch, length, shared, size}) |> Mlx.swap_axes(1, 2), nil, step}
+    {heads(attention, attention.q_norm, queries), heads(attention, attention.k_norm, keys), Heads.split(values, size),
+     nil, step}
   end
 
   defp keys_and_values(%Attention{shares: {:takes, name}}, _x, step) do
@@ -64,22 +58,19 @@ defmodule Mlx.LM.Decoder.Attention.Projections do
 
   @doc "Heads of features, normalised where that comes before the rotation."
   @spec heads(Attention.t(), struct() | nil, Array.t()) :: Array.t()
-  def heads(%Attention{head_size: size, norm_of: norm_of}, norm, %Array{shape: {batch, length, features}} = x) do
-    shape = {batch, length, div(features, size), size}
+  def heads(%Attention{head_size: size}, nil, x), do: Heads.split(x, size)
+  def heads(%Attention{head_size: size, norm_of: :rotated}, _norm, x), do: Heads.split(x, size)
+  def heads(%Attention{head_size: size, norm_of: :whole}, norm, x), do: norm |> NN.Layer.call(x) |> Heads.split(size)
 
-    case norm_of do
-      _any when norm == nil -> x |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2)
-      :whole -> norm |> NN.Layer.call(x) |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2)
-      :rotated -> x |> Mlx.reshape(shape) |> Mlx.swap_axes(1, 2)
-      _heads -> norm |> NN.Layer.call(Mlx.reshape(x, shape)) |> Mlx.swap_axes(1, 2)
-    end
+  def heads(%Attention{head_size: size}, norm, x) do
+    norm |> NN.Layer.call(Heads.apart(x, size)) |> Mlx.swap_axes(1, 2)
   end
 
   defp without_gate(%Attention{gated: false}, queries), do: {queries, nil}
 
-  defp without_gate(%Attention{heads: heads, head_size: size}, %Array{shape: {batch, length, _}} = queries) do
-    [queries, gate] = queries |> Mlx.reshape({batch, length, heads, 2 * size}) |> Mlx.split(2, axis: -1)
-    {Mlx.reshape(queries, {batch, length, heads * size}), Mlx.reshape(gate, {batch, length, heads * size})}
+  defp without_gate(%Attention{head_size: size}, queries) do
+    [queries, gate] = queries |> Mlx.unflatten(-1, {-1, 2 * size}) |> Mlx.split(2, axis: -1)
+    {Mlx.flatten(queries, axes: -2..-1//1), Mlx.flatten(gate, axes: -2..-1//1)}
   end
 
   defp clipped(%Attention{clip: nil}, x), do: x
