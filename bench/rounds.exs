@@ -22,7 +22,15 @@ defmodule Bench.Rounds do
   def alternate(script, arguments, count, ours) do
     python = System.fetch_env!("MLX_ORACLE_PYTHON")
     script = Path.join(__DIR__, script)
-    options = [:binary, :exit_status, line: 10_000, args: [script | arguments], env: environment()]
+
+    options = [
+      :binary,
+      :exit_status,
+      line: 10_000,
+      args: [script | arguments],
+      env: for({name, value} <- environment(), do: {to_charlist(name), to_charlist(value)})
+    ]
+
     port = Port.open({:spawn_executable, python}, options)
 
     rounds = for _round <- 1..count, do: {ours.(), ask(port)}
@@ -64,11 +72,12 @@ defmodule Bench.Rounds do
     repeat(count - 1, fun)
   end
 
-  # BENCH_MLX is the MLX that Python uses on Linux in place of its own.
-  defp environment do
+  @doc "The environment of Python's side. BENCH_MLX is the MLX that it uses on Linux in place of its own."
+  @spec environment() :: [{String.t(), String.t()}]
+  def environment do
     case System.get_env("BENCH_MLX") do
       nil -> []
-      path -> [{~c"LD_PRELOAD", to_charlist(path)}]
+      path -> [{"LD_PRELOAD", path}]
     end
   end
 

@@ -1,7 +1,10 @@
+Code.require_file("rounds.exs", __DIR__)
+
 defmodule Bench.Server do
   @moduledoc false
   # Prompts of different lengths, each with as many tokens of an answer. A client asks anew as soon as it has its answer.
 
+  alias Bench.Rounds
   alias Mlx.LM.Server
 
   @clients [1, 4, 16, 32]
@@ -74,7 +77,7 @@ defmodule Bench.Server do
         input = JSON.encode!(%{prompts: prompts, clients: clients, tokens: tokens})
         file = Path.join(folder, "requests.json")
         File.write!(file, input)
-        {output, 0} = System.cmd(python, [script, folder, file])
+        {output, 0} = System.cmd(python, [script, folder, file], env: Rounds.environment())
         [theirs, p50, p99] = output |> String.split() |> Enum.take(-3) |> Enum.map(&String.to_float/1)
         print("mlx-lm, #{clients}", {theirs, round(p50), round(p99)})
         IO.puts("ratio with #{clients}: #{format(speed / theirs)}")
