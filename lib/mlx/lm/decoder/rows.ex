@@ -5,30 +5,20 @@ defmodule Mlx.LM.Decoder.Rows do
   # operation, eight in a block, of which a decoding step has about twenty others.
 
   alias Mlx.{Array, NN}
-
-  alias Mlx.LM.Decoder.{
-    Attention,
-    Block,
-    GatedFeedForward,
-    PlainFeedForward,
-    PlainRMSNorm,
-    RoundedRMSNorm,
-    ShiftedLayerNorm,
-    ShiftedRMSNorm,
-    WeighedRMSNorm
-  }
+  alias Mlx.LM.Decoder
+  alias Mlx.LM.Decoder.{Attention, Block}
 
   # The layers that take any number of axes before the features.
   @layers [
     NN.RMSNorm,
     NN.LayerNorm,
-    GatedFeedForward,
-    PlainFeedForward,
-    PlainRMSNorm,
-    RoundedRMSNorm,
-    ShiftedLayerNorm,
-    ShiftedRMSNorm,
-    WeighedRMSNorm
+    Decoder.GatedFeedForward,
+    Decoder.PlainFeedForward,
+    Decoder.PlainRMSNorm,
+    Decoder.RoundedRMSNorm,
+    Decoder.ShiftedLayerNorm,
+    Decoder.ShiftedRMSNorm,
+    Decoder.WeighedRMSNorm
   ]
 
   @doc "The stream as rows where it is of one position, and all mixers of the blocks take rows; else as it is."
