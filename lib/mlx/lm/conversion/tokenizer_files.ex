@@ -4,15 +4,13 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
   # SentencePiece's byte-pair encoding.
 
   alias Mlx.LM.Tokenizer
-  alias Mlx.LM.Tokenizer.{GGUF, PostProcessor, ScoredMerges}
+  alias Mlx.LM.Tokenizer.{GGUF, PostProcessor, ScoredMerges, WordScanner}
 
   @kinds ~w(gpt2 llama gemma4)
 
   @unknown 2
   @control 3
   @user_defined 4
-
-  @contractions "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 
   @enforce_keys [:files, :end_ids, :bos]
   defstruct @enforce_keys
@@ -132,14 +130,10 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
   defp words(:gpt2), do: [byte_level(true)]
   defp words(:digits), do: [%{"type" => "Digits", "individual_digits" => true}, byte_level(true)]
 
-  defp words({:llama3, numbers}) do
-    digits = if numbers == 1, do: "\\p{N}", else: "\\p{N}{1,#{numbers}}"
-
-    words([
-      @contractions <>
-        "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|#{digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-    ])
-  end
+  defp words({:llama3, numbers}), do: words([WordScanner.regex(WordScanner.llama3(numbers))])
+  defp words(:o200k), do: words([WordScanner.regex(WordScanner.o200k())])
+  defp words(:tekken), do: words([WordScanner.regex(WordScanner.tekken())])
+  defp words(:qwen35), do: words([WordScanner.regex(WordScanner.qwen35())])
 
   defp words(patterns) when is_list(patterns) do
     splits =

@@ -81,6 +81,13 @@ defmodule Mlx.LM.Tokenizer.WordScanner do
   @spec known(String.t()) :: t | nil
   def known(regex), do: @known[regex]
 
+  @doc "The regular expression that cuts as a kind does; one of those in `known/0`."
+  @spec regex(t) :: String.t()
+  def regex(kind) do
+    {regex, ^kind} = Enum.find(@known, fn {_regex, known} -> known == kind end)
+    regex
+  end
+
   @doc """
   Cuts `text` into words, which make the text when they are joined.
 
