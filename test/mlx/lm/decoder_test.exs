@@ -170,6 +170,21 @@ defmodule Mlx.LM.DecoderTest do
     end
   end
 
+  test "the ends of a model that ties them have one matrix on a CPU, unless layers stay where they are in files" do
+    decoder = random(%{config(self_attn: attention()) | tied: true})
+    tokens = Mlx.array([[3, 0, 7], [7, 1, 2]])
+    vectors = Mlx.to_list(NN.Layer.call(decoder.model.embed_tokens, tokens))
+    fast = Decoder.for_inference(decoder)
+    assert Mlx.to_list(NN.Layer.call(fast.model.embed_tokens, tokens)) == vectors
+
+    if Mlx.Device.default() == :cpu do
+      assert fast.model.embed_tokens.matrix == fast.lm_head.matrix
+    end
+
+    apart = Decoder.for_inference(random(%{config(self_attn: attention()) | tied: true}), join: false)
+    assert %NN.Embedding{} = apart.model.embed_tokens
+  end
+
   test "a window is what a mask of a band says" do
     decoder = random(config(self_attn: attention()))
     windowed = random(config(self_attn: attention(window: 6)))

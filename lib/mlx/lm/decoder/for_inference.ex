@@ -10,6 +10,7 @@ defmodule Mlx.LM.Decoder.ForInference do
   alias Mlx.LM.Decoder
 
   alias Mlx.LM.Decoder.{
+    ColumnEmbedding,
     DenseLinear,
     QuantizedSwitchLinear,
     RoPE,
@@ -33,7 +34,7 @@ defmodule Mlx.LM.Decoder.ForInference do
   def of(%Decoder{model: model} = decoder, form, join \\ true, output \\ true) do
     # The largest matrix comes first: while it is made, there is no other beside it.
     lm_head = if output, do: output(decoder.lm_head, model.embed_tokens, form)
-    embedding = Mlx.eval(model.embed_tokens)
+    embedding = embedding(model.embed_tokens, if(join and decoder.lm_head == nil, do: lm_head))
 
     {layers, _arrays} =
       Enum.map_reduce(model.layers, %{}, fn block, arrays -> block |> block(form, join) |> rotated(arrays) end)
@@ -62,6 +63,14 @@ defmodule Mlx.LM.Decoder.ForInference do
   defp output(layer, _embedding, form) do
     layer |> Mlx.NN.map_layers(fn _path, layer -> layer |> formed(form) |> shaped() end) |> Mlx.eval()
   end
+
+  # Whoever wants layers where they are in files gets no matrix that is both.
+  defp embedding(%Embedding{weight: weight}, %DenseLinear{} = output) do
+    Mlx.deallocate(weight)
+    ColumnEmbedding.of(output)
+  end
+
+  defp embedding(embedding, _output), do: Mlx.eval(embedding)
 
   defp block(block, form, join) do
     block
