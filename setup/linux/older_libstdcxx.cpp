@@ -1,4 +1,5 @@
-// What headers of newer releases of GCC's C++ library ask that library for, and that of GCC 12 (Ubuntu 22.04) does not have.
+// What headers of newer releases of GCC's C++ library ask that library for, and that of GCC 12 (Ubuntu 22.04) does not
+// have.
 #include <ios>
 #include <string>
 
@@ -10,6 +11,6 @@ void ios_base_library_init() {}
 static ios_base::Init streams_are_made;
 
 // A part of `replace` that was not on its own before.
-template void string::_M_replace_cold(pointer, size_type, const char *, size_type, size_type);
+template void string::_M_replace_cold(pointer, size_type, const char*, size_type, size_type);
 
-} // namespace std
+}  // namespace std
