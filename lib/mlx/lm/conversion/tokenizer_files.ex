@@ -127,13 +127,13 @@ defmodule Mlx.LM.Conversion.TokenizerFiles do
     end
   end
 
-  defp words(:gpt2), do: [byte_level(true)]
-  defp words(:digits), do: [%{"type" => "Digits", "individual_digits" => true}, byte_level(true)]
+  # The step that makes bytes characters knows the regular expression of GPT-2.
+  defp words(%{family: :words, numbers: :any}), do: [byte_level(true)]
 
-  defp words({:llama3, numbers}), do: words([WordScanner.regex(WordScanner.llama3(numbers))])
-  defp words(:o200k), do: words([WordScanner.regex(WordScanner.o200k())])
-  defp words(:tekken), do: words([WordScanner.regex(WordScanner.tekken())])
-  defp words(:qwen35), do: words([WordScanner.regex(WordScanner.qwen35())])
+  defp words(%{family: :words, numbers: 1}),
+    do: [%{"type" => "Digits", "individual_digits" => true}, byte_level(true)]
+
+  defp words(%{} = kind), do: words([WordScanner.regex(kind)])
 
   defp words(patterns) when is_list(patterns) do
     splits =

@@ -64,8 +64,8 @@ defmodule Mlx.LM.Decoder.Block do
   def mixer?(%module{}), do: Code.ensure_loaded?(module) and function_exported?(module, :cache, 1)
 
   @doc """
-  The outputs for `x`, `{batch, length, width}`, with the caches that the mixers of the block left, the last one first, those that are not yet
-  used, and the step.
+  The outputs for `x`, `{batch, length, width}` or rows of one position each, `{batch, width}`, with the caches that the
+  mixers of the block left, the last one first, those that are not yet used, and the step.
   """
   @spec call(t(), Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()) ::
           {Array.t(), {[LM.Cache.t()], [LM.Cache.t()]}, Mixer.step()}

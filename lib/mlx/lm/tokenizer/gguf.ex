@@ -24,10 +24,10 @@ defmodule Mlx.LM.Tokenizer.GGUF do
   ]
 
   # How each `tokenizer.ggml.pre` cuts, and what else goes with it.
-  @plain %{words: :gpt2, compose: false, whole_words: false, bos: false}
-  @digits %{@plain | words: :digits}
-  @llama3 %{@plain | words: {:llama3, 3}, whole_words: true, bos: true}
-  @qwen2 %{@plain | words: {:llama3, 1}, compose: true}
+  @plain %{words: WordScanner.gpt2(), compose: false, whole_words: false, bos: false}
+  @digits %{@plain | words: %{WordScanner.gpt2() | numbers: 1}}
+  @llama3 %{@plain | words: WordScanner.llama3(3), whole_words: true, bos: true}
+  @qwen2 %{@plain | words: WordScanner.llama3(1), compose: true}
 
   @pre %{
     "gpt-2" => @plain,
@@ -42,15 +42,15 @@ defmodule Mlx.LM.Tokenizer.GGUF do
     "falcon3" => @llama3,
     "qwen2" => @qwen2,
     "deepseek-r1-qwen" => @qwen2,
-    "qwen35" => %{@plain | words: :qwen35, compose: true},
-    "gpt-4o" => %{@plain | words: :o200k, whole_words: true},
-    "llama4" => %{@plain | words: :o200k, whole_words: true, bos: true},
-    "tekken" => %{@plain | words: :tekken, whole_words: true, bos: true},
+    "qwen35" => %{@plain | words: WordScanner.qwen35(), compose: true},
+    "gpt-4o" => %{@plain | words: WordScanner.o200k(), whole_words: true},
+    "llama4" => %{@plain | words: WordScanner.o200k(), whole_words: true, bos: true},
+    "tekken" => %{@plain | words: WordScanner.tekken(), whole_words: true, bos: true},
     "deepseek-v3" => %{@plain | words: @deepseek3},
-    "glm4" => %{@plain | words: {:llama3, 3}},
-    "chatglm-bpe" => %{@plain | words: {:llama3, 3}},
-    "smaug-bpe" => %{@plain | words: {:llama3, 3}},
-    "dbrx" => %{@plain | words: {:llama3, 3}}
+    "glm4" => %{@plain | words: WordScanner.llama3(3)},
+    "chatglm-bpe" => %{@plain | words: WordScanner.llama3(3)},
+    "smaug-bpe" => %{@plain | words: WordScanner.llama3(3)},
+    "dbrx" => %{@plain | words: WordScanner.llama3(3)}
   }
 
   @doc "The tokenizer of a file's metadata."
@@ -166,10 +166,10 @@ defmodule Mlx.LM.Tokenizer.GGUF do
   end
 
   @doc """
-  How the metadata of a byte-level tokenizer says to cut: `words`, whether text is composed first, whether words of the
+  How the metadata of a byte-level tokenizer says to cut: a scanner or regular expressions, whether text is composed first, whether words of the
   vocabulary are taken whole, and whether texts begin with a token.
   """
-  @spec pre(map) :: %{words: term, compose: boolean, whole_words: boolean, bos: boolean}
+  @spec pre(map) :: %{words: WordScanner.t() | [String.t()], compose: boolean, whole_words: boolean, bos: boolean}
   def pre(metadata) do
     name = Map.get(metadata, "tokenizer.ggml.pre", "gpt-2")
 
@@ -187,12 +187,7 @@ defmodule Mlx.LM.Tokenizer.GGUF do
     steps
   end
 
-  defp steps(:gpt2), do: PreTokenizer.bytes_by(WordScanner.gpt2())
-  defp steps(:digits), do: PreTokenizer.bytes_by(%{WordScanner.gpt2() | numbers: 1})
-  defp steps({:llama3, numbers}), do: PreTokenizer.bytes_by(WordScanner.llama3(numbers))
-  defp steps(:o200k), do: PreTokenizer.bytes_by(WordScanner.o200k())
-  defp steps(:tekken), do: PreTokenizer.bytes_by(WordScanner.tekken())
-  defp steps(:qwen35), do: PreTokenizer.bytes_by(WordScanner.qwen35())
+  defp steps(%{} = kind), do: PreTokenizer.bytes_by(kind)
   defp steps(regexes), do: PreTokenizer.bytes_by_all(regexes)
 
   defp merges(metadata) do

@@ -23,13 +23,9 @@ defmodule Mlx.LM.Decoder.Attention.Heads do
 
   @doc "The features of heads, with the axes of `x`, that they were made of."
   @spec merge(Array.t(), Array.t()) :: Array.t()
-  def merge(%Array{shape: {batch, heads, length, size}} = y, %Array{} = x) do
+  def merge(%Array{shape: {_batch, heads, length, size}} = y, %Array{shape: shape}) do
     y = if length == 1, do: y, else: Mlx.swap_axes(y, 1, 2)
-
-    case x.shape do
-      {^batch, _width} -> Mlx.reshape(y, {batch, heads * size})
-      {^batch, ^length, _width} -> Mlx.reshape(y, {batch, length, heads * size})
-    end
+    Mlx.reshape(y, put_elem(shape, tuple_size(shape) - 1, heads * size))
   end
 
   defp positions(%Array{shape: {batch, _features}}), do: {batch, 1}
