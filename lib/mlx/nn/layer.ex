@@ -65,17 +65,11 @@ defimpl Mlx.NN.Layer, for: Any do
     [kept, shown] = Mlx.Arguments.Options.without_stream(options, :"NN.Layer", kept: [], inspect: true)
 
     quote do
-      defimpl Mlx.NN.Layer, for: unquote(module) do
-        def call(layer, input), do: unquote(module).call(layer, input)
-      end
+      @doc false
+      def __layer__(:kept), do: unquote(kept)
 
-      if unquote(kept != []) do
-        defimpl Mlx.NN.Kept, for: unquote(module) do
-          def fields(_layer), do: unquote(kept)
-        end
-      end
-
-      if unquote(shown) do
+      # One that comes after protocols were consolidated, as in a script, would only make a warning.
+      if unquote(shown and not Protocol.consolidated?(Inspect)) do
         defimpl Inspect, for: unquote(module) do
           def inspect(layer, opts), do: Mlx.NN.Inspection.document(layer, opts)
         end
@@ -83,9 +77,20 @@ defimpl Mlx.NN.Layer, for: Any do
     end
   end
 
-  def call(other, _input) do
+  # A module of two functions for each layer would take longer to compile than the layer, and one that a script defines after
+  # protocols were consolidated would not be seen.
+  def call(%module{} = layer, input) do
+    if Mlx.NN.Layers.derives?(module) and function_exported?(module, :call, 2),
+      do: module.call(layer, input),
+      else: refuse!(layer)
+  end
+
+  def call(other, _input), do: refuse!(other)
+
+  @spec refuse!(term()) :: no_return()
+  defp refuse!(other) do
     raise ArgumentError,
-          "Mlx.NN.Layer.call: expected a layer, which is a struct that derives Mlx.NN.Layer, a function of one argument " <>
-            "or a list of layers, got: #{Mlx.Arguments.Given.text(other)}"
+          "Mlx.NN.Layer.call: expected a layer, which is a struct that derives Mlx.NN.Layer and has a function call/2, a " <>
+            "function of one argument or a list of layers, got: #{Mlx.Arguments.Given.text(other)}"
   end
 end

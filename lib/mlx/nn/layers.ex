@@ -6,6 +6,14 @@ defmodule Mlx.NN.Layers do
   alias Mlx.Distributed.Group
   alias Mlx.Tree.{Elements, Paths}
 
+  @doc "Whether a module derives `Mlx.NN.Layer`."
+  @spec derives?(module()) :: boolean()
+  def derives?(module), do: Code.ensure_loaded?(module) and function_exported?(module, :__layer__, 1)
+
+  @doc "The names of the fields whose arrays training keeps as they are."
+  @spec kept(struct()) :: [atom()]
+  def kept(%module{}), do: if(derives?(module), do: module.__layer__(:kept), else: [])
+
   @doc "The layers with their paths, the inner ones of each before it."
   @spec all(term()) :: [{String.t(), struct()}]
   def all(container), do: container |> collect([], []) |> Enum.reverse()

@@ -5,7 +5,7 @@ defmodule Mlx.NN.Selection do
 
   alias Mlx.{Array, Tree, Type}
   alias Mlx.Arguments.Given
-  alias Mlx.NN.{Kept, Layers}
+  alias Mlx.NN.Layers
 
   @typedoc "See `t:Mlx.NN.selection/0`."
   @type t :: String.t() | Regex.t() | module() | (String.t(), Array.t() -> as_boolean(term())) | [t()]
@@ -30,7 +30,7 @@ defmodule Mlx.NN.Selection do
   # Whether an array is never trained.
   defp kept(model) do
     paths =
-      for {path, layer} <- Layers.all(model), field <- Kept.fields(layer), into: MapSet.new(), do: join(path, field)
+      for {path, layer} <- Layers.all(model), field <- Layers.kept(layer), into: MapSet.new(), do: join(path, field)
 
     fn path, %Array{type: type} -> not Type.fractional?(type) or below?(path, paths) end
   end

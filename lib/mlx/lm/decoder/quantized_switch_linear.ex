@@ -8,6 +8,7 @@ defmodule Mlx.LM.Decoder.QuantizedSwitchLinear do
   alias Mlx.LM.Decoder.SwitchLinear
 
   @enforce_keys [:weight, :scales, :biases, :bias, :group_size, :bits, :mode]
+  @derive {Mlx.NN.Layer, kept: [:weight, :scales, :biases], inspect: false}
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -31,8 +32,4 @@ defmodule Mlx.LM.Decoder.QuantizedSwitchLinear do
     |> Mlx.gather_qmm(layer.weight, layer.scales, layer.biases, options)
     |> SwitchLinear.biased(layer.bias, experts)
   end
-end
-
-defimpl Mlx.NN.Kept, for: Mlx.LM.Decoder.QuantizedSwitchLinear do
-  def fields(_layer), do: [:weight, :scales, :biases]
 end
