@@ -3,18 +3,12 @@
 
 #include "core/array/reaper.hpp"
 #include "core/handles/error.hpp"
-#include "core/streams/streams.hpp"
 
 namespace mlx_nif {
 namespace {
 
 // Freeing a handle frees what only it kept alive. A large graph takes long enough to stall a scheduler.
 constexpr std::size_t max_nodes_freed_inline = 2000;
-
-// CUDA frees the event of a CPU stream when the GPU has done all that it was given.
-bool frees_slowly(const Graph& graph) {
-  return graph.uses_cpu() && has_cuda();
-}
 
 }  // namespace
 
@@ -61,7 +55,7 @@ void Array::release() {
   if (lock.owns_lock()) {
     lock.unlock();
   }
-  Reaper::instance().take(std::move(handle_), graph_);
+  Reaper::instance().take(std::move(handle_), root);
 }
 
 Pin::Pin(Array& array) : array_(&array) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/array/dead_handles.hpp"
 #include "core/array/unawaited.hpp"
 
 namespace mlx_nif {
@@ -31,6 +32,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
   }
 
   std::mutex& mutex() { return mutex_; }
+
+  DeadHandles& dead_handles() { return dead_handles_; }
 
   // What follows is read and written under the lock of the root.
 
@@ -70,6 +73,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::vector<std::shared_ptr<Unawaited>> unawaited_;
   std::string failure_;
   std::string failure_of_all_;
+  DeadHandles dead_handles_;
 };
 
 }  // namespace mlx_nif

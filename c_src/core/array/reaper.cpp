@@ -8,6 +8,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "core/streams/streams.hpp"
 #include "core/threads/autorelease_pool.hpp"
 
 namespace mlx_nif {
@@ -27,18 +28,24 @@ void give_pages_back() {
 
 }  // namespace
 
+bool frees_slowly(const Graph& graph) {
+  return graph.uses_cpu() && has_cuda();
+}
+
 Reaper& Reaper::instance() {
   // Never destroyed: the VM runs static destructors while its threads still free arrays.
   static Reaper* const reaper = new Reaper;
   return *reaper;
 }
 
-void Reaper::take(ArrayHandle handle, std::shared_ptr<Graph> graph) {
-  queue_.add({std::move(handle), std::move(graph), nullptr});
+void Reaper::take(ArrayHandle handle, Graph& graph) {
+  if (graph.dead_handles().add(std::move(handle))) {
+    queue_.add({graph.shared_from_this(), nullptr});
+  }
 }
 
 void Reaper::take(std::shared_ptr<void> object) {
-  queue_.add({ArrayHandle(), nullptr, std::move(object)});
+  queue_.add({nullptr, std::move(object)});
 }
 
 void Reaper::stop() {
@@ -55,7 +62,7 @@ void Reaper::free(Item item) {
     std::unique_lock lock(root.mutex());
     if (&item.graph->root() == &root) {
       const Clock::time_point start = Clock::now();
-      item.handle.reset();
+      item.graph->dead_handles().free();
       lock.unlock();
       if (Clock::now() - start > long_time) {
         give_pages_back();

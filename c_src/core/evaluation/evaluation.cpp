@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/array/graph_lock.hpp"
+#include "core/array/reaper.hpp"
 #include "core/evaluation/brief_wait.hpp"
 #include "core/evaluation/cpu_inputs.hpp"
 #include "core/evaluation/familiar_graphs.hpp"
@@ -225,6 +226,7 @@ class Evaluation {
     if (std::ranges::none_of(outputs, [](mlx_array output) { return is_unscheduled(array_of(output)); })) {
       return {};
     }
+    free_dead_handles();
     std::unique_lock<std::mutex> lock;
     const bool familiar = is_familiar(structure());
     try {
@@ -247,6 +249,16 @@ class Evaluation {
     }
     arrays_.for_each([](const Array& array) { array.graph().evaluated(); });
     return lock;
+  }
+
+  // MLX would keep what they stand for until all is scheduled.
+  void free_dead_handles() const {
+    arrays_.for_each([](const Array& array) {
+      Graph& graph = array.graph();
+      if (!frees_slowly(graph)) {
+        graph.dead_handles().free();
+      }
+    });
   }
 
   void wait_for_inputs(std::span<const mlx_array> outputs) const {

@@ -32,6 +32,8 @@ struct Report {
   std::atomic<std::size_t> growth{0};
   // Active memory from which on the process hears of it.
   std::atomic<std::size_t> mark{never};
+  // And from which on evaluations wait until it has done what it heard of.
+  std::atomic<std::size_t> bound{never};
 };
 
 // Never destroyed: the VM runs static destructors while its threads still compute.
@@ -55,13 +57,27 @@ bool beyond_limit() {
   return active > bearable.load(std::memory_order_relaxed);
 }
 
+// Whether memory grew on while the process that heard of it is at work. Each growth is told to one evaluation.
+bool outran_report() {
+  const std::size_t bound = report().bound.load(std::memory_order_relaxed);
+  if (bound == never) {
+    return false;
+  }
+  const std::size_t active = active_memory();
+  if (active <= bound) {
+    return false;
+  }
+  std::size_t expected = bound;
+  return report().bound.compare_exchange_strong(expected, active + report().growth.load());
+}
+
 }  // namespace
 
 ERL_NIF_TERM needed_collection(ErlNifEnv* env) {
   if (Holdings::of(calling_process(env).pid)->collection_due()) {
     return atoms.collect;
   }
-  if (Holdings::any_overfull()) {
+  if (Holdings::any_overfull() || outran_report()) {
     return atoms.collect_others;
   }
   if (beyond_limit()) {
@@ -80,6 +96,7 @@ void report_growth(const ErlNifPid& process, std::size_t bytes) {
   const std::lock_guard lock(report().mutex);
   report().process = process;
   report().growth = bytes;
+  report().bound = never;
   const std::size_t active = active_memory();
   report().mark.store(bytes > never - active ? never : active + bytes);
 }
@@ -101,6 +118,7 @@ void look(ErlNifEnv* env) {
   }
   report().mark.store(grew ? never : active + report().growth);
   if (grew) {
+    report().bound = active + report().growth;
     enif_send(env, &report().process, nullptr, atoms.memory_grew);
   }
 }

@@ -51,10 +51,14 @@ defmodule Mlx.Values.Garbage.Collector do
     # Who makes arrays does not wait for it.
     Process.flag(:priority, :high)
     report_growth(threshold())
-    {:ok, %{requests: %Requests{}, factor: 1, in_vain: false, waiting: %{}, timer: nil}}
+    {:ok, %{requests: %Requests{}, factor: 1, in_vain: false, waiting: %{}, timer: nil}, {:continue, :load}}
   rescue
     Mlx.Error -> :ignore
   end
+
+  # Code that the first collection would have to wait for is there before: memory grows meanwhile.
+  @impl true
+  def handle_continue(:load, state), do: {:noreply, state |> collect([]) |> look_again()}
 
   @impl true
   def handle_call(:collect_overfull, _from, state) do
@@ -88,8 +92,8 @@ defmodule Mlx.Values.Garbage.Collector do
 
   defp collect_all(state, freed_enough?) do
     makers = uncollected(@little)
-    made = MapSet.new(makers, fn {process, _bytes} -> process end)
-    others = Enum.reject(Process.list(), &(&1 in made))
+    made = Map.new(makers)
+    others = Enum.reject(Process.list(), &is_map_key(made, &1))
 
     if length(others) < @many do
       collect(state, makers, others)
@@ -115,9 +119,17 @@ defmodule Mlx.Values.Garbage.Collector do
 
   defp collect(state, makers, others \\ []) do
     processes = for({process, _bytes} <- makers, do: process) ++ others
-    requests = if on?(), do: Requests.collect(state.requests, processes), else: state.requests
+    before = Native.get_active_memory()
+    freed? = fn -> freed?(makers) and (others == [] or Native.get_active_memory() < before) end
+    requests = if on?(), do: Requests.collect(state.requests, processes, freed?), else: state.requests
     forget(makers)
     %{state | requests: requests}
+  end
+
+  # Whether a process was freed of most, or has made more since.
+  defp freed?(makers) do
+    now = Map.new(uncollected(@little))
+    Enum.all?(makers, fn {process, bytes} -> Map.get(now, process, 0) not in div(bytes, 2)..bytes end)
   end
 
   # What is left of their growth counts as alive.

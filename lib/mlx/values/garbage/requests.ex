@@ -10,6 +10,9 @@ defmodule Mlx.Values.Garbage.Requests do
   # How long who asks waits, in milliseconds.
   @patience 20
 
+  # How long it waits for the destructors of what was collected, in milliseconds.
+  @longest_wait 2
+
   @rest_per_duration 10
   @longest_rest 10_000
 
@@ -23,18 +26,26 @@ defmodule Mlx.Values.Garbage.Requests do
           resting: %{pid() => milliseconds()}
         }
 
-  @doc "Collects those of the processes that do not rest, and returns soon in any case."
-  @spec collect(t(), [pid()]) :: t()
-  def collect(%__MODULE__{} = requests, processes) do
+  @doc """
+  Collects those of the processes that do not rest. Returns when `freed?` says that what was dead is freed, and soon in any
+  case.
+  """
+  @spec collect(t(), [pid()], (-> boolean())) :: t()
+  def collect(%__MODULE__{} = requests, processes, freed?) do
     now = now()
     requests = %{requests | resting: Map.reject(requests.resting, fn {_process, ending} -> ending < now end)}
-    busy = for {_request, {process, _started}} <- requests.open, into: MapSet.new(), do: process
-    wanted = Enum.reject(processes, &(&1 == self() or &1 in busy or is_map_key(requests.resting, &1)))
+    busy = for {_request, {process, _started}} <- requests.open, into: requests.resting, do: {process, now}
+    wanted = Enum.reject(processes, &(&1 == self() or is_map_key(busy, &1)))
     asked = Map.new(wanted, &{ask(&1), {&1, now}})
     requests = await(%{requests | open: Map.merge(requests.open, asked)}, map_size(requests.open), now + @patience)
-    # What was collected is freed as soon as the schedulers are free.
-    Process.sleep(1)
+    await_destructors(freed?, now() + @longest_wait)
     requests
+  end
+
+  # Destructors run as soon as the schedulers are free. Others compute meanwhile, and are not watched.
+  defp await_destructors(freed?, deadline) do
+    :erlang.yield()
+    if now() < deadline and not freed?.(), do: await_destructors(freed?, deadline)
   end
 
   @doc "Takes note of the answer to a request: a process begins a full collection, or has been collected."
