@@ -21,6 +21,9 @@ class Reader {
     return node;
   }
 
+  // The first token behind those of a node.
+  std::uint32_t first_behind(const TreeNode& node) const { return tree_.node(node.behind).before; }
+
   // A node of those before `last`.
   TreeNode read(std::uint32_t number, std::uint32_t last) {
     if (left_-- == 0) {
@@ -34,13 +37,14 @@ class Reader {
   }
 
   // The tokens from a node to before another.
-  Run run(const TreeNode& node, std::uint32_t other) {
-    const Run run{node.before, tree_.node(other).before};
-    if (run.from < tokens_from_ || run.to < run.from || run.to > tree_.tokens().size()) {
-      wrong_table("a run of tokens before a node", other);
+  Run run(const TreeNode& node, std::uint32_t other) { return run(node.before, tree_.node(other).before); }
+
+  Run run(std::uint32_t from, std::uint32_t to) {
+    if (from < tokens_from_ || to < from || to > tree_.tokens().size()) {
+      wrong_table("a run of tokens", to);
     }
-    tokens_from_ = run.to;
-    return run;
+    tokens_from_ = to;
+    return {from, to};
   }
 
  private:
@@ -74,11 +78,13 @@ class Reach {
   Reach(const TokenTree& tree, const RuleTables& rules, MostNodes most) : rules_(rules), reader_(tree, most) {}
 
   void below(std::uint32_t root, std::uint32_t state) {
-    Rest here{reader_.begin(root).behind, state};
+    const TreeNode above = reader_.begin(root);
+    Rest here{above.behind, state};
     std::uint32_t at = root + 1;
     while (true) {
       while (at >= here.last) {
         if (rests_.empty()) {
+          end_run(reader_.first_behind(above));
           return;
         }
         here = rests_.back();
@@ -87,12 +93,15 @@ class Reach {
       const TreeNode node = reader_.read(at, here.last);
       const std::uint32_t target = rules_.next(here.state, node.byte);
       if (target == 0) {
+        end_run(node.before);
         at = node.behind;
-      } else if (node.behind == at + 1 || (node.kinds & rules_.kept(target)) == node.kinds) {
-        add(found_.tokens, reader_.run(node, node.behind));
+        continue;
+      }
+      begin_run(node.before);
+      if (node.behind == at + 1 || (node.kinds & rules_.kept(target)) == node.kinds) {
         at = node.behind;
       } else {
-        pass(at, node, target);
+        pass(at, target);
         rests_.push_back(here);
         here = {node.behind, target};
         ++at;
@@ -107,9 +116,23 @@ class Reach {
   }
 
  private:
-  // The token that ends at a node, and what may happen there.
-  void pass(std::uint32_t at, const TreeNode& node, std::uint32_t state) {
-    add(found_.tokens, reader_.run(node, at + 1));
+  // All tokens from a node that fits to the next one that does not are a run.
+  void begin_run(std::uint32_t token) {
+    if (!in_run_) {
+      in_run_ = true;
+      run_from_ = token;
+    }
+  }
+
+  void end_run(std::uint32_t token) {
+    if (in_run_) {
+      in_run_ = false;
+      add(found_.tokens, reader_.run(run_from_, token));
+    }
+  }
+
+  // What may happen behind a byte.
+  void pass(std::uint32_t at, std::uint32_t state) {
     if (rules_.accepting(state)) {
       found_.returns.push_back(at);
     }
@@ -121,6 +144,8 @@ class Reach {
   const RuleTables& rules_;
   Reader reader_;
   std::vector<Rest> rests_;
+  bool in_run_ = false;
+  std::uint32_t run_from_ = 0;
   Reached found_;
 };
 
