@@ -58,8 +58,12 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     %{vocabulary | end_ids: tokenizer.end_ids}
   end
 
-  defp bytes_taken(vocabulary),
-    do: Tree.bytes(vocabulary.tree) + byte_size(vocabulary.bytes) + byte_size(vocabulary.places)
+  defp bytes_taken(vocabulary) do
+    longer = for {_root, sets} <- vocabulary.longer, {_count, set} <- sets, do: TokenSet.bytes(set)
+
+    Tree.bytes(vocabulary.tree) + byte_size(vocabulary.bytes) + byte_size(vocabulary.places) + Enum.sum(longer) +
+      4 * vocabulary.words * map_size(vocabulary.all)
+  end
 
   # The bytes of all tokens that have some. Numbers of tokens may have gaps.
   defp tokens(tokenizer), do: tokens(tokenizer, 0, Tokenizer.size(tokenizer), [])
