@@ -14,7 +14,7 @@ constexpr std::size_t count_of_bytes = 256;
 
 }  // namespace
 
-void wrong_table(const char* what, std::uint64_t place) {
+void wrong_table(const char* what, std::size_t place) {
   throw ArgumentError(std::string("expected tables that fit together, got ") + what +
                       " that cannot be: " + std::to_string(place));
 }

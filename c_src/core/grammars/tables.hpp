@@ -22,7 +22,7 @@ Number number_at(Bytes bytes, std::size_t place) {
   return number;
 }
 
-[[noreturn]] void wrong_table(const char* what, std::uint64_t place);
+[[noreturn]] void wrong_table(const char* what, std::size_t place);
 
 // Numbers of 32 bits in a binary.
 class Numbers {

@@ -63,7 +63,8 @@ void add(std::vector<Run>& runs, Run run) {
 
 template <typename Element>
 void make_distinct(std::vector<Element>& elements) {
-  std::ranges::sort(elements);
+  // Not by `std::less`, since numbers would then be sorted by a function of the libc++ that the library finds.
+  std::ranges::sort(elements, [](const Element& one, const Element& other) { return one < other; });
   const auto rest = std::ranges::unique(elements);
   elements.erase(rest.begin(), rest.end());
 }
