@@ -31,8 +31,8 @@ std::vector<ErlNifFunc> all_functions() {
         indexing_operations(),    linalg_operations(),      products_operations(),   random_operations(),
         reduction_operations(),   shape_operations(),       array_functions(),       compilation_functions(),
         control_flow_functions(), device_functions(),       distributed_functions(), function_file_functions(),
-        io_functions(),           kernel_functions(),       memory_functions(),      term_table_functions(),
-        transform_functions(),    unsafe_functions()}) {
+        grammar_functions(),      io_functions(),           kernel_functions(),      memory_functions(),
+        term_table_functions(),   transform_functions(),    unsafe_functions()}) {
     all.insert(all.end(), table.begin(), table.end());
   }
   return all;

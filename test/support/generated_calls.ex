@@ -236,6 +236,20 @@ defmodule Mlx.GeneratedCalls do
 
   defp nudge(_argument, kind), do: plausible(kind)
 
+  defp damaged(number) when is_integer(number), do: nudge(number, :size)
+
+  defp damaged(binary) do
+    at = :rand.uniform(byte_size(binary)) - 1
+    <<before::binary-size(^at), byte, rest::binary>> = binary
+
+    pick([
+      before,
+      <<before::binary, 0, rest::binary>>,
+      <<before::binary, 255, rest::binary>>,
+      <<before::binary, Bitwise.bxor(byte, 1), rest::binary>>
+    ])
+  end
+
   defp nudge_shape({}), do: {1}
 
   defp nudge_shape(shape) do
@@ -257,6 +271,17 @@ defmodule Mlx.GeneratedCalls do
   defp plausible(:axes), do: pick([nil, [], some(3, fn -> plausible(:axis) end), some(2, fn -> pick([0, 1, -1]) end)])
   defp plausible(:axis), do: pick([0, 1, 2, -1, -2, 3, -5, 2_147_483_647, -2_147_483_648])
   defp plausible(:binary), do: :binary.copy(<<7>>, pick([0, 1, 4, 8, 16, 64]))
+  defp plausible(:optional_binary), do: pick([nil, plausible(:binary)])
+  defp plausible(:counted_state), do: List.to_tuple(some(3, fn -> pick([0, 1, 2, 5]) end))
+  defp plausible(:token_sets), do: some(3, fn -> plausible(:token_set) end)
+  defp plausible(:token_set), do: pick([plausible(:binary), {:ids, plausible(:binary)}])
+
+  defp plausible(kind) when kind in [:token_tree, :rule_tables] do
+    tables = NativeArguments.default(kind)
+    index = :rand.uniform(tuple_size(tables)) - 1
+    put_elem(tables, index, damaged(elem(tables, index)))
+  end
+
   defp plausible(:device), do: pick([:cpu, :gpu])
 
   defp plausible(kind) when kind in [:cache, :compiled_entry, :compiled_function, :instruction, :program, :tape],

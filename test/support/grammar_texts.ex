@@ -91,15 +91,36 @@ defmodule Mlx.GrammarTexts do
     lines
   end
 
-  @doc "The set of tokens that may come, by the steps of each token's bytes."
+  @doc "The tokens that may come, by the steps of each token's bytes, in their order."
   def by_bytes(state, ids) do
     %{compiled: %{program: program, vocabulary: vocabulary}} = state
 
-    for id <- ids, reduce: 0 do
-      set ->
-        bytes = Grammar.Vocabulary.bytes(vocabulary, id, state.first)
-        items = for <<byte <- bytes>>, reduce: state.items, do: (items -> Stacks.step(items, byte, program))
-        if bytes != "" and items != [], do: set ||| 1 <<< id, else: set
-    end
+    for id <- Enum.sort(ids),
+        bytes = Grammar.Vocabulary.bytes(vocabulary, id, state.first),
+        bytes != "",
+        for(<<byte <- bytes>>, reduce: state.items, do: (items -> Stacks.step(items, byte, program))) != [],
+        do: id
+  end
+
+  @doc "The tokens that may come, by the sets of which masks are made, in their order."
+  def by_masks(state), do: numbers(Grammar.Masks.sets(state.compiled, state.items, state.first))
+
+  @doc "The tokens of sets, in their order."
+  def numbers(sets) do
+    sets
+    |> Enum.flat_map(fn
+      {:ids, ids} ->
+        for <<id::32-little <- ids>>, do: id
+
+      words ->
+        for {byte, place} <- Enum.with_index(:binary.bin_to_list(words)),
+            byte > 0,
+            bit <- 0..7,
+            (byte >>> bit &&& 1) == 1 do
+          8 * place + bit
+        end
+    end)
+    |> Enum.sort()
+    |> Enum.dedup()
   end
 end

@@ -11,6 +11,7 @@ defmodule Mlx.NativeArguments do
   import Mlx.Argument, only: [array: 1, array: 2, array: 3]
 
   alias Mlx.{Descriptions, NativePrototypes}
+  alias Mlx.LM.Grammar.{Program, Rules, Vocabulary}
 
   @kinds [
     {~w(array array array array array array number stream)a, ~w(fast_cached_attention)a},
@@ -47,6 +48,9 @@ defmodule Mlx.NativeArguments do
     {~w(cache container flag compiled_entry)a, ~w(cache_insert)a},
     {~w(map)a, ~w(table_new)a},
     {~w(table text)a, ~w(table_find)a},
+    {~w(token_tree rule_tables size binary optional_binary)a, ~w(grammar_reach)a},
+    {~w(token_tree rule_tables counted_state binary optional_binary)a, ~w(grammar_count)a},
+    {~w(token_sets token_set size)a, ~w(grammar_union)a},
     {~w(array)a, ~w(deallocate is_available item to_binary to_pointer)a},
     {~w(offset shape type number)a, ~w(from_pointer)a},
     {~w(text texts texts text text flag flag)a, ~w(metal_kernel)a},
@@ -107,6 +111,7 @@ defmodule Mlx.NativeArguments do
   def default(:compiled_entry), do: {:special, :compiled_entry}
   def default(:compiled_functions), do: [{:special, :compiled_function}]
   def default(:container), do: [array({4, 4})]
+  def default(:counted_state), do: {1, 1, 0}
   def default(:device), do: :cpu
   def default(:flag), do: false
   def default(:group), do: {:special, :group}
@@ -127,9 +132,16 @@ defmodule Mlx.NativeArguments do
   def default(:norm), do: :backward
   def default(:number), do: 1.5
   def default(:offset), do: 0
+  def default(:optional_binary), do: nil
   def default(:path), do: {:path, "example"}
   def default(:process), do: {:special, :pid}
   def default(:program), do: {:special, :program}
+
+  def default(:rule_tables) do
+    rules = Rules.new(%{root: {:repeat, {:set, [{?a, ?b}]}, 0, 3}}, :root)
+    rules |> Program.new() |> Program.tables()
+  end
+
   def default(:seed), do: 7
   def default(:shape), do: [4, 4]
   def default(:shapes), do: [{{4, 4}, :f32}]
@@ -140,6 +152,9 @@ defmodule Mlx.NativeArguments do
   def default(:table), do: {:special, :table}
   def default(:strides), do: [4, 1]
   def default(:tape), do: {:special, :tape}
+  def default(:token_set), do: {:ids, <<5::32-little>>}
+  def default(:token_sets), do: [<<1, 0, 0, 0>>, {:ids, <<3::32-little, 9::32-little>>}]
+  def default(:token_tree), do: [{1, "a"}, {3, "ab"}, {4, "b"}, {5, "bb"}] |> Vocabulary.new() |> Vocabulary.tables()
   def default(:text), do: ""
   def default(:texts), do: ["a"]
   def default(:type), do: :f32
@@ -174,6 +189,14 @@ defmodule Mlx.NativeArguments do
   defp listed(:fast_cached_attention) do
     [queries, part, buffer] = [array({1, 4, 2, 8}), array({1, 2, 2, 8}), array({1, 2, 16, 8})]
     [[queries, part, part, buffer, buffer, array({}, :s32, :ones), 0.5, nil]]
+  end
+
+  defp listed(name) when name in [:grammar_count, :grammar_reach] do
+    state = if name == :grammar_count, do: default(:counted_state), else: 1
+
+    for {nodes, all} <- [{<<0::32>>, nil}, {<<0::32>>, <<0b111010, 0::24>>}, {<<0::32, 1::32-little>>, nil}] do
+      [default(:token_tree), default(:rule_tables), state, nodes, all]
+    end
   end
 
   defp listed(:distributed_init), do: [[false, :any, nil], [false, "ring", 100]]

@@ -24,6 +24,7 @@ std::vector<ErlNifFunc> control_flow_functions();
 std::vector<ErlNifFunc> device_functions();
 std::vector<ErlNifFunc> distributed_functions();
 std::vector<ErlNifFunc> function_file_functions();
+std::vector<ErlNifFunc> grammar_functions();
 std::vector<ErlNifFunc> io_functions();
 std::vector<ErlNifFunc> kernel_functions();
 std::vector<ErlNifFunc> memory_functions();

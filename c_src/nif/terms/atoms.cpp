@@ -40,6 +40,7 @@ void make_atoms(ErlNifEnv* env) {
       .background = atom("background"),
       .wait = atom("wait"),
       .never = atom("never"),
+      .ids = atom("ids"),
       .types = {atom("bool"), atom("u8"), atom("u16"), atom("u32"), atom("u64"), atom("s8"), atom("s16"), atom("s32"),
                 atom("s64"), atom("f16"), atom("f32"), atom("f64"), atom("bf16"), atom("c64")},
       .array_keys = {atom("__struct__"), atom("ref"), atom("shape"), atom("type")},

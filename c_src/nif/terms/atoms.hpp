@@ -17,6 +17,7 @@ struct Atoms {
   ERL_NIF_TERM cpu, gpu;
   ERL_NIF_TERM backward, ortho, forward;
   ERL_NIF_TERM background, wait, never;
+  ERL_NIF_TERM ids;
   // In the order of `mlx_dtype`.
   std::array<ERL_NIF_TERM, MLX_COMPLEX64 + 1> types;
   // The keys of `%Mlx.Array{}` in the order in which the VM keeps them, which saves it sorting them, and where each

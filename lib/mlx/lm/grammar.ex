@@ -55,7 +55,6 @@ defmodule Mlx.LM.Grammar do
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
 
   alias Mlx.LM.Grammar.{
-    Bits,
     Compiled,
     EBNF,
     Expression,
@@ -69,13 +68,11 @@ defmodule Mlx.LM.Grammar do
     Schema,
     Stacks,
     State,
+    TokenSet,
     Vocabulary
   }
 
   alias Mlx.LM.Tokenizer
-
-  # The bytes of a mask in which a token may come.
-  @some for byte <- 1..255, do: <<byte>>
 
   @enforce_keys [:rules, :kind]
   defstruct @enforce_keys
@@ -245,7 +242,7 @@ defmodule Mlx.LM.Grammar do
       compiled: compiled,
       items: Stacks.start(compiled.program),
       end_ids: ends,
-      ends: ends |> Enum.to_list() |> Bits.new()
+      ends: TokenSet.new(Enum.sort(ends))
     }
   end
 
@@ -259,8 +256,10 @@ defmodule Mlx.LM.Grammar do
   single bytes.
   """
   @spec mask(State.t()) :: binary()
-  def mask(%State{ended: true} = state), do: Masks.none(state.compiled, state.ends)
-  def mask(%State{} = state), do: Masks.words(state.compiled, state.items, state.first, state.ends)
+  def mask(%State{} = state), do: words(state) || Masks.none(state.compiled, state.ends)
+
+  defp words(%State{ended: true}), do: nil
+  defp words(%State{} = state), do: Masks.words(state.compiled, state.items, state.first, state.ends)
 
   @doc "The tokens that may come next, in order."
   @spec allowed(State.t()) :: [Tokenizer.id()]
@@ -295,7 +294,7 @@ defmodule Mlx.LM.Grammar do
   Whether the text has ended: whether no token may come any more. Where a text has to end here, an end token may still come.
   """
   @spec finished?(State.t()) :: boolean()
-  def finished?(%State{} = state), do: not String.contains?(mask(state), @some)
+  def finished?(%State{} = state), do: words(state) == nil
 
   @doc """
   The logits `{rows, vocabulary}` of a batch, in which those of tokens that may not come are negative infinity.

@@ -5,7 +5,7 @@ defmodule Mlx.LM.GrammarTest do
 
   alias Mlx.GrammarTexts
   alias Mlx.LM.{Grammar, Tokenizer}
-  alias Mlx.LM.Grammar.{Compiled, Masks, Program, Reach, Rules, Stacks, Vocabulary}
+  alias Mlx.LM.Grammar.{Compiled, Program, Reach, Rules, Stacks, TokenSet, Vocabulary}
 
   doctest Mlx.LM.Grammar
   doctest Mlx.LM.Grammar.UTF8
@@ -166,8 +166,11 @@ defmodule Mlx.LM.GrammarTest do
 
         Enum.reduce(1..12, state, fn _step, state ->
           ids = Enum.to_list(1..length(vocabulary))
-          assert Masks.tokens(state.compiled, state.items, state.first) == GrammarTexts.by_bytes(state, ids)
-          assert Reach.by_steps(state.compiled, state.items, 0) == GrammarTexts.by_bytes(state, ids)
+          assert GrammarTexts.by_masks(state) == GrammarTexts.by_bytes(state, ids)
+
+          assert GrammarTexts.numbers([Reach.by_steps(state.compiled, state.items, 0)]) ==
+                   GrammarTexts.by_bytes(state, ids)
+
           refute "c" in next(state, vocabulary)
           assert length(state.items) < 60
           Grammar.accept(state, if("a" in next(state, vocabulary), do: 1, else: 2))
@@ -206,7 +209,7 @@ defmodule Mlx.LM.GrammarTest do
         :rand.seed(:exsss, seed)
 
         Enum.reduce_while(1..40, start(grammar, vocabulary), fn _step, state ->
-          assert Masks.tokens(state.compiled, state.items, state.first) == GrammarTexts.by_bytes(state, ids)
+          assert GrammarTexts.by_masks(state) == GrammarTexts.by_bytes(state, ids)
           allowed = Grammar.allowed(state)
           assert allowed != []
           id = Enum.random(allowed)
@@ -240,7 +243,7 @@ defmodule Mlx.LM.GrammarTest do
         compiled = compiled(grammar, texts, start)
 
         Enum.reduce(1..4, Grammar.start(compiled, end_ids: [0]), fn _token, state ->
-          assert Masks.tokens(compiled, state.items, state.first) == GrammarTexts.by_bytes(state, ids)
+          assert GrammarTexts.by_masks(state) == GrammarTexts.by_bytes(state, ids)
           more = for id <- Grammar.allowed(state), id != 0, do: id
           if more == [], do: state, else: Grammar.accept(state, Enum.random(more))
         end)
@@ -622,7 +625,7 @@ defmodule Mlx.LM.GrammarTest do
         compiled = Grammar.compile(grammar, tokenizer)
 
         Enum.reduce_while(1..6, Grammar.start(compiled), fn _step, state ->
-          assert Masks.tokens(compiled, state.items, state.first) == GrammarTexts.by_bytes(state, ids)
+          assert GrammarTexts.by_masks(state) == GrammarTexts.by_bytes(state, ids)
 
           case Grammar.allowed(state) -- Enum.to_list(state.end_ids) do
             [] -> {:halt, state}
@@ -636,10 +639,20 @@ defmodule Mlx.LM.GrammarTest do
   test "sets of tokens are those of their numbers" do
     for seed <- 1..50 do
       :rand.seed(:exsss, seed)
-      ids = for _ <- 1..Enum.random(0..60)//1, do: Enum.random(0..3000)
-      assert Grammar.Bits.new(ids) == Enum.reduce(ids, 0, &(&2 ||| 1 <<< &1))
+      sets = for _ <- 1..3, do: for(_ <- 1..Enum.random(0..60)//1, do: Enum.random(0..3000))
+      [one, two, without] = for ids <- sets, do: Enum.random([TokenSet.new(ids), words(ids)])
+      all = Enum.sort(Enum.uniq(Enum.at(sets, 0) ++ Enum.at(sets, 1)))
+      assert GrammarTexts.numbers([TokenSet.union([one, two], 94)]) == all
+      left = all -- Enum.at(sets, 2)
+      assert TokenSet.words([one, two], without, 95) == if(left != [], do: words(left) <> <<0::32>>)
     end
 
+    assert TokenSet.least_words(TokenSet.new([31, 64, 3])) == 3
     assert Stacks.end?([]) == false
+  end
+
+  defp words(ids) do
+    bits = Enum.reduce(ids, 0, &(&2 ||| 1 <<< &1))
+    <<bits::size(94 * 32)-little>>
   end
 end

@@ -17,6 +17,7 @@ defmodule Mlx.Native.LayoutTest do
     {"core/evaluation", "from nodes of graphs to values"},
     {"core/transforms", "what is made of programs: derivatives, maps, compiled functions, loops, files"},
     {"core/distributed", "groups of processes, and messages between them"},
+    {"core/grammars", "tables of vocabularies and grammars, and which tokens fit; no arrays"},
     {"nif/terms", "terms of Elixir, without arrays"},
     {"nif/calls", "a call from Elixir, from its beginning to its end"},
     {"nif/resources", "what Elixir refers to: arrays, streams, functions, and what is done when it does no longer"},

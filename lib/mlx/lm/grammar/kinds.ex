@@ -84,35 +84,54 @@ defmodule Mlx.LM.Grammar.Kinds do
   def below(kinds, places), do: if((places &&& 1 <<< @first) == 0, do: kinds ||| @wrong, else: kinds)
 
   @doc """
-  The kinds on which a state stays: on whose bytes it comes back to itself or, where it is the first of a counted rule, to the
-  end of the rule. None where a text of its rule may end in it, or where it calls rules.
+  Of each state the kinds on which it stays, on whose bytes it comes back to itself, in 64 bits, little-endian. None where a text
+  of its rule may end in it, or where it calls rules.
   """
-  @spec kept(Program.t(), pos_integer(), :plain | :counted) :: t()
-  def kept(program, state, kind) do
-    home? = if kind == :plain, do: &(&1 == state), else: &Program.accepting?(program, &1)
+  @spec kept(Program.t()) :: binary()
+  def kept(program) do
+    by_class = by_class(program)
 
-    if kind == :plain and not silent?(program, state) do
-      0
-    else
-      kinds =
-        for {{low, high}, kind} <- Enum.with_index(@ranges),
-            Enum.all?(low..high, &home?.(Program.next(program, state, &1))),
-            reduce: 0,
-            do: (kinds -> kinds ||| 1 <<< kind)
-
-      if characters?(program, state, @first, home?), do: kinds ||| @character, else: kinds
+    for state <- 1..(byte_size(program.flags) - 1)//1, into: <<0::64>> do
+      kinds = if silent?(program, state), do: kept(program, state, by_class, &(&1 == state)), else: 0
+      <<kinds::64-little>>
     end
   end
+
+  @doc "The kinds on whose bytes the first state of a counted rule comes to the end of the rule."
+  @spec counted(Program.t(), pos_integer()) :: t()
+  def counted(program, state), do: kept(program, state, by_class(program), &Program.accepting?(program, &1))
+
+  # Of each class of bytes the kinds that have some of them.
+  defp by_class(program) do
+    kinds = Enum.group_by(0x00..0x7F, &:binary.at(program.classes, &1), &elem(@kinds, &1))
+    for class <- 0..(program.width - 1), do: kinds |> Map.get(class, []) |> Enum.reduce(0, &|||/2)
+  end
+
+  defp kept(program, state, by_class, home?) do
+    gone = gone(Program.row(program, state), by_class, home?, 0)
+    kinds = @character - 1 &&& bnot(gone)
+    if characters?(program, state, @first, home?), do: kinds ||| @character, else: kinds
+  end
+
+  # The kinds with bytes that lead elsewhere.
+  defp gone(<<next::32-little, row::binary>>, [kinds | by_class], home?, gone),
+    do: gone(row, by_class, home?, if(home?.(next), do: gone, else: gone ||| kinds))
+
+  defp gone(<<>>, [], _home?, gone), do: gone
 
   # Whether all bytes from a place in a character lead home at its end, by states that neither return nor call.
   defp characters?(program, state, place, home?) do
     Enum.all?(@places, fn {from, low..high//1, to} ->
       from != place or high < 0x80 or
-        case low..high |> Enum.map(&Program.next(program, state, &1)) |> Enum.uniq() do
-          nexts when to == @first -> Enum.all?(nexts, &(&1 != 0 and home?.(&1)))
-          nexts -> Enum.all?(nexts, &(&1 != 0 and silent?(program, &1) and characters?(program, &1, to, home?)))
-        end
+        (Program.next(program, state, low) != 0 and all_characters?(program, state, low..high, to, home?))
     end)
+  end
+
+  defp all_characters?(program, state, bytes, to, home?) do
+    case bytes |> Enum.map(&Program.next(program, state, &1)) |> Enum.uniq() do
+      nexts when to == @first -> Enum.all?(nexts, &(&1 != 0 and home?.(&1)))
+      nexts -> Enum.all?(nexts, &(&1 != 0 and silent?(program, &1) and characters?(program, &1, to, home?)))
+    end
   end
 
   defp silent?(program, state), do: not Program.accepting?(program, state) and Program.calls(program, state) == []

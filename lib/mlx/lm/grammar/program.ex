@@ -4,19 +4,20 @@ defmodule Mlx.LM.Grammar.Program do
   #
   # States are numbers from 1 on, over all rules. `next` has 32 bits for each state and each class of bytes: the state that
   # follows, or 0. `flags` has a byte for each state: whether the text of its rule may end there, and whether it calls rules.
+  # `kept` has the kinds of bytes on which each state stays. Native code reads these tables, too (`core/grammars`).
   # A state inside of a counted rule is a tuple `{state, first, low, high}`: how many texts of the rule are still needed, and
   # how many there may still be.
 
   import Bitwise
 
-  alias Mlx.LM.Grammar.Rules
+  alias Mlx.LM.Grammar.{Kinds, Rules}
 
   @accepting 1
   @calling 2
   @leading 4
 
   @enforce_keys [:next, :classes, :width, :flags, :calls, :first]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [kept: <<>>]
 
   @typedoc "A state of a rule, or of a counted one."
   @type state :: non_neg_integer() | {pos_integer(), pos_integer(), non_neg_integer(), non_neg_integer() | :infinity}
@@ -29,6 +30,7 @@ defmodule Mlx.LM.Grammar.Program do
           classes: binary(),
           width: pos_integer(),
           flags: binary(),
+          kept: binary(),
           calls: %{pos_integer() => [call()]},
           first: {integer(), state()}
         }
@@ -50,7 +52,7 @@ defmodule Mlx.LM.Grammar.Program do
         {index, for({called, target} <- calls, do: Tuple.insert_at(starts[called], 2, offsets[key] + target))}
       end
 
-    %__MODULE__{
+    program = %__MODULE__{
       next: IO.iodata_to_binary([:binary.copy(<<0::32>>, width) | rows]),
       classes: classes,
       width: width,
@@ -58,6 +60,8 @@ defmodule Mlx.LM.Grammar.Program do
       calls: calls,
       first: starts[first]
     }
+
+    %{program | kept: Kinds.kept(program)}
   end
 
   defp start(key, rank, automata, offsets) do
@@ -100,16 +104,24 @@ defmodule Mlx.LM.Grammar.Program do
         {class, offset + target}
       end
 
-    for class <- 0..(width - 1), into: <<>>, do: <<Map.get(by_class, class, 0)::32>>
+    for class <- 0..(width - 1), into: <<>>, do: <<Map.get(by_class, class, 0)::32-little>>
   end
 
   @doc "The state after a byte, or 0."
   @spec next(t(), pos_integer(), byte()) :: non_neg_integer()
   def next(%__MODULE__{next: next, classes: classes, width: width}, state, byte) do
     skipped = 4 * (state * width + :binary.at(classes, byte))
-    <<_::binary-size(^skipped), target::32, _::binary>> = next
+    <<_::binary-size(^skipped), target::32-little, _::binary>> = next
     target
   end
+
+  @doc "The states after each class of bytes, 32 bits each."
+  @spec row(t(), pos_integer()) :: binary()
+  def row(%__MODULE__{next: next, width: width}, state), do: binary_part(next, 4 * state * width, 4 * width)
+
+  @doc "The tables that native code takes."
+  @spec tables(t()) :: {binary(), binary(), pos_integer(), binary(), binary()}
+  def tables(%__MODULE__{} = program), do: {program.next, program.classes, program.width, program.flags, program.kept}
 
   @doc "Whether the text of its rule may end in a state."
   @spec accepting?(t(), non_neg_integer()) :: boolean()

@@ -4,18 +4,19 @@ defmodule Mlx.LM.Grammar.State do
   one is still good, as speculation needs it.
   """
 
-  alias Mlx.LM.Grammar.{Compiled, Stacks}
+  alias Mlx.LM.Grammar.{Compiled, Stacks, TokenSet}
 
   @enforce_keys [:compiled, :items, :end_ids, :ends]
   defstruct @enforce_keys ++ [first: true, ended: false]
 
   @typep items :: Stacks.t()
+  @typep token_set :: TokenSet.t()
 
   @type t :: %__MODULE__{
           compiled: Compiled.t(),
           items: items,
           end_ids: MapSet.t(non_neg_integer()),
-          ends: non_neg_integer(),
+          ends: token_set,
           first: boolean(),
           ended: boolean()
         }

@@ -5,22 +5,40 @@ defmodule Mlx.LM.Grammar.Vocabulary do
   # Two nodes of the tree are roots: that of all tokens inside of a text, and that of tokens at its start, where SentencePiece
   # leaves out a space.
 
-  alias Mlx.LM.Grammar.{Bits, Cache, Tree}
+  alias Mlx.LM.Grammar.{Cache, TokenSet, Tree}
   alias Mlx.LM.Tokenizer
 
-  @enforce_keys [:tree, :inside, :start, :same, :all, :bytes, :places, :start_bytes, :size, :single, :end_ids, :key]
+  @enforce_keys [
+    :tree,
+    :inside,
+    :start,
+    :all,
+    :longer,
+    :bytes,
+    :places,
+    :start_bytes,
+    :size,
+    :words,
+    :single,
+    :end_ids,
+    :key
+  ]
   defstruct @enforce_keys
 
+  @typep root :: non_neg_integer()
+
+  @typedoc "`all` has the tokens below a root, and `longer` those of more characters, for each number of characters."
   @type t :: %__MODULE__{
           tree: Tree.t(),
           inside: non_neg_integer(),
           start: non_neg_integer(),
-          same: %{non_neg_integer() => [non_neg_integer()]},
-          all: %{non_neg_integer() => Bits.t()},
+          all: %{root() => TokenSet.words()},
+          longer: %{root() => [{non_neg_integer(), TokenSet.t()}]},
           bytes: binary(),
           places: binary(),
           start_bytes: :same | :stripped | :spaces_stripped,
           size: pos_integer(),
+          words: pos_integer(),
           single: binary(),
           end_ids: MapSet.t(non_neg_integer()),
           key: binary()
@@ -40,8 +58,12 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     %{vocabulary | end_ids: tokenizer.end_ids}
   end
 
-  defp bytes_taken(vocabulary),
-    do: Tree.bytes(vocabulary.tree) + byte_size(vocabulary.bytes) + byte_size(vocabulary.places)
+  defp bytes_taken(vocabulary) do
+    longer = for {_root, sets} <- vocabulary.longer, {_count, set} <- sets, do: TokenSet.bytes(set)
+
+    Tree.bytes(vocabulary.tree) + byte_size(vocabulary.bytes) + byte_size(vocabulary.places) + Enum.sum(longer) +
+      4 * vocabulary.words * map_size(vocabulary.all)
+  end
 
   # The bytes of all tokens that have some. Numbers of tokens may have gaps.
   defp tokens(tokenizer), do: tokens(tokenizer, 0, Tokenizer.size(tokenizer), [])
@@ -84,55 +106,68 @@ defmodule Mlx.LM.Grammar.Vocabulary do
   def new(tokens, start_bytes \\ :same) do
     tokens = for {id, bytes} <- tokens, bytes != "", do: {bytes, id}
     size = 1 + (tokens |> Enum.map(&elem(&1, 1)) |> Enum.max(fn -> 0 end))
-    distinct = tokens |> Enum.sort() |> Enum.chunk_by(&elem(&1, 0))
-    same = for [{_bytes, id}, _second | _] = all <- distinct, into: %{}, do: {id, Enum.map(all, &elem(&1, 1))}
-    inside = Enum.map(distinct, &hd/1)
-    {at_start, same} = if start_bytes == :same, do: {nil, same}, else: at_start(tokens, start_bytes, same)
-    {tree, [root | roots]} = Tree.new([inside | List.wrap(at_start && [at_start])])
-    start = List.first(roots, root)
-
+    inside = by_bytes(tokens)
+    lists = if start_bytes == :same, do: [inside], else: [inside, at_start(tokens, start_bytes)]
+    {tree, [root | _start] = roots} = Tree.new(lists)
+    words = div(size + 31, 32)
     by_id = Map.new(tokens, fn {bytes, id} -> {id, bytes} end)
 
     {places, _size} =
       Enum.map_reduce(0..size, 0, fn id, place -> {<<place::32>>, place + byte_size(Map.get(by_id, id, ""))} end)
 
-    vocabulary = %__MODULE__{
+    all = for {root, tokens} <- Enum.zip(roots, lists), into: %{}, do: {root, longer(tokens, words)}
+
+    %__MODULE__{
       tree: tree,
       inside: root,
-      start: start,
-      same: same,
-      all: %{},
+      start: List.last(roots),
+      all: Map.new(all, fn {root, {all, _longer}} -> {root, all} end),
+      longer: Map.new(all, fn {root, {_all, longer}} -> {root, longer} end),
       bytes: for(id <- 0..(size - 1), into: <<>>, do: Map.get(by_id, id, "")),
       places: IO.iodata_to_binary(places),
       start_bytes: start_bytes,
       size: size,
+      words: words,
       single: single(by_id),
       end_ids: MapSet.new(),
-      key: :erlang.md5([tree.nodes, :erlang.term_to_binary({start, same})])
+      key: :erlang.md5([tree.nodes, tree.order, :erlang.term_to_binary(roots)])
     }
-
-    all = for root <- Enum.uniq([root, start]), into: %{}, do: {root, bits(vocabulary, root, Tree.tokens(tree, root))}
-    %{vocabulary | all: all}
   end
 
-  # Tokens that are the same at the start need not be the same inside, so that they stand below each other's numbers there.
-  defp at_start(tokens, start_bytes, same) do
-    distinct =
+  # Tokens of the same bytes together, in the order of the bytes.
+  defp by_bytes(tokens) do
+    tokens
+    |> Enum.sort()
+    |> Enum.chunk_by(&elem(&1, 0))
+    |> Enum.map(fn [{bytes, _id} | _] = all -> {bytes, Enum.map(all, &elem(&1, 1))} end)
+  end
+
+  # Tokens that are the same at the start need not be the same inside.
+  defp at_start(tokens, start_bytes),
+    do: by_bytes(for {bytes, id} <- tokens, rest = at_start_of_text(bytes, start_bytes), rest != "", do: {rest, id})
+
+  defp at_start_of_text(bytes, :same), do: bytes
+  defp at_start_of_text(<<" ", rest::binary>>, :stripped), do: rest
+  defp at_start_of_text(<<" ", rest::binary>>, :spaces_stripped), do: :binary.replace(rest, " ", "", [:global])
+  defp at_start_of_text(bytes, :spaces_stripped), do: :binary.replace(bytes, " ", "", [:global])
+  defp at_start_of_text(bytes, _stripped), do: bytes
+
+  # All tokens, and for each number of characters that tokens have, and for none, the tokens that have more.
+  defp longer(tokens, words) do
+    {all, longer} =
       tokens
-      |> Enum.map(fn {bytes, id} -> {at_start(bytes, start_bytes), id} end)
-      |> Enum.reject(&match?({"", _id}, &1))
-      |> Enum.sort()
-      |> Enum.chunk_by(&elem(&1, 0))
+      |> Enum.group_by(fn {bytes, _ids} -> characters(bytes) end, &elem(&1, 1))
+      |> Map.put_new(0, [])
+      |> Enum.sort(:desc)
+      |> Enum.reduce({TokenSet.none(), []}, fn {count, ids}, {more, longer} ->
+        {TokenSet.union([more, TokenSet.new(Enum.concat(ids))], words), [{count, more} | longer]}
+      end)
 
-    more = for [{_bytes, id}, _second | _] = all <- distinct, into: %{}, do: {{:start, id}, Enum.map(all, &elem(&1, 1))}
-    {Enum.map(distinct, &hd/1), Map.merge(same, more)}
+    {TokenSet.words([all], TokenSet.none(), words), longer}
   end
 
-  defp at_start(bytes, :same), do: bytes
-  defp at_start(<<" ", rest::binary>>, :stripped), do: rest
-  defp at_start(<<" ", rest::binary>>, :spaces_stripped), do: :binary.replace(rest, " ", "", [:global])
-  defp at_start(bytes, :spaces_stripped), do: :binary.replace(bytes, " ", "", [:global])
-  defp at_start(bytes, _stripped), do: bytes
+  # Bytes behind the first one of a character do not count.
+  defp characters(bytes), do: for(<<byte <- bytes>>, byte not in 0x80..0xBF, reduce: 0, do: (n -> n + 1))
 
   # Of each byte 1 where it can be written. Where the vocabulary has tokens for single bytes, as byte-level and SentencePiece
   # ones do, those without one are left out, so that no text begins that cannot end.
@@ -144,36 +179,19 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     for byte <- 0..255, into: <<>>, do: if(byte in kept, do: <<1>>, else: <<0>>)
   end
 
-  @doc "The set of tokens below a node, with those of the same bytes."
-  @spec bits(t(), non_neg_integer(), [non_neg_integer()]) :: Bits.t()
-  def bits(%__MODULE__{same: same}, _node, ids) when same == %{}, do: Bits.new(ids)
+  @doc "The tables that native code takes: the nodes, the tokens in their order, and how many words a set has."
+  @spec tables(t()) :: {binary(), binary(), pos_integer()}
+  def tables(%__MODULE__{tree: tree, words: words}), do: {tree.nodes, tree.order, words}
 
-  def bits(%__MODULE__{same: same, start: start, inside: inside}, node, ids) do
-    at_start = start != inside and node >= start
-
-    ids
-    |> Enum.flat_map(fn id ->
-      case same do
-        %{{:start, ^id} => all} when at_start -> all
-        %{^id => all} when not at_start -> all
-        _one -> [id]
-      end
-    end)
-    |> Bits.new()
+  @doc "The tokens below a root that have more characters."
+  @spec longer(t(), root(), non_neg_integer()) :: TokenSet.t()
+  def longer(%__MODULE__{longer: longer}, root, count) do
+    longer |> Map.fetch!(root) |> Enum.take_while(fn {most, _tokens} -> most <= count end) |> List.last() |> elem(1)
   end
 
-  @doc "The set of tokens in runs of the tree's order, the last run first, all of them below a node."
-  @spec of_runs(t(), non_neg_integer(), [Tree.run()]) :: Bits.t()
-  def of_runs(%__MODULE__{tree: tree, all: all} = vocabulary, node, runs) do
-    with %{^node => every} <- all,
-         {first, last} = whole = Tree.run(tree, node),
-         true <- 2 * Enum.sum_by(runs, fn {from, to} -> to - from end) > last - first do
-      # Fewer tokens are left out.
-      every - bits(vocabulary, node, Tree.tokens(tree, Tree.gaps(runs, whole)))
-    else
-      _few -> bits(vocabulary, node, Tree.tokens(tree, runs))
-    end
-  end
+  @doc "The most characters that a token below a root has."
+  @spec longest(t(), root()) :: non_neg_integer()
+  def longest(%__MODULE__{longer: longer}, root), do: longer |> Map.fetch!(root) |> List.last() |> elem(0)
 
   @doc "Whether a byte can be written: whether some token has it, or is it in a vocabulary that has tokens for bytes."
   @spec writes?(t(), byte()) :: boolean()
@@ -187,6 +205,6 @@ defmodule Mlx.LM.Grammar.Vocabulary do
     skipped = 4 * id
     <<_::binary-size(^skipped), from::32, to::32, _::binary>> = places
     bytes = binary_part(bytes, from, to - from)
-    if start, do: at_start(bytes, vocabulary.start_bytes), else: bytes
+    if start, do: at_start_of_text(bytes, vocabulary.start_bytes), else: bytes
   end
 end
