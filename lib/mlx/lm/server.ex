@@ -293,13 +293,17 @@ defmodule Mlx.LM.Server do
 
   @doc """
   Stops a server: it takes no more requests, refuses those that wait, and goes on with those in the batch for the time of
-  `:drain`. A supervisor that ends does the same.
+  `:drain`. A supervisor that ends does the same. A process that started the server, and is linked to it, goes on.
   """
   @spec stop(server()) :: :ok
   def stop(server) do
     case Client.find(server, "Mlx.LM.Server.stop") do
-      {:ok, server} -> GenServer.stop(server, :shutdown, :infinity)
-      {:error, error} -> raise error
+      {:ok, server} ->
+        if is_pid(server), do: Process.unlink(server)
+        GenServer.stop(server, :shutdown, :infinity)
+
+      {:error, error} ->
+        raise error
     end
   end
 end

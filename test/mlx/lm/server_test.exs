@@ -349,7 +349,6 @@ defmodule Mlx.LM.ServerTest do
       assert_receive {Server, ^active, {:text, _text}}, 60_000
       {:ok, waiting} = Server.submit(server, "abc", max_tokens: 60)
       eventually(server, %{active: 1, waiting: 1})
-      Process.unlink(server)
       assert Server.stop(server) == :ok
       assert {:done, %Response{generated_tokens: 60}} = List.last(collect(active))
       assert [{:error, %Error{reason: :shutdown}}] = collect(waiting)
@@ -361,7 +360,6 @@ defmodule Mlx.LM.ServerTest do
       {:ok, server} = Server.start_link(model: lm, drain: 20)
       ref = endless(server)
       assert_receive {Server, ^ref, {:text, _text}}, 60_000
-      Process.unlink(server)
       assert Server.stop(server) == :ok
       assert {:error, %Error{reason: :shutdown}} = List.last(collect(ref))
     end
