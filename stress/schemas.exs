@@ -15,7 +15,7 @@ defmodule Mlx.Stress.Schemas do
   @share 0.05
 
   # What makes masks, and what reads prompts.
-  @masks [{Constraint, :mask, 2}, {Constraint, :accept, 2}]
+  @masks [{Constraint, :mask, 2}, {Constraint, :allowed, 1}, {Constraint, :of_rows, 3}, {Constraint, :accept, 2}]
   @prompts [{Reading, :advance, 3}]
 
   @spec run(map()) :: [Report.outcome()]

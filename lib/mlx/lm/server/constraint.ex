@@ -13,10 +13,31 @@ defmodule Mlx.LM.Server.Constraint do
   @spec new(term(), Tokenizer.t(), MapSet.t()) :: t()
   def new(grammar, tokenizer, end_ids), do: Place.of_option!(grammar, tokenizer, end_ids)
 
+  @doc "The tokens that may come next, one bit each, as `Mlx.LM.Grammar.mask/1` gives them."
+  @spec allowed(t()) :: binary() | nil
+  def allowed(nil), do: nil
+  def allowed(place), do: Grammar.mask(place)
+
   @doc "What `masked/2` takes: the tokens that may come next, of a vocabulary of so many."
   @spec mask(t(), pos_integer()) :: Array.t() | nil
   def mask(nil, _vocabulary), do: nil
   def mask(place, vocabulary), do: Grammar.mask_words([Grammar.mask(place)], vocabulary)
+
+  @doc "The function of logits `{rows, vocabulary}` and words `{rows, words}` that all steps of a server share: see `of_rows/3`."
+  @spec compile() :: (Array.t(), Array.t() -> {Array.t(), Array.t()})
+  def compile, do: Mlx.compile(&choose/2)
+
+  defp choose(logits, words) do
+    logits = Grammar.apply_masks(logits, words)
+    {Mlx.as_type(Mlx.argmax(logits, axis: -1), :s32), logits}
+  end
+
+  @doc """
+  The most probable tokens `{rows}` of those that may come next, and the logits without the others. `allowed` has what
+  `allowed/1` gives for each row, and `choose` is of `compile/0`.
+  """
+  @spec of_rows((Array.t(), Array.t() -> {Array.t(), Array.t()}), Array.t(), [binary() | nil]) :: {Array.t(), Array.t()}
+  def of_rows(choose, logits, allowed), do: choose.(logits, Grammar.mask_words(allowed, Mlx.axis_size(logits, 1)))
 
   @doc "The logits `{1, vocabulary}` without the tokens that must not come."
   @spec masked(Array.t(), Array.t() | nil) :: Array.t()

@@ -55,22 +55,45 @@ defmodule Mlx.LM.Server.Steps do
   defp choose(%{rows: rows} = work, _greedy, _logits) when rows == %{}, do: %{work | chosen: nil}
 
   defp choose(work, greedy, logits) do
-    {chosen, work} = samplers(work, logits)
+    {{likeliest, allowed}, work} = constrained(work, {greedy, logits})
+    {chosen, work} = samplers(work, allowed)
     slots = for {ref, _row} <- work.rows, into: %{}, do: {ref, Batch.slot(work.batch, ref)}
-    tokens = Choosing.tokens(greedy, for({ref, {token, _sampler}} <- chosen, into: %{}, do: {slots[ref], token}))
+    tokens = Choosing.tokens(likeliest, for({ref, {token, _sampler}} <- chosen, into: %{}, do: {slots[ref], token}))
     samplers = for {ref, {_token, sampler}} <- chosen, into: %{}, do: {ref, sampler}
     Mlx.async_eval({tokens, for({_ref, sampler} <- samplers, do: sampler.last)})
-    for array <- Enum.uniq([greedy, logits]), array != tokens, do: Mlx.deallocate(array)
+    for array <- Enum.uniq([greedy, logits, likeliest, allowed]), array != tokens, do: Mlx.deallocate(array)
     %{work | batch: Batch.put_tokens(work.batch, tokens), chosen: {tokens, slots, samplers}}
+  end
+
+  # The most probable tokens and the logits, of which those are left that the grammars of the rows allow.
+  defp constrained(work, {_greedy, logits} = likeliest) do
+    {allowed, work} = allowed(work)
+
+    if allowed == %{} do
+      {likeliest, work}
+    else
+      slots = for slot <- 0..(Mlx.axis_size(logits, 0) - 1), do: allowed[slot]
+      {Constraint.of_rows(work.constrain, logits, slots), work}
+    end
+  end
+
+  defp allowed(work) do
+    for {ref, %{constraint: constraint}} when constraint != nil <- work.rows, reduce: {%{}, work} do
+      {allowed, work} ->
+        case Work.attempt(fn -> Constraint.allowed(constraint) end) do
+          {:ok, mask} -> {Map.put(allowed, Batch.slot(work.batch, ref), mask), work}
+          {:error, text} -> {allowed, Work.fail(work, ref, text)}
+        end
+    end
   end
 
   # The tokens of rows that need more than the most probable one.
   defp samplers(work, logits) do
-    vocabulary = Mlx.axis_size(logits, 1)
-
-    for {ref, row} <- work.rows, row.constraint != nil or not Choosing.greedy?(row.sampler), reduce: {%{}, work} do
+    for {ref, row} <- work.rows, not Choosing.greedy?(row.sampler), reduce: {%{}, work} do
       {chosen, work} ->
-        case Work.attempt(fn -> token(work, row, logits, vocabulary) end) do
+        slot = Batch.slot(work.batch, ref)
+
+        case Work.attempt(fn -> Choosing.token(row.choose, row.sampler, logits, slot, nil) end) do
           {:ok, {token, sampler}} ->
             rows = Map.put(work.rows, ref, %{row | sampler: sampler})
             {Map.put(chosen, ref, {token, sampler}), %{work | rows: rows}}
@@ -79,11 +102,6 @@ defmodule Mlx.LM.Server.Steps do
             {chosen, Work.fail(work, ref, text)}
         end
     end
-  end
-
-  defp token(work, row, logits, vocabulary) do
-    mask = Constraint.mask(row.constraint, vocabulary)
-    Choosing.token(row.choose, row.sampler, logits, Batch.slot(work.batch, row.ref), mask)
   end
 
   defp give_out(work, nil), do: work

@@ -5,10 +5,10 @@ defmodule Mlx.LM.Server.Work do
 
   alias Mlx.{Array, Telemetry}
   alias Mlx.LM.{Cache, Context, Decoder, Sampler}
-  alias Mlx.LM.Server.{About, Batch, Choosing, Drafter, Drafting, PromptCache, Reading, Room, Row}
+  alias Mlx.LM.Server.{About, Batch, Choosing, Constraint, Drafter, Drafting, PromptCache, Reading, Room, Row}
   alias Mlx.LM.Speculation.Settings
 
-  @enforce_keys [:model, :about, :server, :step, :batch, :choose, :judge, :prompts, :drafter]
+  @enforce_keys [:model, :about, :server, :step, :batch, :choose, :constrain, :judge, :prompts, :drafter]
   # `readings` are the prompts that are read, and `turns` their order. `rows` are those in the batch. `chosen` are the tokens
   # that were chosen for them and not yet read, with the slots that they had then and the samplers that chose them.
   defstruct @enforce_keys ++ [:chosen, rows: %{}, readings: %{}, turns: :queue.new()]
@@ -31,6 +31,7 @@ defmodule Mlx.LM.Server.Work do
           step: pos_integer(),
           batch: batch,
           choose: choose,
+          constrain: (Array.t(), Array.t() -> {Array.t(), Array.t()}),
           judge: judge,
           prompts: prompts,
           drafter: drafter,
@@ -53,6 +54,7 @@ defmodule Mlx.LM.Server.Work do
       step: settings.prefill_step,
       batch: Batch.new(model, Batch.compile(model)),
       choose: Choosing.compile(),
+      constrain: Constraint.compile(),
       judge: Drafting.compile(),
       prompts: Enum.reduce(contexts, PromptCache.new(limit), &PromptCache.put(&2, &1.ids, &1.caches)),
       drafter: draft && Drafter.new(draft.draft.model, model.config.vocabulary, hd(of_draft))
