@@ -10,8 +10,8 @@ defmodule Mlx.Values.Garbage.Requests do
   # How long who asks waits, in milliseconds.
   @patience 20
 
-  # How long it waits for the destructors of what was collected, in milliseconds.
-  @longest_wait 2
+  # How often it looks for what the destructors of what was collected have freed, before it sleeps.
+  @looks 50
 
   @rest_per_duration 10
   @longest_rest 10_000
@@ -38,14 +38,16 @@ defmodule Mlx.Values.Garbage.Requests do
     wanted = Enum.reject(processes, &(&1 == self() or is_map_key(busy, &1)))
     asked = Map.new(wanted, &{ask(&1), {&1, now}})
     requests = await(%{requests | open: Map.merge(requests.open, asked)}, map_size(requests.open), now + @patience)
-    await_destructors(freed?, now() + @longest_wait)
+    await_destructors(freed?, @looks)
     requests
   end
 
   # Destructors run as soon as the schedulers are free. Others compute meanwhile, and are not watched.
-  defp await_destructors(freed?, deadline) do
+  defp await_destructors(_freed?, 0), do: Process.sleep(1)
+
+  defp await_destructors(freed?, looks) do
     :erlang.yield()
-    if now() < deadline and not freed?.(), do: await_destructors(freed?, deadline)
+    if not freed?.(), do: await_destructors(freed?, looks - 1)
   end
 
   @doc "Takes note of the answer to a request: a process begins a full collection, or has been collected."
