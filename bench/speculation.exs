@@ -88,8 +88,8 @@ defmodule Bench.Speculation do
       nil ->
         layers = lm.model.model.layers
         count = div(length(layers) * 2, 3)
-        model = put_in(lm.model.model.layers, Enum.take(layers, count))
-        %{lm | name: "the first #{count} of its #{length(layers)} layers", model: model}
+        shorter = put_in(lm.model.model.layers, Enum.take(layers, count))
+        %{shorter | name: "the first #{count} of its #{length(layers)} layers"}
 
       name ->
         Mlx.LM.load(name)
