@@ -10,7 +10,7 @@ defmodule Mlx.Values.Garbage.Requests do
   # How long who asks waits, in milliseconds.
   @patience 20
 
-  # How often it looks for what the destructors of what was collected have freed, before it sleeps.
+  # How many times it asks whether destructors have run, before it sleeps.
   @looks 50
 
   @rest_per_duration 10
