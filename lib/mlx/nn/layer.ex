@@ -77,8 +77,8 @@ defimpl Mlx.NN.Layer, for: Any do
     end
   end
 
-  # A module of two functions for each layer would take longer to compile than the layer, and one that a script defines after
-  # protocols were consolidated would not be seen.
+  # Layers have no implementations of this protocol, which would be a module more for each: once protocols are consolidated,
+  # that of a layer which a script defines would not be seen.
   def call(%module{} = layer, input) do
     if Mlx.NN.Layers.derives?(module) and function_exported?(module, :call, 2),
       do: module.call(layer, input),
