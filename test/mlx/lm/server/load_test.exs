@@ -103,6 +103,14 @@ defmodule Mlx.LM.Server.LoadTest do
     assert response.ids == Mlx.LM.generate(lm, "abc", max_tokens: 20).ids
   end
 
+  # Until the server has learned of the end of a runner.
+  defp await_another(server, runner) do
+    if :sys.get_state(server).runner == runner do
+      Process.sleep(1)
+      await_another(server, runner)
+    end
+  end
+
   @tag :capture_log
   test "requests end when the runner is killed again and again, and later ones are answered", %{lm: lm} do
     server = start_supervised!({Server, model: lm, slots: 4})
@@ -111,7 +119,9 @@ defmodule Mlx.LM.Server.LoadTest do
       spawn_link(fn ->
         for _time <- 1..3 do
           Process.sleep(60)
-          Process.exit(:sys.get_state(server).runner, :kill)
+          runner = :sys.get_state(server).runner
+          Process.exit(runner, :kill)
+          await_another(server, runner)
         end
       end)
 
