@@ -69,6 +69,19 @@ void make_distinct(std::vector<Element>& elements) {
   elements.erase(rest.begin(), rest.end());
 }
 
+// Takes rests from the stack until `here` is one that goes on at a node. False when none is left.
+template <typename Rest>
+bool find_rest(std::vector<Rest>& rests, Rest& here, std::uint32_t at) {
+  while (at >= here.last) {
+    if (rests.empty()) {
+      return false;
+    }
+    here = rests.back();
+    rests.pop_back();
+  }
+  return true;
+}
+
 // Nodes up to one that are left to do from a state.
 struct Rest {
   std::uint32_t last, state;
@@ -83,13 +96,9 @@ class Reach {
     Rest here{above.behind, state};
     std::uint32_t at = root + 1;
     while (true) {
-      while (at >= here.last) {
-        if (rests_.empty()) {
-          end_run(reader_.first_behind(above));
-          return;
-        }
-        here = rests_.back();
-        rests_.pop_back();
+      if (!find_rest(rests_, here, at)) {
+        end_run(reader_.first_behind(above));
+        return;
       }
       const TreeNode node = reader_.read(at, here.last);
       const std::uint32_t target = rules_.next(here.state, node.byte);
@@ -165,12 +174,8 @@ class Count {
     CountedRest here{reader_.begin(root).behind, start_.state, root, 0, 0};
     std::uint32_t at = root + 1;
     while (true) {
-      while (at >= here.last) {
-        if (rests_.empty()) {
-          return;
-        }
-        here = rests_.back();
-        rests_.pop_back();
+      if (!find_rest(rests_, here, at)) {
+        return;
       }
       const TreeNode node = reader_.read(at, here.last);
       const std::uint32_t target = rules_.next(here.state, node.byte);

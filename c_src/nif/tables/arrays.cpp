@@ -30,10 +30,7 @@ Waiting waiting_here() {
 
 // A binary's elements, row-major in the machine's byte order, of a shape and type.
 ERL_NIF_TERM copy_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  ErlNifBinary binary;
-  if (enif_inspect_binary(env, argv[0], &binary) == 0) {
-    expected(env, "a binary", argv[0]);
-  }
+  const ErlNifBinary binary = decode_binary(env, argv[0]);
   const auto shape = decode<std::vector<int>>(env, argv[1]);
   const auto type = decode<mlx_dtype>(env, argv[2]);
   double size = static_cast<double>(mlx_dtype_size(type));

@@ -23,11 +23,8 @@ constexpr std::size_t most_nodes_inline = 40'000;
 constexpr std::size_t most_tokens_inline = 200'000;
 constexpr std::size_t most_bytes_inline = std::size_t{2} << 20;
 
-Bytes decode_binary(ErlNifEnv* env, ERL_NIF_TERM term) {
-  ErlNifBinary binary;
-  if (enif_inspect_binary(env, term, &binary) == 0) {
-    expected(env, "a binary", term);
-  }
+Bytes decode_bytes(ErlNifEnv* env, ERL_NIF_TERM term) {
+  const ErlNifBinary binary = decode_binary(env, term);
   return {binary.data, binary.size};
 }
 
@@ -46,7 +43,7 @@ std::size_t decode_words(ErlNifEnv* env, ERL_NIF_TERM term) {
 // A tree, and the number of words of its sets: {nodes, tokens, words}.
 struct Vocabulary {
   Vocabulary(ErlNifEnv* env, const std::array<ERL_NIF_TERM, 3>& parts)
-      : tree(decode_binary(env, parts[0]), decode_binary(env, parts[1])), words(decode_words(env, parts[2])) {}
+      : tree(decode_bytes(env, parts[0]), decode_bytes(env, parts[1])), words(decode_words(env, parts[2])) {}
   Vocabulary(ErlNifEnv* env, ERL_NIF_TERM term) : Vocabulary(env, elements<3>(env, term)) {}
 
   TokenTree tree;
@@ -56,8 +53,8 @@ struct Vocabulary {
 // {next, classes, width, flags, kept}
 RuleTables decode_rules(ErlNifEnv* env, ERL_NIF_TERM term) {
   const auto [next, classes, width, flags, kept] = elements<5>(env, term);
-  return {decode_binary(env, next), decode_binary(env, classes), decode<std::uint64_t>(env, width),
-          decode_binary(env, flags), decode_binary(env, kept)};
+  return {decode_bytes(env, next), decode_bytes(env, classes), decode<std::uint64_t>(env, width),
+          decode_bytes(env, flags), decode_bytes(env, kept)};
 }
 
 // The words of all tokens below the one node that a walk is for; nil where they are not known.
@@ -67,7 +64,7 @@ class AllTokens {
     if (is_nil(term)) {
       return;
     }
-    words_ = decode_binary(env, term);
+    words_ = decode_bytes(env, term);
     if (words_->size() != vocabulary.words * sizeof(std::uint32_t) || nodes.size() != 1) {
       wrong_table("a number of bytes of all tokens", words_->size());
     }
@@ -145,7 +142,7 @@ ERL_NIF_TERM grammar_reach(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const Vocabulary vocabulary(env, argv[0]);
   const RuleTables rules = decode_rules(env, argv[1]);
   const std::uint32_t state = rules.state(decode<std::uint64_t>(env, argv[2]));
-  const Numbers nodes(decode_binary(env, argv[3]));
+  const Numbers nodes(decode_bytes(env, argv[3]));
   const AllTokens all(env, argv[4], vocabulary, nodes);
   const Reached reached = reach(vocabulary.tree, rules, state, nodes, most_nodes_here());
   return enif_make_tuple3(env, make_set(env, vocabulary, reached.tokens, &all), make_numbers(env, reached.returns),
@@ -161,7 +158,7 @@ ERL_NIF_TERM grammar_count(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto [state, first, kept] = elements<3>(env, argv[2]);
   const CountedState counted{rules.state(decode<std::uint64_t>(env, state)),
                              rules.state(decode<std::uint64_t>(env, first)), decode<std::uint64_t>(env, kept)};
-  const Numbers nodes(decode_binary(env, argv[3]));
+  const Numbers nodes(decode_bytes(env, argv[3]));
   const AllTokens all(env, argv[4], vocabulary, nodes);
   const Counted found = count_texts(vocabulary.tree, rules, counted, nodes, most_nodes_here());
   const auto set = [&](std::span<const Needing> tokens) {
@@ -185,7 +182,7 @@ struct TokenSet {
     if (numbers && (arity != 2 || enif_is_identical(parts[0], atoms.ids) == 0)) {
       expected(env, "{:ids, numbers} or words", term);
     }
-    bytes = decode_binary(env, numbers ? parts[1] : term);
+    bytes = decode_bytes(env, numbers ? parts[1] : term);
   }
 
   void add_to(Words words) const { numbers ? add_numbers(words, Numbers(bytes)) : add_words(words, bytes); }

@@ -145,6 +145,14 @@ double Decoder<double>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   return *value;
 }
 
+ErlNifBinary decode_binary(ErlNifEnv* env, ERL_NIF_TERM term) {
+  ErlNifBinary binary;
+  if (enif_inspect_binary(env, term, &binary) == 0) {
+    expected(env, "a binary", term);
+  }
+  return binary;
+}
+
 std::string Decoder<std::string>::decode(ErlNifEnv* env, ERL_NIF_TERM term) {
   ErlNifBinary binary;
   if (enif_inspect_binary(env, term, &binary) != 0 && std::memchr(binary.data, 0, binary.size) == nullptr) {

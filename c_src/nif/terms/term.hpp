@@ -37,6 +37,9 @@ inline bool is_nil(ERL_NIF_TERM term) {
   return enif_is_identical(term, atoms.nil) != 0;
 }
 
+// Its bytes are there for the length of the call.
+ErlNifBinary decode_binary(ErlNifEnv* env, ERL_NIF_TERM term);
+
 ERL_NIF_TERM make_binary(ErlNifEnv* env, std::string_view bytes);
 ERL_NIF_TERM make_boolean(bool value);
 // With :nan, :infinity and :neg_infinity for what the VM's floats cannot be.

@@ -44,8 +44,12 @@ defmodule Mlx.LM.Server.Batch do
     caches = Enum.zip_with(empty, buffers, &Cache.put_buffers(&1, &2, lengths))
     {logits, caches} = logits(model, ids, caches)
     logits = fit.(logits)
-    {Mlx.as_type(Mlx.argmax(logits, axis: -1), :s32), logits, Enum.map(caches, &Cache.buffers/1)}
+    {likeliest(logits), logits, Enum.map(caches, &Cache.buffers/1)}
   end
+
+  @doc "The most probable tokens `{...}` of logits `{..., vocabulary}`."
+  @spec likeliest(Array.t()) :: Array.t()
+  def likeliest(%Array{} = logits), do: logits |> Mlx.argmax(axis: -1) |> Mlx.as_type(:s32)
 
   defp logits(model, %Array{shape: {_slots, _count}} = ids, caches), do: Decoder.logits(model, ids, caches)
   defp logits(model, tokens, caches), do: Decoder.call(model, Mlx.new_axis(tokens, 1), caches)

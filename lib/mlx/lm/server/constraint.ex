@@ -5,9 +5,13 @@ defmodule Mlx.LM.Server.Constraint do
   alias Mlx.Array
   alias Mlx.LM.{Grammar, Tokenizer}
   alias Mlx.LM.Grammar.{Place, State}
+  alias Mlx.LM.Server.Batch
 
   @typep place :: State.t()
   @type t :: place | nil
+
+  @typedoc "What `compile/0` returns."
+  @type choose :: (Array.t(), Array.t() -> {Array.t(), Array.t()})
 
   @doc "The place before the first token of a grammar; nil of nil. Messages name no function."
   @spec new(term(), Tokenizer.t(), MapSet.t()) :: t()
@@ -21,22 +25,22 @@ defmodule Mlx.LM.Server.Constraint do
   @doc "What `masked/2` takes: the tokens that may come next, of a vocabulary of so many."
   @spec mask(t(), pos_integer()) :: Array.t() | nil
   def mask(nil, _vocabulary), do: nil
-  def mask(place, vocabulary), do: Grammar.mask_words([Grammar.mask(place)], vocabulary)
+  def mask(place, vocabulary), do: Grammar.mask_words([allowed(place)], vocabulary)
 
   @doc "The function of logits `{rows, vocabulary}` and words `{rows, words}` that all steps of a server share: see `of_rows/3`."
-  @spec compile() :: (Array.t(), Array.t() -> {Array.t(), Array.t()})
+  @spec compile() :: choose
   def compile, do: Mlx.compile(&choose/2)
 
   defp choose(logits, words) do
     logits = Grammar.apply_masks(logits, words)
-    {Mlx.as_type(Mlx.argmax(logits, axis: -1), :s32), logits}
+    {Batch.likeliest(logits), logits}
   end
 
   @doc """
   The most probable tokens `{rows}` of those that may come next, and the logits without the others. `allowed` has what
   `allowed/1` gives for each row, and `choose` is of `compile/0`.
   """
-  @spec of_rows((Array.t(), Array.t() -> {Array.t(), Array.t()}), Array.t(), [binary() | nil]) :: {Array.t(), Array.t()}
+  @spec of_rows(choose, Array.t(), [binary() | nil]) :: {Array.t(), Array.t()}
   def of_rows(choose, logits, allowed), do: choose.(logits, Grammar.mask_words(allowed, Mlx.axis_size(logits, 1)))
 
   @doc "The logits `{1, vocabulary}` without the tokens that must not come."

@@ -16,6 +16,7 @@ defmodule Mlx.LM.Server.Work do
   @typep about :: About.t()
   @typep batch :: Batch.t()
   @typep choose :: Choosing.t()
+  @typep constrain :: Constraint.choose()
   @typep draft :: Settings.t() | nil
   @typep drafter :: Drafter.t() | nil
   @typep judge :: Drafting.judge()
@@ -31,7 +32,7 @@ defmodule Mlx.LM.Server.Work do
           step: pos_integer(),
           batch: batch,
           choose: choose,
-          constrain: (Array.t(), Array.t() -> {Array.t(), Array.t()}),
+          constrain: constrain,
           judge: judge,
           prompts: prompts,
           drafter: drafter,
