@@ -23,6 +23,8 @@ std::shared_ptr<Graph> Graph::join(std::shared_ptr<Graph> a, std::shared_ptr<Gra
   a->uses_cpu_ |= b->uses_cpu_;
   std::ranges::move(b->unawaited_, std::back_inserter(a->unawaited_));
   b->unawaited_.clear();
+  std::ranges::move(b->promises_, std::back_inserter(a->promises_));
+  b->promises_.clear();
   if (a->failure_.empty()) {
     a->failure_ = b->failure_;
   }
@@ -49,6 +51,23 @@ void Graph::check_unawaited() {
       throw Error(failure_);
     }
   }
+}
+
+std::shared_ptr<const Promise> Graph::open_promise() {
+  if (promises_.empty()) {
+    return nullptr;
+  }
+  const auto kept = std::ranges::partition(promises_, [](const auto& promise) { return !promise->is_kept(); });
+  for (const auto& promise : kept) {
+    for (const auto& evaluation : promise->evaluations()) {
+      add(evaluation);
+    }
+    if (!promise->failure().empty()) {
+      fail(Failed::all_arrays, promise->failure());
+    }
+  }
+  promises_.erase(kept.begin(), kept.end());
+  return promises_.empty() ? nullptr : promises_.front();
 }
 
 void Graph::fail(Failed failed, std::string message) {

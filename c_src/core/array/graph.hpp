@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/array/dead_handles.hpp"
+#include "core/array/promise.hpp"
 #include "core/array/unawaited.hpp"
 
 namespace mlx_nif {
@@ -57,6 +58,14 @@ class Graph : public std::enable_shared_from_this<Graph> {
   // Throws Error when such an evaluation has failed.
   void check_unawaited();
 
+  // Some of its nodes stand for results of this evaluation.
+  void add(std::shared_ptr<const Promise> promise) { promises_.push_back(std::move(promise)); }
+
+  // Takes over what is known of those that are kept. Returns one that is not, or null.
+  std::shared_ptr<const Promise> open_promise();
+  // Since that was asked last.
+  bool has_open_promise() const { return !promises_.empty(); }
+
   // An evaluation failed, and which arrays it leaves without a value is not known better than this.
   enum class Failed { fallible_arrays, all_arrays };
   void fail(Failed failed, std::string message);
@@ -71,6 +80,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::size_t nodes_ = 0;
   bool uses_cpu_ = false;
   std::vector<std::shared_ptr<Unawaited>> unawaited_;
+  std::vector<std::shared_ptr<const Promise>> promises_;
   std::string failure_;
   std::string failure_of_all_;
   DeadHandles dead_handles_;

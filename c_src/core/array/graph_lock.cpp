@@ -55,20 +55,22 @@ bool has_arrived_or_fail(const Array& array) {
 
 }  // namespace
 
-GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting)
-    : GraphLock(arrays, waiting == Waiting::unlimited ? always : never) {}
+GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting, Promises promises)
+    : GraphLock(arrays, waiting == Waiting::unlimited ? always : never, promises) {}
 
-GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait) {
-  for (;;) {
-    find_roots(arrays);
-    if (!lock_roots(may_wait)) {
-      roots_.clear();
-      throw NeedsDirtyScheduler();
-    }
-    if (roots_are_current()) {
+GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait, Promises promises) {
+  lock_current_roots(arrays, may_wait);
+  while (const std::shared_ptr<const Promise> promise = open_promise()) {
+    if (promises == Promises::left_open) {
       break;
     }
+    // Who keeps it may need these locks.
     release();
+    if (!may_wait()) {
+      throw NeedsDirtyScheduler();
+    }
+    promise->wait();
+    lock_current_roots(arrays, may_wait);
   }
   try {
     settle_available(arrays);
@@ -76,6 +78,30 @@ GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait) {
     release();
     throw;
   }
+}
+
+void GraphLock::lock_current_roots(std::span<Array* const> arrays, MayWait& may_wait) {
+  for (;;) {
+    find_roots(arrays);
+    if (!lock_roots(may_wait)) {
+      roots_.clear();
+      throw NeedsDirtyScheduler();
+    }
+    if (roots_are_current()) {
+      return;
+    }
+    release();
+  }
+}
+
+std::shared_ptr<const Promise> GraphLock::open_promise() const {
+  std::shared_ptr<const Promise> open;
+  for (Graph* root : roots_.all()) {
+    if (auto promise = root->open_promise()) {
+      open = std::move(promise);
+    }
+  }
+  return open;
 }
 
 const std::shared_ptr<Graph>& GraphLock::join() {
@@ -149,7 +175,8 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
     if (!failure.empty()) {
       throw Error("a value that this was to be computed from could not be computed: " + failure);
     }
-    if (has_arrived_or_fail(*array)) {
+    // It may be what is promised, and be written to just now.
+    if (!array->graph().has_open_promise() && has_arrived_or_fail(*array)) {
       array->settle();
     } else {
       all_settled = false;

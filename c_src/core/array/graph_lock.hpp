@@ -14,13 +14,16 @@ namespace mlx_nif {
 // The arrays have to stay pinned for as long as the lock lives.
 class GraphLock {
  public:
+  // Whether promises of the graphs are waited for. Who only builds on nodes needs not know more than shapes and types.
+  enum class Promises { awaited, left_open };
+
   // Locks the graphs of those `arrays` that are not settled, and settles the ones whose values have arrived. Throws
   // NeedsDirtyScheduler when it would have to wait and must not, and Error when an evaluation of such a graph failed.
-  GraphLock(std::span<Array* const> arrays, Waiting waiting);
+  GraphLock(std::span<Array* const> arrays, Waiting waiting, Promises promises = Promises::awaited);
 
   // Asks whether it may wait only when it would have to.
   using MayWait = bool();
-  GraphLock(std::span<Array* const> arrays, MayWait& may_wait);
+  GraphLock(std::span<Array* const> arrays, MayWait& may_wait, Promises promises = Promises::awaited);
   ~GraphLock() { release(); }
   GraphLock(const GraphLock&) = delete;
   GraphLock& operator=(const GraphLock&) = delete;
@@ -28,12 +31,16 @@ class GraphLock {
   // The one graph, still locked, that the results of an operation over the arrays belong to.
   const std::shared_ptr<Graph>& join();
 
+  // A promise of the graphs that was left open, or null.
+  std::shared_ptr<const Promise> open_promise() const;
+
   void release();
 
  private:
   void find_roots(std::span<Array* const> arrays);
   bool roots_are_current() const;
   bool lock_roots(MayWait& may_wait);
+  void lock_current_roots(std::span<Array* const> arrays, MayWait& may_wait);
   void settle_available(std::span<Array* const> arrays);
 
   // The locked roots, sorted by address, so that any two calls lock in the same order. Nearly always one or none.

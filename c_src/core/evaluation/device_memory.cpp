@@ -17,9 +17,14 @@ namespace {
 struct CudaBuffer {
   std::byte* data;
   std::size_t size;
-  // -1 for memory that host and GPU share.
   int device;
 };
+
+// The device of memory that host and GPU share.
+constexpr int shared_memory = -1;
+
+// A smaller buffer is as large as this, and has been in such memory from the beginning.
+constexpr std::size_t bytes_in_small_pool = 8;
 
 // The driver's functions have had these names and types since CUDA 4. 0 is success.
 class Driver {
@@ -90,6 +95,11 @@ class Driver {
 };
 
 }  // namespace
+
+bool is_in_small_pool(mlx_array array) {
+  const auto* buffer = static_cast<const CudaBuffer*>(array_of(array).buffer().ptr());
+  return buffer != nullptr && buffer->size == bytes_in_small_pool && buffer->device == shared_memory;
+}
 
 bool copy_from_gpu(mlx_array row_major, std::span<std::byte> target) {
   const mlx::core::array& array = array_of(row_major);

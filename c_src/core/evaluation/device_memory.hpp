@@ -16,4 +16,7 @@ namespace mlx_nif {
 // until its process is collected.
 bool copy_from_gpu(mlx_array row_major, std::span<std::byte> target);
 
+// Whether the value is in the pool for single numbers, of which nothing moves. On CUDA.
+bool is_in_small_pool(mlx_array array);
+
 }  // namespace mlx_nif

@@ -43,8 +43,8 @@ class Evaluation {
       return;
     }
     const bool alone = arrays_.fallible();
-    const StreamUse use(alone, waiting_);
-    GraphLock lock(arrays_.all(), waiting_);
+    Locks locks(*this, alone);
+    GraphLock& lock = *locks.graphs;
     if (waiting_ == Waiting::brief) {
       evaluate_inline();
     } else if (alone) {
@@ -54,31 +54,55 @@ class Evaluation {
     }
   }
 
-  // Without waiting; false when the arrays can only be evaluated alone.
-  bool start() {
+  // Without waiting. Returns what was started, or nothing when the arrays can only be evaluated alone.
+  std::optional<Started> start() {
     if (arrays_.fallible()) {
-      return false;
+      return std::nullopt;
     }
+    Started started;
     if (arrays_.empty()) {
-      return true;
+      return started;
     }
-    const StreamUse use(false, waiting_);
-    const GraphLock lock(arrays_.all(), waiting_);
+    const Locks locks(*this, false);
     if (waiting_ == Waiting::brief) {
       require_short_work();
     }
     auto sentinels = make_sentinels();
     const auto scheduling_lock = schedule(sentinels);
     if (!scheduling_lock) {
-      return true;
+      return started;
     }
     for (ArrayHandle& sentinel : sentinels) {
-      Scheduling::instance().add(announce(std::move(sentinel)));
+      Scheduling::instance().add(started.emplace_back(announce(std::move(sentinel))));
     }
-    return true;
+    return started;
   }
 
  private:
+  // Of the streams and the graphs, when no promise of the graphs is open: who keeps a promise uses the streams.
+  struct Locks {
+    Locks(const Evaluation& evaluation, bool alone) {
+      const std::span<Array* const> arrays = evaluation.arrays_.all();
+      for (;;) {
+        use.emplace(alone, evaluation.waiting_);
+        graphs.emplace(arrays, evaluation.waiting_, GraphLock::Promises::left_open);
+        const auto promise = graphs->open_promise();
+        if (!promise) {
+          return;
+        }
+        graphs.reset();
+        use.reset();
+        if (evaluation.waiting_ == Waiting::brief) {
+          throw NeedsDirtyScheduler();
+        }
+        promise->wait();
+      }
+    }
+
+    std::optional<StreamUse> use;
+    std::optional<GraphLock> graphs;
+  };
+
   // Under the locks of the graphs: a short wait, and no node but those that are asked for.
   void evaluate_inline() const {
     require_short_work();
@@ -147,7 +171,7 @@ class Evaluation {
     const Scheduling::Awaited awaited;
     lock.release();
     std::exception_ptr failure = failure_of(sentinels);
-    const GraphLock again(arrays_.all(), waiting_);
+    const GraphLock again(arrays_.all(), waiting_, GraphLock::Promises::left_open);
     try {
       if (failure) {
         std::rethrow_exception(failure);
@@ -316,10 +340,12 @@ void evaluate(Array& array, Waiting waiting) {
   evaluate(arrays, waiting);
 }
 
-void start_evaluation(std::span<Array* const> arrays, Waiting waiting) {
-  if (!Evaluation(arrays, waiting).start()) {
-    evaluate(arrays, waiting);
+Started start_evaluation(std::span<Array* const> arrays, Waiting waiting) {
+  if (auto started = Evaluation(arrays, waiting).start()) {
+    return std::move(*started);
   }
+  evaluate(arrays, waiting);
+  return {};
 }
 
 void synchronize(mlx_stream stream) {

@@ -1,9 +1,12 @@
 // Taking arrays from nodes of graphs to values.
 #pragma once
 
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "core/array/array.hpp"
+#include "core/array/unawaited.hpp"
 #include "core/threads/waiting.hpp"
 
 namespace mlx_nif {
@@ -12,8 +15,10 @@ namespace mlx_nif {
 void evaluate(std::span<Array* const> arrays, Waiting waiting);
 void evaluate(Array& array, Waiting waiting);
 
+using Started = std::vector<std::shared_ptr<Unawaited>>;
+
 // Starts the computation of the arrays. What can fail on a worker thread is waited for, so that its error is raised.
-void start_evaluation(std::span<Array* const> arrays, Waiting waiting);
+Started start_evaluation(std::span<Array* const> arrays, Waiting waiting);
 
 // Waits until all that was scheduled on the stream is done, and what it used is freed.
 void synchronize(mlx_stream stream);

@@ -24,11 +24,10 @@ constexpr int most_disturbances = 8;
 
 constexpr auto longest_spin_for_idleness = std::chrono::microseconds(20);
 
-constexpr std::size_t gpu_stack_bytes = std::size_t{64} << 20;
-
-// What drives a GPU can compile kernels, which overflows the stack of a scheduler: it has a thread of its own.
+// What drives a GPU can compile kernels, which overflows the stack of a scheduler: it has a thread of its own, unless
+// this one is as deep.
 void drive(const std::function<void()>& work) {
-  if (Streams::instance().has(MLX_GPU)) {
+  if (Streams::instance().has(MLX_GPU) && stack_bytes_left() < gpu_stack_bytes / 2) {
     static DeepThread* const thread = new DeepThread(gpu_stack_bytes);
     thread->run(work);
   } else {

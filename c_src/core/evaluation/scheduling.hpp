@@ -4,6 +4,7 @@
 #include <mlx/c/mlx.h>
 
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -50,6 +51,9 @@ class Scheduling {
 
 // Runs what uses the encoders, or frees memory that streams may use, while nothing is being scheduled.
 void between_schedules(const std::function<void()>& work);
+
+// The stack of a thread that drives a GPU.
+constexpr std::size_t gpu_stack_bytes = std::size_t{64} << 20;
 
 // Whether all kernels of a graph are known to be there.
 enum class Kernels { are_there, may_be_made };

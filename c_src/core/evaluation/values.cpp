@@ -34,10 +34,11 @@ bool moves_slowly(mlx_array array) {
   return array_of(array).buffer_size() > most_bytes_moved_briefly;
 }
 
-// Where buffers move, keeps the scheduling off. Throws NeedsDirtyScheduler when it would have to wait and must not.
-std::unique_lock<std::mutex> lock_buffers(Waiting waiting) {
+// Where the buffer may move, keeps the scheduling off. Throws NeedsDirtyScheduler when it would have to wait and must
+// not.
+std::unique_lock<std::mutex> lock_buffer(mlx_array array, Waiting waiting) {
   std::unique_lock lock(Scheduling::instance().mutex, std::defer_lock);
-  if (buffers_stay()) {
+  if (buffers_stay() || is_in_small_pool(array)) {
     return lock;
   }
   if (waiting == Waiting::unlimited) {
@@ -77,7 +78,7 @@ std::span<const std::byte> bytes_of(mlx_array row_major, Waiting waiting) {
   if (!buffers_stay() && waiting == Waiting::brief && moves_slowly(row_major)) {
     throw NeedsDirtyScheduler();
   }
-  const auto lock = lock_buffers(waiting);
+  const auto lock = lock_buffer(row_major, waiting);
   return data_of(row_major);
 }
 
@@ -85,7 +86,7 @@ void copy_bytes(mlx_array row_major, std::span<std::byte> target, Waiting waitin
   if (target.empty()) {
     return;
   }
-  const auto lock = lock_buffers(waiting);
+  const auto lock = lock_buffer(row_major, waiting);
   if (!buffers_stay() && copy_from_gpu(row_major, target)) {
     return;
   }

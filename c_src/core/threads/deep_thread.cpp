@@ -48,12 +48,6 @@ const std::byte* end_of_stack() {
 #endif
 }
 
-// Of the stack of this thread, which grows downwards.
-std::size_t stack_bytes_left() {
-  thread_local const std::byte* const end = end_of_stack();
-  return static_cast<std::size_t>(static_cast<const std::byte*>(__builtin_frame_address(0)) - end);
-}
-
 void* run_body(void* argument) {
   // Signals are the VM's.
   sigset_t all;
@@ -144,6 +138,12 @@ class KeptThread {
 
 }  // namespace
 
+// A stack grows downwards.
+std::size_t stack_bytes_left() {
+  thread_local const std::byte* const end = end_of_stack();
+  return static_cast<std::size_t>(static_cast<const std::byte*>(__builtin_frame_address(0)) - end);
+}
+
 std::size_t stack_bytes_for(std::size_t nodes) {
   if (nodes > most_stack_bytes / stack_bytes_per_node) {
     throw Error(std::format("a function of {} operations is too long to be transformed", nodes));
@@ -201,6 +201,31 @@ void DeepThread::serve() {
     error_ = std::move(error);
     work_ = nullptr;
     changed_.notify_all();
+  }
+}
+
+DeepQueue::DeepQueue(std::size_t stack_bytes) {
+  start_deep_thread(stack_bytes, [this] { serve(); });
+}
+
+void DeepQueue::add(std::function<void()> work) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(work));
+  }
+  changed_.notify_one();
+}
+
+void DeepQueue::serve() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return !queue_.empty(); });
+    std::function<void()> work = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    static_cast<void>(failure_of(work));
+    work = nullptr;
+    lock.lock();
   }
 }
 

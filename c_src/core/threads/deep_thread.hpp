@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -12,6 +13,9 @@ namespace mlx_nif {
 // How deep a stack is to run MLX's transforms of a function of so many operations on it; throws Error when no stack
 // would be deep enough.
 std::size_t stack_bytes_for(std::size_t nodes);
+
+// Of the stack of this thread.
+std::size_t stack_bytes_left();
 
 // Starts a thread that nobody waits for, with a stack of so many bytes. Memory is only taken for what is used of it.
 void start_deep_thread(std::size_t stack_bytes, std::function<void()> body);
@@ -43,6 +47,24 @@ class DeepThread {
   // From when it is given until it is done.
   const std::function<void()>* work_ = nullptr;
   std::exception_ptr error_;
+};
+
+// A thread that does pieces of work in the order in which they came, while those who gave them go on.
+class DeepQueue {
+ public:
+  explicit DeepQueue(std::size_t stack_bytes);
+  DeepQueue(const DeepQueue&) = delete;
+  DeepQueue& operator=(const DeepQueue&) = delete;
+
+  // The work must not throw.
+  void add(std::function<void()> work);
+
+ private:
+  [[noreturn]] void serve();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> queue_;
 };
 
 }  // namespace mlx_nif

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <utility>
 
-#include "core/array/graph_lock.hpp"
 #include "core/recording/tracing.hpp"
 #include "core/threads/deep_thread.hpp"
 #include "nif/calls/call.hpp"
@@ -20,7 +19,7 @@ constexpr std::size_t most_nodes_built_inline = 500;
 }  // namespace
 
 std::vector<ERL_NIF_TERM> call_instruction(ErlNifEnv* env, std::shared_ptr<const Instruction> instruction,
-                                           std::span<Array* const> operands) {
+                                           std::span<Array* const> operands, GraphLock::Promises promises) {
   if (instruction->traits().nodes > most_nodes_built_inline) {
     require_dirty_scheduler();
   }
@@ -34,7 +33,7 @@ std::vector<ERL_NIF_TERM> call_instruction(ErlNifEnv* env, std::shared_ptr<const
   if (traits.dynamic && tape == nullptr) {
     throw HasToBeExecuted();
   }
-  GraphLock lock(operands, on_dirty_scheduler);
+  GraphLock lock(operands, on_dirty_scheduler, promises);
   NodeTraits result_traits{.fallible = traits.fallible, .valueless = traits.dynamic};
   std::vector<mlx_array> inputs;
   inputs.reserve(operands.size());

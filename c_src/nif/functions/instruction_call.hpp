@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/array/array.hpp"
+#include "core/array/graph_lock.hpp"
 #include "core/handles/error.hpp"
 #include "core/recording/program.hpp"
 
@@ -21,6 +22,7 @@ struct HasToBeExecuted : ArgumentError {
 // The results for these arrays, which are pinned: new nodes of their graph. Throws HasToBeExecuted, and
 // NeedsDirtyScheduler where the instruction makes many nodes.
 std::vector<ERL_NIF_TERM> call_instruction(ErlNifEnv* env, std::shared_ptr<const Instruction> instruction,
-                                           std::span<Array* const> operands);
+                                           std::span<Array* const> operands,
+                                           GraphLock::Promises promises = GraphLock::Promises::awaited);
 
 }  // namespace mlx_nif

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include "core/evaluation/ahead.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/values.hpp"
 #include "core/memory/array_limit.hpp"
@@ -77,6 +78,26 @@ ERL_NIF_TERM async_eval(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return computing(env, [&] {
     start_evaluation(PinnedArrays(env, argv[0]).all(), waiting_here());
     return atoms.ok;
+  });
+}
+
+ERL_NIF_TERM make_successors(ErlNifEnv* env, std::vector<Successor>& successors) {
+  std::vector<ERL_NIF_TERM> arrays;
+  ArrayStructs structs(env);
+  for (Successor& successor : successors) {
+    arrays.push_back(make_array(env, std::move(successor.handle), successor.graph, successor.stream, successor.traits,
+                                {}, &structs));
+  }
+  return enif_make_list_from_array(env, arrays.data(), static_cast<unsigned>(arrays.size()));
+}
+
+// For two lists of arrays, those to go on with and those to read, the lists of what stands for them at once.
+ERL_NIF_TERM start_ahead(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  return computing(env, [&] {
+    const PinnedArrays continued(env, argv[0]);
+    const PinnedArrays read(env, argv[1]);
+    Successors successors = evaluate_ahead(continued.all(), read.all(), waiting_here());
+    return enif_make_tuple2(env, make_successors(env, successors.continued), make_successors(env, successors.read));
   });
 }
 
@@ -195,6 +216,7 @@ std::vector<ErlNifFunc> array_functions() {
       function<"scalar", 2, scalar>(),
       function<"eval", 1, eval>(),
       function<"async_eval", 1, async_eval>(),
+      function<"start_ahead", 2, start_ahead>(),
       function<"buffer_size", 1, buffer_size>(),
       function<"to_binary", 1, to_binary>(),
       function<"item", 1, item>(),

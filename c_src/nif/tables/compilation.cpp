@@ -103,7 +103,8 @@ ERL_NIF_TERM cache_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
       captured.emplace_back(*array);
       operands.push_back(array);
     }
-    const auto results = call_instruction(env, call->function(), operands);
+    // What was compiled copies a graph, which needs no values.
+    const auto results = call_instruction(env, call->function(), operands, GraphLock::Promises::left_open);
     if (results.size() != call->result().array_count()) {
       throw ArgumentError("expected a result with as many arrays as the function gives");
     }

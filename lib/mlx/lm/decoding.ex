@@ -12,6 +12,7 @@ defmodule Mlx.LM.Decoding do
 
   alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder, Sampler}
+  alias Mlx.Values.Ahead
 
   # So many generations run at once, each with buffers of its own size, and compile nothing anew.
   @kept 8
@@ -45,5 +46,19 @@ defmodule Mlx.LM.Decoding do
     buffers = for cache <- caches, do: cache |> Cache.make_room(1) |> Cache.buffers()
     {token, sampler, buffers} = decode.(token, sampler, buffers, Mlx.array(length))
     {token, sampler, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, length + 1))}
+  end
+
+  @doc """
+  As `next/4`, and has MLX compute it: `{chosen, token, sampler, caches}`. To read are the token and the sampler's `last` of
+  `chosen`, which does not wait for the token after it to be scheduled; the others are for the next call.
+  """
+  @spec start(t(), Array.t(), Sampler.t(), [Cache.t()]) ::
+          {{Array.t(), term()}, Array.t(), Sampler.t(), [Cache.t()]}
+  def start(decode, token, sampler, caches) do
+    {token, sampler, caches} = next(decode, token, sampler, caches)
+    buffers = Enum.map(caches, &Cache.buffers/1)
+    read = {token, sampler.last}
+    {{token, sampler, buffers}, chosen} = Ahead.start({token, sampler, buffers}, read, "Mlx.LM.Generation.events")
+    {chosen, token, sampler, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, &1.length))}
   end
 end

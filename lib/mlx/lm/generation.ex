@@ -60,8 +60,9 @@ defmodule Mlx.LM.Generation do
     :fed,
     :left
   ]
-  # `ready` are tokens that are known and not yet given, each with the sampler that chose it.
-  defstruct @enforce_keys ++ [:token, :speculation, ready: []]
+  # `chosen` is `token` as it is read, with what the sampler tells of it. `ready` are tokens that are known and not yet given,
+  # each with the sampler that chose it.
+  defstruct @enforce_keys ++ [:token, :chosen, :speculation, ready: []]
 
   @doc """
   The stream of events of a generation: pieces of text, and at last the response. See `Mlx.LM.events/3` for the options.
@@ -219,14 +220,17 @@ defmodule Mlx.LM.Generation do
 
   defp decode(state) do
     state = quantized(state)
-    {token, sampler, caches} = Decoding.next(state.decode, state.token, state.sampler, state.caches)
-    %{schedule(state, token, sampler) | caches: caches, left: state.left - 1}
+    {chosen, token, sampler, caches} = Decoding.start(state.decode, state.token, state.sampler, state.caches)
+    %{state | chosen: chosen, token: token, sampler: sampler, caches: caches, left: state.left - 1}
   end
 
   defp schedule(state, token, sampler) do
     {token, last} = Mlx.async_eval({token, sampler.last})
-    %{state | token: token, sampler: %{sampler | last: last}}
+    %{state | chosen: {token, last}, token: token, sampler: %{sampler | last: last}}
   end
+
+  # The token that was chosen, and the sampler that chose it.
+  defp known(%__MODULE__{chosen: {token, last}, sampler: sampler}), do: {Mlx.to_number(token), %{sampler | last: last}}
 
   defp next(:done), do: {:halt, :done}
 
@@ -243,12 +247,15 @@ defmodule Mlx.LM.Generation do
     next(%{state | ready: ready, fed: read ++ state.fed, sampler: sampler, caches: caches, speculation: speculation})
   end
 
-  defp next(%__MODULE__{left: 1} = state), do: accept(state, Mlx.to_number(state.token), state.sampler, :length)
+  defp next(%__MODULE__{left: 1} = state) do
+    {id, sampler} = known(state)
+    accept(state, id, sampler, :length)
+  end
 
   defp next(%__MODULE__{grammar: nil} = state) do
     ahead = decode(state)
-    id = Mlx.to_number(state.token)
-    accept(%{ahead | fed: [id | ahead.fed]}, id, state.sampler, :continue)
+    {id, sampler} = known(state)
+    accept(%{ahead | fed: [id | ahead.fed]}, id, sampler, :continue)
   end
 
   # A grammar says what may follow once the token is known. The model reads it meanwhile.

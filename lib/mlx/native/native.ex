@@ -412,6 +412,7 @@ defmodule Mlx.Native do
     squeeze_axis: 3,
     stack: 2,
     stack_axis: 3,
+    start_ahead: 2,
     std: 4,
     std_axes: 5,
     std_axis: 5,
