@@ -63,8 +63,10 @@ class Operands {
 };
 
 struct BuildTraits {
-  mlx_stream stream = Streams::instance().default_stream();
+  // The default one where there is none.
+  mlx_stream stream{};
   bool fallible = false;
+  GraphLock::Promises promises = GraphLock::Promises::awaited;
 };
 
 // What a native operation does between the decoding of its arguments and the encoding of its results. `make` calls
@@ -78,8 +80,9 @@ std::vector<Reference> build_all(std::initializer_list<Reference> references, co
       // Numbers among the arguments take their type from it before any lock is taken.
       mlx_array_dtype(array->get());
     }
-    GraphLock lock(operands.all(), waiting);
-    std::vector<ArrayHandle> handles = make(traits.stream);
+    GraphLock lock(operands.all(), waiting, traits.promises);
+    const mlx_stream stream = traits.stream.ctx != nullptr ? traits.stream : Streams::instance().default_stream();
+    std::vector<ArrayHandle> handles = make(stream);
     const bool fallible = traits.fallible || std::ranges::any_of(operands.all(), [](const Array* array) {
                             return array->fallible() && !array->settled();
                           });
@@ -88,7 +91,7 @@ std::vector<Reference> build_all(std::initializer_list<Reference> references, co
     for (ArrayHandle& handle : handles) {
       graph->add_nodes(1);
       const NodeTraits node{.oversized = is_oversized(handle.get()), .fallible = fallible};
-      results.push_back(std::make_shared<Array>(std::move(handle), graph, traits.stream, node, Trace(), holding()));
+      results.push_back(std::make_shared<Array>(std::move(handle), graph, stream, node, Trace(), holding()));
     }
     return results;
   });

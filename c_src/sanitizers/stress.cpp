@@ -26,12 +26,14 @@
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
+#include "core/evaluation/synchronization.hpp"
 #include "core/evaluation/values.hpp"
 #include "core/handles/error.hpp"
 #include "core/memory/array_limit.hpp"
 #include "core/memory/memory_limits.hpp"
 #include "core/streams/late_failure.hpp"
 #include "core/threads/main_thread.hpp"
+#include "sanitizers/ahead.hpp"
 #include "sanitizers/crowd.hpp"
 #include "sanitizers/double_precision.hpp"
 #include "sanitizers/kernels.hpp"
@@ -648,6 +650,9 @@ constexpr Scenario scenarios[] = {
     {"imported functions", imported_functions},
     {"processes collected while they end", processes_collected_while_they_end},
     {"kernels made in the background", kernels_made_in_the_background},
+    {"chains ahead", chains_ahead},
+    {"shared results ahead", shared_results_ahead},
+    {"failures ahead", failures_ahead},
 };
 
 // Two threads use one node without the lock of its graph; which of them is first makes no difference to the sanitizer.

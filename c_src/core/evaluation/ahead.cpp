@@ -2,6 +2,7 @@
 #include "core/evaluation/ahead.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <iterator>
 #include <utility>
@@ -22,9 +23,12 @@ namespace {
 
 namespace mx = mlx::core;
 
+std::atomic<bool> queue_used{false};
+
 DeepQueue& queue() {
   // Never destroyed, as its thread does not end.
   static DeepQueue* const queue = new DeepQueue(gpu_stack_bytes);
+  queue_used.store(true);
   return *queue;
 }
 
@@ -122,6 +126,14 @@ Successors evaluate_ahead(std::span<Array* const> continued, std::span<Array* co
   }
   queue().add([work] { work->run(); });
   return successors;
+}
+
+void finish_scheduling_ahead() {
+  if (queue_used.load()) {
+    const auto end = std::make_shared<Promise>();
+    queue().add([end] { end->keep({}); });
+    end->wait();
+  }
 }
 
 }  // namespace mlx_nif

@@ -31,4 +31,7 @@ struct Successors {
 // own: whoever reads a value does not wait until what was built on it is scheduled.
 Successors evaluate_ahead(std::span<Array* const> continued, std::span<Array* const> read, Waiting waiting);
 
+// Waits until all that was given to the thread by now is scheduled.
+void finish_scheduling_ahead();
+
 }  // namespace mlx_nif

@@ -20,7 +20,4 @@ using Started = std::vector<std::shared_ptr<Unawaited>>;
 // Starts the computation of the arrays. What can fail on a worker thread is waited for, so that its error is raised.
 Started start_evaluation(std::span<Array* const> arrays, Waiting waiting);
 
-// Waits until all that was scheduled on the stream is done, and what it used is freed.
-void synchronize(mlx_stream stream);
-
 }  // namespace mlx_nif

@@ -1,8 +1,8 @@
 // Devices, what is special to their kinds, and streams.
 #include <string>
 
-#include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/scheduling.hpp"
+#include "core/evaluation/synchronization.hpp"
 #include "core/streams/late_failure.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"
