@@ -4,6 +4,7 @@ defmodule Mlx.Stress.Functions do
   # what they leave is collected.
 
   alias Mlx.Stress.{Chains, Crowd, Report}
+  alias Mlx.Values.Ahead
 
   @kill_every 20
   @servers 4
@@ -62,7 +63,8 @@ defmodule Mlx.Stress.Functions do
     case :rand.uniform(10) do
       1 -> call(with_function(Chains.random()), state)
       n when n <= 5 -> call(elem(state.shared, :rand.uniform(@shared) - 1), state)
-      n when n <= 8 -> ask(elem(state.servers, :rand.uniform(@servers) - 1), state)
+      n when n <= 7 -> ask(elem(state.servers, :rand.uniform(@servers) - 1), state)
+      8 -> update_ahead(state)
       _ -> update_in_place(state)
     end
   end
@@ -89,6 +91,9 @@ defmodule Mlx.Stress.Functions do
         send(from, {:reply, array, sum + number})
         # As far as f32 holds all integers.
         if sum > 10_000_000, do: serve(Mlx.zeros({@elements}), 0), else: serve(array, sum + number)
+
+      {:look, other} ->
+        serve(Mlx.add(array, Mlx.multiply(other, 0)), sum)
     end
   end
 
@@ -117,6 +122,27 @@ defmodule Mlx.Stress.Functions do
       end)
 
     if Mlx.to_number(sums[Enum.random([0, @elements - 1])]) != total, do: wrong(state, "a sum in place")
+  end
+
+  # Each step is built on one that is not scheduled yet, and read when the next one is on its way.
+  defp update_ahead(state) do
+    update = Mlx.compile(fn sums, total -> {Mlx.add(sums, Mlx.add(total, 1)), Mlx.add(total, 1)} end, donate: [0])
+
+    Enum.reduce(1..20, {Mlx.zeros({@elements}), Mlx.array(0.0), nil}, fn number, {sums, total, shown} ->
+      {{sums, total}, next} = ahead(update.(sums, total))
+      if shown && Mlx.to_number(shown) != number - 1, do: wrong(state, "a number ahead")
+      if number == 20, do: check_sum(sums, total, state)
+      :counters.add(state.counters, 3, 1)
+      {sums, total, next}
+    end)
+  end
+
+  defp ahead({_sums, total} = state), do: Ahead.start(state, total, "Mlx.Stress.Functions")
+
+  # Also together with arrays of others, or sent to them.
+  defp check_sum(sums, total, state) do
+    send(elem(state.servers, :rand.uniform(@servers) - 1), {:look, sums})
+    if Mlx.to_number(Mlx.add(total, sums[0])) != 20 + 210, do: wrong(state, "a sum ahead")
   end
 
   defp wrong(state, what), do: Report.count_error(state.wrong, what)
