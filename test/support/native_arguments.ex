@@ -17,6 +17,7 @@ defmodule Mlx.NativeArguments do
     {~w(array array array array array array number stream)a, ~w(fast_cached_attention)a},
     {~w(number type)a, ~w(scalar)a},
     {~w(arrays)a, ~w(async_eval buffer_size eval is_traced)a},
+    {~w(arrays arrays)a, ~w(start_ahead)a},
     {~w(text arrays)a, ~w(begin_tape)a},
     {~w(text shapes)a, ~w(begin_tape_without_values)a},
     {~w(tape arrays)a, ~w(finish_tape)a},

@@ -53,9 +53,9 @@ void Graph::check_unawaited() {
   }
 }
 
-std::shared_ptr<const Promise> Graph::open_promise() {
+std::span<const std::shared_ptr<const Promise>> Graph::open_promises() {
   if (promises_.empty()) {
-    return nullptr;
+    return {};
   }
   const auto kept = std::ranges::partition(promises_, [](const auto& promise) { return !promise->is_kept(); });
   for (const auto& promise : kept) {
@@ -67,7 +67,7 @@ std::shared_ptr<const Promise> Graph::open_promise() {
     }
   }
   promises_.erase(kept.begin(), kept.end());
-  return promises_.empty() ? nullptr : promises_.front();
+  return promises_;
 }
 
 void Graph::fail(Failed failed, std::string message) {

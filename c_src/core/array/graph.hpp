@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,10 +62,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
   // Some of its nodes stand for results of this evaluation.
   void add(std::shared_ptr<const Promise> promise) { promises_.push_back(std::move(promise)); }
 
-  // Takes over what is known of those that are kept. Returns one that is not, or null.
-  std::shared_ptr<const Promise> open_promise();
-  // Since that was asked last.
-  bool has_open_promise() const { return !promises_.empty(); }
+  // Those that are not kept; of the others it takes over what is known.
+  std::span<const std::shared_ptr<const Promise>> open_promises();
 
   // An evaluation failed, and which arrays it leaves without a value is not known better than this.
   enum class Failed { fallible_arrays, all_arrays };

@@ -60,20 +60,20 @@ GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting, Promises p
 
 GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait, Promises promises) {
   lock_current_roots(arrays, may_wait);
-  while (const std::shared_ptr<const Promise> promise = open_promise()) {
-    if (promises == Promises::left_open) {
-      break;
-    }
-    // Who keeps it may need these locks.
+  if (const auto open = open_promises(); !open.empty() && promises == Promises::awaited) {
+    // Who keeps them may need these locks. The arrays rest on none that comes later.
     release();
     if (!may_wait()) {
       throw NeedsDirtyScheduler();
     }
-    promise->wait();
+    for (const auto& promise : open) {
+      promise->wait();
+    }
     lock_current_roots(arrays, may_wait);
+    open_promises();
   }
   try {
-    settle_available(arrays);
+    settle_available(arrays, promises);
   } catch (...) {
     release();
     throw;
@@ -94,12 +94,11 @@ void GraphLock::lock_current_roots(std::span<Array* const> arrays, MayWait& may_
   }
 }
 
-std::shared_ptr<const Promise> GraphLock::open_promise() const {
-  std::shared_ptr<const Promise> open;
+std::vector<std::shared_ptr<const Promise>> GraphLock::open_promises() const {
+  std::vector<std::shared_ptr<const Promise>> open;
   for (Graph* root : roots_.all()) {
-    if (auto promise = root->open_promise()) {
-      open = std::move(promise);
-    }
+    const auto promises = root->open_promises();
+    open.insert(open.end(), promises.begin(), promises.end());
   }
   return open;
 }
@@ -165,7 +164,7 @@ bool GraphLock::lock_roots(MayWait& may_wait) {
   return true;
 }
 
-void GraphLock::settle_available(std::span<Array* const> arrays) {
+void GraphLock::settle_available(std::span<Array* const> arrays, Promises promises) {
   bool all_settled = true;
   for (Array* array : arrays) {
     if (array->settled()) {
@@ -176,7 +175,8 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
       throw Error("a value that this was to be computed from could not be computed: " + failure);
     }
     // It may be what is promised, and be written to just now.
-    if (!array->graph().has_open_promise() && has_arrived_or_fail(*array)) {
+    const bool promised = promises == Promises::left_open && !array->graph().open_promises().empty();
+    if (!promised && has_arrived_or_fail(*array)) {
       array->settle();
     } else {
       all_settled = false;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "core/array/array.hpp"
 #include "core/array/graph.hpp"
@@ -14,8 +15,9 @@ namespace mlx_nif {
 // The arrays have to stay pinned for as long as the lock lives.
 class GraphLock {
  public:
-  // Whether promises of the graphs are waited for. Who only builds on nodes needs not know more than shapes and types.
-  enum class Promises { awaited, left_open };
+  // What is done about promises of the graphs that are not kept: those that there are now are waited for; nothing, as
+  // the arrays are known to rest on none of them; or nothing, and only shapes and types of the arrays are looked at.
+  enum class Promises { awaited, of_others, left_open };
 
   // Locks the graphs of those `arrays` that are not settled, and settles the ones whose values have arrived. Throws
   // NeedsDirtyScheduler when it would have to wait and must not, and Error when an evaluation of such a graph failed.
@@ -31,8 +33,8 @@ class GraphLock {
   // The one graph, still locked, that the results of an operation over the arrays belong to.
   const std::shared_ptr<Graph>& join();
 
-  // A promise of the graphs that was left open, or null.
-  std::shared_ptr<const Promise> open_promise() const;
+  // Those of the graphs.
+  std::vector<std::shared_ptr<const Promise>> open_promises() const;
 
   void release();
 
@@ -41,7 +43,7 @@ class GraphLock {
   bool roots_are_current() const;
   bool lock_roots(MayWait& may_wait);
   void lock_current_roots(std::span<Array* const> arrays, MayWait& may_wait);
-  void settle_available(std::span<Array* const> arrays);
+  void settle_available(std::span<Array* const> arrays, Promises promises);
 
   // The locked roots, sorted by address, so that any two calls lock in the same order. Nearly always one or none.
   SmallVector<Graph*, 4> roots_;

@@ -64,7 +64,8 @@ class Work {
     try {
       std::vector<Array*> arrays;
       std::ranges::transform(originals_, std::back_inserter(arrays), &std::unique_ptr<Array>::get);
-      Started started = start_evaluation(arrays, Waiting::unlimited);
+      // They rest on promises that were given before, and so are kept.
+      Started started = start_evaluation(arrays, Waiting::unlimited, GraphLock::Promises::of_others);
       fill_places(arrays);
       let_go();
       promise_->keep(std::move(started));
@@ -79,7 +80,7 @@ class Work {
 
  private:
   void fill_places(std::span<Array* const> arrays) {
-    const GraphLock lock(arrays, Waiting::unlimited, GraphLock::Promises::left_open);
+    const GraphLock lock(arrays, Waiting::unlimited, GraphLock::Promises::of_others);
     for (std::size_t index = 0; index < arrays.size(); ++index) {
       fill(places_[index], array_of(arrays[index]->get()));
     }

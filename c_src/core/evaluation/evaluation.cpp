@@ -36,7 +36,8 @@ constexpr std::size_t most_nodes_scheduled_inline = 64;
 // Takes arrays from nodes of graphs to values.
 class Evaluation {
  public:
-  Evaluation(std::span<Array* const> arrays, Waiting waiting) : arrays_(arrays), waiting_(waiting) {}
+  Evaluation(std::span<Array* const> arrays, Waiting waiting, GraphLock::Promises promises)
+      : arrays_(arrays), waiting_(waiting), promises_(promises) {}
 
   void run() {
     if (arrays_.empty()) {
@@ -79,24 +80,21 @@ class Evaluation {
   }
 
  private:
-  // Of the streams and the graphs, when no promise of the graphs is open: who keeps a promise uses the streams.
+  // Of the streams and the graphs. Promises are waited for without them: who keeps a promise uses the streams.
   struct Locks {
     Locks(const Evaluation& evaluation, bool alone) {
-      const std::span<Array* const> arrays = evaluation.arrays_.all();
-      for (;;) {
-        use.emplace(alone, evaluation.waiting_);
-        graphs.emplace(arrays, evaluation.waiting_, GraphLock::Promises::left_open);
-        const auto promise = graphs->open_promise();
-        if (!promise) {
-          return;
-        }
+      take(evaluation, alone);
+      if (evaluation.promises_ == GraphLock::Promises::awaited && !graphs->open_promises().empty()) {
         graphs.reset();
         use.reset();
-        if (evaluation.waiting_ == Waiting::brief) {
-          throw NeedsDirtyScheduler();
-        }
-        promise->wait();
+        static_cast<void>(GraphLock(evaluation.arrays_.all(), evaluation.waiting_));
+        take(evaluation, alone);
       }
+    }
+
+    void take(const Evaluation& evaluation, bool alone) {
+      use.emplace(alone, evaluation.waiting_);
+      graphs.emplace(evaluation.arrays_.all(), evaluation.waiting_, GraphLock::Promises::of_others);
     }
 
     std::optional<StreamUse> use;
@@ -171,7 +169,7 @@ class Evaluation {
     const Scheduling::Awaited awaited;
     lock.release();
     std::exception_ptr failure = failure_of(sentinels);
-    const GraphLock again(arrays_.all(), waiting_, GraphLock::Promises::left_open);
+    const GraphLock again(arrays_.all(), waiting_, GraphLock::Promises::of_others);
     try {
       if (failure) {
         std::rethrow_exception(failure);
@@ -325,14 +323,15 @@ class Evaluation {
 
   const UnsettledArrays arrays_;
   const Waiting waiting_;
+  const GraphLock::Promises promises_;
   // Once it was asked for.
   mutable std::optional<std::optional<GraphStructure>> structure_;
 };
 
 }  // namespace
 
-void evaluate(std::span<Array* const> arrays, Waiting waiting) {
-  Evaluation(arrays, waiting).run();
+void evaluate(std::span<Array* const> arrays, Waiting waiting, GraphLock::Promises promises) {
+  Evaluation(arrays, waiting, promises).run();
 }
 
 void evaluate(Array& array, Waiting waiting) {
@@ -340,11 +339,11 @@ void evaluate(Array& array, Waiting waiting) {
   evaluate(arrays, waiting);
 }
 
-Started start_evaluation(std::span<Array* const> arrays, Waiting waiting) {
-  if (auto started = Evaluation(arrays, waiting).start()) {
+Started start_evaluation(std::span<Array* const> arrays, Waiting waiting, GraphLock::Promises promises) {
+  if (auto started = Evaluation(arrays, waiting, promises).start()) {
     return std::move(*started);
   }
-  evaluate(arrays, waiting);
+  evaluate(arrays, waiting, promises);
   return {};
 }
 

@@ -6,18 +6,21 @@
 #include <vector>
 
 #include "core/array/array.hpp"
+#include "core/array/graph_lock.hpp"
 #include "core/array/unawaited.hpp"
 #include "core/threads/waiting.hpp"
 
 namespace mlx_nif {
 
 // Computes the arrays and waits for their values. Throws Error when the computation fails.
-void evaluate(std::span<Array* const> arrays, Waiting waiting);
+void evaluate(std::span<Array* const> arrays, Waiting waiting,
+              GraphLock::Promises promises = GraphLock::Promises::awaited);
 void evaluate(Array& array, Waiting waiting);
 
 using Started = std::vector<std::shared_ptr<Unawaited>>;
 
 // Starts the computation of the arrays. What can fail on a worker thread is waited for, so that its error is raised.
-Started start_evaluation(std::span<Array* const> arrays, Waiting waiting);
+Started start_evaluation(std::span<Array* const> arrays, Waiting waiting,
+                         GraphLock::Promises promises = GraphLock::Promises::awaited);
 
 }  // namespace mlx_nif

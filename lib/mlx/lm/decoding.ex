@@ -48,17 +48,35 @@ defmodule Mlx.LM.Decoding do
     {token, sampler, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, length + 1))}
   end
 
+  @typedoc "A token as it is read, with the `last` of the sampler that chose it."
+  @type chosen :: {Array.t(), term()}
+
   @doc """
-  As `next/4`, and has MLX compute it: `{chosen, token, sampler, caches}`. To read are the token and the sampler's `last` of
-  `chosen`, which does not wait for the token after it to be scheduled; the others are for the next call.
+  As `next/4`, and has MLX compute it: `{chosen, token, sampler, caches}`, of which the last three are for the next call. To
+  read what was chosen does not wait until that is scheduled.
   """
-  @spec start(t(), Array.t(), Sampler.t(), [Cache.t()]) ::
-          {{Array.t(), term()}, Array.t(), Sampler.t(), [Cache.t()]}
+  @spec start(t(), Array.t(), Sampler.t(), [Cache.t()]) :: {chosen(), Array.t(), Sampler.t(), [Cache.t()]}
   def start(decode, token, sampler, caches) do
     {token, sampler, caches} = next(decode, token, sampler, caches)
+    {chosen, {token, sampler}, caches} = compute({token, sampler}, {token, sampler.last}, caches)
+    {chosen, token, sampler, caches}
+  end
+
+  @doc "The same for a token that was chosen otherwise: `{chosen, token, caches}`. Others may have the token and the sampler."
+  @spec begin(Array.t(), Sampler.t(), [Cache.t()]) :: {chosen(), Array.t(), [Cache.t()]}
+  def begin(token, sampler, caches), do: compute(Mlx.copy(token), {token, sampler.last}, caches)
+
+  @doc "The logits after a token and the caches, which MLX computes, for `begin/3`."
+  @spec forward(t(), Array.t(), [Cache.t()]) :: {Array.t(), [Cache.t()]}
+  def forward(decode, token, caches) do
+    {logits, nil, caches} = next(decode, token, nil, caches)
+    {nil, logits, caches} = compute(logits, nil, caches)
+    {logits, caches}
+  end
+
+  defp compute(next, read, [%{length: length} | _] = caches) do
     buffers = Enum.map(caches, &Cache.buffers/1)
-    read = {token, sampler.last}
-    {{token, sampler, buffers}, chosen} = Ahead.start({token, sampler, buffers}, read, "Mlx.LM.Generation.events")
-    {chosen, token, sampler, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, &1.length))}
+    {{next, buffers}, chosen} = Ahead.start({next, buffers}, read, "Mlx.LM.Generation.events")
+    {chosen, next, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, length))}
   end
 end

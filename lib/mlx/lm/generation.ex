@@ -166,8 +166,8 @@ defmodule Mlx.LM.Generation do
   defp speculate(state, nil, _lm, _prompt), do: state
 
   defp speculate(state, draft, lm, prompt) do
-    first = Mlx.to_number(state.token)
-    %{state | speculation: Speculation.start(draft, lm, prompt, first), ready: [{first, state.sampler}]}
+    {first, sampler} = known(state)
+    %{state | speculation: Speculation.start(draft, lm, prompt, first), ready: [{first, sampler}]}
   end
 
   # What was compiled with functions of the user's own, or for other caches than the model's, is of no use to others, so it
@@ -197,7 +197,7 @@ defmodule Mlx.LM.Generation do
 
     {logits, caches} = Decoder.call(state.model, Mlx.array([last]), state.caches)
     {token, sampler} = sample(state, logits)
-    %{schedule(state, token, sampler) | caches: caches}
+    schedule(%{state | caches: caches}, token, sampler)
   end
 
   # With caches of another kind the last token is read by itself, so that it sees them as the tokens after it do.
@@ -225,8 +225,8 @@ defmodule Mlx.LM.Generation do
   end
 
   defp schedule(state, token, sampler) do
-    {token, last} = Mlx.async_eval({token, sampler.last})
-    %{state | chosen: {token, last}, token: token, sampler: %{sampler | last: last}}
+    {chosen, token, caches} = Decoding.begin(token, sampler, state.caches)
+    %{state | chosen: chosen, token: token, sampler: sampler, caches: caches}
   end
 
   # The token that was chosen, and the sampler that chose it.
@@ -261,23 +261,23 @@ defmodule Mlx.LM.Generation do
   # A grammar says what may follow once the token is known. The model reads it meanwhile.
   defp next(state) do
     {logits, ahead} = forward(state)
-    id = Mlx.to_number(state.token)
+    {id, sampler} = known(state)
     ahead = %{ahead | fed: [id | ahead.fed]}
 
     case id not in state.answer.end_ids && Grammar.accept(state.grammar, id) do
       false ->
-        accept(ahead, id, state.sampler, :continue)
+        accept(ahead, id, sampler, :continue)
 
       grammar ->
         {ahead, outcome} = choose(%{ahead | grammar: grammar}, logits, Grammar.finished?(grammar))
-        accept(ahead, id, state.sampler, outcome)
+        accept(ahead, id, sampler, outcome)
     end
   end
 
   defp forward(state) do
     state = quantized(state)
-    {logits, nil, caches} = Decoding.next(state.decode, state.token, nil, state.caches)
-    {Mlx.async_eval(logits), %{state | caches: caches, left: state.left - 1}}
+    {logits, caches} = Decoding.forward(state.decode, state.token, state.caches)
+    {logits, %{state | caches: caches, left: state.left - 1}}
   end
 
   # Without end tokens a text of which nothing may follow is at its end.

@@ -11,7 +11,11 @@ defmodule Mlx.Transforms.CompilationTest do
   # On a machine with a GPU the stream of the CPU makes them, too.
   defp evaluate(environment, code, options \\ []) do
     code =
-      quote do: Mlx.Stream.with_current(Mlx.Stream.default(:cpu), fn -> IO.inspect(unquote(code), limit: :infinity) end)
+      quote do
+        # Its lines would stand among those of the value.
+        :logger.remove_handler(:default)
+        Mlx.Stream.with_current(Mlx.Stream.default(:cpu), fn -> IO.inspect(unquote(code), limit: :infinity) end)
+      end
 
     assert {:exit, 0, output} = ChildVM.run(code, [env: environment, timeout: @timeout] ++ options)
     {value, _bindings} = Code.eval_string(output)

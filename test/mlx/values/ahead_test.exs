@@ -152,6 +152,20 @@ defmodule Mlx.Values.AheadTest do
     assert Mlx.to_number(shown) == 0
   end
 
+  test "processes whose graphs are one do not wait for one another" do
+    shared = Mlx.multiply(Mlx.ones({8}), 2)
+    step = Mlx.compile(fn x, y -> Mlx.subtract(Mlx.add(x, y), 1) end)
+
+    1..8
+    |> Task.async_stream(fn _ -> chain(&step.(&1, shared), Mlx.zeros({8}), 100) end, timeout: 60_000)
+    |> Enum.each(fn {:ok, {shown, last}} ->
+      assert Enum.map(shown, &Mlx.to_number(&1[0])) == Enum.map(1..100, &(&1 * 1.0))
+      assert Mlx.to_list(last) == List.duplicate(100.0, 8)
+    end)
+
+    assert Mlx.to_list(shared) == List.duplicate(2.0, 8)
+  end
+
   test "a stream is at its end when what was started before is computed" do
     {x, _} = start(Mlx.matmul(Mlx.ones({512, 512}), Mlx.ones({512, 512})), [])
     Mlx.Stream.synchronize()
