@@ -1,6 +1,6 @@
 // Puts the core under stress from many threads, as the VM's schedulers do, for a sanitizer to watch.
 //
-//   stress [ROUNDS]                      runs every scenario; its values are checked as well
+//   stress [ROUNDS [SCENARIO]]           runs every scenario, or that one; its values are checked as well
 //   stress --self-check thread|address   makes a mistake on purpose, which that sanitizer has to report
 #include <unistd.h>
 
@@ -694,8 +694,11 @@ void self_check(std::string_view sanitizer) {
   }
 }
 
-int run_scenarios() {
+int run_scenarios(std::string_view wanted) {
   for (const Scenario& scenario : scenarios) {
+    if (!wanted.empty() && wanted != scenario.name) {
+      continue;
+    }
     const std::uint64_t operations_before = operations;
     const std::uint64_t repetitions_before = repetitions;
     std::fputs(std::format("{} ... ", scenario.name).c_str(), stderr);
@@ -739,7 +742,7 @@ int run(std::span<char* const> arguments) {
   if (!arguments.empty() && *arguments[0] != '\0') {
     rounds = std::max(1, std::atoi(arguments[0]));
   }
-  return run_scenarios();
+  return run_scenarios(arguments.size() > 1 ? arguments[1] : "");
 }
 
 }  // namespace

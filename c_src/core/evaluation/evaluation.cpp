@@ -83,18 +83,19 @@ class Evaluation {
   // Of the streams and the graphs. Promises are waited for without them: who keeps a promise uses the streams.
   struct Locks {
     Locks(const Evaluation& evaluation, bool alone) {
-      take(evaluation, alone);
-      if (evaluation.promises_ == GraphLock::Promises::awaited && !graphs->open_promises().empty()) {
+      const bool awaited = evaluation.promises_ == GraphLock::Promises::awaited;
+      take(evaluation, alone, awaited ? GraphLock::Promises::left_open : evaluation.promises_);
+      if (awaited && !graphs->open_promises().empty()) {
         graphs.reset();
         use.reset();
         static_cast<void>(GraphLock(evaluation.arrays_.all(), evaluation.waiting_));
-        take(evaluation, alone);
+        take(evaluation, alone, GraphLock::Promises::of_others);
       }
     }
 
-    void take(const Evaluation& evaluation, bool alone) {
+    void take(const Evaluation& evaluation, bool alone, GraphLock::Promises promises) {
       use.emplace(alone, evaluation.waiting_);
-      graphs.emplace(evaluation.arrays_.all(), evaluation.waiting_, GraphLock::Promises::of_others);
+      graphs.emplace(evaluation.arrays_.all(), evaluation.waiting_, promises);
     }
 
     std::optional<StreamUse> use;
