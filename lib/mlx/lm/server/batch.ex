@@ -14,6 +14,7 @@ defmodule Mlx.LM.Server.Batch do
   alias Mlx.{Array, Tree}
   alias Mlx.LM.{Cache, Decoder, KeyValueCache}
   alias Mlx.LM.Server.Slots
+  alias Mlx.Values.Ahead
 
   # After so many steps with fewer rows than half of the slots, there are fewer slots.
   @patience 8
@@ -135,6 +136,17 @@ defmodule Mlx.LM.Server.Batch do
     batch = with_room(batch, count)
     {greedy, logits, buffers} = batch.step.(ids, Enum.map(batch.caches, &Cache.buffers/1), lengths(batch))
     {greedy, logits, %{batch | caches: Enum.zip_with(batch.empty, buffers, &Cache.put_buffers(&1, &2, 0))}}
+  end
+
+  @doc """
+  Has MLX compute what follows a step, and its caches, while the next step is built: the batch, what is gone on with, whose
+  arrays nobody else has, and what is read. See `Mlx.Values.Ahead`.
+  """
+  @spec start(t(), continued, read) :: {t(), continued, read} when continued: term(), read: term()
+  def start(%__MODULE__{} = batch, continued, read) do
+    buffers = Enum.map(batch.caches, &Cache.buffers/1)
+    {{continued, buffers}, read} = Ahead.start({continued, buffers}, read, "Mlx.LM.Server.generate")
+    {%{batch | caches: Enum.zip_with(batch.caches, buffers, &Cache.put_buffers(&1, &2, 0))}, continued, read}
   end
 
   @doc "How many tokens a row has read."

@@ -21,8 +21,8 @@ defmodule Mlx.LM.Server.Steps do
 
       Enum.any?(rows, fn {_ref, row} -> row.constraint != nil end) ->
         {greedy, logits, work} = step(work)
-        Mlx.async_eval({greedy, logits})
-        work |> give_out(chosen) |> choose(greedy, logits)
+        {batch, {greedy, logits}, nil} = Batch.start(work.batch, {greedy, logits}, nil)
+        %{work | batch: batch} |> give_out(chosen) |> choose(greedy, logits)
 
       true ->
         {greedy, logits, work} = step(work)
@@ -60,9 +60,12 @@ defmodule Mlx.LM.Server.Steps do
     slots = for {ref, _row} <- work.rows, into: %{}, do: {ref, Batch.slot(work.batch, ref)}
     tokens = Choosing.tokens(likeliest, for({ref, {token, _sampler}} <- chosen, into: %{}, do: {slots[ref], token}))
     samplers = for {ref, {_token, sampler}} <- chosen, into: %{}, do: {ref, sampler}
-    Mlx.async_eval({tokens, for({_ref, sampler} <- samplers, do: sampler.last)})
-    for array <- Enum.uniq([greedy, logits, likeliest, allowed]), array != tokens, do: Mlx.deallocate(array)
-    %{work | batch: Batch.put_tokens(work.batch, tokens), chosen: {tokens, slots, samplers}}
+    lasts = Map.new(samplers, fn {ref, sampler} -> {ref, sampler.last} end)
+    {batch, {next, samplers}, {tokens, lasts}} = Batch.start(work.batch, {tokens, samplers}, {tokens, lasts})
+    for array <- Enum.uniq([greedy, logits, likeliest, allowed]), do: Mlx.deallocate(array)
+    rows = Map.merge(work.rows, samplers, fn _ref, row, sampler -> %{row | sampler: sampler} end)
+    told = Map.new(samplers, fn {ref, sampler} -> {ref, %{sampler | last: lasts[ref]}} end)
+    %{work | rows: rows, batch: Batch.put_tokens(batch, next), chosen: {tokens, slots, told}}
   end
 
   # The most probable tokens and the logits, of which those are left that the grammars of the rows allow.
