@@ -24,6 +24,12 @@ bool always() {
   return true;
 }
 
+// Arrays that were scheduled together have one. Null where there is none.
+const std::byte* event_of(const Array& array) {
+  const mlx::core::Event& event = array_of(array.get()).event();
+  return event.valid() ? &event.cast<const std::byte>() : nullptr;
+}
+
 // The event of an array on the stream of a CPU, where CUDA frees it when the GPU has done all that it was given: what
 // MLX lets go of when it is asked about the array is not to be freed here.
 std::shared_ptr<void> slowly_freed_event(const Array& array) {
@@ -166,6 +172,8 @@ bool GraphLock::lock_roots(MayWait& may_wait) {
 
 void GraphLock::settle_available(std::span<Array* const> arrays, Promises promises) {
   bool all_settled = true;
+  // The event of an array that is not there: to ask a GPU about one takes as long as to build an operation.
+  const std::byte* open_event = nullptr;
   for (Array* array : arrays) {
     if (array->settled()) {
       continue;
@@ -176,9 +184,11 @@ void GraphLock::settle_available(std::span<Array* const> arrays, Promises promis
     }
     // It may be what is promised, and be written to just now.
     const bool promised = promises == Promises::left_open && !array->graph().open_promises().empty();
-    if (!promised && has_arrived_or_fail(*array)) {
+    const std::byte* const event = promised ? nullptr : event_of(*array);
+    if (!promised && (event == nullptr || event != open_event) && has_arrived_or_fail(*array)) {
       array->settle();
     } else {
+      open_event = event;
       all_settled = false;
     }
   }

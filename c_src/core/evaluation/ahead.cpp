@@ -65,8 +65,8 @@ class Work {
       std::vector<Array*> arrays;
       std::ranges::transform(originals_, std::back_inserter(arrays), &std::unique_ptr<Array>::get);
       // They rest on promises that were given before, and so are kept.
-      Started started = start_evaluation(arrays, Waiting::unlimited, GraphLock::Promises::of_others);
-      fill_places(arrays);
+      Started started =
+          start_evaluation(arrays, Waiting::unlimited, GraphLock::Promises::of_others, [this] { fill_places(); });
       let_go();
       promise_->keep(std::move(started));
     } catch (const std::exception& error) {
@@ -79,10 +79,9 @@ class Work {
   }
 
  private:
-  void fill_places(std::span<Array* const> arrays) {
-    const GraphLock lock(arrays, Waiting::unlimited, GraphLock::Promises::of_others);
-    for (std::size_t index = 0; index < arrays.size(); ++index) {
-      fill(places_[index], array_of(arrays[index]->get()));
+  void fill_places() {
+    for (std::size_t index = 0; index < places_.size(); ++index) {
+      fill(places_[index], array_of(originals_[index]->get()));
     }
   }
 

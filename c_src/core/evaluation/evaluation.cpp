@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -55,13 +56,15 @@ class Evaluation {
     }
   }
 
-  // Without waiting. Returns what was started, or nothing when the arrays can only be evaluated alone.
-  std::optional<Started> start() {
+  // Without waiting. Calls `scheduled` under the locks of the graphs. Returns what was started, or nothing when the
+  // arrays can only be evaluated alone.
+  std::optional<Started> start(const std::function<void()>& scheduled) {
     if (arrays_.fallible()) {
       return std::nullopt;
     }
     Started started;
     if (arrays_.empty()) {
+      scheduled();
       return started;
     }
     const Locks locks(*this, false);
@@ -69,13 +72,12 @@ class Evaluation {
       require_short_work();
     }
     auto sentinels = make_sentinels();
-    const auto scheduling_lock = schedule(sentinels);
-    if (!scheduling_lock) {
-      return started;
+    if (const auto scheduling_lock = schedule(sentinels)) {
+      for (ArrayHandle& sentinel : sentinels) {
+        Scheduling::instance().add(started.emplace_back(announce(std::move(sentinel))));
+      }
     }
-    for (ArrayHandle& sentinel : sentinels) {
-      Scheduling::instance().add(started.emplace_back(announce(std::move(sentinel))));
-    }
+    scheduled();
     return started;
   }
 
@@ -340,11 +342,13 @@ void evaluate(Array& array, Waiting waiting) {
   evaluate(arrays, waiting);
 }
 
-Started start_evaluation(std::span<Array* const> arrays, Waiting waiting, GraphLock::Promises promises) {
-  if (auto started = Evaluation(arrays, waiting, promises).start()) {
+Started start_evaluation(std::span<Array* const> arrays, Waiting waiting, GraphLock::Promises promises,
+                         const std::function<void()>& scheduled) {
+  if (auto started = Evaluation(arrays, waiting, promises).start(scheduled)) {
     return std::move(*started);
   }
   evaluate(arrays, waiting, promises);
+  scheduled();
   return {};
 }
 

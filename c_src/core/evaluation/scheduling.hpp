@@ -33,6 +33,9 @@ class Scheduling {
 
   bool somebody_waits() const { return awaited_.load() > 0; }
 
+  // A thread hands a graph to MLX. Who asks a GPU again and again meanwhile slows it down.
+  bool somebody_schedules() { return !std::unique_lock(mutex, std::try_to_lock).owns_lock(); }
+
   // Counts an evaluation that somebody waits for, as long as it lives.
   class Awaited {
    public:
