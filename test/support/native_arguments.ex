@@ -46,6 +46,7 @@ defmodule Mlx.NativeArguments do
     {~w(size flag)a, ~w(cache_new)a},
     {~w(cache)a, ~w(cache_latest)a},
     {~w(cache container flag)a, ~w(cache_call)a},
+    {~w(container)a, ~w(deallocate_all)a},
     {~w(cache container flag compiled_entry)a, ~w(cache_insert)a},
     {~w(map)a, ~w(table_new)a},
     {~w(table text)a, ~w(table_find)a},

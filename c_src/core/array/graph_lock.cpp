@@ -66,7 +66,9 @@ GraphLock::GraphLock(std::span<Array* const> arrays, Waiting waiting, Promises p
 
 GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait, Promises promises) {
   lock_current_roots(arrays, may_wait);
-  if (const auto open = open_promises(); !open.empty() && promises == Promises::awaited) {
+  const auto open = open_promises();
+  left_open_ = !open.empty() && promises == Promises::left_open;
+  if (!open.empty() && promises == Promises::awaited) {
     // Who keeps them may need these locks. The arrays rest on none that comes later.
     release();
     if (!may_wait()) {
@@ -79,7 +81,7 @@ GraphLock::GraphLock(std::span<Array* const> arrays, MayWait& may_wait, Promises
     open_promises();
   }
   try {
-    settle_available(arrays, promises);
+    settle_available(arrays);
   } catch (...) {
     release();
     throw;
@@ -170,7 +172,7 @@ bool GraphLock::lock_roots(MayWait& may_wait) {
   return true;
 }
 
-void GraphLock::settle_available(std::span<Array* const> arrays, Promises promises) {
+void GraphLock::settle_available(std::span<Array* const> arrays) {
   bool all_settled = true;
   // The event of an array that is not there: to ask a GPU about one takes as long as to build an operation.
   const std::byte* open_event = nullptr;
@@ -182,10 +184,9 @@ void GraphLock::settle_available(std::span<Array* const> arrays, Promises promis
     if (!failure.empty()) {
       throw Error("a value that this was to be computed from could not be computed: " + failure);
     }
-    // It may be what is promised, and be written to just now.
-    const bool promised = promises == Promises::left_open && !array->graph().open_promises().empty();
-    const std::byte* const event = promised ? nullptr : event_of(*array);
-    if (!promised && (event == nullptr || event != open_event) && has_arrived_or_fail(*array)) {
+    // What is promised may be written to just now.
+    const std::byte* const event = left_open_ ? nullptr : event_of(*array);
+    if (!left_open_ && (event == nullptr || event != open_event) && has_arrived_or_fail(*array)) {
       array->settle();
     } else {
       open_event = event;

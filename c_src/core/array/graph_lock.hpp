@@ -33,8 +33,8 @@ class GraphLock {
   // The one graph, still locked, that the results of an operation over the arrays belong to.
   const std::shared_ptr<Graph>& join();
 
-  // Those of the graphs.
-  std::vector<std::shared_ptr<const Promise>> open_promises() const;
+  // Promises were left open, and nobody was asked what has arrived.
+  bool left_open() const { return left_open_; }
 
   void release();
 
@@ -43,7 +43,10 @@ class GraphLock {
   bool roots_are_current() const;
   bool lock_roots(MayWait& may_wait);
   void lock_current_roots(std::span<Array* const> arrays, MayWait& may_wait);
-  void settle_available(std::span<Array* const> arrays, Promises promises);
+  std::vector<std::shared_ptr<const Promise>> open_promises() const;
+  void settle_available(std::span<Array* const> arrays);
+
+  bool left_open_ = false;
 
   // The locked roots, sorted by address, so that any two calls lock in the same order. Nearly always one or none.
   SmallVector<Graph*, 4> roots_;

@@ -87,7 +87,7 @@ class Evaluation {
     Locks(const Evaluation& evaluation, bool alone) {
       const bool awaited = evaluation.promises_ == GraphLock::Promises::awaited;
       take(evaluation, alone, awaited ? GraphLock::Promises::left_open : evaluation.promises_);
-      if (awaited && !graphs->open_promises().empty()) {
+      if (awaited && graphs->left_open()) {
         graphs.reset();
         use.reset();
         static_cast<void>(GraphLock(evaluation.arrays_.all(), evaluation.waiting_));

@@ -11,6 +11,7 @@
 #include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"
+#include "nif/resources/containers.hpp"
 #include "nif/resources/memory_watch.hpp"
 #include "nif/resources/resources.hpp"
 #include "nif/tables/tables.hpp"
@@ -208,6 +209,16 @@ ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return atoms.ok;
 }
 
+// All arrays of a container: a call for each takes longer than its end.
+ERL_NIF_TERM deallocate_all(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  const TimeSlice slice(env);
+  const FlatContainer container(env, argv[0], true);
+  for (Array* array : container.arrays()) {
+    array->deallocate();
+  }
+  return atoms.ok;
+}
+
 }  // namespace
 
 std::vector<ErlNifFunc> array_functions() {
@@ -222,6 +233,7 @@ std::vector<ErlNifFunc> array_functions() {
       function<"item", 1, item>(),
       function<"is_available", 1, is_available>(),
       function<"deallocate", 1, deallocate>(),
+      function<"deallocate_all", 1, deallocate_all>(),
   };
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/handles/error.hpp"
+#include "core/recording/tracing.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/functions/instruction_call.hpp"
 #include "nif/resources/resources.hpp"
@@ -83,7 +84,8 @@ ERL_NIF_TERM cache_insert(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   });
 }
 
-// {:ok, result} for a container of arguments; what the cache has for them where it is no compiled function; or nil.
+// {:ok, result, whether it is traced} for a container of arguments; what the cache has for them where it is no compiled
+// function; or nil.
 ERL_NIF_TERM cache_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   auto& cache = decode_resource<CompiledCalls>(env, argv[0], cache_expected);
   const bool shapeless = decode<bool>(env, argv[2]);
@@ -108,7 +110,8 @@ ERL_NIF_TERM cache_call(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
     if (results.size() != call->result().array_count()) {
       throw ArgumentError("expected a result with as many arrays as the function gives");
     }
-    return enif_make_tuple2(env, atoms.ok, call->result().fill(env, results));
+    return enif_make_tuple3(env, atoms.ok, call->result().fill(env, results),
+                            make_boolean(innermost_tape(operands) != nullptr));
   });
 }
 

@@ -107,6 +107,7 @@ defmodule Mlx.Native do
     cumsum: 5,
     cumsum_axis: 6,
     deallocate: 1,
+    deallocate_all: 1,
     default_device: 0,
     default_stream: 1,
     degrees: 2,

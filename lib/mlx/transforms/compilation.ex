@@ -133,35 +133,33 @@ defmodule Mlx.Transforms.Compilation do
   defp call_compiled(cache, fun, %{shapeless: shapeless, donate: donated} = options, arguments) do
     key = {Replacement.wanted?(), arguments}
 
-    {:ok, result} =
+    {:ok, result, traced} =
       with nil <- call_recorded(cache, key, shapeless, arguments) do
         recorded = record(cache, key, fun, options, arguments)
         # Others may have had the cache drop it.
-        with nil <- call_recorded(cache, key, shapeless, arguments), do: {:ok, run(recorded, arguments)}
+        with nil <- call_recorded(cache, key, shapeless, arguments), do: run(recorded, arguments)
       end
 
-    if donated != [], do: donate(Enum.map(donated, &Enum.at(arguments, &1)), Tree.arrays(result))
+    # What is traced may be computed again.
+    if donated != [] and not traced, do: Native.deallocate_all(Enum.map(donated, &Enum.at(arguments, &1)))
     Replacement.received(result, arguments)
   end
 
   defp call_recorded(cache, key, shapeless, arguments) do
     case Native.cache_call(cache, key, shapeless) do
-      {_in_parts, _captured, _result} = recorded -> {:ok, run(recorded, arguments)}
-      result_or_nil -> result_or_nil
+      {:ok, _result, _traced} = called -> called
+      {_in_parts, _captured, _result} = recorded -> run(recorded, arguments)
+      nil -> nil
     end
   end
 
   defp run({compiled, captured, result}, arguments) do
-    Tree.with_arrays(result, run_native(compiled, Tree.arrays(arguments) ++ captured))
+    arrays = run_native(compiled, Tree.arrays(arguments) ++ captured)
+    {:ok, Tree.with_arrays(result, arrays), Native.is_traced(arrays)}
   end
 
   defp run_native({:in_parts, instruction}, inputs), do: Recording.run(instruction, inputs)
   defp run_native(compiled, inputs), do: Native.call_compiled(compiled, inputs)
-
-  # What is traced may be computed again.
-  defp donate(arguments, results) do
-    if not Native.is_traced(results), do: arguments |> Tree.arrays() |> Enum.each(&Native.deallocate/1)
-  end
 
   defp record(cache, key, fun, options, arguments) do
     shapes = Recording.shapes(arguments)

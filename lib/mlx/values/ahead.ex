@@ -18,7 +18,7 @@ defmodule Mlx.Values.Ahead do
     {going_on, to_read} = {Tree.arrays(continued), Tree.arrays(read)}
     start = fn -> Native.start_ahead(going_on, to_read) end
     {followers, copies} = Computation.run(:eval, function, going_on, start)
-    Enum.each(going_on, &Native.deallocate/1)
+    Native.deallocate_all(going_on)
     {Tree.with_arrays(continued, followers), Tree.with_arrays(read, copies)}
   end
 end
