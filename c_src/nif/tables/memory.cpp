@@ -79,13 +79,19 @@ ERL_NIF_TERM needed_collection(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return memory_watch::needed_collection(env);
 }
 
-// The bytes of the arrays that the caller made since its last collection.
+// The bytes of the arrays that the caller made since it collected itself last.
 ERL_NIF_TERM uncollected_bytes(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return enif_make_int64(env, own_holdings(env)->growth());
 }
 
 ERL_NIF_TERM collected(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  Holdings::of(decode_process(env, argv[0]).pid)->collected(decode<std::int64_t>(env, argv[1]));
+  const auto holdings = Holdings::of(decode_process(env, argv[0]).pid);
+  const auto growth_before = decode<std::int64_t>(env, argv[1]);
+  if (holdings == own_holdings(env)) {
+    holdings->collected(growth_before);
+  } else {
+    holdings->collected_by_others(growth_before);
+  }
   return atoms.ok;
 }
 
