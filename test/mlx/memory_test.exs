@@ -83,14 +83,18 @@ defmodule Mlx.MemoryTest do
         Enum.flat_map(gradients, extremes)
       end
 
-      %{results: results, expected: Enum.map(results.(fn -> :ok end), &Mlx.to_binary/1)}
+      expected = Enum.map(results.(fn -> :ok end), &Mlx.to_binary/1)
+      # What is freed while memory is measured would count as less need, so garbage goes before, and the layers stay.
+      Mlx.MemoryProbe.settle()
+      on_exit(fn -> Enum.each(layers, &Mlx.deallocate/1) end)
+      %{results: results, expected: expected}
     end
 
     # A gradient has 262,144 bytes, and all of them 21 MB. They are computed about seven layers ahead at most.
     defp assert_little_memory(results, order, expected, meanwhile \\ fn -> :ok end) do
       in_order = fn values -> Enum.map(order, &Enum.at(values, &1)) end
       {computed, taken} = Memory.measure(fn -> in_order.(results.(meanwhile)) end)
-      assert taken.peak in 1_000_000..10_000_000
+      assert taken.peak in 4_000_000..10_000_000
       assert Enum.map(computed, &Mlx.to_binary/1) == in_order.(expected)
     end
 
