@@ -92,6 +92,8 @@ void collect_all(Dice& dice) {
   for (const auto& [holdings, growth] : all_holdings()) {
     if (holdings->collection_due() && dice.below(4) == 0) {
       holdings->postpone_collection();
+    } else if (dice.below(2) == 0) {
+      holdings->collected_by_others(growth);
     } else {
       holdings->collected(growth);
     }

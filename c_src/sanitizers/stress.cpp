@@ -23,6 +23,7 @@
 #include "core/array/graph_lock.hpp"
 #include "core/array/reaper.hpp"
 #include "core/evaluation/cpu_inputs.hpp"
+#include "core/evaluation/cpu_rest.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
@@ -415,8 +416,8 @@ void memory_queries() {
     for (int round = 0; round < rounds; ++round) {
       std::size_t bytes = 0;
       if (index == 0) {
-        call([](Waiting) { between_schedules([] { check(mlx_clear_cache()); }); });
-        call([&](Waiting) { between_schedules([&] { check(mlx_set_cache_limit(&bytes, 1 << 20)); }); });
+        call([](Waiting) { while_cpu_streams_rest([] { check(mlx_clear_cache()); }); });
+        call([&](Waiting) { while_cpu_streams_rest([&] { check(mlx_set_cache_limit(&bytes, 1 << 20)); }); });
         call([](Waiting) { between_schedules([] { check(mlx_reset_peak_memory()); }); });
         call([&](Waiting) { between_schedules([&] { set_memory_limit(limit); }); });
       } else if (index == 1) {

@@ -16,6 +16,7 @@
 #include "core/array/reaper.hpp"
 #include "core/evaluation/brief_wait.hpp"
 #include "core/evaluation/cpu_inputs.hpp"
+#include "core/evaluation/cpu_streams.hpp"
 #include "core/evaluation/familiar_graphs.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/evaluation/stream_use.hpp"
@@ -139,6 +140,12 @@ class Evaluation {
     return used;
   }
 
+  std::vector<mlx_array> outputs() const {
+    std::vector<mlx_array> outputs;
+    arrays_.for_each([&](const Array& array) { outputs.push_back(array.get()); });
+    return outputs;
+  }
+
   // Of a small graph for a GPU. Under the locks of the graphs, until something of it is scheduled.
   const std::optional<GraphStructure>& structure() const {
     if (!structure_) {
@@ -151,9 +158,7 @@ class Evaluation {
     if (!Streams::instance().has(MLX_GPU) || has_many_nodes()) {
       return std::nullopt;
     }
-    std::vector<mlx_array> outputs;
-    arrays_.for_each([&](const Array& array) { outputs.push_back(array.get()); });
-    return structure_of(outputs, most_nodes_scheduled_inline);
+    return structure_of(outputs(), most_nodes_scheduled_inline);
   }
 
   static bool is_familiar(const std::optional<GraphStructure>& structure) {
@@ -194,12 +199,14 @@ class Evaluation {
   // The graphs stay locked to the end, since none of their values may be used if one fails.
   void evaluate_alone() const {
     const auto sentinels = make_sentinels();
+    const CpuStreams streams = cpu_streams_of(outputs());
     schedule(sentinels);
     try {
       wait_for(sentinels);
       check_streams();
       arrays_.settle();
     } catch (const Error& error) {
+      clear_errors_of(streams);
       fail(Graph::Failed::fallible_arrays, error);
       throw;
     }
@@ -245,8 +252,7 @@ class Evaluation {
 
   // Returns the lock of the scheduling, still held unless all was scheduled before, and announced then.
   std::unique_lock<std::mutex> schedule(std::span<const ArrayHandle> sentinels) const {
-    std::vector<mlx_array> outputs;
-    arrays_.for_each([&](const Array& array) { outputs.push_back(array.get()); });
+    std::vector<mlx_array> outputs = this->outputs();
     std::ranges::transform(sentinels, std::back_inserter(outputs), &ArrayHandle::get);
     if (std::ranges::none_of(outputs, [](mlx_array output) { return is_unscheduled(array_of(output)); })) {
       return {};
@@ -312,6 +318,12 @@ class Evaluation {
   void check_streams() const {
     const std::lock_guard lock(Scheduling::instance().mutex);
     arrays_.for_each_stream([](const Array&, mlx_stream stream) { finish_stream(stream); });
+  }
+
+  // An error went through all streams between the operation that failed and the arrays.
+  static void clear_errors_of(const CpuStreams& streams) {
+    const std::lock_guard lock(Scheduling::instance().mutex);
+    clear_errors(streams);
   }
 
   void fail(Graph::Failed failed, const Error& error) const {

@@ -73,7 +73,7 @@ template <typename Condition>
 std::vector<Growth> largest_first(const Condition& wanted) {
   std::vector<Growth> found;
   for (auto& holdings : Registry::instance().all()) {
-    if (const Growth growth{holdings, holdings->growth()}; wanted(growth)) {
+    if (const Growth growth{holdings, holdings->growth_since_any()}; wanted(growth)) {
       found.push_back(growth);
     }
   }
@@ -100,7 +100,8 @@ std::vector<Growth> Holdings::all_overfull() {
   return largest_first([](const Growth& growth) { return growth.holdings->overfull_.load(); });
 }
 
-Holdings::Holdings(Process process) : process_(process), threshold_(least_threshold) {}
+Holdings::Holdings(Process process)
+    : process_(process), own_{.threshold = least_threshold}, any_{.threshold = least_threshold} {}
 
 Holdings::~Holdings() {
   set_overfull(false);
@@ -112,32 +113,49 @@ void Holdings::add(std::int64_t bytes) {
 }
 
 void Holdings::remove(std::int64_t bytes) {
-  lower_level(bytes_.fetch_sub(bytes) - bytes);
+  const std::int64_t left = bytes_.fetch_sub(bytes) - bytes;
+  lower_level(own_, left);
+  lower_level(any_, left);
+  update_overfull();
+}
+
+void Holdings::collected(std::int64_t growth_before) {
+  settle(own_, growth_before);
+  any_.threshold.store(own_.threshold.load());
+  any_.level.store(own_.level.load());
+  lower_level(any_, bytes_.load());
+  update_overfull();
+}
+
+void Holdings::collected_by_others(std::int64_t growth_before) {
+  settle(any_, growth_before);
   update_overfull();
 }
 
 // Where most was alive, the next collection waits for twice as much: a process that only adds to what it holds is
 // collected a few times, and one that leaves garbage each time it is worth it.
-void Holdings::collected(std::int64_t growth_before) {
+void Holdings::settle(Collection& collection, std::int64_t growth_before) {
   growth_before = std::clamp(growth_before, std::int64_t{0}, most_growth);
-  const std::int64_t alive = growth();
+  const std::int64_t alive = growth_since(collection);
   const bool worth_it = growth_before - alive > growth_before / 2;
   const std::int64_t most = std::max(least_threshold, bytes_.load());
-  threshold_.store(worth_it ? least_threshold : std::min(2 * std::max(growth_before, least_threshold), most));
-  level_.store(bytes_.load());
+  collection.threshold.store(worth_it ? least_threshold : std::min(2 * std::max(growth_before, least_threshold), most));
+  collection.level.store(bytes_.load());
   // What was freed meanwhile.
-  lower_level(bytes_.load());
-  update_overfull();
+  lower_level(collection, bytes_.load());
 }
 
 void Holdings::postpone_collection() {
-  threshold_.store(growth() + growth() / 2);
+  for (Collection* collection : {&own_, &any_}) {
+    const std::int64_t growth = growth_since(*collection);
+    collection->threshold.store(growth + growth / 2);
+  }
   update_overfull();
 }
 
-void Holdings::lower_level(std::int64_t bytes) {
-  std::int64_t level = level_.load();
-  while (bytes < level && !level_.compare_exchange_weak(level, bytes)) {
+void Holdings::lower_level(Collection& collection, std::int64_t bytes) {
+  std::int64_t level = collection.level.load();
+  while (bytes < level && !collection.level.compare_exchange_weak(level, bytes)) {
   }
 }
 
@@ -152,7 +170,7 @@ void Holdings::update_overfull() {
 }
 
 bool Holdings::is_overfull() const {
-  return growth() > std::max(least_overfull, threshold_.load());
+  return growth_since(any_) > std::max(least_overfull, any_.threshold.load());
 }
 
 void Holdings::set_overfull(bool overfull) {

@@ -11,7 +11,7 @@ namespace mlx_nif {
 
 class Holdings;
 
-// By how many bytes something has grown since the last collection of its process.
+// By how many bytes something has grown since the last collection of its process, whoever had it collected.
 struct Growth {
   std::shared_ptr<Holdings> holdings;
   std::int64_t bytes;
@@ -45,20 +45,36 @@ class Holdings {
   void add(std::int64_t bytes);
   void remove(std::int64_t bytes);
 
-  // The bytes that were made since the last collection and are still there.
-  std::int64_t growth() const { return bytes_.load() - level_.load(); }
+  // The bytes that were made since the process collected itself last, and since it was collected last by whomever, and
+  // are still there.
+  std::int64_t growth() const { return growth_since(own_); }
+  std::int64_t growth_since_any() const { return growth_since(any_); }
 
-  // Whether a collection is worth its time.
-  bool collection_due() const { return growth() > threshold_.load(); }
+  // Whether it is worth the time of the process to collect itself.
+  bool collection_due() const { return growth() > own_.threshold.load(); }
 
-  // The process was collected: what is left of the growth that it was collected for is alive.
+  // The process collected itself: what is left of the growth that it was collected for is alive.
   void collected(std::int64_t growth_before);
 
   // It was collected in part, and to collect the rest is not worth its time before the growth is half as much again.
   void postpone_collection();
 
+  // Others had the process collected, and leave it alone with what is left of the growth that they saw. They may have
+  // come while it builds a graph: what it held then can be dead when it evaluates, for which it looks itself.
+  void collected_by_others(std::int64_t growth_before);
+
  private:
-  void lower_level(std::int64_t bytes);
+  // What was there after a collection.
+  struct Collection {
+    // The bytes then, or the fewest since then.
+    std::atomic<std::int64_t> level{0};
+    // The growth from which on the next one is worth its time.
+    std::atomic<std::int64_t> threshold;
+  };
+
+  std::int64_t growth_since(const Collection& collection) const { return bytes_.load() - collection.level.load(); }
+  void settle(Collection& collection, std::int64_t growth_before);
+  static void lower_level(Collection& collection, std::int64_t bytes);
   bool is_overfull() const;
   void update_overfull();
   void set_overfull(bool overfull);
@@ -66,9 +82,9 @@ class Holdings {
   const Process process_;
   // Who changes one of these looks at the others afterwards, so all threads see the changes in the same order.
   std::atomic<std::int64_t> bytes_{0};
-  // The bytes after the last collection, or the fewest since then.
-  std::atomic<std::int64_t> level_{0};
-  std::atomic<std::int64_t> threshold_;
+  // The last one by the process itself, and the last one by whomever.
+  Collection own_;
+  Collection any_;
   std::atomic<bool> overfull_{false};
   inline static std::atomic<int> overfull_processes_{0};
 };

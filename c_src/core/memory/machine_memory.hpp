@@ -14,7 +14,7 @@ void keep_free_buffers();
 void keep_free_mappings();
 
 // Lowers all limits to what a process may use that gets so many bytes of the machine's memory, where that is less. To
-// be called `between_schedules`.
+// be called `while_cpu_streams_rest`.
 void keep_within_room(std::size_t room);
 
 }  // namespace mlx_nif

@@ -18,7 +18,7 @@ std::size_t set_memory_limit(std::size_t bytes);
 // How many bytes of free buffers MLX keeps, which only `set_cache_limit` changes. MLX itself does not tell.
 std::size_t cache_limit();
 
-// Returns the limit that was there before. To be called `between_schedules`.
+// Returns the limit that was there before. To be called `while_cpu_streams_rest`.
 std::size_t set_cache_limit(std::size_t bytes);
 
 }  // namespace mlx_nif

@@ -1,5 +1,6 @@
 // MLX's memory.
 #include "core/array/array.hpp"
+#include "core/evaluation/cpu_rest.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/memory/array_limit.hpp"
 #include "core/memory/holdings.hpp"
@@ -21,9 +22,12 @@ ERL_NIF_TERM read_size(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return enif_make_uint64(env, bytes);
 }
 
-template <auto change>
+// Has MLX do something while nothing else uses what it changes.
+using Alone = void (*)(const std::function<void()>& work);
+
+template <auto change, Alone alone = between_schedules>
 ERL_NIF_TERM change_memory(ErlNifEnv*, const ERL_NIF_TERM[]) {
-  between_schedules([] { check(change()); });
+  alone([] { check(change()); });
   return atoms.ok;
 }
 
@@ -37,18 +41,18 @@ ERL_NIF_TERM set_largest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 }
 
 // Returns the limit that was there before.
-template <auto set>
+template <auto set, Alone alone = between_schedules>
 ERL_NIF_TERM set_limit(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto bytes = decode<std::size_t>(env, argv[0]);
   std::size_t previous = 0;
-  between_schedules([&] { previous = set(bytes); });
+  alone([&] { previous = set(bytes); });
   return enif_make_uint64(env, previous);
 }
 
-template <auto change>
+template <auto change, Alone alone = between_schedules>
 ERL_NIF_TERM change_by(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const auto bytes = decode<std::size_t>(env, argv[0]);
-  between_schedules([bytes] { change(bytes); });
+  alone([bytes] { change(bytes); });
   return atoms.ok;
 }
 
@@ -75,13 +79,19 @@ ERL_NIF_TERM needed_collection(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return memory_watch::needed_collection(env);
 }
 
-// The bytes of the arrays that the caller made since its last collection.
+// The bytes of the arrays that the caller made since it collected itself last.
 ERL_NIF_TERM uncollected_bytes(ErlNifEnv* env, const ERL_NIF_TERM[]) {
   return enif_make_int64(env, own_holdings(env)->growth());
 }
 
 ERL_NIF_TERM collected(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  Holdings::of(decode_process(env, argv[0]).pid)->collected(decode<std::int64_t>(env, argv[1]));
+  const auto holdings = Holdings::of(decode_process(env, argv[0]).pid);
+  const auto growth_before = decode<std::int64_t>(env, argv[1]);
+  if (holdings == own_holdings(env)) {
+    holdings->collected(growth_before);
+  } else {
+    holdings->collected_by_others(growth_before);
+  }
   return atoms.ok;
 }
 
@@ -131,8 +141,8 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"set_array_limit", 1, set_largest>(),
       dirty_function<"set_memory_limit", 1, set_limit<set_memory_limit>>(),
       function<"get_cache_limit", 0, read_limit<cache_limit>>(),
-      dirty_function<"set_cache_limit", 1, set_limit<set_cache_limit>>(),
-      dirty_function<"keep_within_room", 1, change_by<keep_within_room>>(),
+      dirty_function<"set_cache_limit", 1, set_limit<set_cache_limit, while_cpu_streams_rest>>(),
+      dirty_function<"keep_within_room", 1, change_by<keep_within_room, while_cpu_streams_rest>>(),
       function<"get_held_memory", 0, get_held_memory>(),
       function<"needed_collection", 0, needed_collection>(),
       function<"uncollected_bytes", 0, uncollected_bytes>(),
@@ -145,7 +155,7 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"get_wired_limit", 0, read_limit<wired_memory::limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<wired_memory::set_limit>>(),
       dirty_function<"hold_wired_memory", 1, change_by<wired_memory::hold>>(),
-      dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache>>(),
+      dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache, while_cpu_streams_rest>>(),
       dirty_function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
   };
 }

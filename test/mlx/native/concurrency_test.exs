@@ -236,4 +236,78 @@ defmodule Mlx.Native.ConcurrencyTest do
     refute_received {:wrong, _, _, _}
     assert Mlx.to_number(Mlx.sum(Mlx.ones({3}))) == 3.0
   end
+
+  test "what waits for all streams raises nobody's failure, and takes it from nobody" do
+    parent = self()
+    [a, b] = for _ <- 1..2, do: Mlx.Stream.new(:cpu)
+    limit = Mlx.Memory.cache_limit()
+
+    calls = [
+      fn -> Mlx.Memory.clear_cache() end,
+      fn -> Mlx.Memory.set_cache_limit(limit) end,
+      fn -> Mlx.Memory.set_limit(Mlx.Memory.limit()) end,
+      fn -> Mlx.Native.keep_within_room(2 ** 60) end,
+      fn -> Mlx.Memory.reset_peak() end,
+      fn -> Mlx.Memory.measure(fn -> Mlx.add(Mlx.ones({64}), 1) end) end,
+      fn -> Mlx.Stream.synchronize() end,
+      fn -> Mlx.Stream.synchronize(a) end,
+      fn -> Mlx.Stream.synchronize(b) end,
+      fn -> Mlx.Random.seed(1) end,
+      fn -> Mlx.to_list(Mlx.add(Mlx.ones({64}, stream: a), 1, stream: b)) end,
+      fn -> Mlx.async_eval(Mlx.add(Mlx.ones({64}), 1, stream: a)) end
+    ]
+
+    callers =
+      for call <- calls do
+        spawn_link(fn ->
+          # Free buffers, without which there is nothing to give back.
+          repeat_until_stopped(fn ->
+            Mlx.deallocate(Mlx.eval(Mlx.ones({64})))
+            call.()
+          end)
+
+          send(parent, {:stopped, self()})
+        end)
+      end
+
+    failing =
+      for {made_on, used_on} <- [{a, a}, {a, b}, {b, a}, {a, nil}, {nil, b}, {nil, nil}] do
+        Task.async(fn ->
+          for _ <- 1..40 do
+            inverse = Mlx.Linalg.invert(Mlx.zeros({3, 3}), stream: made_on || Mlx.Stream.default(:cpu))
+            sum = Mlx.add(inverse, 1, stream: used_on)
+            assert_raise Mlx.Error, ~r/singular/, fn -> Mlx.to_list(sum) end
+          end
+        end)
+      end
+
+    Task.await_many(failing, 200_000)
+    for caller <- callers, do: send(caller, :stop)
+    for caller <- callers, do: assert_receive({:stopped, ^caller}, 60_000)
+  end
+
+  defp repeat_until_stopped(call) do
+    receive do
+      :stop -> :ok
+    after
+      0 ->
+        call.()
+        repeat_until_stopped(call)
+    end
+  end
+
+  test "a failure leaves nothing behind on the streams that it went through" do
+    [a, b, c] = for _ <- 1..3, do: Mlx.Stream.new(:cpu)
+    inverse = Mlx.Linalg.invert(Mlx.zeros({3, 3}), stream: a)
+    sums = [Mlx.add(Mlx.add(inverse, 1, stream: b), 2), Mlx.add(inverse, 3, stream: c)]
+    assert_raise Mlx.Error, ~r/singular/, fn -> Mlx.eval(sums) end
+
+    for stream <- [a, b, c, nil] do
+      assert Mlx.to_list(Mlx.add(Mlx.array([1.0]), 1, stream: stream)) == [2.0]
+      linear_algebra = stream || Mlx.Stream.default(:cpu)
+      assert Mlx.to_list(Mlx.Linalg.invert(Mlx.eye(2), stream: linear_algebra)) == [[1.0, 0.0], [0.0, 1.0]]
+    end
+
+    for sum <- sums, do: assert_raise(Mlx.Error, ~r/singular/, fn -> Mlx.to_list(sum) end)
+  end
 end
