@@ -260,7 +260,7 @@ defmodule Mlx.LM.SpeculationTest do
       assert Enum.map(a.logprobs, & &1.id) == a.ids
     end
 
-    @tag timeout: 300_000
+    @tag timeout: 900_000
     test "has the model's distribution: chi-square over 20,000 tokens" do
       small = Map.merge(@llama, %{"num_hidden_layers" => 1, "hidden_size" => 16, "intermediate_size" => 16})
       lm = lm(small, 1, memoryless: true, scale: 0.6)

@@ -141,7 +141,7 @@ defmodule Mlx.LM.Server.DraftModelTest do
     for seed <- 1..30 do
       {:ok, ref} = Server.submit(server, prompt(seed), max_tokens: 200)
       # Before, while and after its prompt is read.
-      for _event <- 1..rem(seed, 4)//1, do: assert_receive({Server, ^ref, {:text, _text}}, 10_000)
+      for _event <- 1..rem(seed, 4)//1, do: assert_receive({Server, ^ref, {:text, _text}}, 60_000)
       Server.cancel(server, ref)
     end
 
