@@ -16,7 +16,7 @@ defmodule Mlx.NativeArguments do
   @kinds [
     {~w(array array array array array array number stream)a, ~w(fast_cached_attention)a},
     {~w(number type)a, ~w(scalar)a},
-    {~w(arrays)a, ~w(async_eval buffer_size eval is_traced)a},
+    {~w(arrays)a, ~w(async_eval buffer_size deallocate_all eval is_traced)a},
     {~w(arrays arrays)a, ~w(start_ahead)a},
     {~w(text arrays)a, ~w(begin_tape)a},
     {~w(text shapes)a, ~w(begin_tape_without_values)a},
@@ -46,7 +46,6 @@ defmodule Mlx.NativeArguments do
     {~w(size flag)a, ~w(cache_new)a},
     {~w(cache)a, ~w(cache_latest)a},
     {~w(cache container flag)a, ~w(cache_call)a},
-    {~w(container)a, ~w(deallocate_all)a},
     {~w(cache container flag compiled_entry)a, ~w(cache_insert)a},
     {~w(map)a, ~w(table_new)a},
     {~w(table text)a, ~w(table_find)a},

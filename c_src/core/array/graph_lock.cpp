@@ -24,12 +24,6 @@ bool always() {
   return true;
 }
 
-// Arrays that were scheduled together have one. Null where there is none.
-const std::byte* event_of(const Array& array) {
-  const mlx::core::Event& event = array_of(array.get()).event();
-  return event.valid() ? &event.cast<const std::byte>() : nullptr;
-}
-
 // The event of an array on the stream of a CPU, where CUDA frees it when the GPU has done all that it was given: what
 // MLX lets go of when it is asked about the array is not to be freed here.
 std::shared_ptr<void> slowly_freed_event(const Array& array) {
@@ -185,7 +179,7 @@ void GraphLock::settle_available(std::span<Array* const> arrays) {
       throw Error("a value that this was to be computed from could not be computed: " + failure);
     }
     // What is promised may be written to just now.
-    const std::byte* const event = left_open_ ? nullptr : event_of(*array);
+    const std::byte* const event = left_open_ ? nullptr : event_of(array_of(array->get()));
     if (!left_open_ && (event == nullptr || event != open_event) && has_arrived_or_fail(*array)) {
       array->settle();
     } else {

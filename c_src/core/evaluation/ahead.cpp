@@ -14,7 +14,6 @@
 #include "core/evaluation/unsettled_arrays.hpp"
 #include "core/handles/array_lists.hpp"
 #include "core/handles/mlx_objects.hpp"
-#include "core/handles/nodes.hpp"
 #include "core/streams/streams.hpp"
 #include "core/threads/deep_thread.hpp"
 

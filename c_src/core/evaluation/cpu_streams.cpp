@@ -16,10 +16,6 @@
 namespace mlx_nif {
 namespace {
 
-bool is_of_cpu(const mlx::core::Stream& stream) {
-  return stream.device == mlx::core::Device::cpu;
-}
-
 void wait_for(const mlx::core::Stream& stream) {
   const auto done = std::make_shared<std::promise<void>>();
   mlx::core::scheduler::enqueue(stream, [done] { done->set_value(); });
@@ -38,7 +34,7 @@ void clear_error_of(const mlx::core::Stream& stream) {
 
 CpuStreams all_cpu_streams() {
   CpuStreams streams;
-  std::ranges::copy_if(mlx::core::get_streams(), std::back_inserter(streams), is_of_cpu);
+  std::ranges::copy_if(mlx::core::get_streams(), std::back_inserter(streams), on_cpu);
   return streams;
 }
 
@@ -46,7 +42,7 @@ CpuStreams cpu_streams_of(std::span<const mlx_array> outputs) {
   CpuStreams streams;
   for_each_node(arrays_of(outputs), {}, [&streams](const mlx::core::array& node) {
     const mlx::core::Stream stream = node.primitive().stream();
-    if (is_of_cpu(stream) && std::ranges::find(streams, stream) == streams.end()) {
+    if (on_cpu(stream) && std::ranges::find(streams, stream) == streams.end()) {
       streams.push_back(stream);
     }
   });

@@ -226,7 +226,7 @@ class Evaluation {
         if (is_new(streams, stream.index)) {
           sentinels.push_back(apply(mlx_stop_gradient, array.get(), borrow(stream)));
         }
-      } else if (node.event().valid() && is_new(events, &node.event().cast<const std::byte>())) {
+      } else if (const std::byte* event = event_of(node); event != nullptr && is_new(events, event)) {
         sentinels.push_back(array_with(node.event()));
       }
     });

@@ -3,6 +3,7 @@
 
 #include <mlx/mlx.h>
 
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -64,6 +65,12 @@ inline std::vector<mlx::core::array> arrays_of(std::span<const mlx_array> arrays
 
 inline bool on_cpu(const mlx::core::Stream& stream) {
   return stream.device == mlx::core::Device::cpu;
+}
+
+// What tells the events of arrays apart; those that were scheduled together have one. Null where there is none.
+inline const std::byte* event_of(const mlx::core::array& array) {
+  const mlx::core::Event& event = array.event();
+  return event.valid() ? &event.cast<const std::byte>() : nullptr;
 }
 
 inline bool has_16_bits(mlx::core::Dtype type) {

@@ -11,7 +11,6 @@
 #include "core/memory/array_limit.hpp"
 #include "nif/functions/function.hpp"
 #include "nif/resources/arrays.hpp"
-#include "nif/resources/containers.hpp"
 #include "nif/resources/memory_watch.hpp"
 #include "nif/resources/resources.hpp"
 #include "nif/tables/tables.hpp"
@@ -200,22 +199,23 @@ ERL_NIF_TERM is_available(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   return make_boolean(array.get()->settled());
 }
 
-ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
-  Array* array = find_array(env, argv[0]);
+void give_up(ErlNifEnv* env, ERL_NIF_TERM term) {
+  Array* array = find_array(env, term);
   if (array == nullptr) {
-    expected_array(env, "an Mlx.Array", argv[0]);
+    expected_array(env, "an Mlx.Array", term);
   }
   array->deallocate();
+}
+
+ERL_NIF_TERM deallocate(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
+  give_up(env, argv[0]);
   return atoms.ok;
 }
 
-// All arrays of a container: a call for each takes longer than its end.
+// A list of arrays: a call for each takes longer than its end.
 ERL_NIF_TERM deallocate_all(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   const TimeSlice slice(env);
-  const FlatContainer container(env, argv[0], true);
-  for (Array* array : container.arrays()) {
-    array->deallocate();
-  }
+  for_each_element(env, argv[0], [env](ERL_NIF_TERM term) { give_up(env, term); });
   return atoms.ok;
 }
 

@@ -141,7 +141,9 @@ defmodule Mlx.Transforms.Compilation do
       end
 
     # What is traced may be computed again.
-    if donated != [] and not traced, do: Native.deallocate_all(Enum.map(donated, &Enum.at(arguments, &1)))
+    if donated != [] and not traced,
+      do: donated |> Enum.map(&Enum.at(arguments, &1)) |> Tree.arrays() |> Native.deallocate_all()
+
     Replacement.received(result, arguments)
   end
 
