@@ -18,7 +18,8 @@ defmodule Mlx.LM.Cache do
 
   import Bitwise, only: [<<<: 2]
 
-  alias Mlx.Array
+  alias Mlx.{Array, Native, Tree}
+  alias Mlx.Values.Ahead
 
   @step 256
 
@@ -99,4 +100,17 @@ defmodule Mlx.LM.Cache do
 
   @doc false
   def make_room(%kind{} = cache, count), do: kind.make_room(cache, count)
+
+  # Has MLX compute caches that have read so many positions, and what comes with them, while the next step is built: the
+  # caches, what is gone on with, whose arrays nobody else has, and what is read. See `Mlx.Values.Ahead`.
+  @doc false
+  def start(caches, length, continued, read, function) do
+    buffers = Enum.map(caches, &buffers/1)
+    {{continued, buffers}, read} = Ahead.start({continued, buffers}, read, function)
+    {Enum.zip_with(caches, buffers, &put_buffers(&1, &2, length)), continued, read}
+  end
+
+  # Gives up all arrays of caches.
+  @doc false
+  def release(caches), do: caches |> Tree.arrays() |> Native.deallocate_all()
 end

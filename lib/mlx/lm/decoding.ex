@@ -12,7 +12,6 @@ defmodule Mlx.LM.Decoding do
 
   alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder, Sampler}
-  alias Mlx.Values.Ahead
 
   # So many generations run at once, each with buffers of its own size, and compile nothing anew.
   @kept 8
@@ -75,8 +74,7 @@ defmodule Mlx.LM.Decoding do
   end
 
   defp compute(next, read, [%{length: length} | _] = caches) do
-    buffers = Enum.map(caches, &Cache.buffers/1)
-    {{next, buffers}, chosen} = Ahead.start({next, buffers}, read, "Mlx.LM.Generation.events")
-    {chosen, next, Enum.zip_with(caches, buffers, &Cache.put_buffers(&1, &2, length))}
+    {caches, next, chosen} = Cache.start(caches, length, next, read, "Mlx.LM.Generation.events")
+    {chosen, next, caches}
   end
 end

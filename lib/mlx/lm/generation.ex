@@ -8,7 +8,7 @@ defmodule Mlx.LM.Generation do
 
   use Mlx.Arguments.Mismatch
 
-  alias Mlx.{Memory, Tree}
+  alias Mlx.Memory
   alias Mlx.Arguments.{ArgumentType, CalledFunction, Given, Options}
 
   alias Mlx.LM.{
@@ -128,7 +128,7 @@ defmodule Mlx.LM.Generation do
   defp abandon(:done), do: :ok
 
   defp abandon(%__MODULE__{caches: caches, speculation: speculation}) do
-    caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
+    Cache.release(caches)
     Speculation.release(speculation)
   end
 

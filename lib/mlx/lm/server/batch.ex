@@ -11,10 +11,9 @@ defmodule Mlx.LM.Server.Batch do
   # There is a power of two of slots, and room for the longest row in steps of 256. MLX compiles a step for each pair of
   # these; how many positions the rows have are an array. A free slot has read nothing: what it computes goes nowhere.
 
-  alias Mlx.{Array, Tree}
+  alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder, KeyValueCache}
   alias Mlx.LM.Server.Slots
-  alias Mlx.Values.Ahead
 
   # After so many steps with fewer rows than half of the slots, there are fewer slots.
   @patience 8
@@ -104,13 +103,9 @@ defmodule Mlx.LM.Server.Batch do
   end
 
   defp emptied(batch) do
-    release(batch.caches)
+    Cache.release(batch.caches)
     %{batch | caches: [], tokens: nil, slots: 0, rows: %{}, slack: 0}
   end
-
-  @doc "Gives up all arrays of caches."
-  @spec release([Cache.t()]) :: :ok
-  def release(caches), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
 
   @doc """
   Reads the next token of each row. Returns the most probable tokens after them, `{slots}`, the logits
@@ -144,9 +139,8 @@ defmodule Mlx.LM.Server.Batch do
   """
   @spec start(t(), continued, read) :: {t(), continued, read} when continued: term(), read: term()
   def start(%__MODULE__{} = batch, continued, read) do
-    buffers = Enum.map(batch.caches, &Cache.buffers/1)
-    {{continued, buffers}, read} = Ahead.start({continued, buffers}, read, "Mlx.LM.Server.generate")
-    {%{batch | caches: Enum.zip_with(batch.caches, buffers, &Cache.put_buffers(&1, &2, 0))}, continued, read}
+    {caches, continued, read} = Cache.start(batch.caches, 0, continued, read, "Mlx.LM.Server.generate")
+    {%{batch | caches: caches}, continued, read}
   end
 
   @doc "How many tokens a row has read."

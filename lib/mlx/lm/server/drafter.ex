@@ -71,7 +71,7 @@ defmodule Mlx.LM.Server.Drafter do
     length = min(read, length(ids))
     caches = PromptCache.of_row(batch.caches, slot, length)
     prompts = PromptCache.put(drafter.prompts, Enum.take(ids, length), caches)
-    Batch.release(caches)
+    Cache.release(caches)
     drop(%{drafter | prompts: prompts}, ref)
   end
 

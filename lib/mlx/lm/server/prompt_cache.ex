@@ -130,7 +130,7 @@ defmodule Mlx.LM.Server.PromptCache do
 
   defp delete(cache, id) do
     {entry, entries} = Map.pop!(cache.entries, id)
-    entry.caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
+    Cache.release(entry.caches)
     %{cache | bytes: cache.bytes - entry.bytes, trie: TokenTrie.delete(cache.trie, entry.ids), entries: entries}
   end
 

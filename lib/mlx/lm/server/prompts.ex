@@ -4,7 +4,7 @@ defmodule Mlx.LM.Server.Prompts do
   # `:prefill_step` tokens are read: of one prompt, or of several short ones. At its first turn it is looked up what is known of a
   # prompt, which may be what another one has read just before.
 
-  alias Mlx.LM.Decoder
+  alias Mlx.LM.{Cache, Decoder}
   alias Mlx.LM.Server.{Batch, Choosing, Constraint, PromptCache, Reading, Row, Work}
 
   # A prompt that begins with more tokens of another one than this is read after it, from there on.
@@ -160,7 +160,7 @@ defmodule Mlx.LM.Server.Prompts do
 
     cond do
       next == :done ->
-        Batch.release(caches)
+        Cache.release(caches)
         work
 
       Work.drafts?(work, next) ->

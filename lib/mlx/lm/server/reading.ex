@@ -6,7 +6,7 @@ defmodule Mlx.LM.Server.Reading do
 
   alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder}
-  alias Mlx.LM.Server.{Batch, Row, Slots}
+  alias Mlx.LM.Server.{Row, Slots}
 
   # `caches` are nil before the first part. `ready` are the model's caches and the first token `{1}`, when the draft model reads.
   @enforce_keys [:row, :rest, :left]
@@ -88,7 +88,7 @@ defmodule Mlx.LM.Server.Reading do
           do: for(cache <- caches, do: Slots.row(cache, slot, start + length))
 
     {logits, rows} = Mlx.eval({logits, rows})
-    Batch.release(caches)
+    Cache.release(caches)
 
     for {{reading, caches}, slot} <- readings |> Enum.zip(rows) |> Enum.with_index() do
       {:read, %{reading | caches: caches}, Mlx.take(logits, Mlx.array([slot]), axis: 0)}
@@ -99,7 +99,7 @@ defmodule Mlx.LM.Server.Reading do
   defp joined(readings, start) do
     for [cache | _] = caches <- Enum.zip_with(for(reading <- readings, do: reading.caches), & &1) do
       joined = Map.new([:keys, :values], fn part -> {part, Mlx.concatenate(first(caches, part, start), axis: 0)} end)
-      Batch.release(caches)
+      Cache.release(caches)
       struct!(cache, joined)
     end
   end
@@ -114,8 +114,8 @@ defmodule Mlx.LM.Server.Reading do
   @doc "Gives up the caches."
   @spec leave(t()) :: :ok
   def leave(%__MODULE__{caches: caches, ready: ready}) do
-    Batch.release(caches || [])
-    with {caches, _token} <- ready, do: Batch.release(caches)
+    Cache.release(caches || [])
+    with {caches, _token} <- ready, do: Cache.release(caches)
     :ok
   end
 end

@@ -142,7 +142,7 @@ defmodule Mlx.LM.Server.Work do
     ids = Row.read(work.rows[ref], id, length)
     caches = PromptCache.of_row(work.batch.caches, slot, length)
     prompts = PromptCache.put(work.prompts, ids, caches)
-    Batch.release(caches)
+    Cache.release(caches)
     leave(%{work | prompts: prompts, drafter: work.drafter && Drafter.leave(work.drafter, ref, ids)}, ref)
   end
 

@@ -8,7 +8,7 @@ defmodule Mlx.LM.Speculation.DraftModel do
   #
   # Where the sampler draws tokens, `probabilities` are those that it drew by.
 
-  alias Mlx.{Array, Tree}
+  alias Mlx.Array
   alias Mlx.LM.{Cache, Decoder, Sampler}
   alias Mlx.LM.Sampler.Distribution
   alias Mlx.LM.Speculation.Rewind
@@ -122,5 +122,5 @@ defmodule Mlx.LM.Speculation.DraftModel do
 
   @doc "Gives up its caches."
   @spec release(t()) :: :ok
-  def release(%__MODULE__{caches: caches}), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
+  def release(%__MODULE__{caches: caches}), do: Cache.release(caches)
 end

@@ -32,7 +32,7 @@ defmodule Mlx.LM.Speculation.Rewind do
   """
   @spec to([Cache.t()], kept(), non_neg_integer(), non_neg_integer()) :: [Cache.t()]
   def to([%{length: wanted} | _] = caches, kept, _start, wanted) do
-    release(for copy <- kept || [], copy != nil, do: copy)
+    Cache.release(for copy <- kept || [], copy != nil, do: copy)
     caches
   end
 
@@ -46,10 +46,8 @@ defmodule Mlx.LM.Speculation.Rewind do
         kind.trim(cache, start)
 
       cache, copy ->
-        release(cache)
+        Cache.release(cache)
         copy
     end)
   end
-
-  defp release(caches), do: caches |> Tree.arrays() |> Enum.each(&Mlx.deallocate/1)
 end
