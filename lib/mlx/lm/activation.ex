@@ -4,6 +4,7 @@ defmodule Mlx.LM.Activation do
 
   alias Mlx.Array
   alias Mlx.NN.Activations
+  alias Mlx.Transforms.FusedFunction
 
   @functions %{
     "silu" => &Activations.silu/1,
@@ -27,8 +28,10 @@ defmodule Mlx.LM.Activation do
 
   @doc "The activation of an array."
   @spec call(String.t(), Array.t()) :: Array.t()
-  def call("silu", x), do: x |> Mlx.sigmoid() |> Mlx.multiply(x)
-  def call(name, x), do: Map.fetch!(@functions, name).(x)
+  def call(name, x), do: FusedFunction.call({__MODULE__, name}, &activated(name, &1), [x])
+
+  defp activated("silu", x), do: x |> Mlx.sigmoid() |> Mlx.multiply(x)
+  defp activated(name, x), do: Map.fetch!(@functions, name).(x)
 
   @doc """
   The product of the activated gate and another array. The one of `"clipped_swiglu"` bounds both, and adds 1 to the other;
@@ -38,36 +41,40 @@ defmodule Mlx.LM.Activation do
   `{"greatest_gelu", deviations}` takes what gates are more than so many standard deviations above their mean.
   """
   @spec gate(String.t() | {String.t(), number() | {number(), number() | nil}}, Array.t(), Array.t()) :: Array.t()
-  def gate("clipped_swiglu", gate, up), do: gate({"clipped_swiglu", @limit}, gate, up)
+  # The mean of gates depends on how many there are.
+  def gate({"greatest_gelu", _deviations} = name, gate, up), do: gated(name, gate, up)
+  def gate(name, gate, up), do: FusedFunction.call({__MODULE__, :gate, name}, &gated(name, &1, &2), [gate, up])
 
-  def gate({"clipped_swiglu", limit}, gate, up) do
+  defp gated("clipped_swiglu", gate, up), do: gated({"clipped_swiglu", @limit}, gate, up)
+
+  defp gated({"clipped_swiglu", limit}, gate, up) do
     gate = Mlx.min(gate, limit)
     up = up |> Mlx.clip(-limit, limit) |> Mlx.add(1)
     Mlx.multiply(up, Mlx.multiply(gate, Mlx.sigmoid(Mlx.multiply(gate, @slope))))
   end
 
-  def gate({"limited_silu", limit}, gate, up) do
-    Mlx.multiply(call("silu", Mlx.min(gate, limit)), Mlx.clip(up, -limit, limit))
+  defp gated({"limited_silu", limit}, gate, up) do
+    Mlx.multiply(activated("silu", Mlx.min(gate, limit)), Mlx.clip(up, -limit, limit))
   end
 
-  def gate({"bounded_silu", limit}, gate, up) do
-    Mlx.multiply(Mlx.min(call("silu", gate), limit), Mlx.clip(up, -limit, limit))
+  defp gated({"bounded_silu", limit}, gate, up) do
+    Mlx.multiply(Mlx.min(activated("silu", gate), limit), Mlx.clip(up, -limit, limit))
   end
 
-  def gate({"situ", {limit, other}}, gate, %Array{type: type} = up) do
+  defp gated({"situ", {limit, other}}, gate, %Array{type: type} = up) do
     [gate, up] = for x <- [gate, up], do: Mlx.as_type(x, :f32)
     activated = gate |> toward(limit) |> Mlx.multiply(Mlx.sigmoid(gate))
     Mlx.as_type(Mlx.multiply(activated, if(other, do: toward(up, other), else: up)), type)
   end
 
-  def gate({"greatest_gelu", deviations}, gate, up) do
+  defp gated({"greatest_gelu", deviations}, gate, up) do
     mean = Mlx.mean(gate, axes: [-1], keep_axes: true)
     deviation = Mlx.standard_deviation(gate, axes: [-1], keep_axes: true)
     above = Mlx.subtract(gate, Mlx.add(mean, Mlx.multiply(deviation, deviations)))
     Mlx.multiply(Activations.gelu_approx(Mlx.max(above, 0)), up)
   end
 
-  def gate(name, gate, up), do: Mlx.multiply(call(name, gate), up)
+  defp gated(name, gate, up), do: Mlx.multiply(activated(name, gate), up)
 
   defp toward(x, limit), do: x |> Mlx.divide(limit) |> Mlx.tanh() |> Mlx.multiply(limit)
 end
