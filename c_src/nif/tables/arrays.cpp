@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include "core/array/uploads.hpp"
 #include "core/evaluation/ahead.hpp"
 #include "core/evaluation/evaluation.hpp"
 #include "core/evaluation/values.hpp"
@@ -48,11 +49,7 @@ ERL_NIF_TERM copy_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   if (binary.size > most_bytes_copied_inline) {
     require_dirty_scheduler();
   }
-  ArrayHandle array(mlx_array_new_data(binary.data, shape.data(), static_cast<int>(shape.size()), type));
-  if (!array) {
-    check(1);
-  }
-  return make_value(env, std::move(array));
+  return make_value(env, upload(binary.data, shape, type));
 }
 
 ERL_NIF_TERM from_binary(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {

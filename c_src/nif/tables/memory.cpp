@@ -1,5 +1,8 @@
 // MLX's memory.
+#include <algorithm>
+
 #include "core/array/array.hpp"
+#include "core/array/uploads.hpp"
 #include "core/evaluation/cpu_rest.hpp"
 #include "core/evaluation/scheduling.hpp"
 #include "core/memory/array_limit.hpp"
@@ -16,10 +19,30 @@ namespace mlx_nif {
 namespace {
 
 template <auto get>
-ERL_NIF_TERM read_size(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+std::size_t size_by() {
   std::size_t bytes = 0;
   check(get(&bytes));
-  return enif_make_uint64(env, bytes);
+  return bytes;
+}
+
+template <auto get>
+ERL_NIF_TERM read_size(ErlNifEnv* env, const ERL_NIF_TERM[]) {
+  return enif_make_uint64(env, get());
+}
+
+// To Elixir, buffers that are kept for uploads are as free as those that MLX keeps.
+std::size_t active_memory() {
+  const std::size_t kept = bytes_kept_for_uploads();
+  return std::max(size_by<mlx_get_active_memory>(), kept) - kept;
+}
+
+std::size_t free_memory() {
+  return size_by<mlx_get_cache_memory>() + bytes_kept_for_uploads();
+}
+
+int clear_cache() {
+  free_buffers_kept_for_uploads();
+  return mlx_clear_cache();
 }
 
 // Has MLX do something while nothing else uses what it changes.
@@ -29,11 +52,6 @@ template <auto change, Alone alone = between_schedules>
 ERL_NIF_TERM change_memory(ErlNifEnv*, const ERL_NIF_TERM[]) {
   alone([] { check(change()); });
   return atoms.ok;
-}
-
-template <auto limit>
-ERL_NIF_TERM read_limit(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  return enif_make_uint64(env, limit());
 }
 
 ERL_NIF_TERM set_largest(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
@@ -58,9 +76,7 @@ ERL_NIF_TERM change_by(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 // {bytes, arrays}
 ERL_NIF_TERM get_held_memory(ErlNifEnv* env, const ERL_NIF_TERM[]) {
-  std::size_t bytes = 0;
-  check(mlx_get_active_memory(&bytes));
-  return enif_make_tuple2(env, enif_make_uint64(env, bytes), enif_make_uint64(env, Array::count()));
+  return enif_make_tuple2(env, enif_make_uint64(env, active_memory()), enif_make_uint64(env, Array::count()));
 }
 
 std::shared_ptr<Holdings> own_holdings(ErlNifEnv* env) {
@@ -133,14 +149,14 @@ ERL_NIF_TERM report_growth(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
 
 std::vector<ErlNifFunc> memory_functions() {
   return {
-      function<"get_active_memory", 0, read_size<mlx_get_active_memory>>(),
-      function<"get_cache_memory", 0, read_size<mlx_get_cache_memory>>(),
-      function<"get_peak_memory", 0, read_size<mlx_get_peak_memory>>(),
-      function<"get_memory_limit", 0, read_limit<memory_limit>>(),
-      function<"get_array_limit", 0, read_limit<array_limit>>(),
+      function<"get_active_memory", 0, read_size<active_memory>>(),
+      function<"get_cache_memory", 0, read_size<free_memory>>(),
+      function<"get_peak_memory", 0, read_size<size_by<mlx_get_peak_memory>>>(),
+      function<"get_memory_limit", 0, read_size<memory_limit>>(),
+      function<"get_array_limit", 0, read_size<array_limit>>(),
       function<"set_array_limit", 1, set_largest>(),
       dirty_function<"set_memory_limit", 1, set_limit<set_memory_limit>>(),
-      function<"get_cache_limit", 0, read_limit<cache_limit>>(),
+      function<"get_cache_limit", 0, read_size<cache_limit>>(),
       dirty_function<"set_cache_limit", 1, set_limit<set_cache_limit, while_cpu_streams_rest>>(),
       dirty_function<"keep_within_room", 1, change_by<keep_within_room, while_cpu_streams_rest>>(),
       function<"get_held_memory", 0, get_held_memory>(),
@@ -152,10 +168,10 @@ std::vector<ErlNifFunc> memory_functions() {
       function<"postpone_collection", 0, postpone_collection>(),
       function<"room_made", 0, room_made>(),
       function<"report_growth", 1, report_growth>(),
-      function<"get_wired_limit", 0, read_limit<wired_memory::limit>>(),
+      function<"get_wired_limit", 0, read_size<wired_memory::limit>>(),
       dirty_function<"set_wired_limit", 1, set_limit<wired_memory::set_limit>>(),
       dirty_function<"hold_wired_memory", 1, change_by<wired_memory::hold>>(),
-      dirty_function<"clear_cache", 0, change_memory<mlx_clear_cache, while_cpu_streams_rest>>(),
+      dirty_function<"clear_cache", 0, change_memory<clear_cache, while_cpu_streams_rest>>(),
       dirty_function<"reset_peak_memory", 0, change_memory<mlx_reset_peak_memory>>(),
   };
 }

@@ -28,7 +28,7 @@ defmodule Mlx.Arguments.Options do
 
   def stream(options, function) do
     check(options, [], [:stream], function)
-    Stream.resolve(options, "Mlx.#{function}")
+    given_stream(options, function)
   end
 
   @doc """
@@ -37,16 +37,18 @@ defmodule Mlx.Arguments.Options do
       [axes, keep_axes, stream] = Options.values(options, :sum, axes: nil, keep_axes: false)
   """
   @spec values(keyword(), atom(), keyword()) :: [term()]
+  def values([], _function, defaults), do: read(defaults, [], [nil])
+
   def values(options, function, defaults) do
     check(options, defaults, [:stream], function)
-    read(defaults, options, function)
+    read(defaults, options, [given_stream(options, function)])
   end
 
   @doc "The values of the options in the order of `defaults`, for a function that is no operation."
   @spec without_stream(keyword(), atom(), keyword()) :: [term()]
   def without_stream(options, function, defaults) do
     check(options, defaults, [], function)
-    for {name, default} <- defaults, do: Keyword.get(options, name, default)
+    read(defaults, options, [])
   end
 
   @doc "The options with the defaults of those that are not given, for a function that is no operation."
@@ -56,12 +58,16 @@ defmodule Mlx.Arguments.Options do
     Keyword.merge(defaults, options)
   end
 
-  defp read([], [], _function), do: [nil]
-  defp read([], options, function), do: [Stream.resolve(options, "Mlx.#{function}")]
-
-  defp read([{name, default} | rest], options, function) do
-    [Keyword.get(options, name, default) | read(rest, options, function)]
+  # The function's name is put together only where it may be needed.
+  defp given_stream(options, function) do
+    if Keyword.has_key?(options, :stream), do: Stream.resolve(options, "Mlx.#{function}")
   end
+
+  defp read([], _options, others), do: others
+  defp read([{_name, default} | rest], [], others), do: [default | read(rest, [], others)]
+
+  defp read([{name, default} | rest], options, others),
+    do: [Keyword.get(options, name, default) | read(rest, options, others)]
 
   defp check([], _defaults, _others, _function), do: :ok
 

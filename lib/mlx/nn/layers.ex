@@ -8,7 +8,9 @@ defmodule Mlx.NN.Layers do
 
   @doc "Whether a module derives `Mlx.NN.Layer`."
   @spec derives?(module()) :: boolean()
-  def derives?(module), do: Code.ensure_loaded?(module) and function_exported?(module, :__layer__, 1)
+  def derives?(module), do: marked?(module) or (Code.ensure_loaded?(module) and marked?(module))
+
+  defp marked?(module), do: function_exported?(module, :__layer__, 1)
 
   @doc "The names of the fields whose arrays training keeps as they are."
   @spec kept(struct()) :: [atom()]
