@@ -71,7 +71,7 @@ defmodule Mlx.Ops.Creation do
 
   defp stored(term, type) do
     {bytes, sizes, type} = TermConversion.encode(term, type)
-    Garbage.watch(fn -> Native.from_binary(bytes, List.to_tuple(sizes), type) end)
+    upload(bytes, List.to_tuple(sizes), type)
   end
 
   defp convert(array, nil, _stream), do: array
@@ -108,7 +108,11 @@ defmodule Mlx.Ops.Creation do
               "got #{byte_size(bytes)}"
     end
 
-    Garbage.watch(fn -> Native.from_binary(bytes, shape, type) end)
+    upload(bytes, shape, type)
+  end
+
+  defp upload(bytes, shape, type) do
+    Garbage.watch_upload(byte_size(bytes), fn -> Native.from_binary(bytes, shape, type) end)
   end
 
   @doc """

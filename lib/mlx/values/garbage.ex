@@ -22,6 +22,9 @@ defmodule Mlx.Values.Garbage do
   # What is left of the dead arrays after a collection of the young generation.
   @little 1_048_576
 
+  # Processes that make nothing but small arrays are collected by the virtual machine soon enough.
+  @small_upload 65_536
+
   # A full collection is worth its time for this many times as many bytes as there are on the heap, which is copied: to let
   # as much memory lie fallow costs about as much, since each new page of memory has to be cleared. What the heap has room for
   # beyond that costs nothing.
@@ -41,6 +44,14 @@ defmodule Mlx.Values.Garbage do
     relieve(@reasons)
     with_room(evaluate)
   end
+
+  @doc """
+  Runs what copies so many bytes into an array. For little memory the process is not collected: it may be building a graph
+  of much that is not computed yet, and would be collected for each number in it.
+  """
+  @spec watch_upload(non_neg_integer(), (-> result)) :: result when result: term()
+  def watch_upload(bytes, upload) when bytes < @small_upload, do: with_room(upload)
+  def watch_upload(_bytes, upload), do: watch(upload)
 
   # One collection for each reason that there is.
   defp relieve(0), do: :ok

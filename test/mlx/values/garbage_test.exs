@@ -173,6 +173,36 @@ defmodule Mlx.Values.GarbageTest do
     condition.() or (tries > 0 and Process.sleep(100) == :ok and eventually(condition, tries - 1))
   end
 
+  # A graph of which each number had its process collected took three times as long to build.
+  test "numbers in a graph do not have its process collected" do
+    parent = self()
+
+    builder =
+      spawn_roomy(fn ->
+        :erlang.trace(self(), true, [:garbage_collection, {:tracer, parent}])
+        graph = for number <- 1..20, do: Mlx.add(ones(), Mlx.array(number))
+        :erlang.trace(self(), false, [:garbage_collection])
+        send(parent, {:built, length(graph)})
+      end)
+
+    assert_receive {:built, 20}, 60_000
+    delivered = :erlang.trace_delivered(builder)
+    assert_receive {:trace_delivered, ^builder, ^delivered}, 60_000
+    assert collections(builder) < 5
+  end
+
+  defp collections(process, count \\ 0) do
+    receive do
+      {:trace, ^process, kind, _sizes} when kind in [:gc_minor_start, :gc_major_start] ->
+        collections(process, count + 1)
+
+      {:trace, ^process, _end, _sizes} ->
+        collections(process, count)
+    after
+      0 -> count
+    end
+  end
+
   test "processes that wait are collected, whoever they are" do
     Mlx.MemoryProbe.settle()
     before = Mlx.Memory.active()
