@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/evaluation/evaluation.hpp"
+#include "core/evaluation/scheduling.hpp"
 #include "core/handles/error.hpp"
 #include "core/streams/late_failure.hpp"
 #include "sanitizers/crowd.hpp"
