@@ -68,7 +68,8 @@ defmodule Mlx.LM.Quantization.AWQTest do
 
       scaled = Blockwise.run(decoder, [ids], change, fn _progress -> :ok end)
       [was, is] = for model <- [decoder, scaled], do: Decoder.training_logits(model, ids)
-      assert distance(is, was) <= 1.0e-5, "#{type} computes something else with scales"
+      # Products are rounded otherwise, and on each processor in its own way.
+      assert distance(is, was) <= 1.0e-4, "#{type} computes something else with scales"
 
       for {from, _into} <- Folds.of(block) do
         [a, b] =
