@@ -10,7 +10,8 @@ defmodule Mlx.LM.Server.FamiliesTest do
 
   @moduletag :oracle
   @moduletag :tmp_dir
-  @moduletag timeout: 900_000
+  # Three minutes on two cores that do nothing else.
+  @moduletag timeout: 1_800_000
 
   @tolerance 1.0e-4
   @lengths [5, 40, 17, 1, 60]
