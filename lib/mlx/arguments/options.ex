@@ -37,8 +37,6 @@ defmodule Mlx.Arguments.Options do
       [axes, keep_axes, stream] = Options.values(options, :sum, axes: nil, keep_axes: false)
   """
   @spec values(keyword(), atom(), keyword()) :: [term()]
-  def values([], _function, defaults), do: read(defaults, [], [nil])
-
   def values(options, function, defaults) do
     check(options, defaults, [:stream], function)
     read(defaults, options, [given_stream(options, function)])
@@ -64,7 +62,6 @@ defmodule Mlx.Arguments.Options do
   end
 
   defp read([], _options, others), do: others
-  defp read([{_name, default} | rest], [], others), do: [default | read(rest, [], others)]
 
   defp read([{name, default} | rest], options, others),
     do: [Keyword.get(options, name, default) | read(rest, options, others)]
