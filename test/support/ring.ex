@@ -40,6 +40,8 @@ defmodule Mlx.Ring do
       for node <- nodes do
         code =
           quote do
+            # Erlang warns on the standard output when one node leaves before another.
+            :logger.set_primary_config(:level, :error)
             {:ok, _started} = Application.ensure_all_started(:mlx)
             {:ok, _pid} = Node.start(unquote(node), :longnames)
             Node.set_cookie(:mlx_ring)

@@ -35,12 +35,6 @@ std::size_t size_of(std::span<const int> shape, mlx_dtype type) {
   return bytes;
 }
 
-mx::Dtype cpp_type(mlx_dtype type) {
-  static_assert(static_cast<int>(mx::Dtype::Val::bool_) == MLX_BOOL &&
-                static_cast<int>(mx::Dtype::Val::complex64) == MLX_COMPLEX64);
-  return mx::Dtype(static_cast<mx::Dtype::Val>(type), static_cast<std::uint8_t>(mlx_dtype_size(type)));
-}
-
 class KeptBuffers {
  public:
   static KeptBuffers& instance() {
@@ -103,12 +97,8 @@ class KeptBuffers {
   std::size_t bytes_ = 0;
 };
 
-ArrayHandle checked(mlx_array array) {
-  ArrayHandle handle(array);
-  if (!handle) {
-    check(1);
-  }
-  return handle;
+ArrayHandle uploaded(const void* elements, std::span<const int> shape, mlx_dtype type) {
+  return require_made(ArrayHandle(mlx_array_new_data(elements, shape.data(), static_cast<int>(shape.size()), type)));
 }
 
 }  // namespace
@@ -117,19 +107,19 @@ ArrayHandle upload(const void* elements, std::span<const int> shape, mlx_dtype t
   if (has_cuda()) {
     return upload_into_kept_buffer(elements, shape, type);
   }
-  return checked(mlx_array_new_data(elements, shape.data(), static_cast<int>(shape.size()), type));
+  return uploaded(elements, shape, type);
 }
 
 ArrayHandle upload_into_kept_buffer(const void* elements, std::span<const int> shape, mlx_dtype type) {
   const std::size_t bytes = size_of(shape, type);
   if (bytes <= bytes_in_small_pool || bytes > most_bytes_of_one) {
-    return checked(mlx_array_new_data(elements, shape.data(), static_cast<int>(shape.size()), type));
+    return uploaded(elements, shape, type);
   }
   const std::size_t size = std::bit_ceil(bytes);
   Buffer buffer = KeptBuffers::instance().take(size);
   std::memcpy(buffer.raw_ptr(), elements, bytes);
   mx::allocator::Data data(buffer, [size](Buffer freed) { KeptBuffers::instance().give_back(freed, size); });
-  return handle_of(mx::array(std::move(data), mx::Shape(shape.begin(), shape.end()), cpp_type(type)));
+  return handle_of(mx::array(std::move(data), mx::Shape(shape.begin(), shape.end()), type_of(type)));
 }
 
 std::size_t bytes_kept_for_uploads() {

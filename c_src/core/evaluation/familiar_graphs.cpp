@@ -41,8 +41,8 @@ bool is_plain(std::string_view operation) {
 // The operations whose kernels follow from their own settings as well. A compiled function calls the same ones each
 // time, so that their address tells them from others. A fused kernel is named after the operations in it.
 bool is_recorded(std::string_view operation) {
-  static const auto* const recorded =
-      new std::unordered_set<std::string_view>{"LayerNorm", "LayerNormVJP", "RMSNorm", "RMSNormVJP", "RoPE"};
+  static const auto* const recorded = new std::unordered_set<std::string_view>{
+      "CustomKernel", "LayerNorm", "LayerNormVJP", "RMSNorm", "RMSNormVJP", "RoPE"};
   return operation.starts_with("Compiled") || operation.starts_with("Scatter") || recorded->contains(operation);
 }
 

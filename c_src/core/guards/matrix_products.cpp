@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 
 #include "core/guards/clamping.hpp"
 #include "core/guards/quantization_guards.hpp"
@@ -14,6 +15,7 @@
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/handles/scalar.hpp"
+#include "core/kernels/skinny_products.hpp"
 #include "core/operations/newer_operations.hpp"
 #include "core/recording/run_purpose.hpp"
 
@@ -111,6 +113,22 @@ int mapped(mlx_array* result, mlx_array x, const QuantizedMatrices& matrices, ml
   return mlx_astype(result, made.get(), mlx_array_dtype(checked.get()), s);
 }
 
+// Nothing where MLX computes it.
+std::optional<mx::array> skinny(mlx_array x, const QuantizedMatrices& matrices, mlx_stream s) {
+  constexpr int packed_bits = 4;
+  constexpr int default_group_size = 64;
+  const auto [group_size, has_group_size] = matrices.group_size;
+  const auto [bits, has_bits] = matrices.bits;
+  if (matrices.biases.ctx == nullptr || !matrices.transpose || (has_bits && bits != packed_bits)) {
+    return std::nullopt;
+  }
+  const PackedMatrix packed{.words = array_of(matrices.weights),
+                            .scales = array_of(matrices.scales),
+                            .biases = array_of(matrices.biases),
+                            .group_size = has_group_size ? group_size : default_group_size};
+  return skinny_product(array_of(x), packed, stream_of(s));
+}
+
 void check_factors_of(mlx_array x, const QuantizedMatrices& matrices) {
   check_quantization(matrices.group_size, matrices.bits);
   check_quantized(matrices.weights, matrices.scales);
@@ -133,6 +151,22 @@ int addmm(mlx_array* result, mlx_array c, mlx_array a, mlx_array b, float alpha,
   return mlx_add(result, times(product.get(), alpha).get(), times(c, beta).get(), s);
 }
 
+int matmul(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
+  require_all({a, b});
+  if (const auto made = skinny_product(array_of(a), array_of(b), stream_of(s))) {
+    return set_result(result, *made);
+  }
+  return mlx_matmul(result, a, b, s);
+}
+
+int add(mlx_array* result, mlx_array a, mlx_array b, mlx_stream s) {
+  require_all({a, b});
+  if (const auto made = sum_with_skinny_product(array_of(a), array_of(b), stream_of(s))) {
+    return set_result(result, *made);
+  }
+  return mlx_add(result, a, b, s);
+}
+
 int gather_mm(mlx_array* result, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices,
               bool sorted_indices, mlx_stream s) {
   require_matrices({a, b});
@@ -150,6 +184,9 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
                      mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream s) {
   const QuantizedMatrices matrices{w, scales, biases, transpose, group_size, bits, mode};
   check_factors_of(x, matrices);
+  if (const auto made = skinny(x, matrices, s)) {
+    return set_result(result, *made);
+  }
   const auto multiply = [&](mlx_array* made, mlx_array factor) {
     return mlx_quantized_matmul(made, factor, w, scales, biases, transpose, group_size, bits, mode, s);
   };

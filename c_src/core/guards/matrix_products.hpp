@@ -1,8 +1,8 @@
-// Products of matrices that are quantized, that indices pick from others, or that something is added to.
+// Products of matrices, also of those that are quantized, that indices pick from others, or that something is added to.
 //
 // MLX takes indices below 0 for ones far beyond the end, where these count from the end. On a CPU it adds up in 16 bits
 // what has 16 bits, where these add in f32. And it cannot map them over axes: there they are products with matrices
-// that are unpacked and picked first.
+// that are unpacked and picked first. On CUDA, products of a few rows have kernels of this library.
 #pragma once
 
 #include <mlx/c/mlx.h>
@@ -12,6 +12,11 @@ namespace mlx_nif::guarded {
 
 // MLX maps the summand by its first axes, where the product has other ones.
 int addmm(mlx_array*, mlx_array c, mlx_array a, mlx_array b, float alpha, float beta, mlx_stream);
+
+int matmul(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
+
+// Also of what is no product.
+int add(mlx_array*, mlx_array a, mlx_array b, mlx_stream);
 
 int gather_mm(mlx_array*, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_array rhs_indices, bool sorted_indices,
               mlx_stream);

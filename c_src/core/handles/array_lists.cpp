@@ -23,11 +23,7 @@ std::vector<mlx_array> borrow(std::span<const ArrayHandle> arrays) {
 }
 
 ArrayVectorHandle vector_of(std::span<const mlx_array> arrays) {
-  ArrayVectorHandle vector(mlx_vector_array_new_data(arrays.data(), arrays.size()));
-  if (!vector) {
-    check(1);
-  }
-  return vector;
+  return require_made(ArrayVectorHandle(mlx_vector_array_new_data(arrays.data(), arrays.size())));
 }
 
 std::vector<ArrayHandle> elements_of(mlx_vector_array vector) {

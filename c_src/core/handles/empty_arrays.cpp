@@ -16,12 +16,8 @@ bool has_no_elements(mlx_array array) {
 ArrayHandle without_elements(mlx_array array) {
   const auto shape = shape_of(array);
   const char nothing = 0;
-  ArrayHandle result(
-      mlx_array_new_data(&nothing, shape.data(), static_cast<int>(shape.size()), mlx_array_dtype(array)));
-  if (!result) {
-    check(1);
-  }
-  return result;
+  return require_made(
+      ArrayHandle(mlx_array_new_data(&nothing, shape.data(), static_cast<int>(shape.size()), mlx_array_dtype(array))));
 }
 
 }  // namespace mlx_nif

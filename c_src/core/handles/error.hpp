@@ -40,4 +40,13 @@ struct ErrorOf {
 // Throws the message that mlx-c left behind when `status` is not 0.
 void check(int status);
 
+// What a function of mlx-c made. Throws the message that mlx-c left behind when that is nothing.
+template <typename Owner>
+Owner require_made(Owner owner) {
+  if (!owner) {
+    check(1);
+  }
+  return owner;
+}
+
 }  // namespace mlx_nif

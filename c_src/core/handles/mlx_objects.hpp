@@ -4,6 +4,7 @@
 #include <mlx/mlx.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,18 @@ inline const mlx::core::array& array_of(mlx_array array) {
 
 inline const mlx::core::Stream& stream_of(mlx_stream stream) {
   return *static_cast<const mlx::core::Stream*>(stream.ctx);
+}
+
+// Both number the types alike.
+static_assert(static_cast<int>(mlx::core::Dtype::Val::bool_) == MLX_BOOL &&
+              static_cast<int>(mlx::core::Dtype::Val::complex64) == MLX_COMPLEX64);
+
+inline mlx_dtype type_of(mlx::core::Dtype type) {
+  return static_cast<mlx_dtype>(type.val());
+}
+
+inline mlx::core::Dtype type_of(mlx_dtype type) {
+  return mlx::core::Dtype(static_cast<mlx::core::Dtype::Val>(type), static_cast<std::uint8_t>(mlx_dtype_size(type)));
 }
 
 inline mlx_stream borrow(const mlx::core::Stream& stream) {

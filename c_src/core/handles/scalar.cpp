@@ -50,11 +50,7 @@ Integer integer(const Scalar& value) {
 
 template <typename Element>
 ArrayHandle make(Element element, mlx_dtype type) {
-  ArrayHandle array(mlx_array_new_data(&element, nullptr, 0, type));
-  if (!array) {
-    check(1);
-  }
-  return array;
+  return require_made(ArrayHandle(mlx_array_new_data(&element, nullptr, 0, type)));
 }
 
 bool inexact(mlx_dtype type) {

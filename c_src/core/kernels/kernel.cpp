@@ -88,14 +88,6 @@ StringVectorHandle vector_of(const std::vector<std::string>& strings) {
   return vector;
 }
 
-template <typename Owner>
-Owner require_made(Owner kernel) {
-  if (!kernel) {
-    check(1);
-  }
-  return kernel;
-}
-
 }  // namespace
 
 Kernel Kernel::metal(const KernelSource& source, bool atomic_outputs) {

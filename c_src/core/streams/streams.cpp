@@ -120,10 +120,7 @@ void Streams::set_thread_defaults() {
 
 StreamHandle Streams::make(mlx_device_type type) {
   const DeviceHandle device(mlx_device_new_type(type, 0));
-  StreamHandle stream(mlx_stream_new_thread_unsafe(device.get()));
-  if (!stream) {
-    check(1);
-  }
+  StreamHandle stream = require_made(StreamHandle(mlx_stream_new_thread_unsafe(device.get())));
   if (type == MLX_CPU) {
     // Starts the stream's thread; the first time also MLX's scheduler, which takes this thread for the main one.
     [[maybe_unused]] const PatientThreads patient;

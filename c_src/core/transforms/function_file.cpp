@@ -53,12 +53,6 @@ std::vector<mx::array> run(const ExampleCall& call, const mx::Args& positional, 
   return arrays_of(borrow(call.program->run(inputs)));
 }
 
-mlx_dtype type_of(mx::Dtype type) {
-  static_assert(static_cast<int>(mx::Dtype::Val::bool_) == MLX_BOOL &&
-                static_cast<int>(mx::Dtype::Val::complex64) == MLX_COMPLEX64);
-  return static_cast<mlx_dtype>(type.val());
-}
-
 // What MLX tells, as a description.
 template <typename T>
 Description describe(const T& value);

@@ -4,6 +4,7 @@
 #include "core/guards/division_guards.hpp"
 #include "core/guards/mapping_guards.hpp"
 #include "core/guards/mapping_rules.hpp"
+#include "core/guards/matrix_products.hpp"
 #include "core/guards/quantization_guards.hpp"
 #include "nif/functions/operation.hpp"
 #include "nif/tables/tables.hpp"
@@ -13,7 +14,7 @@ namespace mlx_nif {
 std::vector<ErlNifFunc> elementwise_operations() {
   return {
       operation<"abs", &mlx_abs>(),
-      operation<"add", &mlx_add, weak>(),
+      operation<"add", &guarded::add, weak>(),
       operation<"arccos", &mlx_arccos>(),
       operation<"arccosh", &mlx_arccosh>(),
       operation<"arcsin", &mlx_arcsin>(),

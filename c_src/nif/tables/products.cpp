@@ -28,7 +28,7 @@ std::vector<ErlNifFunc> products_operations() {
       operation<"hadamard_transform", &mlx_hadamard_transform>(),
       operation<"inner", &mlx_inner>(),
       operation<"kron", &mlx_kron>(),
-      operation<"matmul", &mlx_matmul>(),
+      operation<"matmul", &guarded::matmul>(),
       operation<"outer", &mlx_outer>(),
       operation<"qqmm", mapped_by_slices<&guarded::qqmm>>(),
       operation<"quantize", mapped_in_front<&guarded::quantize>>(),

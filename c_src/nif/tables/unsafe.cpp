@@ -157,13 +157,9 @@ ERL_NIF_TERM from_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
   if (bytes > static_cast<double>(array_limit())) {
     throw Error("an array of this shape exceeds the array limit");
   }
-  ArrayHandle array(mlx_array_new_data_managed_payload(reinterpret_cast<void*>(address), shape.data(),
-                                                       static_cast<int>(shape.size()), type, new Owner(argv[3]),
-                                                       Owner::free));
-  if (!array) {
-    check(1);
-  }
-  return make_value(env, std::move(array));
+  return make_value(env, require_made(ArrayHandle(mlx_array_new_data_managed_payload(
+                             reinterpret_cast<void*>(address), shape.data(), static_cast<int>(shape.size()), type,
+                             new Owner(argv[3]), Owner::free))));
 }
 
 ERL_NIF_TERM to_pointer(ErlNifEnv* env, const ERL_NIF_TERM argv[]) {
