@@ -1,13 +1,11 @@
 // Asks CUDA's driver, which MLX has loaded, since MLX's library shows nothing of CUDA's runtime.
 #include "core/evaluation/device_memory.hpp"
 
-#include <dlfcn.h>
-
 #include <map>
 #include <mutex>
-#include <type_traits>
 
 #include "core/handles/mlx_objects.hpp"
+#include "core/streams/cuda_library.hpp"
 
 namespace mlx_nif {
 namespace {
@@ -49,21 +47,12 @@ class Driver {
   using CopyToHost = int(void* target, Address source, std::size_t size);
 
   Driver() {
-#ifdef __linux__
-    void* const library = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
-    if (library == nullptr) {
-      return;
-    }
-    const auto find = [library](auto*& function, const char* name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-      return function != nullptr;
-    };
+    const CudaLibrary driver("libcuda.so.1");
     CopyToHost* copy_to_host = nullptr;
-    if (find(current_context_, "cuCtxGetCurrent") && find(set_context_, "cuCtxSetCurrent") &&
-        find(retain_context_, "cuDevicePrimaryCtxRetain") && find(copy_to_host, "cuMemcpyDtoH_v2")) {
+    if (driver.find(current_context_, "cuCtxGetCurrent") && driver.find(set_context_, "cuCtxSetCurrent") &&
+        driver.find(retain_context_, "cuDevicePrimaryCtxRetain") && driver.find(copy_to_host, "cuMemcpyDtoH_v2")) {
       copy_to_host_ = copy_to_host;
     }
-#endif
   }
 
   // A thread that has used CUDA before has one. Else it gets what CUDA's runtime gives it: the primary one of the

@@ -1,12 +1,11 @@
-// Calls NVRTC by the names of its functions: the library is not built against CUDA.
+// Calls NVRTC.
 #include "core/kernels/cuda_compiler.hpp"
-
-#include <dlfcn.h>
 
 #include <cstddef>
 #include <format>
-#include <type_traits>
+#include <utility>
 
+#include "core/streams/cuda_library.hpp"
 #include "core/threads/deep_thread.hpp"
 
 namespace mlx_nif {
@@ -48,17 +47,10 @@ class Compiler {
   static constexpr int success = 0;
 
   Compiler() {
-    void* const library = dlopen("libnvrtc.so.13", RTLD_LAZY | RTLD_NOLOAD);
-    if (library == nullptr) {
-      return;
-    }
-    const auto find = [library](auto*& function, const char* name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-      return function != nullptr;
-    };
-    complete_ = find(create_, "nvrtcCreateProgram") && find(compile_, "nvrtcCompileProgram") &&
-                find(code_size_, "nvrtcGetCUBINSize") && find(code_, "nvrtcGetCUBIN") &&
-                find(destroy_, "nvrtcDestroyProgram");
+    const CudaLibrary library("libnvrtc.so.13");
+    complete_ = library.find(create_, "nvrtcCreateProgram") && library.find(compile_, "nvrtcCompileProgram") &&
+                library.find(code_size_, "nvrtcGetCUBINSize") && library.find(code_, "nvrtcGetCUBIN") &&
+                library.find(destroy_, "nvrtcDestroyProgram");
   }
 
   std::optional<std::string> compiled(Program program, const std::string& option) const {
