@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <format>
@@ -27,10 +28,11 @@ std::string architecture() {
   return found == info.end() ? "" : std::get<std::string>(found->second);
 }
 
-// Other virtual machines may read and write the file, too.
+// Other threads and virtual machines may read and write the file, too.
 bool write(const fs::path& path, std::string_view content) {
+  static std::atomic<unsigned> writes = 0;
   fs::path part = path;
-  part += std::format(".{}", getpid());
+  part += std::format(".{}.{}", getpid(), ++writes);
   const bool written = static_cast<bool>(std::ofstream(part, std::ios::binary) << content << std::flush);
   std::error_code error;
   if (written) {
