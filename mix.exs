@@ -71,27 +71,13 @@ defmodule Mlx.MixProject do
 
   # Stubs that native functions replace, what only runs at compile time, and what supports the tests.
   defp uncovered do
-    [Mlx.Native, Mlx.Ops.Operation, Mlx.Argument, Mlx.CallRunner, Mlx.ChildVM, Mlx.DarwinStacks, Mlx.GeneratedCalls] ++
-      [
-        Mlx.HTTPClient,
-        Mlx.HubServer,
-        Mlx.LayerCases,
-        Mlx.LayerOracle,
-        Mlx.MemoryProbe,
-        Mlx.NativeArguments,
-        Mlx.NativeBuild
-      ] ++
-      [Mlx.NativePrototypes, Mlx.Oracle, Mlx.PythonNames] ++
-      [
-        Mlx.PreloadedLibrary,
-        Mlx.Samples,
-        Mlx.ScriptedServer,
-        Mlx.TinyLlama,
-        Mlx.ToolTexts,
-        Mlx.Ulps,
-        ~r/^Mlx\.(Differential|Descriptions?)(\.|$)/
-      ] ++
-      [~r/^Mlx\.Conformance\./]
+    support =
+      ~w(Argument CallRunner ChildVM DarwinStacks FailureReport GeneratedCalls HTTPClient HubServer LayerCases LayerOracle) ++
+        ~w(MemoryProbe NativeArguments NativeBuild NativePrototypes Oracle PreloadedLibrary PythonNames Samples) ++
+        ~w(ScriptedServer TinyLlama ToolTexts Ulps)
+
+    patterns = [~r/^Mlx\.(Differential|Descriptions?)(\.|$)/, ~r/^Mlx\.Conformance\./]
+    [Mlx.Native, Mlx.Ops.Operation] ++ for(name <- support, do: Module.concat(Mlx, name)) ++ patterns
   end
 
   defp docs do

@@ -28,4 +28,4 @@ Mlx.Transforms.KernelMaking.allow()
 
 # A busy neighbour on two cores makes a test of many files fifty times slower, as each call of a dirty scheduler waits for
 # a core. A test that hangs still ends.
-ExUnit.start(exclude: oracle ++ missing, timeout: 600_000)
+ExUnit.start(exclude: oracle ++ missing, timeout: 600_000, formatters: [ExUnit.CLIFormatter, Mlx.FailureReport])
