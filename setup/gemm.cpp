@@ -1,6 +1,6 @@
 // What MLX asks BLAS for, the products of matrices, on OpenBLAS. Two things are decided here.
 //
-// A product that takes long is cut into pieces, which several threads compute (see workers.hpp). All others take the
+// A product that takes long is cut into pieces, which several threads compute (see Workers). All others take the
 // thread that asks for them, as does each piece. OpenBLAS would take its own threads, whose number can be set only for
 // the whole process. But of a batch OpenBLAS gives each product one thread, and the first product the thread that asks:
 // so it is asked for batches of one.
@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-#include "workers.hpp"
+#include "../c_src/core/threads/workers.hpp"
 
 namespace {
 
@@ -44,7 +44,7 @@ constexpr long large = 1L << 21;
 // OpenBLAS's gemv takes one thread for fewer than 460,800 elements. (On Neoverse V1 and V2 it has other limits.)
 constexpr long most_elements = 460000;
 
-constinit Workers workers;
+constinit mlx_nif::Workers workers;
 
 template <class Element>
 using Gemm = void(int order, int op_a, int op_b, int m, int n, int k, Element alpha, const Element* a, int lda,
@@ -62,6 +62,7 @@ using Gemv = void(int order, int op, int rows, int columns, Real alpha, const Re
 }  // namespace
 
 extern "C" {
+int scipy_openblas_get_num_threads();
 Gemm<float> cblas_sgemm;
 Gemm<double> cblas_dgemm;
 void cblas_cgemm(int order, int op_a, int op_b, int m, int n, int k, const Complex* alpha, const Complex* a, int lda,
@@ -89,7 +90,7 @@ void gemm(int op_a, int op_b, int m, int n, int k, Element alpha, const Element*
     batch(row_major, &op_a, &op_b, &rows, &columns, &k, &alpha, &a, &lda, &b, &ldb, &beta, &c, &ldc, one, &one);
   };
   const double multiplications = static_cast<double>(m) * n * k * cost<Element>;
-  const int threads = Workers::threads();
+  const int threads = scipy_openblas_get_num_threads();
   if (multiplications > soon_done && threads > 1) {
     // The less a piece differs from a square, the less of A and B is rearranged for it.
     const double pieces = std::min(multiplications / smallest_piece, 1.0 * threads * pieces_of_thread);
@@ -103,7 +104,7 @@ void gemm(int op_a, int op_b, int m, int n, int k, Element alpha, const Element*
       alone(row_end - row, column_end - column, a + row * (op_a == no_transpose ? lda : 1),
             b + column * (op_b == no_transpose ? 1 : ldb), c + row * ldc + column);
     };
-    if (workers.run(down * across, piece)) {
+    if (workers.run(threads, down * across, piece)) {
       return;
     }
   }
@@ -131,7 +132,7 @@ void gemv_alone(int op, long rows, long columns, Real alpha, const Real* a, int 
 template <auto multiply, class Real>
 void gemv(int op, int rows, int columns, Real alpha, const Real* a, int lda, const Real* x, int stride_x, Real beta,
           Real* y, int stride_y) {
-  const int threads = Workers::threads();
+  const int threads = scipy_openblas_get_num_threads();
   if (static_cast<long>(rows) * columns >= large && threads > 1) {
     const bool plain = op == no_transpose;
     const int outputs = plain ? rows : columns;
@@ -141,7 +142,7 @@ void gemv(int op, int rows, int columns, Real alpha, const Real* a, int lda, con
       gemv_alone<multiply>(op, plain ? count : rows, plain ? columns : count, alpha, a + begin * (plain ? lda : 1), lda,
                            x, stride_x, beta, y + begin * stride_y, stride_y);
     };
-    if (workers.run(pieces, piece)) {
+    if (workers.run(threads, pieces, piece)) {
       return;
     }
   }

@@ -12,7 +12,7 @@ have_openblas() {
 # openblas_key: a checksum of all that the library is made of, and of how.
 openblas_key() {
   {
-    (cd "$root" && file_sums setup/gemm.cpp setup/workers.hpp setup/openblas.S setup/openblas.sh)
+    (cd "$root" && file_sums setup/gemm.cpp c_src/core/threads/workers.hpp setup/openblas.S setup/openblas.sh)
     version_of scipy-openblas32
   } | sha256
 }

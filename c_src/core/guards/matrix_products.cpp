@@ -15,6 +15,7 @@
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
 #include "core/handles/scalar.hpp"
+#include "core/kernels/packed_product.hpp"
 #include "core/kernels/skinny_products.hpp"
 #include "core/operations/newer_operations.hpp"
 #include "core/recording/run_purpose.hpp"
@@ -113,20 +114,21 @@ int mapped(mlx_array* result, mlx_array x, const QuantizedMatrices& matrices, ml
   return mlx_astype(result, made.get(), mlx_array_dtype(checked.get()), s);
 }
 
-// Nothing where MLX computes it.
-std::optional<mx::array> skinny(mlx_array x, const QuantizedMatrices& matrices, mlx_stream s) {
-  constexpr int packed_bits = 4;
+// By a kernel of this library; nothing where MLX computes it.
+std::optional<mx::array> packed(mlx_array x, const QuantizedMatrices& matrices, mlx_stream s) {
+  constexpr int default_bits = 4;
   constexpr int default_group_size = 64;
-  const auto [group_size, has_group_size] = matrices.group_size;
-  const auto [bits, has_bits] = matrices.bits;
-  if (matrices.biases.ctx == nullptr || !matrices.transpose || (has_bits && bits != packed_bits)) {
+  if (matrices.biases.ctx == nullptr || !matrices.transpose) {
     return std::nullopt;
   }
-  const PackedMatrix packed{.words = array_of(matrices.weights),
-                            .scales = array_of(matrices.scales),
-                            .biases = array_of(matrices.biases),
-                            .group_size = has_group_size ? group_size : default_group_size};
-  return skinny_product(array_of(x), packed, stream_of(s));
+  const PackedMatrix packed{
+      .words = array_of(matrices.weights),
+      .scales = array_of(matrices.scales),
+      .biases = array_of(matrices.biases),
+      .group_size = matrices.group_size.has_value ? matrices.group_size.value : default_group_size,
+      .bits = matrices.bits.has_value ? matrices.bits.value : default_bits};
+  const mx::Stream& stream = stream_of(s);
+  return on_cpu(stream) ? packed_product(array_of(x), packed, stream) : skinny_product(array_of(x), packed, stream);
 }
 
 void check_factors_of(mlx_array x, const QuantizedMatrices& matrices) {
@@ -184,7 +186,7 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
                      mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream s) {
   const QuantizedMatrices matrices{w, scales, biases, transpose, group_size, bits, mode};
   check_factors_of(x, matrices);
-  if (const auto made = skinny(x, matrices, s)) {
+  if (const auto made = packed(x, matrices, s)) {
     return set_result(result, *made);
   }
   const auto multiply = [&](mlx_array* made, mlx_array factor) {

@@ -153,10 +153,12 @@ std::optional<mx::array> skinny_product(const mx::array& x, const mx::array& mat
 
 std::optional<mx::array> skinny_product(const mx::array& x, const PackedMatrix& matrix, mx::Stream stream) {
   constexpr int columns_of_tile = 256;
+  constexpr int packed_bits = 4;
   constexpr int elements_of_word = 8;
   constexpr int elements_of_threads = 32;
-  if (!is_computed_here(stream) || !has_few_rows(x) || matrix.group_size % elements_of_threads != 0 ||
-      matrix.words.ndim() != 2 || matrix.scales.dtype() != x.dtype() || matrix.biases.dtype() != x.dtype()) {
+  if (!is_computed_here(stream) || !has_few_rows(x) || matrix.bits != packed_bits ||
+      matrix.group_size % elements_of_threads != 0 || matrix.words.ndim() != 2 || matrix.scales.dtype() != x.dtype() ||
+      matrix.biases.dtype() != x.dtype()) {
     return std::nullopt;
   }
   const int outputs = matrix.words.shape(0);

@@ -12,22 +12,15 @@
 #include <optional>
 
 #include "core/handles/mlx_objects.hpp"
+#include "core/kernels/packed_matrix.hpp"
 
 namespace mlx_nif {
-
-// A matrix {outputs, columns} of 4 bits an element.
-struct PackedMatrix {
-  const mlx::core::array& words;
-  const mlx::core::array& scales;
-  const mlx::core::array& biases;
-  int group_size;
-};
 
 // x @ matrix, where the matrix is the transpose of one that is stored by rows.
 std::optional<mlx::core::array> skinny_product(const mlx::core::array& x, const mlx::core::array& matrix,
                                                mlx::core::Stream);
 
-// The same of x and the transpose of a quantized matrix.
+// The same of x and the transpose of a matrix of 4 bits an element.
 std::optional<mlx::core::array> skinny_product(const mlx::core::array& x, const PackedMatrix& matrix,
                                                mlx::core::Stream);
 

@@ -2,6 +2,7 @@
 #include "core/guards/argument_guards.hpp"
 #include "core/guards/derivative_guards.hpp"
 #include "core/guards/division_guards.hpp"
+#include "core/guards/exponential_functions.hpp"
 #include "core/guards/mapping_guards.hpp"
 #include "core/guards/mapping_rules.hpp"
 #include "core/guards/matrix_products.hpp"
@@ -40,7 +41,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"equal", &mlx_equal, weak>(),
       operation<"erf", &mlx_erf>(),
       operation<"erfinv", &mlx_erfinv>(),
-      operation<"exp", &mlx_exp>(),
+      operation<"exp", &guarded::exp>(),
       operation<"expm1", &mlx_expm1>(),
       operation<"floor", &mlx_floor>(),
       operation<"floor_divide", &guarded::floor_divide, weak>(),
@@ -82,7 +83,7 @@ std::vector<ErlNifFunc> elementwise_operations() {
       operation<"right_shift", &guarded::right_shift, weak>(),
       operation<"round", &mlx_round>(),
       operation<"rsqrt", &mlx_rsqrt>(),
-      operation<"sigmoid", &mlx_sigmoid>(),
+      operation<"sigmoid", &guarded::sigmoid>(),
       operation<"sign", &mlx_sign>(),
       operation<"sin", &mlx_sin>(),
       operation<"sinh", &mlx_sinh>(),

@@ -101,21 +101,18 @@ defmodule Mlx.LM.Decoder do
 
   Options:
 
-    * `:form` - the form of matrices that are quantized: `:quantized`, or `:dense`, unpacked; by default `:dense` on a CPU
-      and `:quantized` on a GPU. A GPU is bound by its memory, and on a CPU MLX's quantized product is a scalar loop on one
-      core. SmolLM2-135M at 4 bits, on two cores with AVX-512 and OpenBLAS, wrote 7 tokens a second and read 10 with
-      quantized matrices; 31 and 210 with `:f32` ones
+    * `:form` - the form of matrices that are quantized: `:quantized`, or `:dense`, unpacked. By default they stay
+      quantized where the device has kernels for them: on a GPU all, and on a CPU affine ones of 4 or 8 bits with a
+      multiple of 64 inputs, except those of experts
     * `:join` - whether matrices are joined, default true. Without it, layers stay where they are in files
   """
   @spec for_inference(t(), keyword()) :: t()
   def for_inference(decoder, options \\ [])
 
   def for_inference(%__MODULE__{} = decoder, options) do
-    default = if Mlx.Device.default() == :cpu, do: :dense, else: :quantized
     [form, join] = Options.without_stream(options, :"LM.Decoder.for_inference", form: nil, join: true)
-    form = form || default
 
-    if form not in [:dense, :quantized] do
+    if form not in [:dense, :quantized, nil] do
       raise ArgumentError,
             "Mlx.LM.Decoder.for_inference: expected :form to be :quantized or :dense, got: #{Given.text(form)}"
     end

@@ -28,14 +28,14 @@ defmodule Mlx.LM.GGUFModel do
     source = Path.basename(path)
     type = type(metadata, source, options)
     requantize = options[:requantize]
-    form = options[:form] || if(requantize == nil and Mlx.Device.default() == :cpu, do: :dense, else: :quantized)
+    form = options[:form] || if(requantize, do: :quantized)
 
     if requantize != nil and form == :dense do
       raise ArgumentError, "Mlx.LM.load: expected no :requantize with form: :dense, which quantizes nothing"
     end
 
     numbers = if type in [:f32, :f16, :bf16], do: type, else: :f32
-    reading = [format: :gguf, quantization: true, form: form, type: numbers, requantize: requantize]
+    reading = [format: :gguf, quantization: true, form: form || :quantized, type: numbers, requantize: requantize]
     {tensors, quantization} = Mlx.IO.load(path, reading)
     new(tensors, metadata, source, form: form, type: type, quantization: quantization)
   end

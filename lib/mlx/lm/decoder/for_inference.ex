@@ -1,7 +1,7 @@
 defmodule Mlx.LM.Decoder.ForInference do
   @moduledoc false
   # A loaded decoder as it runs fastest: with joined matrices, normalisations that have their sums, matrices in the wanted
-  # form, dense ones in the order of memory that the device reads fastest, and one array for equal frequencies of all
+  # form or the one that the device multiplies fastest, dense ones in the order of memory that the device reads fastest, and one array for equal frequencies of all
   # blocks, so that a compiled function computes their angles once. Its paths are no longer the names in files.
   #
   # One block after the other is computed, and what it was made of is given up.
@@ -24,7 +24,7 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
-  @type form :: :dense | :quantized
+  @type form :: :dense | :quantized | nil
 
   @doc """
   The decoder, whose former arrays are given up. All arrays are computed. `join` says whether matrices are joined, and `output`
@@ -46,12 +46,8 @@ defmodule Mlx.LM.Decoder.ForInference do
   end
 
   # A dense matrix of the output stands beside a quantized embedding, of which only the rows of tokens are unpacked.
-  defp output(nil, %QuantizedEmbedding{} = embedding, :dense) do
-    shaped(%Linear{weight: unpacked(embedding), bias: nil})
-  end
-
-  defp output(nil, %RotatedEmbedding{} = embedding, :dense) do
-    shaped(%Linear{weight: Rotation.dense(embedding), bias: nil})
+  defp output(nil, %kind{} = embedding, form) when kind in [QuantizedEmbedding, RotatedEmbedding] do
+    if unpacked?(embedding, form), do: shaped(%Linear{weight: unpacked(embedding), bias: nil})
   end
 
   defp output(nil, %Embedding{weight: weight}, _form) do
@@ -107,14 +103,29 @@ defmodule Mlx.LM.Decoder.ForInference do
     Mlx.NN.map_layers(part, fn _path, layer -> layer |> formed(form) |> shaped() end)
   end
 
-  defp formed(%QuantizedLinear{bias: bias} = layer, :dense), do: %Linear{weight: unpacked(layer), bias: bias}
-
-  defp formed(%QuantizedSwitchLinear{bias: bias} = layer, :dense) do
-    %SwitchLinear{weight: unpacked(layer), bias: bias}
+  defp formed(%kind{} = layer, form) when kind in [QuantizedLinear, QuantizedSwitchLinear, RotatedLinear] do
+    if unpacked?(layer, form), do: dense(layer), else: layer
   end
 
-  defp formed(%RotatedLinear{} = layer, :dense), do: %Linear{weight: Rotation.dense(layer), bias: nil}
   defp formed(layer, _form), do: layer
+
+  defp unpacked?(_layer, :dense), do: true
+  defp unpacked?(_layer, :quantized), do: false
+  defp unpacked?(layer, nil), do: on_cpu?() and not multiplied_packed?(layer)
+
+  # The packed matrices for which a CPU has kernels of this library. MLX's products of others are loops on one core.
+  defp multiplied_packed?(%kind{mode: :affine, bits: bits} = layer)
+       when kind in [QuantizedLinear, QuantizedEmbedding] do
+    bits in [4, 8] and rem(QuantizedMatrix.columns(layer), 64) == 0
+  end
+
+  defp multiplied_packed?(_layer), do: false
+
+  defp dense(%QuantizedSwitchLinear{bias: bias} = layer), do: %SwitchLinear{weight: unpacked(layer), bias: bias}
+  defp dense(%{bias: bias} = layer), do: %Linear{weight: unpacked(layer), bias: bias}
+  defp dense(layer), do: %Linear{weight: unpacked(layer), bias: nil}
+
+  defp unpacked(%kind{} = layer) when kind in [RotatedLinear, RotatedEmbedding], do: Rotation.dense(layer)
 
   defp unpacked(%{weight: weight, scales: scales, biases: biases} = layer) do
     Mlx.dequantize(weight, scales, biases, QuantizedMatrix.packing(layer))

@@ -10,37 +10,63 @@
 #pragma once
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 
 #include <atomic>
 
-extern "C" int scipy_openblas_get_num_threads();
+#if defined(__APPLE__)
+#include <dispatch/dispatch.h>
+#else
+#include <semaphore.h>
+#endif
+
+namespace mlx_nif {
+
+// macOS has no semaphores of POSIX within a process.
+class Semaphore {
+ public:
+#if defined(__APPLE__)
+  void start() { semaphore_ = dispatch_semaphore_create(0); }
+  void post() { dispatch_semaphore_signal(semaphore_); }
+  void wait() { dispatch_semaphore_wait(semaphore_, DISPATCH_TIME_FOREVER); }
+
+ private:
+  dispatch_semaphore_t semaphore_ = nullptr;
+#else
+  void start() { sem_init(&semaphore_, 0, 0); }
+  void post() { sem_post(&semaphore_); }
+  void wait() {
+    while (sem_wait(&semaphore_) != 0) {
+    }
+  }
+
+ private:
+  sem_t semaphore_{};
+#endif
+};
 
 class Workers {
  public:
   constexpr Workers() = default;
 
-  // How many compute at once, with the one that asks.
-  static int threads() { return scipy_openblas_get_num_threads(); }
-
-  // Calls work(piece) for each number below `pieces`, on several threads, and waits for the last one. Returns false,
-  // and calls nothing, while they work for another thread: their cores are busy then.
+  // Calls work(piece) for each number below `pieces`, on so many threads with the one that asks, and waits for the last
+  // one. Returns false, and calls nothing, while they work for another thread: their cores are busy then. The first
+  // call decides how many threads there are.
   template <class Work>
-  bool run(int pieces, const Work& work) {
+  bool run(int threads, int pieces, const Work& work) {
     if (busy_.test_and_set(std::memory_order_acquire)) {
       return false;
     }
-    start_threads();
+    start_threads(threads - 1);
     call_ = [](const void* context, int piece) { (*static_cast<const Work*>(context))(piece); };
     context_ = &work;
     unfinished_.store(pieces, std::memory_order_relaxed);
     open_.store(pieces, std::memory_order_release);
     for (int helper = 0; helper < started_ && helper < pieces - 1; ++helper) {
-      sem_post(&offered_);
+      offered_.post();
     }
     if (!take_pieces()) {
-      wait(finished_);
+      finished_.wait();
     }
     busy_.clear(std::memory_order_release);
     return true;
@@ -49,18 +75,18 @@ class Workers {
  private:
   // They receive no signals, which are for the threads of the program. Where the system gives no thread, there are
   // fewer.
-  void start_threads() {
+  void start_threads(int count) {
     if (begun_) {
       return;
     }
     begun_ = true;
-    sem_init(&offered_, 0, 0);
-    sem_init(&finished_, 0, 0);
+    offered_.start();
+    finished_.start();
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const auto serve = [](void* workers) -> void* { static_cast<Workers*>(workers)->serve(); };
-    for (pthread_t thread; started_ < threads() - 1 && pthread_create(&thread, nullptr, serve, this) == 0; ++started_) {
+    for (pthread_t thread; started_ < count && pthread_create(&thread, nullptr, serve, this) == 0; ++started_) {
       pthread_detach(thread);
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -68,9 +94,9 @@ class Workers {
 
   [[noreturn]] void serve() {
     for (;;) {
-      wait(offered_);
+      offered_.wait();
       if (take_pieces()) {
-        sem_post(&finished_);
+        finished_.post();
       }
     }
   }
@@ -89,19 +115,16 @@ class Workers {
     return last;
   }
 
-  static void wait(sem_t& semaphore) {
-    while (sem_wait(&semaphore) != 0) {
-    }
-  }
-
   std::atomic_flag busy_;
   bool begun_ = false;
   int started_ = 0;
-  sem_t offered_{};
-  sem_t finished_{};
+  Semaphore offered_;
+  Semaphore finished_;
   void (*call_)(const void* context, int piece) = nullptr;
   const void* context_ = nullptr;
   // Pieces that nobody has taken, and those that are not finished.
   std::atomic<int> open_ = 0;
   std::atomic<int> unfinished_ = 0;
 };
+
+}  // namespace mlx_nif
