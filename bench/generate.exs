@@ -3,7 +3,7 @@ for file <- ["rounds.exs", "table.exs", "host_tokens.exs"], do: Code.require_fil
 defmodule Bench.Generate do
   @moduledoc false
   # mlx-lm reads the same folders: what Mlx.LM.convert makes of the test model. It computes in the form and type of the
-  # folder, and Mlx in its default ones, which are dense matrices of f32 on a CPU. The last lines have the worst ratios.
+  # folder, and Mlx in its default ones, which are f32 and packed matrices on a CPU. The last lines have the worst ratios.
 
   alias Bench.{HostTokens, Rounds, Table}
 

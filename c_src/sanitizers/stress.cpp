@@ -26,6 +26,7 @@
 #include "sanitizers/mistakes.hpp"
 #include "sanitizers/operations.hpp"
 #include "sanitizers/processes.hpp"
+#include "sanitizers/products.hpp"
 #include "sanitizers/streams.hpp"
 #include "sanitizers/transfers.hpp"
 
@@ -62,6 +63,7 @@ constexpr Scenario scenarios[] = {
     {"doubles beside a GPU", doubles_beside_a_gpu},
     {"saved values", saved_values},
     {"uploaded elements", uploaded_elements},
+    {"products of packed matrices", products_of_packed_matrices},
     {"loops", loops},
     {"imported functions", imported_functions},
     {"processes collected while they end", processes_collected_while_they_end},

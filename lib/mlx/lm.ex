@@ -74,8 +74,8 @@ defmodule Mlx.LM do
 
   Options:
 
-    * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default `:dense` on a CPU and
-      `:quantized` on a GPU, which is the fastest (see `Mlx.LM.Decoder.for_inference/2`)
+    * `:form` - the form of the matrices, `:quantized` as in the file or `:dense`; by default the one that the device
+      multiplies fastest, which is `:dense` for some matrices on a CPU (see `Mlx.LM.Decoder.for_inference/2`)
     * `:type` - the floating-point type of everything else; by default `:f32` on a CPU, and on a GPU that of the folder, or
       for a GGUF file `:f16`, and `:bf16` for those architectures whose numbers leave the range of `:f16` (gemma, gpt-oss)
     * `:requantize` - for a GGUF file, options of `Mlx.quantize/2` for the matrices of formats that MLX cannot multiply by

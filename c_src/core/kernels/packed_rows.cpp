@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/kernels/processor.hpp"
+
 namespace mlx_nif {
 namespace {
 
@@ -280,10 +282,10 @@ void multiply_sse(const PackedRows& matrix, const PackedFactor& factor, int firs
 
 std::vector<PackedKernel> kernels_of_processor() {
   std::vector<PackedKernel> kernels;
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+  if (vectors().avx512) {
     kernels.push_back({.processor = "AVX-512", .multiply = multiply_avx512, .outputs_at_once = outputs_of_avx512});
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  if (vectors().avx2) {
     kernels.push_back({.processor = "AVX2", .multiply = multiply_avx2, .outputs_at_once = outputs_of_avx2});
   }
   kernels.push_back({.processor = "SSE2", .multiply = multiply_sse, .outputs_at_once = outputs_of_sse});

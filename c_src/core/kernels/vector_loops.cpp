@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/kernels/processor.hpp"
+
 namespace mlx_nif {
 
 #if defined(__x86_64__)
@@ -67,10 +69,10 @@ template <typename Function>
 }  // namespace
 
 VectorLoops vector_loops() {
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+  if (vectors().avx512) {
     return {.exp = for_each_avx512<Exp>, .sigmoid = for_each_avx512<Sigmoid>};
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  if (vectors().avx2) {
     return {.exp = for_each_avx2<Exp>, .sigmoid = for_each_avx2<Sigmoid>};
   }
   return {};

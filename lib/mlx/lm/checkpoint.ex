@@ -46,8 +46,8 @@ defmodule Mlx.LM.Checkpoint do
 
   Options:
 
-    * `:form` - the form of quantized matrices, `:quantized` or `:dense`; by default `:dense` on a CPU and `:quantized` on
-      a GPU
+    * `:form` - the form of quantized matrices, `:quantized` or `:dense`; by default the one that the device multiplies
+      fastest (see `Mlx.LM.Decoder.for_inference/2`)
     * `:type` - the floating-point type, by default `:f32` on a CPU and that of the file on a GPU
     * `:families` - types of models of your own, a map of types and modules (`Mlx.LM.Family`)
     * `:adapter` - the folder of an adapter: one of mlx-lm, `adapters.safetensors` (LoRA, DoRA, or whole arrays), or one of

@@ -11,7 +11,7 @@ defmodule Mlx.Native.LayoutTest do
     {"core/threads", "threads of our own, and how long others may be kept"},
     {"core/array", "arrays as Elixir holds them, and the locks of their graphs"},
     {"core/recording", "functions as programs, and how these are recorded and run"},
-    {"core/kernels", "kernels that are written by users, made for fused operations, or for products of a few rows"},
+    {"core/kernels", "kernels that are written by users, made for fused operations, or for what MLX leaves slow: some products, exponentials"},
     {"core/operations", "operations that mlx-c lacks"},
     {"core/guards", "operations of mlx-c that are wrong or unsafe by themselves, by what is wrong with them"},
     {"core/evaluation", "from nodes of graphs to values"},
