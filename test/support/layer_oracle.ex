@@ -42,7 +42,7 @@ defmodule Mlx.LayerOracle do
     assert_initial(layer, python)
     layer = if options[:as_made], do: layer, else: with_other_parameters(layer)
     {expression, arrays} = question(layer, python, inputs, options)
-    assert_oracle(results(layer, inputs, options), expression, arrays, Keyword.take(options, [:ulps]))
+    assert_oracle(results(layer, inputs, options), expression, arrays, Keyword.take(options, [:ulps, :share]))
   end
 
   @doc """

@@ -94,7 +94,8 @@ defmodule Mlx.Oracle do
 
   @doc """
   Asserts that `actual`, an array or a list or tuple of them, equals the value of a Python expression: the same shapes,
-  types and values. Floating-point values may be `:ulps` apart, by default 0. Any NaN equals any other.
+  types and values. Floating-point values may be `:ulps` apart, by default 0, or a `:share` of the largest, as sums are whose
+  order is another one. Any NaN equals any other.
   """
   def assert_oracle(actual, expression, arrays \\ [], options \\ []) do
     assert_equal(actual, eval(expression, arrays), expression, options)
@@ -112,7 +113,7 @@ defmodule Mlx.Oracle do
       got      #{inspect({got.type, got.shape})}
       """
 
-      assert distance(got, wanted) <= Keyword.get(options, :ulps, 0), """
+      assert distance(got, wanted) <= Keyword.get(options, :ulps, 0) or within?(got, wanted, options[:share]), """
       #{expression} (#{distance(got, wanted)} units in the last place apart)
       expected #{inspect(wanted)}
       got      #{inspect(got)}
@@ -120,6 +121,15 @@ defmodule Mlx.Oracle do
     end
 
     :ok
+  end
+
+  defp within?(_got, _wanted, nil), do: false
+
+  defp within?(got, wanted, share) do
+    [difference, largest] =
+      for array <- [Mlx.subtract(got, wanted), wanted], do: array |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
+
+    difference <= share * largest
   end
 
   defp distance(got, wanted), do: Mlx.Ulps.distance(got.type, Mlx.to_binary(got), Mlx.to_binary(wanted))

@@ -15,7 +15,9 @@
 #include "core/handles/empty_arrays.hpp"
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
+#include "core/handles/mlx_objects.hpp"
 #include "core/handles/scalar.hpp"
+#include "core/kernels/patches.hpp"
 #include "core/memory/array_limit.hpp"
 #include "core/recording/run_purpose.hpp"
 #include "core/streams/streams.hpp"
@@ -355,6 +357,14 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
     check_common_multiples(convolution, axis);
   }
   check_memory(convolution, padded);
+  if (!mapping() && !portable() && !differentiating_twice()) {
+    const PatchGeometry geometry{convolution.stride,          convolution.padding_low,    convolution.padding_high,
+                                 convolution.kernel_dilation, convolution.input_dilation, convolution.flip};
+    const auto &x = array_of(convolution.input), &w = array_of(convolution.weight);
+    if (convolution.groups == 1 && is_of_patches(x, w, geometry, stream_of(s))) {
+      return set_result(result, convolve_patches(x, w, geometry, stream_of(s)));
+    }
+  }
   convolution.multiplies_patches = is_double(convolution) || plans_ignore_alignment(convolution, padded, s);
   ArrayHandle prepared;
   if (convolution.multiplies_patches || (differentiating() && derivative_is_wrong(convolution, padded)) ||
