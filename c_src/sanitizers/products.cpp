@@ -135,9 +135,7 @@ void products_of_packed_matrices() {
       const float number = static_cast<float>((index + round) % 7);
       const Reference x = filled({12, columns}, number, MLX_FLOAT32);
       const Reference product = build({x, words, scales, biases}, [&](mlx_stream s) {
-        const mlx_optional_int group_size{.value = group, .has_value = true}, bits{.value = 4, .has_value = true};
-        return apply(guarded::quantized_matmul, x->get(), words->get(), scales->get(), biases->get(), true, group_size,
-                     bits, "affine", s);
+        return apply(guarded::packed_matmul, x->get(), words->get(), scales->get(), biases->get(), group, 4, s);
       });
       const Reference half = build({product, x}, [&](mlx_stream s) {
         const ArrayHandle nothing = apply(mlx_subtract, product->get(), product->get(), s);

@@ -15,6 +15,7 @@ defmodule Mlx.NativeArguments do
 
   @kinds [
     {~w(array array array array array array number stream)a, ~w(fast_cached_attention)a},
+    {~w(array array array array size size stream)a, ~w(fast_packed_matmul)a},
     {~w(number type)a, ~w(scalar)a},
     {~w(arrays)a, ~w(async_eval buffer_size deallocate_all eval is_traced)a},
     {~w(arrays arrays)a, ~w(start_ahead)a},

@@ -114,21 +114,18 @@ int mapped(mlx_array* result, mlx_array x, const QuantizedMatrices& matrices, ml
   return mlx_astype(result, made.get(), mlx_array_dtype(checked.get()), s);
 }
 
-// By a kernel of this library; nothing where MLX computes it.
-std::optional<mx::array> packed(mlx_array x, const QuantizedMatrices& matrices, mlx_stream s) {
+// Nothing where it is MLX's.
+std::optional<PackedMatrix> packed_matrix(const QuantizedMatrices& matrices) {
   constexpr int default_bits = 4;
   constexpr int default_group_size = 64;
   if (matrices.biases.ctx == nullptr || !matrices.transpose) {
     return std::nullopt;
   }
-  const PackedMatrix packed{
-      .words = array_of(matrices.weights),
-      .scales = array_of(matrices.scales),
-      .biases = array_of(matrices.biases),
-      .group_size = matrices.group_size.has_value ? matrices.group_size.value : default_group_size,
-      .bits = matrices.bits.has_value ? matrices.bits.value : default_bits};
-  const mx::Stream& stream = stream_of(s);
-  return on_cpu(stream) ? packed_product(array_of(x), packed, stream) : skinny_product(array_of(x), packed, stream);
+  return PackedMatrix{.words = array_of(matrices.weights),
+                      .scales = array_of(matrices.scales),
+                      .biases = array_of(matrices.biases),
+                      .group_size = matrices.group_size.has_value ? matrices.group_size.value : default_group_size,
+                      .bits = matrices.bits.has_value ? matrices.bits.value : default_bits};
 }
 
 void check_factors_of(mlx_array x, const QuantizedMatrices& matrices) {
@@ -186,7 +183,8 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
                      mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream s) {
   const QuantizedMatrices matrices{w, scales, biases, transpose, group_size, bits, mode};
   check_factors_of(x, matrices);
-  if (const auto made = packed(x, matrices, s)) {
+  const auto packed = packed_matrix(matrices);
+  if (const auto made = packed ? skinny_product(array_of(x), *packed, stream_of(s)) : std::nullopt) {
     return set_result(result, *made);
   }
   const auto multiply = [&](mlx_array* made, mlx_array factor) {
@@ -194,6 +192,23 @@ int quantized_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scal
   };
   return mapping() ? mapped(result, x, matrices, mlx_array{}, mlx_array{}, s, multiply)
                    : added_in_f32(result, x, matrices, s, multiply);
+}
+
+int packed_matmul(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, int group_size,
+                  int bits, mlx_stream s) {
+  const QuantizedMatrices matrices{.weights = w,
+                                   .scales = scales,
+                                   .biases = biases,
+                                   .transpose = true,
+                                   .group_size = {.value = group_size, .has_value = true},
+                                   .bits = {.value = bits, .has_value = true},
+                                   .mode = "affine"};
+  check_factors_of(x, matrices);
+  const auto packed = packed_matrix(matrices);
+  if (const auto made = packed ? packed_product(array_of(x), *packed, stream_of(s)) : std::nullopt) {
+    return set_result(result, *made);
+  }
+  return quantized_matmul(result, x, w, scales, biases, true, matrices.group_size, matrices.bits, matrices.mode, s);
 }
 
 int gather_qmm(mlx_array* result, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,

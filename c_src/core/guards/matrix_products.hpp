@@ -22,6 +22,9 @@ int gather_mm(mlx_array*, mlx_array a, mlx_array b, mlx_array lhs_indices, mlx_a
               mlx_stream);
 int quantized_matmul(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, bool transpose,
                      mlx_optional_int group_size, mlx_optional_int bits, const char* mode, mlx_stream);
+// With the transpose of an affine matrix, by a kernel of this library where it has one, which adds up in another order.
+int packed_matmul(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, int group_size, int bits,
+                  mlx_stream);
 int gather_qmm(mlx_array*, mlx_array x, mlx_array w, mlx_array scales, mlx_array biases, mlx_array lhs_indices,
                mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits,
                const char* mode, mlx_array global_scale, bool sorted_indices, mlx_stream);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,11 @@ namespace mlx_nif {
 
 inline bool is_unscheduled(const mlx::core::array& node) {
   return node.status() == mlx::core::array::Status::unscheduled;
+}
+
+// Whether the node is an operation of MLX of that name, whose operands are still there.
+inline bool is_operation(const mlx::core::array& node, std::string_view name) {
+  return is_unscheduled(node) && node.has_primitive() && node.primitive().name() == name;
 }
 
 // Calls `visit` once with each operation that the results are computed by, down to the arrays in `known`. What `visit`

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -57,10 +56,6 @@ bool has_few_rows(const mx::array& x) {
 bool fits(const mx::array& x, int outputs, int columns, int columns_of_tile) {
   return x.shape(-1) == columns && columns % columns_of_tile == 0 && columns <= most_columns &&
          outputs >= fewest_outputs;
-}
-
-bool is_operation(const mx::array& node, std::string_view name) {
-  return is_unscheduled(node) && node.has_primitive() && node.primitive().name() == name;
 }
 
 // The matrix by rows whose transpose this is.

@@ -55,6 +55,51 @@ template <typename Function>
   }
 }
 
+// Of all elements, many at a time: a compiler may not change the order of a sum by itself.
+template <typename Combine>
+[[gnu::always_inline]] inline float reduced(const float* elements, std::size_t count, float first, Combine combine) {
+  constexpr std::size_t lanes = 16;
+  float parts[lanes];
+  for (float& part : parts) {
+    part = first;
+  }
+  std::size_t index = 0;
+  for (; index + lanes <= count; index += lanes) {
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      parts[lane] = combine(parts[lane], elements[index + lane]);
+    }
+  }
+  for (; index < count; ++index) {
+    parts[index % lanes] = combine(parts[index % lanes], elements[index]);
+  }
+  float all = first;
+  for (const float part : parts) {
+    all = combine(all, part);
+  }
+  return all;
+}
+
+[[gnu::always_inline]] inline void softmax_row(const float* elements, float* results, std::size_t count) {
+  const float most =
+      reduced(elements, count, -std::numeric_limits<float>::infinity(), [](float a, float b) { return a > b ? a : b; });
+  for (std::size_t index = 0; index < count; ++index) {
+    results[index] = Exp()(elements[index] - most);
+  }
+  const float share = 1.0f / reduced(results, count, 0.0f, [](float a, float b) { return a + b; });
+  for (std::size_t index = 0; index < count; ++index) {
+    results[index] *= share;
+  }
+}
+
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void softmax_avx512(const float* elements,
+                                                                                   float* results, std::size_t count) {
+  softmax_row(elements, results, count);
+}
+
+[[gnu::target("avx2,fma")]] void softmax_avx2(const float* elements, float* results, std::size_t count) {
+  softmax_row(elements, results, count);
+}
+
 template <typename Function>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void for_each_avx512(const float* elements,
                                                                                     float* results, std::size_t count) {
@@ -70,10 +115,10 @@ template <typename Function>
 
 VectorLoops vector_loops() {
   if (vectors().avx512) {
-    return {.exp = for_each_avx512<Exp>, .sigmoid = for_each_avx512<Sigmoid>};
+    return {.exp = for_each_avx512<Exp>, .sigmoid = for_each_avx512<Sigmoid>, .softmax = softmax_avx512};
   }
   if (vectors().avx2) {
-    return {.exp = for_each_avx2<Exp>, .sigmoid = for_each_avx2<Sigmoid>};
+    return {.exp = for_each_avx2<Exp>, .sigmoid = for_each_avx2<Sigmoid>, .softmax = softmax_avx2};
   }
   return {};
 }

@@ -12,6 +12,8 @@ using VectorLoop = void(const float* elements, float* results, std::size_t count
 struct VectorLoops {
   VectorLoop* exp = nullptr;
   VectorLoop* sigmoid = nullptr;
+  // Of the elements as one row.
+  VectorLoop* softmax = nullptr;
 };
 
 VectorLoops vector_loops();

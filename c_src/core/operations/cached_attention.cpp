@@ -10,6 +10,7 @@
 #include "core/handles/error.hpp"
 #include "core/handles/expression.hpp"
 #include "core/handles/mlx_objects.hpp"
+#include "core/operations/attention.hpp"
 #include "core/recording/deferred.hpp"
 
 namespace mlx_nif {
@@ -87,7 +88,7 @@ std::vector<mx::array> attend(const std::vector<mx::array>& inputs, float scale,
   const mx::array known_values = first(all_values, position + count, s);
   // A single query is the last position and may look at all others.
   const char* mask = count > 1 ? "causal" : "";
-  const ArrayHandle output = apply(mlx_fast_scaled_dot_product_attention, borrow(inputs[queries]), borrow(known_keys),
+  const ArrayHandle output = apply(scaled_dot_product_attention, borrow(inputs[queries]), borrow(known_keys),
                                    borrow(known_values), scale, mask, mlx_array{}, mlx_array{}, false, borrow(s));
   return {array_of(output.get()), std::move(all_keys), std::move(all_values)};
 }

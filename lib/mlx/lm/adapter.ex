@@ -12,6 +12,7 @@ defmodule Mlx.LM.Adapter do
   alias Mlx.IO.FilePath
   alias Mlx.LM.Adapter.{Change, Own, PEFT, Places}
   alias Mlx.LM.{Decoder, JSONFile, Names}
+  alias Mlx.LM.Decoder.PackedLinear
   alias Mlx.LM.Families.Fields
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear}
 
@@ -79,7 +80,7 @@ defmodule Mlx.LM.Adapter do
   defp with_output(decoder, _replaced), do: decoder
 
   # Numbers take the place of a quantized matrix as such.
-  defp with_arrays(%QuantizedLinear{bias: bias} = layer, path, replaced) do
+  defp with_arrays(%kind{bias: bias} = layer, path, replaced) when kind in [QuantizedLinear, PackedLinear] do
     case replaced["#{path}.weight"] do
       %Array{type: type} = weight when type != :u32 -> %Linear{weight: weight, bias: replaced["#{path}.bias"] || bias}
       _packed -> plainly(layer, path, replaced)

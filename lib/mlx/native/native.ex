@@ -155,6 +155,7 @@ defmodule Mlx.Native do
     fast_cross_entropy: 3,
     fast_gated_delta_update: 8,
     fast_layer_norm: 5,
+    fast_packed_matmul: 7,
     fast_rms_norm: 4,
     fast_rope: 8,
     fast_rope_dynamic: 8,

@@ -1,5 +1,5 @@
 defmodule Mlx.Ops.PackedProductsTest do
-  # Products with quantized matrices on a CPU, which have kernels of this library.
+  # Products with the quantized matrices of language models on a CPU, which have kernels of this library.
   use ExUnit.Case, async: true
 
   # Of the largest element: a rounding of the result. MLX unpacks into the type of the scales, and so rounds elements.
@@ -23,7 +23,10 @@ defmodule Mlx.Ops.PackedProductsTest do
   defp unpacked({words, scales, biases}, options),
     do: Mlx.dequantize(words, Mlx.as_type(scales, :f32), Mlx.as_type(biases, :f32), options)
 
-  defp product(x, {words, scales, biases}, options), do: Mlx.quantized_matmul(x, words, scales, biases, options)
+  defp product(x, {words, scales, biases}, options) do
+    Mlx.Native.fast_packed_matmul(x, words, scales, biases, options[:group_size], options[:bits], nil)
+  end
+
   defp dense(x, matrix), do: Mlx.matmul(Mlx.as_type(x, :f32), Mlx.transpose(matrix))
   defp largest(array), do: array |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
 

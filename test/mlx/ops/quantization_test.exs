@@ -55,8 +55,7 @@ defmodule Mlx.Ops.QuantizationTest do
       assert_oracle(dequantized, "mx.dequantize(#{arguments}#{python(options)})", arrays)
 
       product = Mlx.quantized_matmul(x, weights, scales, biases, options)
-      # A kernel of this library adds up in another order.
-      assert_oracle(product, "mx.quantized_matmul(x, #{arguments}#{python(options)})", [x: x] ++ arrays, ulps: 32)
+      assert_oracle(product, "mx.quantized_matmul(x, #{arguments}#{python(options)})", [x: x] ++ arrays)
     end
   end
 

@@ -9,7 +9,8 @@ defmodule Mlx.LM.Adapter.Change do
   # | experts | {experts, rank, inputs} | {experts, outputs, rank} |
 
   alias Mlx.{Array, NN}
-  alias Mlx.LM.Decoder.{DenseLinear, DoRAEmbedding, DoRALinear, LoRAEmbedding, LoRALinear, LoRASwitchLinear, Matrix}
+  alias Mlx.LM.Decoder.{DenseLinear, DoRAEmbedding, DoRALinear, LoRAEmbedding, LoRALinear, LoRASwitchLinear}
+  alias Mlx.LM.Decoder.{Matrix, PackedLinear}
   alias Mlx.LM.Decoder.{QuantizedSwitchLinear, SwitchLinear}
   alias Mlx.NN.{Embedding, Linear, QuantizedEmbedding, QuantizedLinear, QuantizedMatrix}
 
@@ -25,7 +26,7 @@ defmodule Mlx.LM.Adapter.Change do
           output: boolean()
         }
 
-  @linear [Linear, QuantizedLinear, DenseLinear]
+  @linear [Linear, QuantizedLinear, DenseLinear, PackedLinear]
   @embedding [Embedding, QuantizedEmbedding]
   @switch [SwitchLinear, QuantizedSwitchLinear]
 
@@ -126,7 +127,7 @@ defmodule Mlx.LM.Adapter.Change do
       kind == Embedding -> %{layer | weight: weight}
       kind == SwitchLinear -> %{layer | weight: weight}
       form == :quantized -> struct!(layer, QuantizedMatrix.fields(weight, QuantizedMatrix.packing(layer)))
-      kind == QuantizedLinear -> %Linear{weight: weight, bias: layer.bias}
+      kind in [QuantizedLinear, PackedLinear] -> %Linear{weight: weight, bias: layer.bias}
       kind == QuantizedEmbedding -> %Embedding{weight: weight}
       kind == QuantizedSwitchLinear -> %SwitchLinear{weight: weight, bias: layer.bias}
     end

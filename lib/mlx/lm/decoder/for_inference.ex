@@ -12,6 +12,7 @@ defmodule Mlx.LM.Decoder.ForInference do
   alias Mlx.LM.Decoder.{
     ColumnEmbedding,
     DenseLinear,
+    PackedLinear,
     QuantizedSwitchLinear,
     RoPE,
     RotatedEmbedding,
@@ -47,7 +48,11 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   # A dense matrix of the output stands beside a quantized embedding, of which only the rows of tokens are unpacked.
   defp output(nil, %kind{} = embedding, form) when kind in [QuantizedEmbedding, RotatedEmbedding] do
-    if unpacked?(embedding, form), do: shaped(%Linear{weight: unpacked(embedding), bias: nil})
+    cond do
+      unpacked?(embedding, form) -> shaped(%Linear{weight: unpacked(embedding), bias: nil})
+      packed?(embedding) -> PackedLinear.of(embedding)
+      true -> nil
+    end
   end
 
   defp output(nil, %Embedding{weight: weight}, _form) do
@@ -111,15 +116,14 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   defp unpacked?(_layer, :dense), do: true
   defp unpacked?(_layer, :quantized), do: false
-  defp unpacked?(layer, nil), do: on_cpu?() and not multiplied_packed?(layer)
+  # On a CPU, MLX's products of packed matrices are loops on one core.
+  defp unpacked?(layer, nil), do: on_cpu?() and not packed?(layer)
 
-  # The packed matrices for which a CPU has kernels of this library. MLX's products of others are loops on one core.
-  defp multiplied_packed?(%kind{mode: :affine, bits: bits} = layer)
-       when kind in [QuantizedLinear, QuantizedEmbedding] do
-    bits in [4, 8] and rem(QuantizedMatrix.columns(layer), 64) == 0
+  defp packed?(%kind{} = layer) when kind in [QuantizedLinear, QuantizedEmbedding] do
+    on_cpu?() and PackedLinear.of?(layer)
   end
 
-  defp multiplied_packed?(_layer), do: false
+  defp packed?(_layer), do: false
 
   defp dense(%QuantizedSwitchLinear{bias: bias} = layer), do: %SwitchLinear{weight: unpacked(layer), bias: bias}
   defp dense(%{bias: bias} = layer), do: %Linear{weight: unpacked(layer), bias: bias}
@@ -133,6 +137,7 @@ defmodule Mlx.LM.Decoder.ForInference do
 
   defp shaped(%kind{} = norm) when kind in [ShiftedRMSNorm, ShiftedLayerNorm], do: kind.summed(norm)
   defp shaped(%Linear{} = layer), do: if(on_cpu?(), do: DenseLinear.of(layer), else: layer)
+  defp shaped(%QuantizedLinear{} = layer), do: if(packed?(layer), do: PackedLinear.of(layer), else: layer)
   defp shaped(layer), do: layer
 
   defp on_cpu?, do: Mlx.Device.default() == :cpu
