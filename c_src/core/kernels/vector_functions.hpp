@@ -1,7 +1,7 @@
 // Functions of the elements of an array of f32 on an x86-64 CPU, many elements at once.
 //
 // MLX is compiled for the oldest processors, one element at a time with a call of the C library for each step of a
-// polynomial. These compute the same steps with the vectors of newer ones.
+// polynomial. These compute the same steps with the vectors of newer ones, so that each bit of a result is the same.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@ namespace mlx_nif {
 
 enum class VectorFunction { exp, sigmoid };
 
-// Each bit of a result is that of MLX. Nothing where MLX computes it: of other types, on other devices and processors,
+// Nothing where MLX computes it: of other types, on other devices and processors,
 // and where a derivative is taken, the function is mapped over an axis, or it is recorded for other shapes.
 std::optional<mlx::core::array> vector_function(VectorFunction, const mlx::core::array& x, mlx::core::Stream);
 

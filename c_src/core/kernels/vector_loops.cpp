@@ -3,6 +3,7 @@
 // (CMakeLists.txt).
 #include "core/kernels/vector_loops.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -55,37 +56,36 @@ template <typename Function>
   }
 }
 
-// Of all elements, many at a time: a compiler may not change the order of a sum by itself.
-template <typename Combine>
-[[gnu::always_inline]] inline float reduced(const float* elements, std::size_t count, float first, Combine combine) {
+// Many at a time: a compiler would not compare in another order by itself.
+[[gnu::always_inline]] inline float largest(const float* elements, std::size_t count) {
   constexpr std::size_t lanes = 16;
   float parts[lanes];
   for (float& part : parts) {
-    part = first;
+    part = -std::numeric_limits<float>::infinity();
   }
   std::size_t index = 0;
   for (; index + lanes <= count; index += lanes) {
     for (std::size_t lane = 0; lane < lanes; ++lane) {
-      parts[lane] = combine(parts[lane], elements[index + lane]);
+      parts[lane] = parts[lane] > elements[index + lane] ? parts[lane] : elements[index + lane];
     }
   }
   for (; index < count; ++index) {
-    parts[index % lanes] = combine(parts[index % lanes], elements[index]);
+    parts[0] = parts[0] > elements[index] ? parts[0] : elements[index];
   }
-  float all = first;
-  for (const float part : parts) {
-    all = combine(all, part);
-  }
-  return all;
+  return *std::max_element(parts, parts + lanes);
 }
 
+// The sum is made in the order of the elements, as MLX makes it.
 [[gnu::always_inline]] inline void softmax_row(const float* elements, float* results, std::size_t count) {
-  const float most =
-      reduced(elements, count, -std::numeric_limits<float>::infinity(), [](float a, float b) { return a > b ? a : b; });
+  const float most = largest(elements, count);
   for (std::size_t index = 0; index < count; ++index) {
     results[index] = Exp()(elements[index] - most);
   }
-  const float share = 1.0f / reduced(results, count, 0.0f, [](float a, float b) { return a + b; });
+  float sum = 0;
+  for (std::size_t index = 0; index < count; ++index) {
+    sum += results[index];
+  }
+  const float share = 1.0f / sum;
   for (std::size_t index = 0; index < count; ++index) {
     results[index] *= share;
   }

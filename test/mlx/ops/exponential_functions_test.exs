@@ -1,8 +1,10 @@
 defmodule Mlx.Ops.ExponentialFunctionsTest do
-  # exp and the sigmoid, which have vectors of this library on a CPU. They give the bits that MLX gives.
+  # exp, the sigmoid and the softmax of attention, which have vectors of this library on a CPU. They give the bits of MLX.
   use ExUnit.Case, async: true
 
   defp on_cpu(fun), do: Mlx.with_device(:cpu, fun)
+
+  defp normal(shape, seed), do: Mlx.Random.normal(shape, key: Mlx.Random.key(seed))
 
   # What MLX computes: a function that is recorded for other shapes has its operation.
   defp by_mlx(function, x), do: Mlx.compile(function, shapeless: true).(x)
@@ -49,6 +51,42 @@ defmodule Mlx.Ops.ExponentialFunctionsTest do
       end
 
       assert Mlx.exp(Mlx.zeros({0, 3})).shape == {0, 3}
+    end)
+  end
+
+  # What is mapped over an axis has the softmax of MLX.
+  test "of attention have the bits of MLX, and the derivative" do
+    on_cpu(fn ->
+      for {batch, heads, queries, keys, mask} <- [
+            {2, 4, 7, 7, nil},
+            {1, 9, 1, 130, nil},
+            {2, 6, 33, 40, :causal},
+            {1, 3, 5, 17, Mlx.greater(normal({5, 17}, 4), 0)},
+            {1, 3, 20, 300, normal({20, 300}, 4)}
+          ],
+          known <- [heads, div(heads, 3)],
+          known > 0 and rem(heads, known) == 0 do
+        q = normal({batch, heads, queries, 16}, 1)
+        k = normal({batch, known, keys, 16}, 2)
+        v = normal({batch, known, keys, 16}, 3)
+        attend = fn q, k, v -> Mlx.Fast.scaled_dot_product_attention(q, k, v, scale: 0.3, mask: mask) end
+        [q2, k2, v2] = for array <- [q, k, v], do: Mlx.new_axis(array, 0)
+        by_mlx = Mlx.squeeze(Mlx.vmap(attend).(q2, k2, v2), axes: [0])
+        assert Mlx.to_binary(attend.(q, k, v)) == Mlx.to_binary(by_mlx)
+
+        sum = fn q, k, v -> Mlx.sum(Mlx.square(attend.(q, k, v))) end
+        slopes = Tuple.to_list(Mlx.grad(sum, argnums: [0, 1, 2]).(q, k, v))
+        change = normal(k.shape, 5)
+        along = slopes |> Enum.at(1) |> Mlx.multiply(change) |> Mlx.sum() |> Mlx.to_number()
+
+        [more, less] =
+          for step <- [1.0e-2, -1.0e-2], do: Mlx.to_number(sum.(q, Mlx.add(k, Mlx.multiply(change, step)), v))
+
+        assert_in_delta along, (more - less) / 2.0e-2, 0.02 * max(abs(along), 1.0)
+
+        compiled = Mlx.compile(fn q, k, v -> attend.(q, k, v) end)
+        assert Mlx.to_binary(compiled.(q, k, v)) == Mlx.to_binary(by_mlx)
+      end
     end)
   end
 
