@@ -1,4 +1,4 @@
-// Each kernel that this processor can run beside plain sums, and then the fastest one by all threads at once.
+// Each kernel for packed matrices that this processor can run beside plain sums, and what all threads compute at once.
 #include "sanitizers/products.hpp"
 
 #include <cmath>
@@ -7,6 +7,7 @@
 #include <format>
 #include <vector>
 
+#include "core/guards/convolution_guards.hpp"
 #include "core/guards/exponential_functions.hpp"
 #include "core/guards/matrix_products.hpp"
 #include "core/handles/expression.hpp"
@@ -143,6 +144,28 @@ void products_of_packed_matrices() {
       });
       expect_equal(read(half), 0.5f, "a sigmoid");
       expect_equal(read(product), number * columns, "a product with a packed matrix");
+    }
+  });
+}
+
+void convolutions_of_patches() {
+  const Reference image = filled({3, 33, 31, 8}, 1.0f, MLX_FLOAT32);
+  const Reference kernel = filled({5, 3, 3, 8}, 0.5f, MLX_FLOAT32);
+  evaluate_now({image, kernel});
+  in_parallel([&](int index) {
+    for (int round = 0; round < rounds; ++round) {
+      const int stride = (index + round) % 3 + 1;
+      const Reference result = build({image, kernel}, [&](mlx_stream s) {
+        return apply(guarded::conv2d, image->get(), kernel->get(), stride, stride, 1, 1, 1, 1, 1, s);
+      });
+      // At the corner, the kernel sees two elements along each axis.
+      expect_equal(read(result), 2 * 2 * 8 * 0.5f, "a convolution");
+      const Reference spread = build({result, kernel}, [&](mlx_stream s) {
+        const ArrayHandle back = apply(mlx_swapaxes, kernel->get(), 0, 3, s);
+        return apply(guarded::conv_transpose2d, result->get(), back.get(), stride, stride, 0, 0, 1, 1, 0, 0, 1, s);
+      });
+      // There it sees one of five channels.
+      expect_equal(read(spread), 5 * 16 * 0.5f, "a transposed convolution");
     }
   });
 }

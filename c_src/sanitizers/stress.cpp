@@ -64,6 +64,7 @@ constexpr Scenario scenarios[] = {
     {"saved values", saved_values},
     {"uploaded elements", uploaded_elements},
     {"products of packed matrices", products_of_packed_matrices},
+    {"convolutions of patches", convolutions_of_patches},
     {"loops", loops},
     {"imported functions", imported_functions},
     {"processes collected while they end", processes_collected_while_they_end},
