@@ -7,6 +7,7 @@
 #include <format>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -321,6 +322,24 @@ int convolve(mlx_array* result, const Convolution& convolution, mlx_stream s) {
   return mlx_concatenate_axis(result, results.get(), -1, s);
 }
 
+// By a kernel of this library; nothing where it has none.
+std::optional<mlx::core::array> of_copied_patches(const Convolution& convolution, mlx::core::Stream stream) {
+  if (convolution.groups != 1 || mapping() || portable() || differentiating_twice()) {
+    return std::nullopt;
+  }
+  const PatchGeometry geometry{.stride = convolution.stride,
+                               .padding_low = convolution.padding_low,
+                               .padding_high = convolution.padding_high,
+                               .kernel_dilation = convolution.kernel_dilation,
+                               .input_dilation = convolution.input_dilation,
+                               .flip = convolution.flip};
+  const auto &input = array_of(convolution.input), &weight = array_of(convolution.weight);
+  if (!is_of_patches(input, weight, geometry, stream)) {
+    return std::nullopt;
+  }
+  return convolve_patches(input, weight, geometry, stream);
+}
+
 int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
   require_all({convolution.input, convolution.weight});
   const auto input = shape_of(convolution.input);
@@ -357,13 +376,8 @@ int apply(mlx_array* result, Convolution convolution, mlx_stream s) {
     check_common_multiples(convolution, axis);
   }
   check_memory(convolution, padded);
-  if (!mapping() && !portable() && !differentiating_twice()) {
-    const PatchGeometry geometry{convolution.stride,          convolution.padding_low,    convolution.padding_high,
-                                 convolution.kernel_dilation, convolution.input_dilation, convolution.flip};
-    const auto &x = array_of(convolution.input), &w = array_of(convolution.weight);
-    if (convolution.groups == 1 && is_of_patches(x, w, geometry, stream_of(s))) {
-      return set_result(result, convolve_patches(x, w, geometry, stream_of(s)));
-    }
+  if (const auto made = of_copied_patches(convolution, stream_of(s))) {
+    return set_result(result, *made);
   }
   convolution.multiplies_patches = is_double(convolution) || plans_ignore_alignment(convolution, padded, s);
   ArrayHandle prepared;

@@ -1,8 +1,9 @@
 defmodule Mlx.LM.Decoder.ForInference do
   @moduledoc false
   # A loaded decoder as it runs fastest: with joined matrices, normalisations that have their sums, matrices in the wanted
-  # form or the one that the device multiplies fastest, dense ones in the order of memory that the device reads fastest, and one array for equal frequencies of all
-  # blocks, so that a compiled function computes their angles once. Its paths are no longer the names in files.
+  # form or the one that the device multiplies fastest, dense ones in the order of memory that it reads fastest, and one array
+  # for equal frequencies of all blocks, so that a compiled function computes their angles once. Its paths are no longer the
+  # names in files.
   #
   # One block after the other is computed, and what it was made of is given up.
 
