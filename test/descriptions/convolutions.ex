@@ -13,6 +13,7 @@ defmodule Mlx.Descriptions.Convolutions do
   @doc "The descriptions."
   def operations do
     borders = "Python: it has another shape for borders that differ"
+    sums = "On a CPU, convolutions of this library add up in another order."
 
     [
       operation(:conv,
@@ -20,6 +21,8 @@ defmodule Mlx.Descriptions.Convolutions do
         examples: conv_examples(),
         other_gradient: borders,
         share: 4,
+        of_largest: 1.0e-5,
+        reason: sums,
         draw: &conv/0
       ),
       operation(:conv_transpose,
@@ -27,11 +30,15 @@ defmodule Mlx.Descriptions.Convolutions do
         examples: conv_transpose_examples(),
         other_gradient: borders,
         share: 4,
+        of_largest: 1.0e-5,
+        reason: sums,
         draw: &conv_transpose/0
       ),
       operation(:convolve,
         python: python("convolve", a: :array, v: :array, mode: option(:word, :mode)),
         other_gradient: "Python sums in another order",
+        of_largest: 1.0e-5,
+        reason: sums,
         draw: &convolve/0
       )
     ]

@@ -17,7 +17,7 @@ defmodule Mlx.Description do
   | `draw` | a function that draws the arguments of a call, and the same call in Python | `differential_test` |
   | `not_drawn` | why there is no `draw` | `differential_test` |
   | `without_options` | a call without options: `:array`, `:arrays`, `:list`, or a function | `differential_test` |
-  | `ulps`, `reason` | how far floating-point results may be apart, and why | `differential_test` |
+  | `ulps`, `of_largest`, `reason` | how far floating-point results may be apart, in units in the last place or as a share of the largest, and why | `differential_test` |
   | `refusals` | why Python raises for some calls that are right, which are not compared then | `differential_test` |
   | `share` | how many calls are drawn for one of another row | `differential_test` |
   | `no_gradient` | why it has no gradient | `transforms/gradient_test` |
@@ -29,7 +29,7 @@ defmodule Mlx.Description do
   """
 
   @enforce_keys [:module, :function]
-  defstruct [:module, :function, :variant, :draw, :not_drawn, :without_options, :reason, :refusals] ++
+  defstruct [:module, :function, :variant, :draw, :not_drawn, :without_options, :of_largest, :reason, :refusals] ++
               [:no_gradient, :other_gradient, :not_mapped] ++
               [ulps: 0, share: 1, python: [], examples: [], kinds: []]
 

@@ -113,23 +113,16 @@ defmodule Mlx.Oracle do
       got      #{inspect({got.type, got.shape})}
       """
 
-      assert distance(got, wanted) <= Keyword.get(options, :ulps, 0) or within?(got, wanted, options[:share]), """
-      #{expression} (#{distance(got, wanted)} units in the last place apart)
-      expected #{inspect(wanted)}
-      got      #{inspect(got)}
-      """
+      assert distance(got, wanted) <= Keyword.get(options, :ulps, 0) or
+               Mlx.Ulps.within_share?(got, wanted, options[:share]),
+             """
+             #{expression} (#{distance(got, wanted)} units in the last place apart)
+             expected #{inspect(wanted)}
+             got      #{inspect(got)}
+             """
     end
 
     :ok
-  end
-
-  defp within?(_got, _wanted, nil), do: false
-
-  defp within?(got, wanted, share) do
-    [difference, largest] =
-      for array <- [Mlx.subtract(got, wanted), wanted], do: array |> Mlx.abs() |> Mlx.reduce_max() |> Mlx.to_number()
-
-    difference <= share * largest
   end
 
   defp distance(got, wanted), do: Mlx.Ulps.distance(got.type, Mlx.to_binary(got), Mlx.to_binary(wanted))

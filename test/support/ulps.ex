@@ -1,5 +1,18 @@
 defmodule Mlx.Ulps do
-  @moduledoc "How far two arrays of one type are apart, in units in the last place."
+  @moduledoc "How far two arrays of one type are apart, in units in the last place, or as a share of the largest element."
+
+  @doc "Whether no element differs by more than a share of the largest wanted one. Any NaN is the same as any other."
+  @spec within_share?(Mlx.Array.t(), Mlx.Array.t(), number() | nil) :: boolean()
+  def within_share?(_got, _wanted, nil), do: false
+
+  def within_share?(got, wanted, share) do
+    same = Mlx.logical_or(Mlx.equal(got, wanted), Mlx.logical_and(Mlx.is_nan(got), Mlx.is_nan(wanted)))
+    difference = Mlx.select(same, 0, Mlx.abs(Mlx.subtract(got, wanted)))
+    finite = Mlx.select(Mlx.is_finite(wanted), Mlx.abs(wanted), 0)
+    [difference, largest] = for array <- [difference, finite], do: array |> Mlx.reduce_max() |> Mlx.to_number()
+    # `:nan` and `:infinity` are greater than every number.
+    difference <= share * largest
+  end
 
   @doc """
   The greatest distance of two elements: 0 when all are the same, and `:infinity` when elements differ that have no such
