@@ -193,6 +193,13 @@ defmodule Mlx.NativeArguments do
     [[queries, part, part, buffer, buffer, array({}, :s32, :ones), 0.5, nil]]
   end
 
+  defp listed(:fast_packed_matmul) do
+    for bits <- [4, 8] do
+      factors = array({4, 2})
+      [array({3, 64}), array({4, 2 * bits}, :u32), factors, factors, 32, bits, nil]
+    end
+  end
+
   defp listed(name) when name in [:grammar_count, :grammar_reach] do
     state = if name == :grammar_count, do: default(:counted_state), else: 1
 
