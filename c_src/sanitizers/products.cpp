@@ -18,8 +18,6 @@
 namespace mlx_nif::stress {
 namespace {
 
-constexpr int bits_of_word = 32;
-
 struct Form {
   int bits;
   int group_size;

@@ -26,8 +26,6 @@ namespace {
 
 namespace mx = mlx::core;
 
-constexpr int bits_of_word = 32;
-
 // To unpack an element takes as long as this many multiplications of rows.
 constexpr double cost_of_unpacking = 8;
 // A product of at most this cost is soon done: a second thread would save up to 0.05 ms, and has to be woken.

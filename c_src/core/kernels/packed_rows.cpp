@@ -16,7 +16,6 @@
 namespace mlx_nif {
 namespace {
 
-constexpr int bits_of_word = 32;
 constexpr int smallest_group = 32;
 
 // Columns that are unpacked at once, so that they stay in the nearest cache, and rows that are multiplied with them

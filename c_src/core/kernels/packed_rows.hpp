@@ -14,6 +14,8 @@ namespace mlx_nif {
 // The elements whose order changes: a block has as many, and a row consists of whole blocks.
 constexpr int packed_block = 64;
 
+constexpr int bits_of_word = 32;
+
 enum class FactorType { f32, f16, bf16 };
 
 // A matrix by rows: element = scale of its group * packed number + bias of its group.

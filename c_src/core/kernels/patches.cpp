@@ -27,10 +27,6 @@ namespace mx = mlx::core;
 
 constexpr int most_axes = 3;
 
-// Fewer elements are soon copied: a second thread would have to be woken.
-constexpr std::size_t elements_of_piece = 1 << 16;
-constexpr std::size_t most_pieces = 64;
-
 // An axis of a convolution. One without a size of its own is one element that the kernel sees once.
 struct Axis {
   int size = 1;
@@ -106,10 +102,8 @@ class Patches final : public mx::UnaryPrimitive {
       const std::size_t lines = static_cast<std::size_t>(batch_) * axes_[0].steps * axes_[1].steps;
       const std::size_t length =
           static_cast<std::size_t>(axes_[2].steps) * axes_[0].kernel * axes_[1].kernel * axes_[2].kernel * channels_;
-      const std::size_t pieces =
-          std::clamp<std::size_t>(lines * length / elements_of_piece, 1, std::min(lines, most_pieces));
-      in_pieces(static_cast<int>(pieces), [&](int piece) {
-        for (std::size_t line = lines * piece / pieces; line < lines * (piece + 1) / pieces; ++line) {
+      in_ranges(lines, lines * length, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t line = begin; line < end; ++line) {
           copy_line(line, to + line * length);
         }
       });

@@ -7,7 +7,6 @@
 #include <mlx/ops.h>
 #include <mlx/primitives.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <stdexcept>
@@ -25,10 +24,6 @@ namespace {
 
 namespace mx = mlx::core;
 
-// Fewer are soon done: a second thread would have to be woken.
-constexpr std::size_t elements_of_piece = 1 << 16;
-constexpr std::size_t most_pieces = 64;
-
 const VectorLoops& loops() {
   static const VectorLoops of_processor = vector_loops();
   return of_processor;
@@ -41,11 +36,9 @@ VectorLoop* loop_of(VectorFunction function) {
 // The rows of `x` along its last axis, one after the other in `results`, each by the loop.
 void compute_rows(VectorLoop* loop, const mx::array& x, float* results) {
   const std::vector<std::ptrdiff_t> beginnings = beginnings_of_rows(x);
-  const std::size_t rows = beginnings.size();
   const std::ptrdiff_t columns = x.shape(-1), step = x.strides(-1);
-  const std::size_t pieces = std::clamp<std::size_t>(x.size() / elements_of_piece, 1, std::min(rows, most_pieces));
-  in_pieces(static_cast<int>(pieces), [&](int piece) {
-    for (std::size_t row = rows * piece / pieces; row < rows * (piece + 1) / pieces; ++row) {
+  in_ranges(beginnings.size(), x.size(), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
       const float* elements = x.data<float>() + beginnings[row];
       float* const row_results = results + row * columns;
       if (step != 1) {
@@ -60,11 +53,8 @@ void compute_rows(VectorLoop* loop, const mx::array& x, float* results) {
 }
 
 void compute_elements(VectorLoop* loop, const float* elements, float* results, std::size_t count) {
-  const std::size_t pieces = std::clamp<std::size_t>(count / elements_of_piece, 1, most_pieces);
-  in_pieces(static_cast<int>(pieces), [&](int piece) {
-    const std::size_t begin = count * piece / pieces, end = count * (piece + 1) / pieces;
-    loop(elements + begin, results + begin, end - begin);
-  });
+  in_ranges(count, count,
+            [&](std::size_t begin, std::size_t end) { loop(elements + begin, results + begin, end - begin); });
 }
 
 // An operation whose result has the shape of its operand, and takes its memory where nothing else needs it.

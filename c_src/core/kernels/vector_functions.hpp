@@ -12,12 +12,11 @@ namespace mlx_nif {
 
 enum class VectorFunction { exp, sigmoid };
 
-// Nothing where MLX computes it: of other types, on other devices and processors,
-// and where a derivative is taken, the function is mapped over an axis, or it is recorded for other shapes.
+// Nothing where MLX computes it: of other types, on other devices and processors, and where a derivative is taken, the
+// function is mapped over an axis, or it is recorded for other shapes.
 std::optional<mlx::core::array> vector_function(VectorFunction, const mlx::core::array& x, mlx::core::Stream);
 
-// The softmax along the last axis, which adds up in another order than MLX. It has a first derivative; nothing where
-// MLX computes it.
+// The softmax along the last axis. It has a first derivative; nothing where MLX computes it.
 std::optional<mlx::core::array> vector_softmax(const mlx::core::array& x, mlx::core::Stream);
 
 }  // namespace mlx_nif
